@@ -1,0 +1,1 @@
+//! The host, CUDA and Metal as devices of the DeepSeek-V4 engine, on candle.

@@ -1,0 +1,1 @@
+//! DeepSeek-V4 attention: a window, compressed rows and the lightning indexer.

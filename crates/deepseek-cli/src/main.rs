@@ -1,0 +1,2 @@
+//! Run DeepSeek-V4 checkpoints from the command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The vocabulary of the DeepSeek-V4 engine: shapes, formats, weights on disk, devices and kernels.

@@ -1,0 +1,1 @@
+//! Requests, scheduling and sampling over a DeepSeek-V4 decoder.

@@ -1,0 +1,1 @@
+//! DeepSeek-V4 mixture of experts: routing and experts.

@@ -1,0 +1,1 @@
+//! Tokens and the DeepSeek-V4 prompt encoding, both ways.

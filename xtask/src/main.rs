@@ -1,0 +1,2 @@
+//! House rules, fixtures and set-up.
+fn main() {}
