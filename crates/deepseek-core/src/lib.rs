@@ -1,1 +1,18 @@
-//! The vocabulary of the DeepSeek-V4 engine: shapes, formats, weights on disk, devices and kernels.
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
+
+pub mod backend;
+pub mod error;
+pub mod format;
+pub mod host;
+pub mod kernels;
+pub mod quant;
+pub mod reference;
+pub mod rope;
+pub mod weights;
+
+pub use backend::{Backend, DeviceTensor, Turn, Unary};
+pub use error::{Error, Result};
+pub use format::{Format, Numerics, Rounding, RowFormat, ScaleFormat};
+pub use host::HostTensor;
+pub use kernels::Kernels;

@@ -1,0 +1,87 @@
+//! What can go wrong below the model: files that lie, devices that fail.
+
+use std::path::PathBuf;
+
+/// The error of the core and of every layer crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused a file.
+    #[error("{path}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A checkpoint file contradicts itself or its format.
+    #[error("{path}: {why}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What does not hold.
+        why: String,
+    },
+    /// A tensor's description in a file is not to be believed.
+    #[error("tensor {name}: {why}")]
+    Tensor {
+        /// The tensor's name.
+        name: String,
+        /// What does not hold.
+        why: String,
+    },
+    /// A tensor that the model needs is in none of the files.
+    #[error("tensor {name}: missing from the checkpoint")]
+    Missing {
+        /// The tensor's name.
+        name: String,
+    },
+    /// A tensor has another shape than the model needs.
+    #[error("tensor {name}: shape {file:?} in the file, {config:?} by the config")]
+    Shape {
+        /// The tensor's name.
+        name: String,
+        /// The shape in the file.
+        file: Vec<usize>,
+        /// The shape that follows from the config.
+        config: Vec<usize>,
+    },
+    /// A tensor is stored in a format that its place in the model cannot use.
+    #[error("tensor {name}: stored as {file}, want {want}")]
+    Format {
+        /// The tensor's name.
+        name: String,
+        /// The stored format.
+        file: String,
+        /// The formats that would do.
+        want: String,
+    },
+    /// The device cannot do this at all. Known when loading, never within a step.
+    #[error("{device} does not support {what}")]
+    Unsupported {
+        /// The device.
+        device: String,
+        /// What was asked of it.
+        what: String,
+    },
+    /// The device has no room left.
+    #[error("out of memory on {device}: {bytes} bytes asked for")]
+    OutOfMemory {
+        /// The device.
+        device: String,
+        /// The size of the allocation that failed.
+        bytes: usize,
+    },
+    /// The device failed in its own way.
+    #[error("{device} failed: {why}")]
+    Device {
+        /// The device.
+        device: String,
+        /// What it said.
+        why: String,
+    },
+}
+
+/// A result with the core's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,146 @@
+//! How numbers are stored: weights on disk, cache rows in memory, and the roundings in between.
+
+use std::fmt;
+
+/// How the scale of a block is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScaleFormat {
+    /// One exponent byte `b`, meaning `2^(b - 127)`; 255 is NaN.
+    E8m0,
+    /// A float, as in the Base checkpoints.
+    F32,
+}
+
+/// How a weight matrix is packed. Block sizes are values, so that releases differ in data alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// 32-bit floats.
+    F32,
+    /// Brain floats.
+    Bf16,
+    /// E4M3 codes with one scale per `tile` of `[rows, columns]`.
+    Fp8 {
+        /// Rows and columns that share a scale. Edge tiles may be partial.
+        tile: [usize; 2],
+        /// How the scales are stored.
+        scale: ScaleFormat,
+    },
+    /// Two E2M1 codes a byte, low nibble first, with one E8M0 scale per `block` columns of a row.
+    Fp4 {
+        /// Columns that share a scale.
+        block: usize,
+    },
+}
+
+impl Format {
+    /// Whether the released code rounds the input of a product with such a weight to FP8.
+    #[must_use]
+    pub fn is_quantised(self) -> bool {
+        matches!(self, Self::Fp8 { .. } | Self::Fp4 { .. })
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::F32 => f.write_str("F32"),
+            Self::Bf16 => f.write_str("BF16"),
+            Self::Fp8 { tile: [r, c], scale: ScaleFormat::E8m0 } => write!(f, "FP8 {r}x{c}"),
+            Self::Fp8 { tile: [r, c], scale: ScaleFormat::F32 } => write!(f, "FP8 {r}x{c} (F32 scales)"),
+            Self::Fp4 { block } => write!(f, "FP4 /{block}"),
+        }
+    }
+}
+
+/// How a cache row of `width` channels is kept.
+///
+/// A packed row loses nothing when what is written was rounded to its format before, because every
+/// rounding here is idempotent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowFormat {
+    /// 32-bit floats.
+    F32,
+    /// Brain floats.
+    Bf16,
+    /// E4M3 codes with one E8M0 scale per `block` channels, then `tail` channels (the rotary ones)
+    /// kept as `tail_bytes`-byte floats: 2 for brain floats, 4 for 32-bit floats.
+    Fp8 {
+        /// Channels that share a scale.
+        block: usize,
+        /// Channels at the end that are not quantised.
+        tail: usize,
+        /// Bytes of each of those channels: 2 or 4.
+        tail_bytes: usize,
+    },
+    /// Two E2M1 codes a byte with one E8M0 scale per `block` channels.
+    Fp4 {
+        /// Channels that share a scale.
+        block: usize,
+    },
+}
+
+impl RowFormat {
+    /// Bytes of one row of `width` channels.
+    #[must_use]
+    pub fn row_bytes(self, width: usize) -> usize {
+        match self {
+            Self::F32 => width * 4,
+            Self::Bf16 => width * 2,
+            Self::Fp8 { block, tail, tail_bytes } => {
+                let codes = width - tail;
+                codes + codes.div_ceil(block) + tail * tail_bytes
+            }
+            Self::Fp4 { block } => width / 2 + width.div_ceil(block),
+        }
+    }
+}
+
+/// A rounding that the released code applies to activations: a round trip through a format.
+///
+/// Exact, bit for bit, on every device (spec `deepseek-v4.md` §5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounding {
+    /// To brain floats, nearest even.
+    Bf16,
+    /// E4M3 per `block` channels with scale `2^ceil(log2(max(amax, 1e-4) / 448))`; the last `tail`
+    /// channels stay as they are.
+    Fp8 {
+        /// Channels that share a scale.
+        block: usize,
+        /// Channels at the end that are left alone.
+        tail: usize,
+    },
+    /// E2M1 per `block` channels with scale `2^ceil(log2(max(amax, 6 * 2^-126) / 6))`.
+    Fp4 {
+        /// Channels that share a scale.
+        block: usize,
+    },
+    /// The normalised Walsh–Hadamard transform over the row, then E2M1 as above.
+    HadamardFp4 {
+        /// Channels that share a scale.
+        block: usize,
+    },
+}
+
+/// Which roundings a model applies. The three named levels are the ones offered to users; the
+/// fields are separate because the reference checks them separately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numerics {
+    /// Activations and linear outputs are brain floats.
+    pub bf16: bool,
+    /// Inputs of products with FP8 and FP4 weights are rounded to FP8.
+    pub inputs: bool,
+    /// Cache entries are rounded to the stored row format.
+    pub entries: bool,
+    /// Indexer queries and keys are rotated and rounded to FP4.
+    pub indexer: bool,
+}
+
+impl Numerics {
+    /// 32-bit floats throughout, nothing rounded.
+    pub const EXACT: Self = Self { bf16: false, inputs: false, entries: false, indexer: false };
+    /// The stored cache and the indexer alone.
+    pub const CACHE: Self = Self { bf16: false, inputs: false, entries: true, indexer: true };
+    /// Everything that the released code rounds.
+    pub const RELEASED: Self = Self { bf16: true, inputs: true, entries: true, indexer: true };
+}

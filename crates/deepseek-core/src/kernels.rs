@@ -1,0 +1,332 @@
+//! The verbs of the model: what is worth fusing on a device. Each has a provided body, written in
+//! primitives, and that body is what the verb means.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::backend::Backend;
+use crate::error::Result;
+use crate::format::Numerics;
+use crate::reference;
+use crate::weights::Bytes;
+
+/// The weights of one mixer of residual streams (spec `deepseek-v4.md` §3.2).
+#[derive(Debug)]
+pub struct HyperWeights<B: Backend> {
+    /// `[(2 + n) * n, n * hidden]`, or `[n, n * hidden]` for the final collapse.
+    pub projection: B::Weight,
+    /// One factor for each row of the projection.
+    pub scale: B::Tensor,
+    /// One term for each row of the projection.
+    pub base: B::Tensor,
+    /// Streams `n`, rounds and the two epsilons.
+    pub shape: HyperShape,
+}
+
+/// The numbers that shape a mixer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HyperShape {
+    /// Residual streams.
+    pub streams: usize,
+    /// Column passes of the Sinkhorn iteration.
+    pub sinkhorn: usize,
+    /// Added to `pre`, to the mixing matrix and to each of its sums.
+    pub eps: f32,
+    /// Added to the mean square of the flattened streams.
+    pub norm_eps: f32,
+}
+
+/// How a sub-layer reads the streams and writes them back.
+#[derive(Debug, Clone)]
+pub struct Mix<B: Backend> {
+    /// `[t, n]`: the share of each stream in what a sub-layer reads.
+    pub pre: B::Tensor,
+    /// `[t, n]`: the share of the sub-layer's result in each stream.
+    pub post: B::Tensor,
+    /// `[t, n, n]`: stream `k` receives `Σ_j comb[j, k] · stream_j`.
+    pub comb: B::Tensor,
+}
+
+/// How a run of rows is pooled into one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fold {
+    /// All rows of a group with all their channels.
+    Plain,
+    /// Rows have two halves. The last `ratio` rows of a group take part with their second half,
+    /// the rows before them (the previous group) with their first.
+    Overlap {
+        /// Tokens a compressed row stands for.
+        ratio: usize,
+    },
+}
+
+/// The rows that each query may choose among.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// For each query, the visible rows of the pool, oldest first.
+    pub rows: Vec<Range<u32>>,
+}
+
+/// The rows of one pool that each query attends to, as ascending runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Chosen {
+    ends: Vec<u32>,
+    runs: Vec<Range<u32>>,
+}
+
+impl Chosen {
+    /// No queries yet, with room for `queries`.
+    #[must_use]
+    pub fn with_capacity(queries: usize) -> Self {
+        Self { ends: Vec::with_capacity(queries), runs: Vec::with_capacity(queries) }
+    }
+
+    /// Adds a query and its rows. Empty runs are dropped.
+    pub fn push(&mut self, runs: impl IntoIterator<Item = Range<u32>>) {
+        self.runs.extend(runs.into_iter().filter(|run| !run.is_empty()));
+        self.ends.push(u32::try_from(self.runs.len()).expect("fewer runs than rows"));
+    }
+
+    /// Adds a query that attends to single rows, in the order given; neighbours become one run.
+    pub fn push_rows(&mut self, rows: impl IntoIterator<Item = u32>) {
+        let first = self.runs.len();
+        for row in rows {
+            match self.runs[first..].last_mut() {
+                Some(run) if run.end == row => run.end += 1,
+                _ => self.runs.push(row..row + 1),
+            }
+        }
+        self.ends.push(u32::try_from(self.runs.len()).expect("fewer runs than rows"));
+    }
+
+    /// Adds the queries of another choice after ours.
+    pub fn extend(&mut self, other: &Self) {
+        for query in 0..other.queries() {
+            self.push(other.runs(query).iter().cloned());
+        }
+    }
+
+    /// How many queries there are.
+    #[must_use]
+    pub fn queries(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The runs of one query.
+    ///
+    /// # Panics
+    /// If there is no such query.
+    #[must_use]
+    pub fn runs(&self, query: usize) -> &[Range<u32>] {
+        let start = if query == 0 { 0 } else { self.ends[query - 1] as usize };
+        &self.runs[start..self.ends[query] as usize]
+    }
+
+    /// The rows of one query, in order.
+    pub fn rows(&self, query: usize) -> impl Iterator<Item = u32> + '_ {
+        self.runs(query).iter().cloned().flatten()
+    }
+}
+
+/// How [`Kernels::attend`] weighs rows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Softmax {
+    /// Factor on the logits.
+    pub scale: f32,
+    /// Whether the exponentials are rounded to brain floats before they weigh values. The sum that
+    /// divides them is not (spec `deepseek-v4.md` §5.1).
+    pub bf16: bool,
+}
+
+/// How a router chooses experts.
+#[derive(Debug)]
+pub enum Select<B: Backend> {
+    /// The best scores after adding this bias `[experts]`, which does not enter the weights.
+    Score {
+        /// The bias.
+        bias: B::Tensor,
+    },
+    /// Fixed experts for each token id.
+    Token(TokenTable),
+}
+
+/// The experts of each token id: `[vocabulary, each]` 64-bit integers, borrowed from the file.
+#[derive(Debug, Clone)]
+pub struct TokenTable {
+    bytes: Bytes,
+    each: usize,
+}
+
+impl TokenTable {
+    /// Reads a table whose every entry is below `experts`, which is checked here, once.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`](crate::Error::Tensor) for an entry that names no expert.
+    ///
+    /// # Panics
+    /// If the bytes are not whole rows.
+    pub fn new(name: &str, bytes: Bytes, each: usize, experts: usize) -> Result<Self> {
+        assert_eq!(bytes.len() % (each * 8), 0, "whole rows of {each} entries");
+        let experts = experts as u64;
+        for (index, entry) in bytes.as_chunks::<8>().0.iter().enumerate() {
+            let id = u64::from_le_bytes(*entry);
+            if id >= experts {
+                return Err(crate::Error::Tensor {
+                    name: name.to_owned(),
+                    why: format!(
+                        "row {} names expert {}, there are {experts}",
+                        index / each,
+                        i64::from_le_bytes(*entry)
+                    ),
+                });
+            }
+        }
+        Ok(Self { bytes, each })
+    }
+
+    /// The experts of `token`.
+    ///
+    /// # Panics
+    /// If the token is not in the vocabulary.
+    pub fn experts(&self, token: u32) -> impl Iterator<Item = u32> + '_ {
+        let row = &self.bytes[token as usize * self.each * 8..][..self.each * 8];
+        row.as_chunks::<8>().0.iter().map(|entry| u64::from_le_bytes(*entry) as u32)
+    }
+}
+
+/// A router (spec `deepseek-v4.md` §3.7).
+#[derive(Debug)]
+pub struct Gate<B: Backend> {
+    /// `[experts, hidden]`.
+    pub projection: B::Weight,
+    /// How experts are chosen.
+    pub select: Select<B>,
+    /// Experts per token.
+    pub each: usize,
+    /// Factor on the normalised weights.
+    pub scale: f32,
+}
+
+/// Which experts each token visits, and with what weight.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Routing {
+    /// `[t, each]`, ascending for each token, so that sums have one order.
+    pub experts: Arc<[u32]>,
+    /// `[t, each]`.
+    pub weights: Arc<[f32]>,
+    /// Experts per token.
+    pub each: usize,
+}
+
+/// The three matrices of a gated feed-forward network.
+#[derive(Debug)]
+pub struct FeedForward<B: Backend> {
+    /// `w1: [inner, hidden]`.
+    pub gate: B::Weight,
+    /// `w3: [inner, hidden]`.
+    pub up: B::Weight,
+    /// `w2: [hidden, inner]`.
+    pub down: B::Weight,
+}
+
+/// What the matrices of a gated network do not say.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SwiGlu {
+    /// The gate is clamped to this from above and the other branch on both sides, before the
+    /// activation; infinite for none.
+    pub limit: f32,
+    /// What the products round.
+    pub numerics: Numerics,
+    /// Channels that share a scale where inputs are rounded.
+    pub input_block: usize,
+}
+
+/// Where experts come from: all at hand, or fetched ahead of use.
+pub trait Experts<B: Backend>: fmt::Debug + Send + Sync {
+    /// One expert, ready to use.
+    ///
+    /// # Errors
+    /// Whatever the device says while fetching it.
+    fn expert(&self, id: u32) -> Result<&FeedForward<B>>;
+}
+
+/// The verbs. A provided body is the verb's meaning; an override may be faster and must agree.
+pub trait Kernels: Backend {
+    /// Reads the streams `[t, n, hidden]` into one `[t, hidden]`, and says how to write back.
+    ///
+    /// The streams are read with the mix's own `pre`, or, where given, with the one carried from
+    /// the sub-layer before (spec `deepseek-v41.md` §3.2).
+    fn hc_pre(
+        &self,
+        streams: &Self::Tensor,
+        weights: &HyperWeights<Self>,
+        carried: Option<&Self::Tensor>,
+    ) -> Result<(Self::Tensor, Mix<Self>)> {
+        reference::hc_pre(self, streams, weights, carried)
+    }
+
+    /// Writes a sub-layer's result `y: [t, hidden]` into the streams:
+    /// `stream'_k = post_k · y + Σ_j comb[j, k] · stream_j`.
+    fn hc_post(&self, y: &Self::Tensor, streams: &Self::Tensor, mix: &Mix<Self>) -> Result<Self::Tensor> {
+        reference::hc_post(self, y, streams, mix)
+    }
+
+    /// Pools each group of rows into one: `Σ kv ⊙ softmax(scores)`, the softmax over the group for
+    /// each channel on its own. `kv`, `scores`: `[rows, width]`; returns `[groups, width]`, or half
+    /// the width with [`Fold::Overlap`]. Sums run in the order of the rows.
+    fn compress(
+        &self,
+        kv: &Self::Tensor,
+        scores: &Self::Tensor,
+        groups: &[Range<usize>],
+        fold: Fold,
+    ) -> Result<Self::Tensor> {
+        reference::compress(self, kv, scores, groups, fold)
+    }
+
+    /// The lightning indexer: the `k` rows of each query with the highest
+    /// `Σ_h weights_h · relu(q_h · key)` among those it sees, ties to the lower row; all that it
+    /// sees when those are at most `k`. `q: [t, heads, width]`, `weights: [t, heads]`. With `bf16`
+    /// products, their weighting and the sum are each rounded to brain floats.
+    fn index_topk(
+        &self,
+        q: &Self::Tensor,
+        weights: &Self::Tensor,
+        keys: &Self::Rows,
+        seen: &Seen,
+        k: usize,
+        bf16: bool,
+    ) -> Result<Chosen> {
+        reference::index_topk(self, q, weights, keys, seen, k, bf16)
+    }
+
+    /// Attention of `q: [t, heads, width]` over rows that are key and value at once, gathered from
+    /// several pools, with a sink `[heads]` that only enlarges the denominator. Returns the shape
+    /// of `q`.
+    fn attend(
+        &self,
+        q: &Self::Tensor,
+        from: &[(&Self::Rows, &Chosen)],
+        sink: &Self::Tensor,
+        softmax: Softmax,
+    ) -> Result<Self::Tensor> {
+        reference::attend(self, q, from, sink, softmax)
+    }
+
+    /// Routes `x: [t, hidden]`; `tokens` are the ids of the rows.
+    fn route(&self, x: &Self::Tensor, gate: &Gate<Self>, tokens: &[u32]) -> Result<Routing> {
+        reference::route(self, x, gate, tokens)
+    }
+
+    /// The weighted sum of the routed experts on `x: [t, hidden]`, in the order of the routing.
+    fn experts(
+        &self,
+        x: &Self::Tensor,
+        routing: &Routing,
+        bank: &dyn Experts<Self>,
+        form: SwiGlu,
+    ) -> Result<Self::Tensor> {
+        reference::experts(self, x, routing, bank, form)
+    }
+}

@@ -1,0 +1,14 @@
+//! The number formats of the released checkpoints, as plain scalar code.
+//!
+//! These functions define the formats (spec `deepseek-v4.md` §2.3, §2.4, §5.2): a device that
+//! rounds or widens in any other way is wrong.
+
+pub mod e8m0;
+pub mod fp4;
+pub mod fp8;
+
+mod decode;
+mod round;
+
+pub use decode::decode_row;
+pub use round::{bf16, fp4_scale, fp8_scale, hadamard, round_row};

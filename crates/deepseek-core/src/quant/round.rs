@@ -1,0 +1,87 @@
+//! Round trips through the formats: what the released code does to activations.
+
+use crate::format::Rounding;
+use crate::quant::{e8m0, fp4, fp8};
+
+/// The smallest magnitude that sets an FP8 scale (spec `deepseek-v4.md` §5.2, item 1).
+const FP8_AMAX_MIN: f32 = 1e-4;
+/// The smallest magnitude that sets an FP4 scale: `6 * 2^-126` (item 3).
+const FP4_AMAX_MIN: f32 = 6.0 * f32::MIN_POSITIVE;
+
+/// The nearest brain float, ties to even. NaN stays NaN.
+#[must_use]
+#[inline]
+pub fn bf16(x: f32) -> f32 {
+    let bits = x.to_bits();
+    if x.is_nan() {
+        return f32::from_bits((bits | 0x0040_0000) & 0xffff_0000);
+    }
+    f32::from_bits(bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) & 0xffff_0000)
+}
+
+/// Rounds one row in place.
+///
+/// # Panics
+/// If the row is shorter than its unrounded tail, or for a Hadamard transform no power of two.
+pub fn round_row(row: &mut [f32], to: Rounding) {
+    match to {
+        Rounding::Bf16 => row.iter_mut().for_each(|x| *x = bf16(*x)),
+        Rounding::Fp8 { block, tail } => {
+            let codes = row.len() - tail;
+            for block in row[..codes].chunks_mut(block) {
+                let scale = fp8_scale(block);
+                for x in block {
+                    *x = fp8::decode(fp8::encode((*x / scale).clamp(-fp8::MAX, fp8::MAX))) * scale;
+                }
+            }
+        }
+        Rounding::Fp4 { block } => {
+            for block in row.chunks_mut(block) {
+                let scale = fp4_scale(block);
+                for x in block {
+                    *x = fp4::decode(fp4::encode((*x / scale).clamp(-fp4::MAX, fp4::MAX))) * scale;
+                }
+            }
+        }
+        Rounding::HadamardFp4 { block } => {
+            hadamard(row);
+            round_row(row, Rounding::Fp4 { block });
+        }
+    }
+}
+
+/// The power-of-two scale of a block of activations in FP8.
+#[must_use]
+pub fn fp8_scale(block: &[f32]) -> f32 {
+    e8m0::ceil_pow2(amax(block, FP8_AMAX_MIN) * (1.0 / fp8::MAX))
+}
+
+/// The power-of-two scale of a block of activations in FP4.
+#[must_use]
+pub fn fp4_scale(block: &[f32]) -> f32 {
+    e8m0::ceil_pow2(amax(block, FP4_AMAX_MIN) * (1.0 / fp4::MAX))
+}
+
+fn amax(block: &[f32], least: f32) -> f32 {
+    block.iter().fold(least, |amax, x| amax.max(x.abs()))
+}
+
+/// The normalised Walsh–Hadamard transform, natural order, in place.
+///
+/// # Panics
+/// If the length is no power of two.
+pub fn hadamard(row: &mut [f32]) {
+    assert!(row.len().is_power_of_two(), "a Hadamard transform of {} channels", row.len());
+    let mut half = 1;
+    while half < row.len() {
+        for pair in row.chunks_mut(2 * half) {
+            let (low, high) = pair.split_at_mut(half);
+            for (a, b) in low.iter_mut().zip(high) {
+                (*a, *b) = (*a + *b, *a - *b);
+            }
+        }
+        half *= 2;
+    }
+    let norm = (row.len() as f32).powf(-0.5);
+    row.iter_mut().for_each(|x| *x *= norm);
+}
