@@ -1,1 +1,10 @@
-//! The host, CUDA and Metal as devices of the DeepSeek-V4 engine, on candle.
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
+
+mod backend;
+mod cpu;
+mod kernels;
+mod tensor;
+
+pub use backend::{Candle, Rows, Weight};
+pub use tensor::Tensor;

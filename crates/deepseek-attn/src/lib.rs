@@ -1,1 +1,16 @@
-//! DeepSeek-V4 attention: a window, compressed rows and the lightning indexer.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub mod batch;
+pub mod compress;
+pub mod indexer;
+pub mod layer;
+pub mod memory;
+pub mod role;
+pub mod store;
+pub mod window;
+
+pub use batch::{Batch, RopeSet, Ropes, Span};
+pub use layer::{Attention, AttentionShape, Carry};
+pub use memory::{Memory, MemoryShape};
+pub use role::{Choice, Role, SourceId};

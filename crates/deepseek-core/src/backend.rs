@@ -47,6 +47,8 @@ pub enum Unary {
     Recip,
     /// `max(x, 0)`.
     Relu,
+    /// `1 / sqrt(x)`.
+    Rsqrt,
     /// `1 / (1 + e^-x)`.
     Sigmoid,
     /// `x / (1 + e^-x)`.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::error::Result;
-use crate::format::Numerics;
+use crate::format::Rounding;
 use crate::reference;
 use crate::weights::Bytes;
 
@@ -236,10 +236,10 @@ pub struct SwiGlu {
     /// The gate is clamped to this from above and the other branch on both sides, before the
     /// activation; infinite for none.
     pub limit: f32,
-    /// What the products round.
-    pub numerics: Numerics,
-    /// Channels that share a scale where inputs are rounded.
-    pub input_block: usize,
+    /// How the inputs of the products are rounded.
+    pub input: Option<Rounding>,
+    /// Whether outputs and the inner activation are brain floats.
+    pub bf16: bool,
 }
 
 /// Where experts come from: all at hand, or fetched ahead of use.

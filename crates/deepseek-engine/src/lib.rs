@@ -1,1 +1,21 @@
-//! Requests, scheduling and sampling over a DeepSeek-V4 decoder.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod bell;
+mod desk;
+mod engine;
+mod events;
+mod limits;
+mod request;
+mod run;
+mod sampler;
+mod scheduler;
+mod sequence;
+mod speculate;
+pub mod toy;
+
+pub use engine::Engine;
+pub use events::{Canceller, Event, Events, Fault, Reason, Usage};
+pub use limits::Limits;
+pub use request::{Invalid, Refusal, Request};
+pub use sampler::{Sampler, Sampling, SamplingOptions};

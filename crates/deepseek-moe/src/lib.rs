@@ -1,1 +1,8 @@
-//! DeepSeek-V4 mixture of experts: routing and experts.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub mod bank;
+pub mod mixture;
+
+pub use bank::Bank;
+pub use mixture::{Mixture, MixtureShape, RouteBy};

@@ -1,1 +1,11 @@
-//! Placeholder.
+//! One suite for every device.
+//!
+//! [`ops`] holds a device against golden numbers of single operations, made by the Python reference;
+//! [`verbs`] holds its overrides against the provided bodies on random shapes.
+#![forbid(unsafe_code)]
+
+pub mod compare;
+pub mod fixture;
+pub mod ops;
+pub mod v4;
+pub mod verbs;

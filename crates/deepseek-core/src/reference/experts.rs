@@ -48,15 +48,12 @@ pub fn feed_forward<B: Backend>(
     weights: Option<&B::Tensor>,
     form: SwiGlu,
 ) -> Result<B::Tensor> {
-    let SwiGlu { limit, numerics, input_block } = form;
-    let input = |x: &B::Tensor| match numerics.inputs {
-        true => be.round(x, Rounding::Fp8 { block: input_block, tail: 0 }),
-        false => Ok(x.clone()),
+    let SwiGlu { limit, input, bf16 } = form;
+    let input = |x: &B::Tensor| match input {
+        Some(rounding) => be.round(x, rounding),
+        None => Ok(x.clone()),
     };
-    let activation = |x: B::Tensor| match numerics.bf16 {
-        true => be.round(&x, Rounding::Bf16),
-        false => Ok(x),
-    };
+    let activation = |x: B::Tensor| if bf16 { be.round(&x, Rounding::Bf16) } else { Ok(x) };
     let x = input(x)?;
     let gate = activation(be.linear(&x, &network.gate)?)?;
     let up = activation(be.linear(&x, &network.up)?)?;

@@ -1,0 +1,114 @@
+//! From a checkpoint's names to a device's weights: what every layer's `load` stands on.
+
+use crate::backend::Backend;
+use crate::error::Result;
+use crate::format::{Format, Numerics, Rounding};
+use crate::host::HostTensor;
+use crate::weights::{Tensors, WeightView};
+
+/// A place in a checkpoint, the device that takes what is found there, and the roundings asked for.
+#[derive(Debug)]
+pub struct Loader<'a, B: Backend> {
+    /// The device.
+    pub be: &'a B,
+    /// Where in the checkpoint.
+    pub tensors: Tensors<'a>,
+    /// What the layers round.
+    pub numerics: Numerics,
+    /// Channels that share a scale where the inputs of quantised products are rounded.
+    pub input_block: usize,
+}
+
+impl<'a, B: Backend> Loader<'a, B> {
+    /// The same below `prefix`.
+    #[must_use]
+    pub fn at(&self, prefix: &str) -> Self {
+        Self { tensors: self.tensors.at(prefix), ..*self }
+    }
+
+    /// A matrix and the roundings around its product.
+    ///
+    /// # Errors
+    /// A tensor that is missing, of another shape or of an unusable format.
+    pub fn linear(&self, name: &str, shape: [usize; 2]) -> Result<Linear<B>> {
+        self.linear_of(&self.tensors.matrix(name, shape)?)
+    }
+
+    /// As [`Loader::linear`], for a matrix at hand.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn linear_of(&self, view: &WeightView) -> Result<Linear<B>> {
+        Ok(Linear {
+            weight: self.be.load(view)?,
+            input: self.input_rounding(view.format),
+            output: self.numerics.bf16.then_some(Rounding::Bf16),
+        })
+    }
+
+    /// A matrix alone.
+    ///
+    /// # Errors
+    /// A tensor that is missing, of another shape or of an unusable format.
+    pub fn weight(&self, name: &str, shape: [usize; 2]) -> Result<B::Weight> {
+        self.be.load(&self.tensors.matrix(name, shape)?)
+    }
+
+    /// A vector of floats.
+    ///
+    /// # Errors
+    /// A tensor that is missing, of another shape or of an unusable format.
+    pub fn vector(&self, name: &str, length: usize) -> Result<B::Tensor> {
+        self.be.upload(&HostTensor::new(&[length], self.tensors.vector(name, length)?))
+    }
+
+    /// How the input of a product with a weight of this format is rounded (spec `deepseek-v4.md`
+    /// §5.2, item 1).
+    #[must_use]
+    pub fn input_rounding(&self, format: Format) -> Option<Rounding> {
+        (self.numerics.inputs && format.is_quantised())
+            .then_some(Rounding::Fp8 { block: self.input_block, tail: 0 })
+    }
+}
+
+/// A product with a weight matrix, and what is rounded before and after it.
+#[derive(Debug)]
+pub struct Linear<B: Backend> {
+    weight: B::Weight,
+    input: Option<Rounding>,
+    output: Option<Rounding>,
+}
+
+impl<B: Backend> Linear<B> {
+    /// `[.., in]` to `[.., out]`.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn forward(&self, be: &B, x: &B::Tensor) -> Result<B::Tensor> {
+        let y = match self.input {
+            Some(rounding) => be.linear(&be.round(x, rounding)?, &self.weight)?,
+            None => be.linear(x, &self.weight)?,
+        };
+        match self.output {
+            Some(rounding) => be.round(&y, rounding),
+            None => Ok(y),
+        }
+    }
+
+    /// The same without rounding the input, as the released code does for the grouped output
+    /// projection.
+    #[must_use]
+    pub fn without_input_rounding(self) -> Self {
+        Self { input: None, ..self }
+    }
+}
+
+impl Numerics {
+    /// `x` as the released code keeps activations: brain floats, or as it is.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn activation<B: Backend>(self, be: &B, x: B::Tensor) -> Result<B::Tensor> {
+        if self.bf16 { be.round(&x, Rounding::Bf16) } else { Ok(x) }
+    }
+}

@@ -1,0 +1,201 @@
+//! A folder of shards as one set of tensors.
+
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::panic
+)]
+
+use std::io::ErrorKind;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use super::header::Index;
+use super::limits::INDEX_BYTES_MAX;
+use super::shard::Contents;
+use crate::error::{Error, Result};
+use crate::weights::{RawTensor, Shard};
+
+const INDEX: &str = "model.safetensors.index.json";
+const SINGLE: &str = "model.safetensors";
+
+/// The tensors of a model, borrowed from mapped files.
+///
+/// Every name stands once, in the file where the index places it.
+#[derive(Debug)]
+pub struct Checkpoint {
+    files: Vec<Contents>,
+    /// In the order of the names, which differ.
+    tensors: Vec<Placed>,
+}
+
+/// A tensor and the number of its file.
+#[derive(Debug)]
+struct Placed {
+    tensor: RawTensor,
+    file: usize,
+}
+
+impl Checkpoint {
+    /// Maps the files of a folder: those that `model.safetensors.index.json` names, or else
+    /// `model.safetensors`. Only headers are read. The files must not change until the last tensor
+    /// of them is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for what the system refuses, [`Error::File`] and [`Error::Tensor`] for what
+    /// does not hold.
+    pub fn open(dir: &Path) -> Result<Self> {
+        if let Some(path) = find(dir, INDEX)? {
+            let index = read_index(&path)?;
+            let shards = index.weight_map.files.iter().map(|file| Shard::open(dir.join(file)));
+            let checkpoint = Self::join(shards)?;
+            checkpoint.agree(&index, path)?;
+            return Ok(checkpoint);
+        }
+        if let Some(path) = find(dir, SINGLE)? {
+            return Self::join([Shard::open(path)]);
+        }
+        let why = format!("holds neither {INDEX} nor {SINGLE}");
+        Err(Error::File { path: dir.to_owned(), why })
+    }
+
+    /// Brings the tensors of all shards into one order.
+    fn join(shards: impl IntoIterator<Item = Result<Shard>>) -> Result<Self> {
+        let mut whole = Self { files: Vec::new(), tensors: Vec::new() };
+        for shard in shards {
+            let (contents, tensors) = shard?.into_parts();
+            let file = whole.files.len();
+            whole.tensors.extend(tensors.into_iter().map(|tensor| Placed { tensor, file }));
+            whole.files.push(contents);
+        }
+        whole.tensors.sort_by(|a, b| a.tensor.name().cmp(b.tensor.name()));
+        for pair in whole.tensors.windows(2) {
+            if let [a, b] = pair
+                && a.tensor.name() == b.tensor.name()
+            {
+                let why = format!("in {} and in {}", whole.file(a.file), whole.file(b.file));
+                return Err(Error::Tensor { name: a.tensor.name().to_owned(), why });
+            }
+        }
+        Ok(whole)
+    }
+
+    /// Holds an index against the files, both ways; the files are in its order.
+    fn agree(&self, index: &Index, path: PathBuf) -> Result<()> {
+        let listed = &index.weight_map.tensors;
+        for (name, file) in listed {
+            if self.place(name).is_none_or(|placed| placed.file != *file) {
+                let why = format!("not in {}, where the index places it", self.file(*file));
+                return Err(Error::Tensor { name: name.clone(), why });
+            }
+        }
+        for Placed { tensor, file } in &self.tensors {
+            if listed.binary_search_by(|(name, _)| name.as_str().cmp(tensor.name())).is_err() {
+                let why = format!("in {}, but not in the index", self.file(*file));
+                return Err(Error::Tensor { name: tensor.name().to_owned(), why });
+            }
+        }
+        match index.metadata.total_size {
+            Some(total) if total != self.bytes() => {
+                let why = format!("total_size {total}, the tensors have {} bytes", self.bytes());
+                Err(Error::File { path, why })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn place(&self, name: &str) -> Option<&Placed> {
+        let at = self.tensors.binary_search_by(|placed| placed.tensor.name().cmp(name)).ok()?;
+        self.tensors.get(at)
+    }
+
+    /// A file as messages call it.
+    fn file(&self, number: usize) -> std::path::Display<'_> {
+        self.files.get(number).map_or(Path::new(""), Contents::path).display()
+    }
+
+    /// The tensor of that name.
+    #[must_use]
+    pub fn tensor(&self, name: &str) -> Option<&RawTensor> {
+        self.place(name).map(|placed| &placed.tensor)
+    }
+
+    /// All tensors, in the order of their names.
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = &RawTensor> {
+        self.tensors.iter().map(|placed| &placed.tensor)
+    }
+
+    /// All names, in order.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.tensors().map(RawTensor::name)
+    }
+
+    /// How many tensors there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+
+    /// Bytes of all tensors.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.tensors().map(|tensor| wide(tensor.bytes().len())).fold(0, u64::saturating_add)
+    }
+
+    /// The files, in the order of the index.
+    pub fn shards(&self) -> impl ExactSizeIterator<Item = &Path> {
+        self.files.iter().map(Contents::path)
+    }
+
+    /// Brings the files into memory, as far as it holds them, in the order of the index. `progress`
+    /// learns the bytes done and the bytes of all files, and may break off.
+    pub fn warm(
+        &self,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let sizes = self.files.iter().map(|file| wide(file.bytes().len()));
+        let total = sizes.fold(0, u64::saturating_add);
+        let mut done = 0_u64;
+        for file in &self.files {
+            file.warm(&mut |bytes| {
+                done = done.saturating_add(wide(bytes));
+                progress(done, total)
+            })?;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The path of `name` in `dir`, if something is there.
+fn find(dir: &Path, name: &str) -> Result<Option<PathBuf>> {
+    let path = dir.join(name);
+    match path.metadata() {
+        Ok(_) => Ok(Some(path)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Io { path, source }),
+    }
+}
+
+fn read_index(path: &Path) -> Result<Index> {
+    let file = Contents::map(path.to_owned())?;
+    let flaw = |why| Error::File { path: path.to_owned(), why };
+    let length = wide(file.bytes().len());
+    if length > INDEX_BYTES_MAX {
+        return Err(flaw(format!("{length} bytes, at most {INDEX_BYTES_MAX} are read")));
+    }
+    serde_json::from_slice(file.bytes()).map_err(|error| flaw(error.to_string()))
+}
+
+/// A size as 64 bits, which no size exceeds.
+fn wide(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,185 @@
+//! What a layer's `load` reads: matrices and vectors by name.
+
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::panic
+)]
+
+use std::fmt;
+
+use crate::error::{Error, Result};
+use crate::format::{Format, ScaleFormat};
+use crate::weights::{Bytes, Checkpoint, Dtype, RawTensor, Shard, WeightView};
+
+/// Columns that share a scale in packed FP4 weights (spec `deepseek-v4.md` §2.4).
+const FP4_BLOCK: usize = 32;
+
+/// Tensors by the names of the released files, wherever and however they are kept.
+pub trait TensorSource: fmt::Debug + Send + Sync {
+    /// The tensor of that name, or nothing if there is none.
+    ///
+    /// # Errors
+    /// A tensor that is there and cannot be what the name stands for.
+    fn find(&self, name: &str) -> Result<Option<RawTensor>>;
+}
+
+impl TensorSource for Checkpoint {
+    fn find(&self, name: &str) -> Result<Option<RawTensor>> {
+        Ok(self.tensor(name).cloned())
+    }
+}
+
+impl TensorSource for Shard {
+    fn find(&self, name: &str) -> Result<Option<RawTensor>> {
+        Ok(self.tensor(name).cloned())
+    }
+}
+
+/// A place in a checkpoint: names are read below a prefix.
+///
+/// How a tensor is stored is decided by its type in the file, never by the config.
+#[derive(Debug, Clone)]
+pub struct Tensors<'a> {
+    source: &'a dyn TensorSource,
+    prefix: String,
+    tile: [usize; 2],
+}
+
+impl<'a> Tensors<'a> {
+    /// The top of a checkpoint whose FP8 weights have one scale for `tile` rows and columns.
+    ///
+    /// # Panics
+    /// If a tile is empty.
+    #[must_use]
+    pub fn new(source: &'a dyn TensorSource, tile: [usize; 2]) -> Self {
+        assert!(!tile.contains(&0), "tiles of {tile:?} weights");
+        Self { source, prefix: String::new(), tile }
+    }
+
+    /// The place `step` further down, such as `layers.3`.
+    #[must_use]
+    pub fn at(&self, step: &str) -> Self {
+        Self { prefix: self.name(step) + ".", ..*self }
+    }
+
+    /// The whole name of what is called `suffix` here.
+    #[must_use]
+    pub fn name(&self, suffix: &str) -> String {
+        format!("{}{suffix}", self.prefix)
+    }
+
+    /// Whether there is a tensor of that name. One that cannot be used counts.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        !matches!(self.source.find(&self.name(name)), Ok(None))
+    }
+
+    fn find(&self, name: &str) -> Result<RawTensor> {
+        let name = self.name(name);
+        self.source.find(&name)?.ok_or(Error::Missing { name })
+    }
+
+    /// The matrix `[out, in]` of that name, with its scales if it is quantised: F32, BF16, FP8 with
+    /// scales in E8M0 or F32, or FP4 in pairs with scales in E8M0.
+    ///
+    /// # Errors
+    /// A matrix or its scales missing, of another shape or of an unusable type; scales beside a
+    /// matrix that has no use for them.
+    pub fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<WeightView> {
+        let raw = self.find(name)?;
+        let scale_name = format!("{}.scale", name.strip_suffix(".weight").unwrap_or(name));
+        let [rows, columns] = shape;
+        let (format, scales) = match raw.dtype() {
+            Dtype::F32 => (Format::F32, self.without_scales(&raw, shape, &scale_name)?),
+            Dtype::Bf16 => (Format::Bf16, self.without_scales(&raw, shape, &scale_name)?),
+            Dtype::F8E4m3 => {
+                fits(&raw, &shape)?;
+                let [tall, broad] = self.tile;
+                let scales = self.find(&scale_name)?;
+                fits(&scales, &[rows.div_ceil(tall), columns.div_ceil(broad)])?;
+                let scale = match scales.dtype() {
+                    Dtype::F8E8m0 => ScaleFormat::E8m0,
+                    Dtype::F32 => ScaleFormat::F32,
+                    _ => return Err(scales.unusable("F8_E8M0 or F32")),
+                };
+                (Format::Fp8 { tile: self.tile, scale }, scales.bytes().clone())
+            }
+            Dtype::I8 | Dtype::U8 => {
+                if columns % 2 == 1 {
+                    return Err(raw.unusable("a type for an odd number of columns"));
+                }
+                fits(&raw, &[rows, columns / 2])?;
+                let scales = self.find(&scale_name)?;
+                fits(&scales, &[rows, columns.div_ceil(FP4_BLOCK)])?;
+                if scales.dtype() != Dtype::F8E8m0 {
+                    return Err(scales.unusable("F8_E8M0"));
+                }
+                (Format::Fp4 { block: FP4_BLOCK }, scales.bytes().clone())
+            }
+            _ => return Err(raw.unusable("F32, BF16, F8_E4M3 or I8")),
+        };
+        let (name, data) = (raw.name().to_owned(), raw.bytes().clone());
+        Ok(WeightView { name, format, shape, data, scales, tile_row: 0 })
+    }
+
+    /// The scales of a matrix of floats: none.
+    fn without_scales(&self, raw: &RawTensor, shape: [usize; 2], scale_name: &str) -> Result<Bytes> {
+        fits(raw, &shape)?;
+        match self.source.find(&self.name(scale_name))? {
+            None => Ok(Bytes::from(Vec::new())),
+            Some(scales) => {
+                let why = format!("scales for {}, which is stored as {}", raw.name(), raw.dtype());
+                Err(Error::Tensor { name: scales.name().to_owned(), why })
+            }
+        }
+    }
+
+    /// The `length` floats of that name: F32, or BF16 widened.
+    ///
+    /// # Errors
+    /// A tensor that is missing, of another shape or of an unusable type.
+    pub fn vector(&self, name: &str, length: usize) -> Result<Vec<f32>> {
+        self.array(name, &[length])
+    }
+
+    /// The floats of that name, row-major: F32, or BF16 widened.
+    ///
+    /// # Errors
+    /// A tensor that is missing, of another shape or of an unusable type.
+    pub fn array(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let raw = self.find(name)?;
+        fits(&raw, shape)?;
+        match raw.dtype() {
+            Dtype::F32 => {
+                Ok(raw.bytes().as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect())
+            }
+            Dtype::Bf16 => {
+                let bits = raw.bytes().as_chunks().0.iter().map(|x| u16::from_le_bytes(*x));
+                Ok(bits.map(|bits| f32::from_bits(u32::from(bits) << 16)).collect())
+            }
+            _ => Err(raw.unusable("F32 or BF16")),
+        }
+    }
+
+    /// The table of 64-bit integers of that name, little-endian, row-major.
+    ///
+    /// # Errors
+    /// A tensor that is missing, of another shape or of another type.
+    pub fn integers(&self, name: &str, shape: [usize; 2]) -> Result<Bytes> {
+        let raw = self.find(name)?;
+        fits(&raw, &shape)?;
+        match raw.dtype() {
+            Dtype::I64 => Ok(raw.bytes().clone()),
+            _ => Err(raw.unusable("I64")),
+        }
+    }
+}
+
+/// Holds a tensor's shape against the one wanted.
+fn fits(raw: &RawTensor, config: &[usize]) -> Result<()> {
+    if raw.shape() == config { Ok(()) } else { Err(raw.misfit(config)) }
+}

@@ -1,0 +1,200 @@
+//! The loop: what the engine's thread does, turn after turn.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use deepseek_model::{Decoder, Logits, SeqId, Step, TokenId};
+
+use crate::desk::{Desk, Door};
+use crate::events::{Event, Fault, Reason, Usage};
+use crate::request::Job;
+use crate::scheduler::{Grant, Standing, schedule};
+use crate::sequence::Sequence;
+use crate::speculate::propose;
+
+/// Runs until the desk is closed and empty, or the decoder panics. Either way every request that
+/// was taken has ended, and the desk takes no more.
+pub(crate) fn run(decoder: Box<dyn Decoder>, desk: &Desk) {
+    let mut run = Run::new(decoder, desk);
+    // After a panic only the readers' lines are touched, never the decoder.
+    let fault = catch_unwind(AssertUnwindSafe(|| run.turns()))
+        .err()
+        .map(|payload| {
+            let message = Arc::from(said(&*payload));
+            Fault::Panicked { message }
+        });
+    desk.end(fault.clone());
+    for mut sequence in run.running.drain(..) {
+        sequence.fail(fault.clone().unwrap_or(Fault::Closed));
+        sequence.conclude();
+    }
+}
+
+struct Run<'a> {
+    decoder: Box<dyn Decoder>,
+    desk: &'a Desk,
+    step_tokens: u32,
+    /// Places in the decoder that nobody has.
+    places: Vec<SeqId>,
+    /// Whoever has one, the oldest first.
+    running: Vec<Sequence>,
+}
+
+/// One sequence's part of the step at hand.
+struct Part {
+    grant: Grant,
+    drafted: Vec<TokenId>,
+}
+
+impl<'a> Run<'a> {
+    fn new(decoder: Box<dyn Decoder>, desk: &'a Desk) -> Self {
+        let capacity = decoder.capacity();
+        // Everybody who has a place must fit into one step.
+        let places = capacity.sequences.min(capacity.step_tokens);
+        Self {
+            decoder,
+            desk,
+            step_tokens: capacity.step_tokens,
+            places: (0..places).rev().map(SeqId).collect(),
+            running: Vec::new(),
+        }
+    }
+
+    fn turns(&mut self) {
+        loop {
+            self.retire();
+            self.admit();
+            let door = self.desk.door();
+            if self.is_over(&door) {
+                return;
+            }
+            let parts = self.draft(self.schedule());
+            if parts.is_empty() {
+                self.wait(&door);
+                continue;
+            }
+            let step = self.step(&parts);
+            match self.decoder.step(&step) {
+                Ok(logits) => self.read(&parts, &logits),
+                Err(error) => self.fail(&parts, error),
+            }
+        }
+    }
+
+    /// Whether nobody may come and nobody is left, or nobody may stay.
+    fn is_over(&self, door: &Door) -> bool {
+        let Door::Closing(deadline) = door else {
+            return false;
+        };
+        self.running.is_empty() || deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// Gives places to those who have waited longest, and ends those who no longer wait. Whoever is
+    /// still waiting afterwards, it is because every place is taken.
+    fn admit(&mut self) {
+        for job in self.desk.take(self.places.len()) {
+            if job.sender.is_cancelled() {
+                turn_away(job);
+                continue;
+            }
+            let seq = self
+                .places
+                .pop()
+                .expect("the desk gives out no more than there are places");
+            self.running.push(Sequence::new(seq, job));
+        }
+    }
+
+    fn schedule(&self) -> Vec<Grant> {
+        let standings: Vec<Standing> = self.running.iter().map(Sequence::standing).collect();
+        schedule(&standings, self.step_tokens)
+    }
+
+    /// Has the drafts made that were granted. Who fails at that is left out of the step.
+    fn draft(&mut self, grants: Vec<Grant>) -> Vec<Part> {
+        let mut parts = Vec::with_capacity(grants.len());
+        for grant in grants {
+            let sequence = &mut self.running[grant.index];
+            match propose(
+                &mut *self.decoder,
+                sequence.seq,
+                sequence.last(),
+                grant.drafts,
+            ) {
+                Ok(drafted) => parts.push(Part { grant, drafted }),
+                Err(error) => sequence.fail_with(&Arc::new(error)),
+            }
+        }
+        parts
+    }
+
+    fn step(&self, parts: &[Part]) -> Step {
+        let span =
+            |part: &Part| self.running[part.grant.index].span(part.grant.tokens, &part.drafted);
+        Step {
+            spans: parts.iter().map(span).collect(),
+        }
+    }
+
+    fn read(&mut self, parts: &[Part], logits: &Logits) {
+        for (index, part) in parts.iter().enumerate() {
+            let sequence = &mut self.running[part.grant.index];
+            let rows = logits.span(index);
+            if let Some(position) = sequence.read(part.grant.tokens, &part.drafted, rows) {
+                self.decoder.rewind(sequence.seq, position);
+            }
+        }
+    }
+
+    fn fail(&mut self, parts: &[Part], error: deepseek_model::Error) {
+        let error = Arc::new(error);
+        for part in parts {
+            self.running[part.grant.index].fail_with(&error);
+        }
+    }
+
+    /// Frees the places of those who are over, then tells their readers.
+    fn retire(&mut self) {
+        for sequence in self.running.extract_if(.., |sequence| sequence.is_over()) {
+            self.decoder.forget(sequence.seq);
+            self.places.push(sequence.seq);
+            sequence.conclude();
+        }
+    }
+
+    /// Waits until someone comes, goes or reads on.
+    fn wait(&self, door: &Door) {
+        let deadline = match door {
+            Door::Closing(deadline) => *deadline,
+            Door::Open | Door::Ended(_) => None,
+        };
+        // Who failed at drafting is still to be retired.
+        if !self.running.iter().any(Sequence::is_over) {
+            self.desk.bell().wait(deadline);
+        }
+    }
+}
+
+/// Ends a request that was cancelled before it had a place.
+fn turn_away(job: Job) {
+    let usage = Usage {
+        prompt: u32::try_from(job.order.prompt.len()).expect("a prompt fits the context"),
+        queued: job.submitted.elapsed(),
+        ..Usage::default()
+    };
+    job.sender.end(Event::Finished {
+        reason: Reason::Cancelled,
+        usage,
+    });
+}
+
+/// What a panic said.
+fn said(payload: &(dyn Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a panic without words")
+}

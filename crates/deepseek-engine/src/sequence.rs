@@ -1,0 +1,185 @@
+//! One request in the decoder.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use deepseek_model::{SeqId, Span, TokenId, Want};
+
+use crate::events::{Event, Fault, Reason, Sender, Usage};
+use crate::request::Job;
+use crate::sampler::Sampler;
+use crate::scheduler::Standing;
+use crate::speculate::verify;
+
+/// A sequence and what became of it so far.
+///
+/// The decoder has the first `fed` of `ids`: part of the prompt, or all but the id drawn last.
+#[derive(Debug)]
+pub(crate) struct Sequence {
+    pub(crate) seq: SeqId,
+    ids: Vec<TokenId>,
+    fed: u32,
+    length_max: u32,
+    stop_ids: Vec<TokenId>,
+    drafts: u32,
+    sampler: Sampler,
+    sender: Sender,
+    usage: Usage,
+    admitted: Instant,
+    first_drawn: Option<Instant>,
+    end: Option<End>,
+}
+
+/// How a sequence ended.
+#[derive(Debug)]
+enum End {
+    Finished(Reason),
+    Failed(Fault),
+}
+
+impl Sequence {
+    pub(crate) fn new(seq: SeqId, job: Job) -> Self {
+        let Job {
+            order,
+            sender,
+            submitted,
+        } = job;
+        let admitted = Instant::now();
+        let prompt = u32::try_from(order.prompt.len()).expect("a prompt fits the context");
+        Self {
+            seq,
+            sampler: Sampler::new(order.sampling, &order.prompt),
+            ids: order.prompt,
+            fed: 0,
+            length_max: order.length_max,
+            stop_ids: order.stop_ids,
+            drafts: order.drafts,
+            sender,
+            usage: Usage {
+                prompt,
+                queued: admitted - submitted,
+                ..Usage::default()
+            },
+            admitted,
+            first_drawn: None,
+            end: None,
+        }
+    }
+
+    /// What the next step could do for it.
+    pub(crate) fn standing(&self) -> Standing {
+        if self.fed < self.usage.prompt {
+            return Standing::Prefill {
+                pending: self.usage.prompt - self.fed,
+            };
+        }
+        // Both are bounds on what one step may draw; a draft is worth one id more.
+        let room = u32::try_from(self.sender.room()).unwrap_or(u32::MAX);
+        let left = self.length_max - self.length();
+        match room {
+            0 => Standing::Paused,
+            _ => Standing::Decode {
+                drafts: self.drafts.min(room.min(left) - 1),
+            },
+        }
+    }
+
+    /// The id drawn last.
+    pub(crate) fn last(&self) -> TokenId {
+        *self.ids.last().expect("a prompt is not empty")
+    }
+
+    /// Its part of a step: its next `tokens`, then those drafted.
+    pub(crate) fn span(&self, tokens: u32, drafted: &[TokenId]) -> Span {
+        let (start, end) = (self.fed as usize, (self.fed + tokens) as usize);
+        let want = match drafted {
+            _ if self.fed + tokens < self.length() => Want::Nothing,
+            [] => Want::Last,
+            _ => Want::All,
+        };
+        let tokens = [&self.ids[start..end], drafted].concat();
+        Span {
+            seq: self.seq,
+            at: self.fed,
+            tokens,
+            want,
+        }
+    }
+
+    /// Reads what a step yielded for [`span`](Self::span). Answers the position to which the
+    /// decoder must take the sequence back, if it must.
+    pub(crate) fn read<'a>(
+        &mut self,
+        tokens: u32,
+        drafted: &[TokenId],
+        rows: impl ExactSizeIterator<Item = &'a [f32]>,
+    ) -> Option<u32> {
+        self.fed += tokens;
+        if self.fed <= self.usage.prompt {
+            self.sender.progress(self.fed, self.usage.prompt);
+        }
+        let proposed = u32::try_from(drafted.len()).expect("drafts are few");
+        let accepted = verify(rows, drafted, |row| self.draw(row));
+        self.usage.drafted += proposed;
+        self.usage.accepted += accepted;
+        self.fed += accepted;
+        (accepted < proposed && self.end.is_none()).then_some(self.fed)
+    }
+
+    /// Draws and sends the next id. Nothing if that ended the sequence.
+    fn draw(&mut self, row: &[f32]) -> Option<TokenId> {
+        let id = match self.sampler.draw(row, self.length()) {
+            Ok(id) => id,
+            Err(fault) => {
+                self.end = Some(End::Failed(fault));
+                return None;
+            }
+        };
+        self.first_drawn.get_or_insert_with(Instant::now);
+        self.usage.generated += 1;
+        if self.stop_ids.contains(&id) {
+            self.end = Some(End::Finished(Reason::Stop));
+            return None;
+        }
+        self.ids.push(id);
+        self.sender.token(id);
+        if self.length() == self.length_max {
+            self.end = Some(End::Finished(Reason::Length));
+            return None;
+        }
+        Some(id)
+    }
+
+    fn length(&self) -> u32 {
+        u32::try_from(self.ids.len()).expect("a sequence fits the context")
+    }
+
+    pub(crate) fn fail(&mut self, fault: Fault) {
+        self.end = Some(End::Failed(fault));
+    }
+
+    pub(crate) fn fail_with(&mut self, error: &Arc<deepseek_model::Error>) {
+        self.fail(Fault::Decoder(Arc::clone(error)));
+    }
+
+    /// Whether it is over, be it that its reader has gone.
+    pub(crate) fn is_over(&self) -> bool {
+        self.end.is_some() || self.sender.is_cancelled()
+    }
+
+    /// Tells the reader how it ended; cancelled, if it ended in no other way.
+    pub(crate) fn conclude(self) {
+        let now = Instant::now();
+        let first_drawn = self.first_drawn.unwrap_or(now);
+        let usage = Usage {
+            prefill: first_drawn - self.admitted,
+            decode: now - first_drawn,
+            ..self.usage
+        };
+        self.sender
+            .end(match self.end.unwrap_or(End::Finished(Reason::Cancelled)) {
+                End::Finished(reason) => Event::Finished { reason, usage },
+                End::Failed(fault) => Event::Failed(fault),
+            });
+    }
+}

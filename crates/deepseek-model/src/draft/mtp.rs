@@ -1,0 +1,81 @@
+//! The multi-token prediction module: one more layer that joins a position's streams with the token
+//! that follows, and predicts the one after that.
+
+use deepseek_attn::{Batch, Carry, Memory, Ropes};
+use deepseek_core::{Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result};
+
+use crate::block::{Block, BlockPlan, BlockShape, Head};
+
+/// One module (spec `deepseek-v4.md` §3.8). Embedding and output matrix are the backbone's.
+#[derive(Debug)]
+pub struct Mtp<B: Backend> {
+    embedding_norm: B::Tensor,
+    embedding: Linear<B>,
+    streams_norm: B::Tensor,
+    streams: Linear<B>,
+    block: Block<B>,
+    head: Head<B>,
+    norm_eps: f32,
+    numerics: Numerics,
+}
+
+impl<B: Kernels> Mtp<B> {
+    /// Reads the module; `layer` is the number of its window in the memory.
+    ///
+    /// # Errors
+    /// A tensor that is missing, of another shape or of an unusable format.
+    pub fn load(
+        at: &Loader<'_, B>,
+        ropes: &Ropes,
+        plan: BlockPlan,
+        layer: usize,
+        shape: &BlockShape,
+    ) -> Result<Self> {
+        let hidden = shape.attention.hidden;
+        Ok(Self {
+            embedding_norm: at.vector("enorm.weight", hidden)?,
+            embedding: at.linear("e_proj.weight", [hidden, hidden])?,
+            streams_norm: at.vector("hnorm.weight", hidden)?,
+            streams: at.linear("h_proj.weight", [hidden, hidden])?,
+            block: Block::load(at, ropes, plan, layer, shape)?,
+            head: Head::load(at, shape)?,
+            norm_eps: shape.attention.norm_eps,
+            numerics: at.numerics,
+        })
+    }
+
+    /// The module's own streams `[t, n, hidden]` for positions whose backbone streams are
+    /// `streams: [t, n, hidden]` and whose next tokens are `next`, embedded as
+    /// `embedded: [t, hidden]`.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn forward(
+        &self,
+        be: &B,
+        (streams, embedded): (&B::Tensor, &B::Tensor),
+        next: &[u32],
+        batch: &Batch,
+        memory: &mut Memory<B>,
+    ) -> Result<B::Tensor> {
+        let act = |x: B::Tensor| self.numerics.activation(be, x);
+        let [tokens, _, hidden] =
+            streams.shape().try_into().expect("streams are [tokens, streams, hidden]");
+        let e = act(be.rms_norm(embedded, Some(&self.embedding_norm), self.norm_eps)?)?;
+        let e = be.reshape(&self.embedding.forward(be, &e)?, &[tokens, 1, hidden])?;
+        let h = act(be.rms_norm(streams, Some(&self.streams_norm), self.norm_eps)?)?;
+        let h = self.streams.forward(be, &h)?;
+        let joined = act(be.add(&e, &h)?)?;
+        let mut carry = Carry::default();
+        let (streams, _) = self.block.forward(be, &joined, next, batch, memory, &mut carry)?;
+        Ok(streams)
+    }
+
+    /// Logits `[t, vocabulary]` of the module's own streams.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn logits(&self, be: &B, streams: &B::Tensor, output: &B::Weight) -> Result<B::Tensor> {
+        self.head.forward(be, streams, output)
+    }
+}

@@ -1,0 +1,48 @@
+//! The bounds of this crate. Those on a config are far beyond any real model and small enough that
+//! no product of the numbers it lets through overflows 64 bits.
+
+/// Positions that a sequence can be taken back at once: drafts of one step, with room to spare.
+pub const REWIND_MAX: u32 = 16;
+
+/// Tokens that the draft head proposes at once. Beyond the third, few are accepted.
+pub const DRAFTS_MAX: u32 = 4;
+
+/// Bytes of a `config.json` that is read.
+pub const CONFIG_BYTES_MAX: usize = 1 << 20;
+
+/// Layers of the backbone.
+pub const LAYERS_MAX: usize = 1 << 9;
+
+/// Draft modules behind the backbone.
+pub const MODULES_MAX: usize = 1 << 3;
+
+/// Ids in the vocabulary.
+pub const VOCABULARY_MAX: usize = 1 << 22;
+
+/// Channels of a stream, of a latent and of an expert's inside.
+pub const WIDTH_MAX: usize = 1 << 17;
+
+/// Heads of attention and of the indexer, groups of the output projection.
+pub const HEADS_MAX: usize = 1 << 12;
+
+/// Channels of a head.
+pub const HEAD_DIM_MAX: usize = 1 << 12;
+
+/// Experts of a layer.
+pub const EXPERTS_MAX: usize = 1 << 12;
+
+/// Residual streams.
+pub const STREAMS_MAX: usize = 1 << 6;
+
+/// Column passes of the Sinkhorn iteration.
+pub const SINKHORN_MAX: usize = 1 << 10;
+
+/// Positions of a window, and tokens a compressed row may stand for.
+pub const WINDOW_MAX: usize = 1 << 16;
+
+/// Positions of a sequence: the last one still is a whole number as a 32-bit float, which rotary
+/// angles rely on.
+pub const POSITIONS_MAX: usize = 1 << 24;
+
+/// Ids that end an answer.
+pub const STOPS_MAX: usize = 1 << 6;

@@ -1,0 +1,95 @@
+//! The mixture-of-experts layer.
+
+use deepseek_core::kernels::{FeedForward, Gate, Routing, Select, SwiGlu, TokenTable};
+use deepseek_core::reference::feed_forward;
+use deepseek_core::{Backend, Kernels, Loader, Numerics, Result};
+
+use crate::bank::{Bank, network};
+
+/// How a layer's tokens find their experts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteBy {
+    /// By the best biased scores.
+    Score,
+    /// By a table of token ids (the first layers of V4).
+    Token,
+}
+
+/// The numbers that shape a mixture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MixtureShape {
+    /// Channels of the input and of the result.
+    pub hidden: usize,
+    /// Channels inside an expert.
+    pub inner: usize,
+    /// Routed experts.
+    pub experts: usize,
+    /// Experts per token.
+    pub each: usize,
+    /// Factor on the routed weights.
+    pub scale: f32,
+    /// Clamp of the activations; infinite for none.
+    pub limit: f32,
+    /// Ids in the vocabulary.
+    pub vocabulary: usize,
+}
+
+/// Routed experts and a shared one (spec `deepseek-v4.md` §3.7).
+#[derive(Debug)]
+pub struct Mixture<B: Backend> {
+    gate: Gate<B>,
+    bank: Bank<B>,
+    shared: FeedForward<B>,
+    routed_form: SwiGlu,
+    shared_form: SwiGlu,
+    numerics: Numerics,
+}
+
+impl<B: Kernels> Mixture<B> {
+    /// Reads `gate`, `experts` and `shared_experts`.
+    ///
+    /// # Errors
+    /// A tensor that is missing, of another shape or of an unusable format, or a table that names
+    /// an expert that is not there.
+    pub fn load(at: &Loader<'_, B>, by: RouteBy, shape: MixtureShape) -> Result<Self> {
+        let MixtureShape { hidden, inner, experts, each, scale, limit, vocabulary } = shape;
+        let select = match by {
+            RouteBy::Score => Select::Score { bias: at.vector("gate.bias", experts)? },
+            RouteBy::Token => {
+                let name = at.tensors.name("gate.tid2eid");
+                let table = at.tensors.integers("gate.tid2eid", [vocabulary, each])?;
+                Select::Token(TokenTable::new(&name, table, each, experts)?)
+            }
+        };
+        let projection = at.weight("gate.weight", [experts, hidden])?;
+        let bank = Bank::load(&at.at("experts"), experts, [hidden, inner])?;
+        let (shared, shared_input) = network(&at.at("shared_experts"), [hidden, inner])?;
+        let form = |input| SwiGlu { limit, input, bf16: at.numerics.bf16 };
+        Ok(Self {
+            gate: Gate { projection, select, each, scale },
+            routed_form: form(bank.input_rounding()),
+            shared_form: form(shared_input),
+            bank,
+            shared,
+            numerics: at.numerics,
+        })
+    }
+
+    /// Which experts the rows of `x: [t, hidden]` visit; `tokens` are their ids.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn route(&self, be: &B, x: &B::Tensor, tokens: &[u32]) -> Result<Routing> {
+        be.route(x, &self.gate, tokens)
+    }
+
+    /// The routed experts' weighted sum and the shared expert, which is added last.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn forward(&self, be: &B, x: &B::Tensor, routing: &Routing) -> Result<B::Tensor> {
+        let routed = be.experts(x, routing, &self.bank, self.routed_form)?;
+        let shared = feed_forward(be, x, &self.shared, None, self.shared_form)?;
+        self.numerics.activation(be, be.add(&routed, &shared)?)
+    }
+}

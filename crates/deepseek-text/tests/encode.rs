@@ -1,0 +1,191 @@
+//! What the layout of a prompt has to hold beyond the vectors.
+
+use deepseek_text::{
+    Brief, Conversation, Edition, Effort, Error, Message, Mode, Options, Start, Tokenizer, encode,
+    marker,
+};
+
+/// A tokenizer of bytes and markers: the layout does not depend on the vocabulary.
+fn tokenizer() -> Tokenizer {
+    let json = Tokenizer::tiny_json(300).expect("300 ids are enough");
+    Tokenizer::parse(json.as_bytes()).expect("the tiny tokenizer loads")
+}
+
+#[track_caller]
+fn check(options: Options, messages: &str, want: &str) {
+    let conversation = Conversation::parse(messages).expect("messages");
+    let options = Options {
+        bos: false,
+        ..options
+    };
+    let encoded = encode(&tokenizer(), &conversation, &options).expect("the prompt encodes");
+    assert_eq!(encoded.text, want);
+}
+
+fn thinking() -> Options {
+    Options::default()
+}
+
+fn chat() -> Options {
+    Options {
+        mode: Mode::Chat,
+        ..Options::default()
+    }
+}
+
+#[test]
+fn results_keep_their_places_among_words_and_unknown_calls_come_first() {
+    check(
+        chat(),
+        r#"[{"role": "assistant", "tool_calls": [
+              {"id": "a", "function": {"name": "f", "arguments": "{}"}},
+              {"id": "b", "function": {"name": "g", "arguments": "not json"}}]},
+            {"role": "tool", "tool_call_id": "b", "content": "B"},
+            {"role": "user", "content": "and"},
+            {"role": "tool", "tool_call_id": "a", "content": "A"},
+            {"role": "tool", "content": "?"}]"#,
+        "\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"f\">\n\n</｜DSML｜invoke>\n\
+         <｜DSML｜invoke name=\"g\">\n\
+         <｜DSML｜parameter name=\"arguments\" string=\"true\">not json</｜DSML｜parameter>\n\
+         </｜DSML｜invoke>\n</｜DSML｜tool_calls><｜end▁of▁sentence｜>\
+         <｜User｜><tool_result>A</tool_result>\n\nand\n\n<tool_result>?</tool_result>\n\n\
+         <tool_result>B</tool_result><｜Assistant｜></think>",
+    );
+}
+
+#[test]
+fn an_answer_to_a_task_has_no_reasoning() {
+    check(
+        thinking(),
+        r#"[{"role": "user", "content": "q", "task": "query"},
+            {"role": "assistant", "reasoning_content": "r", "content": "words"}]"#,
+        "<｜User｜>q<｜query｜>words<｜end▁of▁sentence｜>",
+    );
+}
+
+#[test]
+fn words_after_a_task_begin_a_turn_of_their_own() {
+    check(
+        chat(),
+        r#"[{"role": "user", "content": "q", "task": "domain"}, {"role": "user", "content": "p"}]"#,
+        "<｜User｜>q<｜User｜>p<｜Assistant｜></think>",
+    );
+}
+
+#[test]
+fn developer_turns_are_forgotten_with_the_reasoning() {
+    let messages = r#"[{"role": "developer", "content": "d"},
+        {"role": "assistant", "reasoning_content": "r", "content": "a"},
+        {"role": "user", "content": "q"}]"#;
+    check(
+        thinking(),
+        messages,
+        "a<｜end▁of▁sentence｜><｜User｜>q<｜Assistant｜><think>",
+    );
+    check(
+        Options {
+            drop_thinking: false,
+            ..thinking()
+        },
+        messages,
+        "<｜User｜>d<｜Assistant｜><think>r</think>a<｜end▁of▁sentence｜><｜User｜>q<｜Assistant｜><think>",
+    );
+    check(
+        chat(),
+        messages,
+        "<｜User｜>d<｜Assistant｜></think>a<｜end▁of▁sentence｜><｜User｜>q<｜Assistant｜></think>",
+    );
+}
+
+#[test]
+fn tools_are_printed_as_they_came() {
+    let messages = r#"[{"role": "system", "tools": [
+        {"type": "function", "function": {"strict": true, "name": "z", "limit": 1e-7}}]}]"#;
+    let conversation = Conversation::parse(messages).expect("messages");
+    let encoded = encode(&tokenizer(), &conversation, &chat()).expect("the prompt encodes");
+    let line = "\n\n{\"strict\": true, \"name\": \"z\", \"limit\": 1e-07}\n\n";
+    assert!(encoded.text.contains(line), "{}", encoded.text);
+}
+
+#[test]
+fn each_edition_has_its_words_for_effort() {
+    let length = |edition, effort| {
+        let options = Options {
+            edition,
+            effort,
+            ..thinking()
+        };
+        let encoded = encode(&tokenizer(), &Conversation::ask(""), &options);
+        let around = [marker::BOS, marker::USER, marker::ASSISTANT, marker::THINK];
+        encoded.expect("the prompt encodes").text.len() - around.concat().len()
+    };
+    let first = [Effort::Low, Effort::High, Effort::Max].map(|e| length(Edition::First, e));
+    assert_eq!(first, [0, 0, 476]);
+    let [low, high, max] =
+        [Effort::Low, Effort::High, Effort::Max].map(|e| length(Edition::Refreshed, e));
+    assert_eq!((low, high), (0, 476));
+    assert!(max > 0 && max != high, "{max}");
+}
+
+#[test]
+fn the_start_of_the_completion_is_told() {
+    let start = |options: Options, messages: &str| {
+        let conversation = Conversation::parse(messages).expect("messages");
+        encode(&tokenizer(), &conversation, &options)
+            .expect("the prompt encodes")
+            .start
+    };
+    let ask = r#"[{"role": "user", "content": "q"}]"#;
+    assert_eq!(start(thinking(), ask), Start::Reasoning);
+    assert_eq!(start(chat(), ask), Start::Answer);
+    let task = r#"[{"role": "user", "content": "q", "task": "action"}]"#;
+    assert_eq!(start(thinking(), task), Start::Continuation);
+    let open = r#"[{"role": "assistant", "content": "so", "wo_eos": true}]"#;
+    assert_eq!(start(thinking(), open), Start::Continuation);
+}
+
+#[test]
+fn what_is_no_conversation_is_refused() {
+    let cases = [
+        "",
+        "{}",
+        r#"[{"content": "no role"}]"#,
+        r#"[{"role": "wizard"}]"#,
+        r#"[{"role": "user", "content": 7}]"#,
+        r#"[{"role": "user", "task": "cook"}]"#,
+        r#"[{"role": "system", "tools": [{"name": "f"}]}]"#,
+        r#"[{"role": "assistant", "tool_calls": [{"id": "a"}]}]"#,
+    ];
+    for json in cases {
+        let error = Conversation::parse(json).expect_err(json);
+        assert!(matches!(error, Error::Conversation(_)), "{json}: {error}");
+    }
+    let deep = "[".repeat(100_000);
+    assert!(matches!(
+        Conversation::parse(&deep),
+        Err(Error::Conversation(_))
+    ));
+}
+
+#[test]
+fn a_marker_that_is_needed_and_missing_is_named() {
+    let json = Tokenizer::tiny_json(300).expect("300 ids are enough");
+    let json = json.replace(marker::LATEST_REMINDER, "<｜another｜>");
+    let tokenizer = Tokenizer::parse(json.as_bytes()).expect("the rest is there");
+    let reminder = Message::LatestReminder {
+        text: "today".to_owned(),
+    };
+    let with = Conversation {
+        messages: vec![reminder],
+    };
+    let error = encode(&tokenizer, &with, &chat()).expect_err("no marker");
+    assert_eq!(
+        error.to_string(),
+        "tokenizer: marker <｜latest_reminder｜> is missing"
+    );
+    let system = Message::System(Brief::default());
+    let without = Conversation {
+        messages: vec![system],
+    };
+    assert!(encode(&tokenizer, &without, &chat()).is_ok());
+}

@@ -1,0 +1,94 @@
+//! Golden numbers on disk.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use deepseek_core::weights::{Bytes, WeightView};
+use deepseek_core::{Format, HostTensor};
+use safetensors::{Dtype, SafeTensors};
+
+/// A file of named tensors.
+#[derive(Debug)]
+pub struct Fixture {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+/// The folder of the golden numbers.
+#[must_use]
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/v4")
+}
+
+impl Fixture {
+    /// Reads `name` below [`folder`].
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn open(name: &str) -> Result<Self> {
+        let path = folder().join(name);
+        let bytes = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+        Ok(Self { path, bytes })
+    }
+
+    fn tensor(&self, name: &str, dtype: Dtype) -> Result<(Vec<usize>, Vec<u8>)> {
+        let file = SafeTensors::deserialize(&self.bytes)?;
+        let at = || format!("{name} in {}", self.path.display());
+        let tensor = file.tensor(name).with_context(at)?;
+        ensure!(tensor.dtype() == dtype, "{}: {:?}, want {dtype:?}", at(), tensor.dtype());
+        Ok((tensor.shape().to_vec(), tensor.data().to_vec()))
+    }
+
+    /// Whether there is a tensor of this name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        SafeTensors::deserialize(&self.bytes).is_ok_and(|file| file.tensor(name).is_ok())
+    }
+
+    /// 32-bit floats.
+    ///
+    /// # Errors
+    /// If there are none of this name.
+    pub fn floats(&self, name: &str) -> Result<HostTensor> {
+        let (shape, data) = self.tensor(name, Dtype::F32)?;
+        let values = data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        Ok(HostTensor::new(&shape, values))
+    }
+
+    /// 64-bit integers, which must fit `u32`.
+    ///
+    /// # Errors
+    /// If there are none of this name, or one does not fit.
+    pub fn ids(&self, name: &str) -> Result<Vec<u32>> {
+        let (_, data) = self.tensor(name, Dtype::I64)?;
+        let ids = data.as_chunks::<8>().0.iter().map(|b| u32::try_from(i64::from_le_bytes(*b)));
+        ids.collect::<Result<_, _>>().with_context(|| format!("{name}: ids"))
+    }
+
+    /// 32-bit integers and their shape.
+    ///
+    /// # Errors
+    /// If there are none of this name.
+    pub fn integers(&self, name: &str) -> Result<(Vec<usize>, Vec<i32>)> {
+        let (shape, data) = self.tensor(name, Dtype::I32)?;
+        Ok((shape, data.as_chunks::<4>().0.iter().map(|b| i32::from_le_bytes(*b)).collect()))
+    }
+}
+
+/// A matrix of 32-bit floats as a weight.
+///
+/// # Panics
+/// If the tensor has other than two dimensions.
+#[must_use]
+pub fn weight(name: &str, matrix: &HostTensor) -> WeightView {
+    let shape = matrix.shape().try_into().expect("a matrix has two dimensions");
+    let data: Vec<u8> = matrix.data().iter().flat_map(|x| x.to_le_bytes()).collect();
+    WeightView {
+        name: name.to_owned(),
+        format: Format::F32,
+        shape,
+        data: Bytes::from(data),
+        scales: Bytes::from(Vec::new()),
+        tile_row: 0,
+    }
+}

@@ -1,0 +1,179 @@
+//! What never changes a bit on the host: chunking, neighbours, threads, and what was taken back.
+
+use anyhow::Result;
+use backend_candle::Candle;
+use conformance::compare::same_bits;
+use conformance::fixture::Fixture;
+use conformance::v4::{Open, logits, open, step};
+use deepseek_core::Numerics;
+use deepseek_model::{Decoder, SeqId, Span, Step, TokenId, Want};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const FIXTURES: [&str; 4] = ["flashy-s0", "prolike-s0", "realrope-s0", "quant-s0"];
+const LEVELS: [(&str, Numerics); 3] = [
+    ("exact", Numerics::EXACT),
+    ("cache", Numerics::CACHE),
+    ("released", Numerics::RELEASED),
+];
+
+fn prompt(name: &str) -> Result<Vec<TokenId>> {
+    Fixture::open(&format!("{name}/reference.safetensors"))?.ids("decode.input_ids")
+}
+
+#[test]
+fn any_chunking_gives_the_same_bits() -> Result<()> {
+    for name in FIXTURES {
+        let ids = prompt(name)?;
+        for (level, numerics) in LEVELS {
+            let mut model = open(Candle::host(2), name, Open { numerics, ..Open::default() })?;
+            let whole = logits(&mut model, &ids, &[512])?;
+            for chunks in [&[1][..], &[2], &[3, 1, 128, 5], &[127, 2, 1], &[64]] {
+                let cut = logits(&mut model, &ids, chunks)?;
+                let what = format!("{name} {level} in chunks of {chunks:?}");
+                same_bits(&what, cut.data(), whole.data());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() -> Result<()> {
+    for name in FIXTURES {
+        let ids = prompt(name)?;
+        let mut one = open(Candle::host(1), name, Open::default())?;
+        let mut three = open(Candle::host(3), name, Open::default())?;
+        let (one, three) = (logits(&mut one, &ids, &[33])?, logits(&mut three, &ids, &[33])?);
+        same_bits(name, one.data(), three.data());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_ragged_batch_gives_each_sequence_what_it_yields_alone() -> Result<()> {
+    for name in FIXTURES {
+        let ids = prompt(name)?;
+        for (level, numerics) in LEVELS {
+            for seed in 0..2 {
+                let mut rng = ChaCha8Rng::seed_from_u64(seed);
+                let what = format!("{name} {level} seed {seed}");
+                let sequences: Vec<Vec<TokenId>> = (0..3)
+                    .map(|_| {
+                        let from = rng.random_range(0..ids.len() / 2);
+                        ids[from..rng.random_range(from + 1..ids.len())].to_vec()
+                    })
+                    .collect();
+                let opened = Open { numerics, sequences: 3, ..Open::default() };
+                let mut model = open(Candle::host(2), name, opened)?;
+                let mut got: Vec<Vec<f32>> = vec![Vec::new(); 3];
+                let mut at = [0; 3];
+                while (0..3).any(|seq| at[seq] < sequences[seq].len()) {
+                    let mut together = Step::default();
+                    let mut order: Vec<usize> = (0..3).collect();
+                    order.swap(0, rng.random_range(0..3));
+                    for seq in order {
+                        let left = &sequences[seq][at[seq]..];
+                        if left.is_empty() || rng.random_bool(0.3) {
+                            continue;
+                        }
+                        let tokens = left[..rng.random_range(1..=left.len().min(40))].to_vec();
+                        together.spans.push(Span {
+                            seq: SeqId(seq as u32),
+                            at: at[seq] as u32,
+                            tokens,
+                            want: Want::All,
+                        });
+                    }
+                    if together.spans.is_empty() {
+                        continue;
+                    }
+                    let logits = model.step(&together)?;
+                    for (index, span) in together.spans.iter().enumerate() {
+                        let seq = span.seq.0 as usize;
+                        got[seq].extend(logits.span(index).flatten());
+                        at[seq] += span.tokens.len();
+                    }
+                }
+                let mut alone = open(Candle::host(2), name, Open { numerics, ..Open::default() })?;
+                for (seq, tokens) in sequences.iter().enumerate() {
+                    let want = logits(&mut alone, tokens, &[512])?;
+                    same_bits(&format!("{what} sequence {seq}"), &got[seq], want.data());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn rewind_and_replay_equals_never_having_drafted() -> Result<()> {
+    for name in FIXTURES {
+        let ids = prompt(name)?;
+        for (level, numerics) in LEVELS {
+            let drafts = name != "quant-s0";
+            let opened = Open { numerics, drafts, ..Open::default() };
+            let mut straight = open(Candle::host(2), name, opened)?;
+            let want = logits(&mut straight, &ids, &[512])?;
+            let mut rng = ChaCha8Rng::seed_from_u64(7);
+            let mut model = open(Candle::host(2), name, opened)?;
+            let (mut got, mut at) = (Vec::new(), 0);
+            while at < ids.len() {
+                // Wrong tokens for up to the whole reach of a rewind, then back, then the right ones.
+                let reach = model.capacity().rewind as usize;
+                let wrong: Vec<TokenId> =
+                    (0..rng.random_range(0..=reach)).map(|_| rng.random_range(2..100)).collect();
+                if at > 0 && drafts {
+                    model.draft(SeqId(0), ids[at], 3)?;
+                }
+                if at > 0 && !wrong.is_empty() {
+                    model.step(&step(0, at, &wrong))?;
+                    model.rewind(SeqId(0), at as u32);
+                }
+                let end = (at + rng.random_range(1..30)).min(ids.len());
+                got.extend(model.step(&step(0, at, &ids[at..end]))?.into_values());
+                at = end;
+            }
+            same_bits(&format!("{name} {level}"), &got, want.data());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn drafts_do_not_depend_on_chunking_or_on_drafts_taken_back() -> Result<()> {
+    for name in ["flashy-s0", "prolike-s0", "realrope-s0"] {
+        let ids = prompt(name)?;
+        let opened = Open { drafts: true, ..Open::default() };
+        let mut drafts = Vec::new();
+        for chunk in [1, 7, 512] {
+            let mut model = open(Candle::host(2), name, opened)?;
+            for (index, tokens) in ids.chunks(chunk).enumerate() {
+                let at = index * chunk;
+                if at > 0 {
+                    model.draft(SeqId(0), 5, 2)?;
+                    model.step(&step(0, at, &[3, 4, 5]))?;
+                    model.rewind(SeqId(0), at as u32);
+                }
+                model.step(&step(0, at, tokens))?;
+            }
+            drafts.push(model.draft(SeqId(0), 9, 4)?);
+        }
+        assert_eq!(drafts[0].len(), 4);
+        assert!(drafts.iter().all(|other| *other == drafts[0]), "{name}: {drafts:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_forgotten_sequence_leaves_nothing_behind() -> Result<()> {
+    let ids = prompt("flashy-s0")?;
+    let opened = Open { drafts: true, ..Open::default() };
+    let mut fresh = open(Candle::host(2), "flashy-s0", opened)?;
+    let want = logits(&mut fresh, &ids[..40], &[40])?;
+    let mut used = open(Candle::host(2), "flashy-s0", opened)?;
+    logits(&mut used, &ids, &[50])?;
+    let got = logits(&mut used, &ids[..40], &[40])?;
+    same_bits("after another conversation", got.data(), want.data());
+    Ok(())
+}

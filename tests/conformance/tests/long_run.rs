@@ -1,0 +1,106 @@
+//! A million positions through a tiny model with the real ratios and frequencies.
+//!
+//! The test stands in a process of its own, because it measures that process's memory.
+#![cfg(target_os = "linux")]
+
+use std::ops::ControlFlow;
+
+use anyhow::{Context, Result};
+use backend_candle::Candle;
+use conformance::compare::same_bits;
+use deepseek_core::Numerics;
+use deepseek_core::weights::Checkpoint;
+use deepseek_model::{Budget, Config, Decoder, Model, Plan, SeqId, Span, Step, TokenId, Want};
+
+const POSITIONS: usize = 1 << 20;
+const STEP_TOKENS: usize = 512;
+/// Tokens at the end that are fed once more, one by one.
+const LAST: usize = 8;
+
+/// One layer of each kind, small, with the released ratios, rope width, bases and YaRN.
+const CONFIG: &str = r#"{
+  "architectures": ["DeepseekV4ForCausalLM"], "model_type": "deepseek_v4",
+  "vocab_size": 64, "hidden_size": 64, "num_hidden_layers": 3, "num_hash_layers": 1,
+  "num_nextn_predict_layers": 0, "num_attention_heads": 2, "num_key_value_heads": 1,
+  "head_dim": 128, "qk_rope_head_dim": 64, "q_lora_rank": 32, "o_groups": 2, "o_lora_rank": 32,
+  "sliding_window": 128, "compress_ratios": [0, 4, 128],
+  "index_n_heads": 1, "index_head_dim": 64, "index_topk": 64,
+  "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2,
+  "moe_intermediate_size": 32, "scoring_func": "sqrtsoftplus", "topk_method": "noaux_tc",
+  "norm_topk_prob": true, "routed_scaling_factor": 1.5, "swiglu_limit": 10.0,
+  "hc_mult": 2, "hc_sinkhorn_iters": 20, "hc_eps": 1e-6, "rms_norm_eps": 1e-6,
+  "rope_theta": 10000, "compress_rope_theta": 160000,
+  "rope_scaling": { "type": "yarn", "factor": 16, "beta_fast": 32, "beta_slow": 1,
+                    "original_max_position_embeddings": 65536 },
+  "max_position_embeddings": 1048576, "bos_token_id": 0, "eos_token_id": 1,
+  "tie_word_embeddings": false, "hidden_act": "silu", "attention_bias": false,
+  "torch_dtype": "float32"
+}"#;
+
+/// A stream of ids without a period that the model could lean on.
+fn token(position: usize) -> TokenId {
+    let mixed = (position as u32).wrapping_mul(0x9e37_79b9);
+    2 + (mixed ^ (mixed >> 15)) % 62
+}
+
+#[test]
+fn a_million_positions_take_the_memory_that_the_plan_foretells() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    support::write_checkpoint(folder.path(), CONFIG, 11)?;
+    let config = Config::parse(CONFIG)?;
+    let budget = Budget {
+        context: POSITIONS,
+        sequences: 1,
+        step_tokens: STEP_TOKENS,
+        drafts: false,
+    };
+    let plan = Plan::new(&config, Numerics::EXACT, budget)?;
+    let foretold = plan.sequence_bytes(POSITIONS) as f64;
+    let checkpoint = Checkpoint::open(folder.path())?;
+    let threads = std::thread::available_parallelism()?.get();
+    let mut model =
+        Model::load(Candle::host(threads), plan, &checkpoint, &mut |_, _| ControlFlow::Continue(()))?;
+
+    // The first steps bring in the weights and whatever a step needs at any length.
+    let warm = 8 * STEP_TOKENS;
+    feed(&mut model, 0..warm)?;
+    let before = resident()? as f64;
+    feed(&mut model, warm..POSITIONS - STEP_TOKENS)?;
+    let together = feed(&mut model, POSITIONS - STEP_TOKENS..POSITIONS)?;
+    let grown = resident()? as f64 - before;
+    let expected = foretold * (1.0 - warm as f64 / POSITIONS as f64);
+    assert!(
+        (grown - expected).abs() <= 0.05 * foretold,
+        "grew by {grown} bytes, the plan foretells {expected} of {foretold}"
+    );
+
+    model.rewind(SeqId(0), (POSITIONS - LAST) as u32);
+    let mut one_by_one = Vec::new();
+    for position in POSITIONS - LAST..POSITIONS {
+        one_by_one = feed(&mut model, position..position + 1)?;
+    }
+    same_bits("the last logits, one token at a time", &one_by_one, &together);
+    assert!(together.iter().all(|logit| logit.is_finite()));
+    Ok(())
+}
+
+/// Feeds positions and returns the logits after the last.
+fn feed(model: &mut Model<Candle>, positions: std::ops::Range<usize>) -> Result<Vec<f32>> {
+    let mut last = Vec::new();
+    let end = positions.end;
+    for at in positions.step_by(STEP_TOKENS) {
+        let tokens: Vec<TokenId> = (at..end.min(at + STEP_TOKENS)).map(token).collect();
+        let want = if at + tokens.len() == end { Want::Last } else { Want::Nothing };
+        let span = Span { seq: SeqId(0), at: at as u32, tokens, want };
+        last = model.step(&Step { spans: vec![span] })?.into_values();
+    }
+    Ok(last)
+}
+
+/// Bytes of this process in memory.
+fn resident() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1024)
+}

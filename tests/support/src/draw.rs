@@ -1,0 +1,137 @@
+//! Random tensors of the right kind for their names: every path of the model stays active.
+
+use std::collections::HashMap;
+
+use deepseek_core::quant::{bf16, e8m0, fp4, fp8};
+use deepseek_core::weights::Dtype;
+use deepseek_model::Config;
+use deepseek_model::inventory::TensorSpec;
+use rand::seq::index::sample;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+/// Columns that share a scale in FP4 matrices.
+const FP4_BLOCK: usize = 32;
+
+/// Draws tensors in the order in which they are asked for.
+pub(crate) struct Draw {
+    rng: ChaCha8Rng,
+    tile: [usize; 2],
+    experts: usize,
+    /// Scales of the quantised matrices drawn before them, by name.
+    scales: HashMap<String, Vec<u8>>,
+}
+
+impl Draw {
+    pub(crate) fn new(config: &Config, rng: ChaCha8Rng) -> Self {
+        Self {
+            rng,
+            tile: config.fp8_tile,
+            experts: config.experts.count,
+            scales: HashMap::new(),
+        }
+    }
+
+    /// The bytes of one tensor. The scales of a quantised matrix come after it.
+    pub(crate) fn tensor(&mut self, spec: &TensorSpec) -> Vec<u8> {
+        if let Some(bytes) = self.scales.remove(&spec.name) {
+            return bytes;
+        }
+        match spec.dtype {
+            Dtype::I64 => self.token_table(spec),
+            Dtype::I8 => self.fp4(spec),
+            Dtype::F8E4m3 => self.fp8(spec),
+            Dtype::Bf16 => {
+                let halves = self.floats(spec).into_iter().map(|x| (bf16(x).to_bits() >> 16) as u16);
+                halves.flat_map(u16::to_le_bytes).collect()
+            }
+            Dtype::F32 => self.floats(spec).into_iter().flat_map(f32::to_le_bytes).collect(),
+            other => unreachable!("{}: {other} comes with its codes", spec.name),
+        }
+    }
+
+    /// Distinct experts for each token.
+    fn token_table(&mut self, spec: &TensorSpec) -> Vec<u8> {
+        let [tokens, each] = matrix(spec);
+        (0..tokens)
+            .flat_map(|_| sample(&mut self.rng, self.experts, each).into_vec())
+            .flat_map(|id| (id as u64).to_le_bytes())
+            .collect()
+    }
+
+    fn floats(&mut self, spec: &TensorSpec) -> Vec<f32> {
+        let count = spec.shape.iter().product();
+        let inputs = spec.shape.last().copied().unwrap_or(1) as f32;
+        let name = spec.name.as_str();
+        let (mean, deviation) = match name.rsplit('.').next().unwrap_or(name) {
+            _ if name.contains("norm") => (1.0, 0.25),
+            "ape" => (0.0, 0.7),
+            "attn_sink" => (0.0, 1.0),
+            "bias" => (0.0, 0.5),
+            leaf if leaf.ends_with("_base") => (0.0, 0.6),
+            leaf if leaf.ends_with("_scale") => (1.1, 0.2),
+            leaf if leaf.ends_with("_fn") => (0.0, 1.2 / inputs.sqrt()),
+            _ if name == "embed.weight" => (0.0, 1.0),
+            _ => (0.0, 1.3 / inputs.sqrt()),
+        };
+        (0..count).map(|_| mean + deviation * self.normal()).collect()
+    }
+
+    fn fp8(&mut self, spec: &TensorSpec) -> Vec<u8> {
+        let [rows, columns] = matrix(spec);
+        let values = self.floats(spec);
+        let mut codes = vec![0; rows * columns];
+        let mut scales = Vec::new();
+        for top in (0..rows).step_by(self.tile[0]) {
+            for left in (0..columns).step_by(self.tile[1]) {
+                let tile: Vec<usize> = (top..rows.min(top + self.tile[0]))
+                    .flat_map(|row| {
+                        (left..columns.min(left + self.tile[1])).map(move |c| row * columns + c)
+                    })
+                    .collect();
+                let amax = tile.iter().fold(1e-4_f32, |amax, at| amax.max(values[*at].abs()));
+                let scale = e8m0::ceil_pow2(amax / fp8::MAX);
+                scales.push(e8m0::encode(scale));
+                for at in tile {
+                    codes[at] = fp8::encode(values[at] / scale);
+                }
+            }
+        }
+        self.scales.insert(scale_name(spec), scales);
+        codes
+    }
+
+    fn fp4(&mut self, spec: &TensorSpec) -> Vec<u8> {
+        let [rows, bytes] = matrix(spec);
+        let columns = bytes * 2;
+        let deviation = 1.3 / (columns as f32).sqrt();
+        let mut scales = Vec::new();
+        let mut codes = Vec::with_capacity(rows * bytes);
+        for _ in 0..rows * columns / FP4_BLOCK {
+            let block: Vec<f32> = (0..FP4_BLOCK).map(|_| deviation * self.normal()).collect();
+            let amax = block.iter().fold(1e-4_f32, |amax, x| amax.max(x.abs()));
+            let scale = e8m0::ceil_pow2(amax / fp4::MAX);
+            scales.push(e8m0::encode(scale));
+            codes.extend(block.chunks(2).map(|pair| {
+                fp4::encode(pair[0] / scale) | fp4::encode(pair[1] / scale) << 4
+            }));
+        }
+        self.scales.insert(scale_name(spec), scales);
+        codes
+    }
+
+    /// A normal deviate, by Box and Muller.
+    fn normal(&mut self) -> f32 {
+        let radius = (-2.0 * (1.0 - self.rng.random::<f32>()).ln()).sqrt();
+        radius * (self.rng.random::<f32>() * std::f32::consts::TAU).cos()
+    }
+}
+
+fn matrix(spec: &TensorSpec) -> [usize; 2] {
+    spec.shape.as_slice().try_into().expect("a quantised tensor is a matrix")
+}
+
+fn scale_name(spec: &TensorSpec) -> String {
+    let stem = spec.name.strip_suffix(".weight").expect("quantised tensors are called weight");
+    format!("{stem}.scale")
+}

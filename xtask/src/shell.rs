@@ -1,0 +1,47 @@
+//! Running other programs, in the open: each command is printed before it runs.
+#![allow(clippy::print_stderr, reason = "xtask talks to a terminal")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+
+/// The root of the workspace.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask stands in the workspace")
+        .to_path_buf()
+}
+
+/// The cargo that runs us.
+pub(crate) fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Runs a command in the root of the workspace and fails when it does.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let line = line(command);
+    eprintln!("$ {line}");
+    let start = Instant::now();
+    let status = command.current_dir(root()).status().with_context(|| format!("start {line}"))?;
+    ensure!(status.success(), "{line}: {status}");
+    eprintln!("  {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn line(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let mut line = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    for argument in command.get_args() {
+        line.push(' ');
+        let argument = argument.to_string_lossy();
+        if argument.contains(' ') {
+            line.push_str(&format!("'{argument}'"));
+        } else {
+            line.push_str(&argument);
+        }
+    }
+    line
+}

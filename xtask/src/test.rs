@@ -1,0 +1,32 @@
+//! Everything that must hold before a change lands. Continuous integration runs this and nothing
+//! else.
+
+use anyhow::Result;
+
+use crate::shell::{self, cargo};
+use crate::tidy;
+
+/// Which parts to run; all by default.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Leave out packaging, which builds every crate alone once more.
+    #[arg(long)]
+    no_package: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    shell::run(cargo().args(["fmt", "--all", "--check"]))?;
+    tidy::run(&shell::root())?;
+    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    shell::run(cargo().args(clippy))?;
+    // The binary is built first: the end-to-end tests drive it.
+    shell::run(cargo().args(["build", "--workspace", "--bins", "--examples", "--locked"]))?;
+    shell::run(cargo().args(["test", "--workspace", "--all-targets", "--locked"]))?;
+    shell::run(cargo().args(["test", "--workspace", "--doc", "--locked"]))?;
+    let doc = ["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"];
+    shell::run(cargo().args(doc).env("RUSTDOCFLAGS", "-D warnings"))?;
+    if !args.no_package {
+        shell::run(cargo().args(["package", "--workspace", "--locked", "--allow-dirty"]))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,324 @@
+//! Rules on manifests: who may lean on whom, and what a crate must say of itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Findings;
+use super::house::House;
+
+/// The paper with the map of crates.
+const MAP: &str = "ARCHITECTURE.md";
+/// How the head of that map ends.
+const MAP_HEAD: &str = "| may use |";
+/// Packages whose names say that they link something, and why each may stay: the first four link
+/// nothing, the last is the regular expressions of the vendor's prompt crates, built from source.
+const LINKED: [&str; 5] = [
+    "dirs-sys",
+    "js-sys",
+    "linux-raw-sys",
+    "windows-sys",
+    "onig_sys",
+];
+/// Packages that need a tool which stands beside no Rust toolchain.
+const TOOLS: [&str; 2] = ["bindgen", "cmake"];
+/// Lines of a crate's README.
+const README_LINES_MAX: usize = 60;
+
+/// The table of `ARCHITECTURE.md` names every package and exactly what each of them uses of ours.
+pub(super) fn the_map_is_the_manifests(house: &House, found: &mut Findings) {
+    let packages = house.packages();
+    let ours: BTreeSet<&str> = packages
+        .iter()
+        .map(|package| package.name.as_str())
+        .collect();
+    let mut map = map(house.text(MAP), &ours);
+    for package in &packages {
+        let uses: BTreeSet<&str> = package
+            .dependencies()
+            .intersection(&ours)
+            .copied()
+            .collect();
+        match map.remove(package.name.as_str()) {
+            Some(may) if may == uses => {}
+            Some(may) => found.push(format!(
+                "{}: uses {}, {MAP} has {}",
+                package.file("Cargo.toml"),
+                list(&uses),
+                list(&may)
+            )),
+            None => found.push(format!("{MAP}: no row for {}", package.name)),
+        }
+    }
+    for name in map.keys() {
+        found.push(format!("{MAP}: a row for {name}, which is no package"));
+    }
+}
+
+/// Rows of the map: a name, and the names of what it may use. `core` means `deepseek-core`.
+fn map<'a>(paper: &'a str, ours: &BTreeSet<&'a str>) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
+    let full = |short: &'a str| {
+        let full = ours
+            .iter()
+            .find(|name| name.strip_prefix("deepseek-") == Some(short));
+        full.copied().unwrap_or(short)
+    };
+    let rows = paper
+        .lines()
+        .skip_while(|line| !line.ends_with(MAP_HEAD))
+        .skip(2);
+    rows.map_while(|line| {
+        let [name, _, uses] = line
+            .strip_prefix("| `")?
+            .strip_suffix(" |")?
+            .split(" | ")
+            .collect::<Vec<_>>()[..]
+        else {
+            return None;
+        };
+        let uses = uses
+            .split(", ")
+            .filter(|name| *name != "nothing of ours")
+            .map(full);
+        Some((name.trim_end_matches('`'), uses.collect()))
+    })
+    .collect()
+}
+
+fn list(names: &BTreeSet<&str>) -> String {
+    if names.is_empty() {
+        return "nothing of ours".to_owned();
+    }
+    names.iter().copied().collect::<Vec<_>>().join(", ")
+}
+
+/// candle is the material of a backend, not of the house.
+pub(super) fn only_backends_know_candle(house: &House, found: &mut Findings) {
+    for package in house
+        .packages()
+        .iter()
+        .filter(|p| p.is_crate() && !p.name.starts_with("backend-"))
+    {
+        for name in package
+            .dependencies()
+            .iter()
+            .filter(|name| name.starts_with("candle"))
+        {
+            found.push(format!(
+                "{}: {name} belongs to a backend",
+                package.file("Cargo.toml")
+            ));
+        }
+    }
+}
+
+/// The default build needs a Rust toolchain and the compilers beside it, nothing else.
+pub(super) fn no_system_library_is_linked(house: &House, found: &mut Findings) {
+    let lines = house.text("Cargo.lock").lines();
+    let names = lines.filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+    for name in names {
+        let links = name.ends_with("-sys") || name.ends_with("_sys") || TOOLS.contains(&name);
+        if links && !LINKED.contains(&name) {
+            found.push(format!(
+                "Cargo.lock: {name} links or needs what a machine may not have"
+            ));
+        }
+    }
+}
+
+/// A crate has a short README and says how its documentation is built.
+pub(super) fn crates_are_described(house: &House, found: &mut Findings) {
+    for package in house.packages().iter().filter(|package| package.is_crate()) {
+        let manifest = package.file("Cargo.toml");
+        let readme = package.file("README.md");
+        if package.section("package.metadata.docs.rs").is_none() {
+            found.push(format!("{manifest}: no [package.metadata.docs.rs]"));
+        }
+        if !package.keys("package").any(|key| key == "description") {
+            found.push(format!("{manifest}: no description"));
+        }
+        if !house.has(&readme) {
+            found.push(format!("{readme}: missing"));
+            continue;
+        }
+        let mut lines = house.text(&readme).lines();
+        if lines.next() != Some(&format!("# {}", package.name)) {
+            found.push(format!("{readme}: does not begin with its name"));
+        }
+        let count = lines.count() + 1;
+        if count > README_LINES_MAX {
+            found.push(format!(
+                "{readme}: {count} lines, at most {README_LINES_MAX}"
+            ));
+        }
+    }
+}
+
+/// Lints stand once, in the workspace.
+pub(super) fn lints_are_the_workspaces(house: &House, found: &mut Findings) {
+    for package in house.packages() {
+        if package
+            .section("lints")
+            .is_none_or(|lines| lines != ["workspace = true"])
+        {
+            found.push(format!(
+                "{}: lints are not the workspace's",
+                package.file("Cargo.toml")
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tidy::house::tests::check;
+
+    const CORE: (&str, &str) = (
+        "crates/deepseek-core/Cargo.toml",
+        "[package]\nname = \"deepseek-core\"\n",
+    );
+
+    fn attn(dependencies: &str) -> String {
+        format!("[package]\nname = \"deepseek-attn\"\n[dependencies]\n{dependencies}")
+    }
+
+    fn map_of(rows: &str) -> String {
+        format!("# A\n\n| crate | what | may use |\n|---|---|---|\n{rows}\nText.\n")
+    }
+
+    #[test]
+    fn the_map_and_the_manifests_agree() {
+        let map = map_of(
+            "| `deepseek-core` | words | nothing of ours |\n| `deepseek-attn` | a | core |\n",
+        );
+        let attn = attn("deepseek-core.workspace = true\nhalf.workspace = true\n");
+        let files = [
+            CORE,
+            ("crates/deepseek-attn/Cargo.toml", &attn),
+            (MAP, &map),
+        ];
+        check(the_map_is_the_manifests, &files, &[]);
+    }
+
+    #[test]
+    fn an_arrow_that_is_not_on_the_map_is_found() {
+        let rule = the_map_is_the_manifests;
+        let one = map_of(
+            "| `deepseek-core` | words | nothing of ours |\n| `deepseek-attn` | a | nothing of ours |\n",
+        );
+        let more = attn("deepseek-core.workspace = true\n");
+        let files = [
+            CORE,
+            ("crates/deepseek-attn/Cargo.toml", &more),
+            (MAP, &one),
+        ];
+        check(
+            rule,
+            &files,
+            &[
+                "crates/deepseek-attn/Cargo.toml: uses deepseek-core, ARCHITECTURE.md has nothing of ours",
+            ],
+        );
+
+        let two = map_of(
+            "| `deepseek-core` | words | nothing of ours |\n| `deepseek-attn` | a | core |\n",
+        );
+        let files = [
+            CORE,
+            ("crates/deepseek-attn/Cargo.toml", &attn("")),
+            (MAP, &two),
+        ];
+        check(
+            rule,
+            &files,
+            &[
+                "crates/deepseek-attn/Cargo.toml: uses nothing of ours, ARCHITECTURE.md has deepseek-core",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_package_without_a_row_and_a_row_without_a_package_are_found() {
+        let map = map_of("| `deepseek-moe` | m | core |\n");
+        check(
+            the_map_is_the_manifests,
+            &[CORE, (MAP, &map)],
+            &[
+                "ARCHITECTURE.md: no row for deepseek-core",
+                "ARCHITECTURE.md: a row for deepseek-moe",
+            ],
+        );
+    }
+
+    #[test]
+    fn candle_below_the_backends_is_found() {
+        let rule = only_backends_know_candle;
+        let attn = attn("candle-core.workspace = true\n");
+        check(
+            rule,
+            &[("crates/deepseek-attn/Cargo.toml", &attn)],
+            &["crates/deepseek-attn/Cargo.toml: candle-core"],
+        );
+        let backend = "[package]\nname = \"backend-candle\"\n[dependencies]\ncandle-core = \"1\"\n";
+        check(rule, &[("crates/backend-candle/Cargo.toml", backend)], &[]);
+    }
+
+    #[test]
+    fn a_linked_library_is_found() {
+        let lock =
+            "name = \"windows-sys\"\nname = \"half\"\nname = \"openssl-sys\"\nname = \"cmake\"\n";
+        check(
+            no_system_library_is_linked,
+            &[("Cargo.lock", lock)],
+            &["Cargo.lock: openssl-sys", "Cargo.lock: cmake"],
+        );
+    }
+
+    #[test]
+    fn a_crate_that_does_not_present_itself_is_found() {
+        let rule = crates_are_described;
+        let whole = "[package]\nname = \"a\"\ndescription = \"A.\"\n[package.metadata.docs.rs]\n";
+        let manifest = ("crates/a/Cargo.toml", whole);
+        check(
+            rule,
+            &[manifest, ("crates/a/README.md", "# a\n\nA.\n")],
+            &[],
+        );
+        check(rule, &[manifest], &["crates/a/README.md: missing"]);
+        check(
+            rule,
+            &[manifest, ("crates/a/README.md", "A.\n")],
+            &["crates/a/README.md: does not begin"],
+        );
+        let long = format!("# a\n{}", "word\n".repeat(60));
+        check(
+            rule,
+            &[manifest, ("crates/a/README.md", &long)],
+            &["crates/a/README.md: 61 lines"],
+        );
+        let bare = ("crates/a/Cargo.toml", "[package]\nname = \"a\"\n");
+        check(
+            rule,
+            &[bare, ("crates/a/README.md", "# a\n")],
+            &[
+                "crates/a/Cargo.toml: no [package.metadata.docs.rs]",
+                "crates/a/Cargo.toml: no description",
+            ],
+        );
+    }
+
+    #[test]
+    fn lints_of_ones_own_are_found() {
+        let rule = lints_are_the_workspaces;
+        let own = "[package]\nname = \"a\"\n[lints.rust]\ndead_code = \"allow\"\n";
+        check(
+            rule,
+            &[("xtask/Cargo.toml", own)],
+            &["xtask/Cargo.toml: lints"],
+        );
+        check(
+            rule,
+            &[("xtask/Cargo.toml", "[lints]\nworkspace = true\n")],
+            &[],
+        );
+    }
+}

@@ -1,0 +1,445 @@
+//! Rules on source files: what stands where.
+
+use super::Findings;
+use super::house::{House, code};
+
+/// Where `unsafe` may stand, by crate. The roots of these crates deny it, all others forbid it.
+const UNSAFE: [(&str, &str); 2] = [
+    ("crates/deepseek-core", "src/weights/shard.rs"),
+    ("crates/backend-candle", "src/cpu"),
+];
+
+/// Where outside bytes are read, by the beginning of the path, and the fuzz target for it.
+const READERS: [(&str, &str); 3] = [
+    ("crates/deepseek-core/src/weights/", "checkpoint"),
+    ("crates/deepseek-model/src/config", "config"),
+    ("crates/deepseek-text/src/tokenizer", "tokenizer"),
+];
+/// Files among those that see no outside bytes: a list of modules, bounds, and views of what has
+/// been proven before.
+const NO_READERS: [&str; 3] = ["mod.rs", "limits.rs", "view.rs"];
+/// What a reader must not do.
+const DENIED: [&str; 6] = [
+    "clippy::unwrap_used",
+    "clippy::expect_used",
+    "clippy::indexing_slicing",
+    "clippy::arithmetic_side_effects",
+    "clippy::as_conversions",
+    "clippy::panic",
+];
+
+/// Words that mean a device.
+const DEVICES: [&str; 6] = ["ascend", "cambricon", "candle", "cuda", "metal", "rocm"];
+/// The one file above the backends that may say them.
+const DEVICE_FILE: &str = "crates/deepseek-cli/src/device.rs";
+
+/// Files of the engine that may see text.
+const TEXT_FILES: [&str; 2] = ["turn.rs", "constrain.rs"];
+
+/// Files whose types are read from or written to the outside.
+const SERDE_FILES: [&str; 5] = [
+    "crates/deepseek-core/src/weights/header.rs",
+    "crates/deepseek-model/src/config/",
+    "crates/deepseek-text/src/message.rs",
+    "crates/deepseek-text/src/tokenizer/file.rs",
+    "crates/deepseek-text/src/wire.rs",
+];
+
+/// What code may not say, in two halves so that this list may stand here.
+const WORDS: [(&str, &str, &str); 8] = [
+    ("todo", "!", "code that is missing"),
+    ("unimplemented", "!", "code that is missing"),
+    ("dbg", "!", "a trace of debugging"),
+    ("#[ig", "nore", "a test that does not run"),
+    (
+        "#[should_",
+        "panic",
+        "a test that does not ask for the error",
+    ),
+    ("thread::", "sleep", "waiting for time instead of an event"),
+    ("mpsc::", "channel", "a queue without a bound"),
+    ("unbounded_", "channel", "a queue without a bound"),
+];
+/// Folders that another machine has not, or not with the same in them.
+const PLACES: [(&str, &str); 3] = [("/ro", "ot/"), ("/tm", "p/"), ("/wo", "rk/")];
+
+/// The first line of a source file tells a reader what the file is.
+pub(super) fn files_say_what_they_are(house: &House, found: &mut Findings) {
+    for (path, text) in house.texts(".rs").filter(|(path, _)| path.contains("src/")) {
+        let first = text.lines().next().unwrap_or("");
+        if !first.starts_with("//! ") && !first.starts_with("#![doc = include_str!") {
+            found.push(format!("{path}:1: does not say what the file is"));
+        }
+    }
+}
+
+/// `unsafe` is forbidden but in a few places.
+pub(super) fn unsafe_stands_in_its_places(house: &House, found: &mut Findings) {
+    for package in house.packages() {
+        let place = UNSAFE.iter().find(|(dir, _)| *dir == package.dir);
+        let want = if place.is_some() {
+            "#![deny(unsafe_code)]"
+        } else {
+            "#![forbid(unsafe_code)]"
+        };
+        for root in ["src/lib.rs", "src/main.rs"].map(|root| package.file(root)) {
+            if house.has(&root) && !house.text(&root).lines().any(|line| line == want) {
+                found.push(format!("{root}: no {want}"));
+            }
+        }
+    }
+    let places = UNSAFE.map(|(dir, place)| format!("{dir}/{place}"));
+    for (path, line, code) in lines_of_code(house) {
+        let allows = code.trim_start().starts_with('#')
+            && (code.contains("allow(unsafe_code") || code.contains("expect(unsafe_code"));
+        if allows && !places.iter().any(|place| path.starts_with(place)) {
+            found.push(format!("{path}:{line}: allows unsafe code"));
+        }
+    }
+}
+
+/// Where outside bytes are read, nothing may panic.
+pub(super) fn readers_deny_panics(house: &House, found: &mut Findings) {
+    for (path, text) in readers(house) {
+        // Lints hold for a module and those below it.
+        let parent = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let texts = [text, house.text(&format!("{parent}.rs"))];
+        if !texts.iter().any(|text| denies(text)) {
+            found.push(format!(
+                "{path}: reads outside bytes without denying {}",
+                DENIED.join(", ")
+            ));
+        }
+    }
+}
+
+fn readers(house: &House) -> impl Iterator<Item = (&str, &str)> {
+    house.texts(".rs").filter(|(path, _)| {
+        let name = path.rsplit_once('/').map_or(*path, |(_, name)| name);
+        READERS.iter().any(|(place, _)| path.starts_with(place)) && !NO_READERS.contains(&name)
+    })
+}
+
+fn denies(text: &str) -> bool {
+    let Some((_, list)) = text.split_once("#![deny(") else {
+        return false;
+    };
+    let list = list.split_once(")]").map_or("", |(list, _)| list);
+    DENIED.iter().all(|lint| list.contains(lint))
+}
+
+/// Each reader of outside bytes has a fuzz target.
+pub(super) fn readers_are_fuzzed(house: &House, found: &mut Findings) {
+    for (place, target) in READERS {
+        let path = format!("fuzz/fuzz_targets/{target}.rs");
+        if house.texts(".rs").any(|(path, _)| path.starts_with(place)) && !house.has(&path) {
+            found.push(format!("{path}: missing, {place} reads outside bytes"));
+        }
+    }
+}
+
+/// Devices are named in the backends and in one file of the command line.
+pub(super) fn devices_are_named_in_one_file(house: &House, found: &mut Findings) {
+    for (path, line, code) in lines_of_code(house) {
+        let may = !path.starts_with("crates/") || path.starts_with("crates/backend-");
+        if may || path == DEVICE_FILE || !path.contains("/src/") {
+            continue;
+        }
+        let code = code.to_lowercase();
+        let mut words = code.split(|c: char| !c.is_ascii_alphanumeric());
+        if let Some(word) = words.find(|word| DEVICES.contains(word)) {
+            found.push(format!(
+                "{path}:{line}: names {word}, which {DEVICE_FILE} may"
+            ));
+        }
+    }
+}
+
+/// The engine's loop never sees a character.
+pub(super) fn the_engine_knows_ids_alone(house: &House, found: &mut Findings) {
+    for (path, line, code) in lines_of_code(house) {
+        let Some(file) = path.strip_prefix("crates/deepseek-engine/src/") else {
+            continue;
+        };
+        let beginning = file.split(['/', '.']).next().unwrap_or("");
+        let may = TEXT_FILES
+            .iter()
+            .any(|may| *may == format!("{beginning}.rs"));
+        if !may && code.contains("deepseek_text") {
+            found.push(format!("{path}:{line}: knows text"));
+        }
+    }
+}
+
+/// Types that are read or written stand at the edges; inner types are not serialisable.
+pub(super) fn serde_stands_at_the_edges(house: &House, found: &mut Findings) {
+    for (path, line, code) in lines_of_code(house).filter(|(path, ..)| path.starts_with("crates/"))
+    {
+        let may = SERDE_FILES.iter().any(|place| path.starts_with(place));
+        if !may && (code.contains("Serialize") || code.contains("Deserialize")) {
+            found.push(format!(
+                "{path}:{line}: a serialisable type inside the house"
+            ));
+        }
+    }
+}
+
+/// Words that mean a thing unfinished, untested or unbounded.
+pub(super) fn words_that_may_not_occur(house: &House, found: &mut Findings) {
+    for (path, line, code) in lines_of_code(house) {
+        for (head, tail, what) in WORDS {
+            let word = format!("{head}{tail}");
+            if code.contains(&word) {
+                found.push(format!("{path}:{line}: {word}: {what}"));
+            }
+        }
+    }
+}
+
+/// Nothing that is written here depends on where one of us keeps it.
+pub(super) fn no_path_is_of_one_machine(house: &House, found: &mut Findings) {
+    for (path, text) in house.texts("") {
+        for (index, line) in text.lines().enumerate() {
+            for place in PLACES.map(|(head, tail)| format!("{head}{tail}")) {
+                // Not within a longer path, such as that of a page on the net.
+                let mut before = line.split(&place).collect::<Vec<_>>();
+                before.pop();
+                if before
+                    .iter()
+                    .any(|text| !text.ends_with(char::is_alphanumeric))
+                {
+                    found.push(format!(
+                        "{path}:{}: {place} is a folder of one machine",
+                        index + 1
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// Path, number and code of every line of Rust.
+fn lines_of_code(house: &House) -> impl Iterator<Item = (&str, usize, &str)> {
+    house.texts(".rs").flat_map(|(path, text)| {
+        text.lines()
+            .enumerate()
+            .map(move |(index, line)| (path, index + 1, code(line)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tidy::house::tests::check;
+
+    #[test]
+    fn a_file_without_a_word_is_found() {
+        let rule = files_say_what_they_are;
+        check(
+            rule,
+            &[("crates/a/src/b.rs", "use c;\n")],
+            &["crates/a/src/b.rs:1"],
+        );
+        check(rule, &[("crates/a/src/b.rs", "")], &["crates/a/src/b.rs:1"]);
+        let good = [
+            ("crates/a/src/b.rs", "//! What it is.\n"),
+            (
+                "crates/a/src/lib.rs",
+                "#![doc = include_str!(\"../README.md\")]\n",
+            ),
+            ("crates/a/build.rs", "fn main() {}\n"),
+        ];
+        check(rule, &good, &[]);
+    }
+
+    #[test]
+    fn unsafe_out_of_place_is_found() {
+        let rule = unsafe_stands_in_its_places;
+        let moe = (
+            "crates/deepseek-moe/Cargo.toml",
+            "[package]\nname = \"deepseek-moe\"\n",
+        );
+        let root = "crates/deepseek-moe/src/lib.rs";
+        check(rule, &[moe, (root, "#![forbid(unsafe_code)]\n")], &[]);
+        check(
+            rule,
+            &[moe, (root, "#![deny(unsafe_code)]\n")],
+            &[&format!("{root}: no #![forbid")],
+        );
+        let main = "crates/deepseek-moe/src/main.rs";
+        check(
+            rule,
+            &[moe, (main, "fn main() {}\n")],
+            &[&format!("{main}: no #![forbid")],
+        );
+
+        let core = (
+            "crates/deepseek-core/Cargo.toml",
+            "[package]\nname = \"deepseek-core\"\n",
+        );
+        let root = ("crates/deepseek-core/src/lib.rs", "#![deny(unsafe_code)]\n");
+        let shard = (
+            "crates/deepseek-core/src/weights/shard.rs",
+            "#![allow(unsafe_code)]\n",
+        );
+        check(rule, &[core, root, shard], &[]);
+        let other = (
+            "crates/deepseek-core/src/rope.rs",
+            "#[allow(unsafe_code)]\n",
+        );
+        check(
+            rule,
+            &[core, root, other],
+            &["crates/deepseek-core/src/rope.rs:1: allows"],
+        );
+        check(
+            rule,
+            &[core, ("crates/deepseek-core/src/lib.rs", "")],
+            &["crates/deepseek-core/src/lib.rs: no #![deny"],
+        );
+    }
+
+    #[test]
+    fn a_reader_that_may_panic_is_found() {
+        let rule = readers_deny_panics;
+        let path = "crates/deepseek-core/src/weights/header.rs";
+        let deny = format!("//! A.\n#![deny({})]\n", DENIED.join(", "));
+        check(rule, &[(path, &deny)], &[]);
+        check(rule, &[(path, "//! A.\n")], &[path]);
+        for lint in DENIED {
+            check(rule, &[(path, &deny.replace(lint, "clippy::all"))], &[path]);
+        }
+        check(
+            rule,
+            &[("crates/deepseek-core/src/weights/view.rs", "//! A.\n")],
+            &[],
+        );
+
+        let below = ("crates/deepseek-model/src/config/rope.rs", "//! A.\n");
+        check(
+            rule,
+            &[below, ("crates/deepseek-model/src/config.rs", &deny)],
+            &[],
+        );
+        check(
+            rule,
+            &[below],
+            &["crates/deepseek-model/src/config/rope.rs"],
+        );
+    }
+
+    #[test]
+    fn a_reader_without_a_fuzz_target_is_found() {
+        let reader = ("crates/deepseek-model/src/config.rs", "//! A.\n");
+        check(
+            readers_are_fuzzed,
+            &[reader],
+            &["fuzz/fuzz_targets/config.rs: missing"],
+        );
+        check(
+            readers_are_fuzzed,
+            &[reader, ("fuzz/fuzz_targets/config.rs", "")],
+            &[],
+        );
+    }
+
+    #[test]
+    fn a_device_named_elsewhere_is_found() {
+        let rule = devices_are_named_in_one_file;
+        let line = "let device = backend_candle::Candle::cuda(0);\n";
+        check(
+            rule,
+            &[("crates/deepseek-cli/src/run.rs", line)],
+            &["crates/deepseek-cli/src/run.rs:1: names candle"],
+        );
+        check(
+            rule,
+            &[("crates/deepseek-model/src/a.rs", "\"Metal\"\n")],
+            &["crates/deepseek-model/src/a.rs:1: names metal"],
+        );
+        check(
+            rule,
+            &[
+                (DEVICE_FILE, line),
+                ("crates/backend-candle/src/lib.rs", line),
+            ],
+            &[],
+        );
+        check(
+            rule,
+            &[(
+                "crates/deepseek-core/src/a.rs",
+                "//! As candle does, not metallic.\nlet metallic = 1;\n",
+            )],
+            &[],
+        );
+    }
+
+    #[test]
+    fn text_inside_the_engine_is_found() {
+        let rule = the_engine_knows_ids_alone;
+        let line = "use deepseek_text::Tokenizer;\n";
+        check(
+            rule,
+            &[("crates/deepseek-engine/src/run.rs", line)],
+            &["crates/deepseek-engine/src/run.rs:1"],
+        );
+        let may = [
+            "crates/deepseek-engine/src/turn.rs",
+            "crates/deepseek-engine/src/turn/stop.rs",
+        ];
+        check(rule, &may.map(|path| (path, line)), &[]);
+    }
+
+    #[test]
+    fn a_serialisable_inner_type_is_found() {
+        let rule = serde_stands_at_the_edges;
+        let line = "#[derive(Deserialize)]\n";
+        check(
+            rule,
+            &[("crates/deepseek-model/src/plan.rs", line)],
+            &["crates/deepseek-model/src/plan.rs:1"],
+        );
+        check(
+            rule,
+            &[
+                ("crates/deepseek-text/src/wire.rs", line),
+                ("tests/e2e/src/lib.rs", line),
+            ],
+            &[],
+        );
+    }
+
+    #[test]
+    fn every_word_of_the_list_is_found() {
+        let rule = words_that_may_not_occur;
+        for (head, tail, _) in WORDS {
+            let text = format!("//! A.\nlet x = 1; {head}{tail}\n");
+            check(
+                rule,
+                &[("crates/a/src/b.rs", &text)],
+                &[&format!("crates/a/src/b.rs:2: {head}{tail}")],
+            );
+            check(
+                rule,
+                &[("crates/a/src/b.rs", &format!("// {head}{tail}\n"))],
+                &[],
+            );
+        }
+        check(
+            rule,
+            &[("crates/a/src/b.rs", "mpsc::sync_channel(1)\n")],
+            &[],
+        );
+    }
+    #[test]
+    fn a_path_of_one_machine_is_found() {
+        let rule = no_path_is_of_one_machine;
+        for (head, tail) in PLACES {
+            let text = format!("# A\nSee `{head}{tail}b`.\n");
+            check(rule, &[("README.md", &text)], &["README.md:2: "]);
+            let page = format!("https://a.b/c{head}{tail}d\n");
+            check(rule, &[("README.md", &page)], &[]);
+        }
+    }
+}
