@@ -6,11 +6,11 @@ use deepseek_core::quant::{decode_row, round_row};
 use deepseek_core::rope::Angles;
 use deepseek_core::weights::WeightView;
 use deepseek_core::{
-    Backend, DeviceTensor, Error, Format, HostTensor, Result, Rounding, RowFormat, ScaleFormat, Turn,
-    Unary,
+    Backend, DeviceTensor, Error, Format, HostTensor, Result, Rounding, RowFormat, ScaleFormat,
+    Turn, Unary,
 };
 
-use crate::cpu::{self, Pool, RowPool};
+use crate::host::{self, Pool, RowPool};
 use crate::tensor::{Tensor, fault};
 
 /// A device that candle knows: the host with kernels of our own, or CUDA and Metal as candle has
@@ -44,14 +44,22 @@ impl Candle {
     /// The host, with `threads` threads.
     #[must_use]
     pub fn host(threads: usize) -> Self {
-        Self { device: Device::Cpu, name: "cpu".to_owned(), host: Some(Pool::new(threads)) }
+        Self {
+            device: Device::Cpu,
+            name: "cpu".to_owned(),
+            host: Some(Pool::new(threads)),
+        }
     }
 
     /// The host without our kernels: candle's primitives and the provided bodies alone, as every
     /// other device runs them. The plain twin that the host is tested against.
     #[must_use]
     pub fn plain() -> Self {
-        Self { device: Device::Cpu, name: "cpu (plain)".to_owned(), host: None }
+        Self {
+            device: Device::Cpu,
+            name: "cpu (plain)".to_owned(),
+            host: None,
+        }
     }
 
     /// A CUDA device by number.
@@ -72,7 +80,11 @@ impl Candle {
 
     fn device(name: String, device: candle_core::Result<Device>) -> Result<Self> {
         match device {
-            Ok(device) => Ok(Self { device, name, host: None }),
+            Ok(device) => Ok(Self {
+                device,
+                name,
+                host: None,
+            }),
             Err(error) => Err(Error::Unsupported {
                 device: name,
                 what: format!("this build or machine ({})", first_line(&error.to_string())),
@@ -107,7 +119,11 @@ impl Backend for Candle {
     }
 
     fn download(&self, t: &Tensor) -> Result<HostTensor> {
-        let values = t.inner().flatten_all().and_then(|t| t.to_vec1()).map_err(fault)?;
+        let values = t
+            .inner()
+            .flatten_all()
+            .and_then(|t| t.to_vec1())
+            .map_err(fault)?;
         Ok(HostTensor::new(t.shape(), values))
     }
 
@@ -124,10 +140,16 @@ impl Backend for Candle {
         // Powers of two as scales leave few significant bits, so brain floats hold every value.
         let exact = !matches!(
             weight.format,
-            Format::F32 | Format::Fp8 { scale: ScaleFormat::F32, .. }
+            Format::F32
+                | Format::Fp8 {
+                    scale: ScaleFormat::F32,
+                    ..
+                }
         );
         let dtype = if exact { DType::BF16 } else { DType::F32 };
-        let widened = widened.to_dtype(dtype).and_then(|w| w.to_device(&self.device));
+        let widened = widened
+            .to_dtype(dtype)
+            .and_then(|w| w.to_device(&self.device));
         Ok(Weight::Widened(widened.map_err(fault)?))
     }
 
@@ -147,7 +169,8 @@ impl Backend for Candle {
             Rows::Floats(pool) => {
                 for (first, run) in runs(at) {
                     let part = from.inner().narrow(0, first, run.len()).map_err(fault)?;
-                    pool.slice_set(&part, 0, run.start as usize).map_err(fault)?;
+                    pool.slice_set(&part, 0, run.start as usize)
+                        .map_err(fault)?;
                 }
             }
         }
@@ -166,7 +189,9 @@ impl Backend for Candle {
                     .map(|(_, run)| pool.narrow(0, run.start as usize, run.len()))
                     .collect::<candle_core::Result<Vec<_>>>()
                     .map_err(fault)?;
-                candle_core::Tensor::cat(&parts, 0).map_err(fault).and_then(Tensor::new)
+                candle_core::Tensor::cat(&parts, 0)
+                    .map_err(fault)
+                    .and_then(Tensor::new)
             }
         }
     }
@@ -176,21 +201,32 @@ impl Backend for Candle {
     }
 
     fn reshape(&self, t: &Tensor, shape: &[usize]) -> Result<Tensor> {
-        t.inner().reshape(shape).map_err(fault).and_then(Tensor::new)
+        t.inner()
+            .reshape(shape)
+            .map_err(fault)
+            .and_then(Tensor::new)
     }
 
     fn narrow(&self, t: &Tensor, dim: usize, start: usize, length: usize) -> Result<Tensor> {
-        t.inner().narrow(dim, start, length).map_err(fault).and_then(Tensor::new)
+        t.inner()
+            .narrow(dim, start, length)
+            .map_err(fault)
+            .and_then(Tensor::new)
     }
 
     fn concat(&self, parts: &[&Tensor], dim: usize) -> Result<Tensor> {
         let parts: Vec<_> = parts.iter().map(|part| part.inner()).collect();
-        candle_core::Tensor::cat(&parts, dim).map_err(fault).and_then(Tensor::new)
+        candle_core::Tensor::cat(&parts, dim)
+            .map_err(fault)
+            .and_then(Tensor::new)
     }
 
     fn gather(&self, t: &Tensor, at: &[u32]) -> Result<Tensor> {
         let at = candle_core::Tensor::from_slice(at, at.len(), &self.device).map_err(fault)?;
-        t.inner().index_select(&at, 0).map_err(fault).and_then(Tensor::new)
+        t.inner()
+            .index_select(&at, 0)
+            .map_err(fault)
+            .and_then(Tensor::new)
     }
 
     fn lookup(&self, weight: &Weight, at: &[u32]) -> Result<Tensor> {
@@ -220,7 +256,7 @@ impl Backend for Candle {
                 *last = view.shape[0];
                 let pool = self.host.as_ref().expect("stored weights are the host's");
                 let mut out = vec![0.0; rows * view.shape[0]];
-                cpu::linear(pool, &x.values(), view, &mut out);
+                host::linear(pool, &x.values(), view, &mut out);
                 Tensor::host(&shape, out)
             }
             Weight::Widened(weight) => {
@@ -241,26 +277,36 @@ impl Backend for Candle {
         };
         let (m, n) = (a.shape()[0], b.shape()[0]);
         let mut out = vec![0.0; m * n];
-        cpu::matmul_t(pool, &a.values(), &b.values(), a.width(), &mut out);
+        host::matmul_t(pool, &a.values(), &b.values(), a.width(), &mut out);
         Tensor::host(&[m, n], out)
     }
 
     fn matmul(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         let Some(pool) = &self.host else {
-            return a.inner().matmul(b.inner()).map_err(fault).and_then(Tensor::new);
+            return a
+                .inner()
+                .matmul(b.inner())
+                .map_err(fault)
+                .and_then(Tensor::new);
         };
         let (m, n) = (a.shape()[0], b.width());
         let mut out = vec![0.0; m * n];
-        cpu::matmul(pool, &a.values(), &b.values(), a.width(), &mut out);
+        host::matmul(pool, &a.values(), &b.values(), a.width(), &mut out);
         Tensor::host(&[m, n], out)
     }
 
     fn add(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-        a.inner().broadcast_add(b.inner()).map_err(fault).and_then(Tensor::new)
+        a.inner()
+            .broadcast_add(b.inner())
+            .map_err(fault)
+            .and_then(Tensor::new)
     }
 
     fn mul(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-        a.inner().broadcast_mul(b.inner()).map_err(fault).and_then(Tensor::new)
+        a.inner()
+            .broadcast_mul(b.inner())
+            .map_err(fault)
+            .and_then(Tensor::new)
     }
 
     fn map(&self, x: &Tensor, f: Unary) -> Result<Tensor> {
@@ -276,25 +322,32 @@ impl Backend for Candle {
             Unary::Silu => x.silu(),
             Unary::SqrtSoftplus => {
                 // ln(1 + e^x) without overflow is max(x, 0) + ln(1 + e^-|x|).
-                x.abs().and_then(|a| ((a.neg()?.exp()? + 1.0)?.log()? + x.relu()?)?.sqrt())
+                x.abs()
+                    .and_then(|a| ((a.neg()?.exp()? + 1.0)?.log()? + x.relu()?)?.sqrt())
             }
         };
         y.map_err(fault).and_then(Tensor::new)
     }
 
     fn sum(&self, x: &Tensor, dim: usize) -> Result<Tensor> {
-        x.inner().sum_keepdim(dim).map_err(fault).and_then(Tensor::new)
+        x.inner()
+            .sum_keepdim(dim)
+            .map_err(fault)
+            .and_then(Tensor::new)
     }
 
     fn max(&self, x: &Tensor, dim: usize) -> Result<Tensor> {
-        x.inner().max_keepdim(dim).map_err(fault).and_then(Tensor::new)
+        x.inner()
+            .max_keepdim(dim)
+            .map_err(fault)
+            .and_then(Tensor::new)
     }
 
     fn rms_norm(&self, x: &Tensor, weight: Option<&Tensor>, eps: f32) -> Result<Tensor> {
         if let Some(pool) = &self.host {
             let mut out = x.values().to_vec();
             let weight = weight.map(Tensor::values);
-            cpu::rms_norm(pool, &mut out, x.width(), weight.as_deref(), eps);
+            host::rms_norm(pool, &mut out, x.width(), weight.as_deref(), eps);
             return Tensor::host(x.shape(), out);
         }
         let norm = || {
@@ -309,7 +362,7 @@ impl Backend for Candle {
     fn rope(&self, x: &Tensor, angles: &Angles, turn: Turn) -> Result<Tensor> {
         if let Some(pool) = &self.host {
             let mut out = x.values().to_vec();
-            cpu::rope(pool, &mut out, x.shape()[0], x.width(), angles, turn);
+            host::rope(pool, &mut out, x.shape()[0], x.width(), angles, turn);
             return Tensor::host(x.shape(), out);
         }
         let (rows, width, pairs) = (x.shape()[0], x.width(), angles.pairs());
@@ -338,7 +391,7 @@ impl Backend for Candle {
         let host = self.download(x)?;
         let mut best = Vec::with_capacity(x.rows() * k);
         for row in 0..x.rows() {
-            cpu::top_k(host.row(row), k, &mut best);
+            host::top_k(host.row(row), k, &mut best);
         }
         Ok(best)
     }
@@ -346,12 +399,14 @@ impl Backend for Candle {
     fn round(&self, x: &Tensor, to: Rounding) -> Result<Tensor> {
         if let Some(pool) = &self.host {
             let mut out = x.values().to_vec();
-            cpu::round_rows(pool, &mut out, x.width(), to);
+            host::round_rows(pool, &mut out, x.width(), to);
             return Tensor::host(x.shape(), out);
         }
         // Rounding must be exact, and candle has no such casts on every device: through the host.
         let mut values = self.download(x)?.into_data();
-        values.chunks_exact_mut(x.width()).for_each(|row| round_row(row, to));
+        values
+            .chunks_exact_mut(x.width())
+            .for_each(|row| round_row(row, to));
         self.upload(&HostTensor::new(x.shape(), values))
     }
 }

@@ -1,7 +1,6 @@
 //! An activation: a contiguous candle tensor of 32-bit floats.
 
 use std::ops::Deref;
-use std::sync::RwLockReadGuard;
 
 use candle_core::{CpuStorage, Storage};
 use deepseek_core::{DeviceTensor, Error, Result};
@@ -37,20 +36,24 @@ impl Tensor {
     ///
     /// # Panics
     /// If they do not: only host kernels ask.
-    pub(crate) fn values(&self) -> Values<'_> {
+    pub(crate) fn values(&self) -> impl Deref<Target = [f32]> + '_ {
         let (storage, layout) = self.0.storage_and_layout();
-        Values { storage, start: layout.start_offset(), length: self.0.elem_count() }
+        Values {
+            storage,
+            start: layout.start_offset(),
+            length: self.0.elem_count(),
+        }
     }
 }
 
 /// The numbers of a tensor in host memory, for as long as they are borrowed.
-pub(crate) struct Values<'a> {
-    storage: RwLockReadGuard<'a, Storage>,
+struct Values<G> {
+    storage: G,
     start: usize,
     length: usize,
 }
 
-impl Deref for Values<'_> {
+impl<G: Deref<Target = Storage>> Deref for Values<G> {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
@@ -63,5 +66,8 @@ impl Deref for Values<'_> {
 
 /// A failure inside candle, in the words of the core.
 pub(crate) fn fault(error: candle_core::Error) -> Error {
-    Error::Device { device: "candle".to_owned(), why: error.to_string() }
+    Error::Device {
+        device: "candle".to_owned(),
+        why: error.to_string(),
+    }
 }

@@ -60,12 +60,21 @@ impl Batch {
             .map(|(slot, at, tokens)| {
                 let first = positions.len();
                 positions.extend((at..).take(tokens));
-                Span { slot, at, rows: first..positions.len() }
+                Span {
+                    slot,
+                    at,
+                    rows: first..positions.len(),
+                }
             })
             .collect();
         let window = ropes.window.angles(&positions);
         let compressed = ropes.compressed.angles(&positions);
-        Self { spans, positions, window, compressed }
+        Self {
+            spans,
+            positions,
+            window,
+            compressed,
+        }
     }
 
     /// The sequences' parts, in the order of their rows.

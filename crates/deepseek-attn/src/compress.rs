@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use deepseek_core::kernels::Fold;
 use deepseek_core::rope::Rope;
-use deepseek_core::{Kernels, Loader, Result, Rounding, Turn};
 use deepseek_core::{Backend, DeviceTensor};
+use deepseek_core::{Kernels, Loader, Result, Rounding, Turn};
 
 use crate::batch::Span;
 
@@ -65,7 +65,10 @@ pub struct Tail<B: Backend> {
 
 impl<B: Backend> Default for Tail<B> {
     fn default() -> Self {
-        Self { rows: None, start: 0 }
+        Self {
+            rows: None,
+            start: 0,
+        }
     }
 }
 
@@ -80,11 +83,18 @@ impl<B: Kernels> Tail<B> {
             self.start = at;
             return Ok(None);
         };
-        assert!(at >= self.start, "back at {at}, rows are kept from {}", self.start);
+        assert!(
+            at >= self.start,
+            "back at {at}, rows are kept from {}",
+            self.start
+        );
         match (at - self.start) as usize {
             0 => Ok(None),
             keep if keep == kv.shape()[0] => Ok(Some((kv, scores))),
-            keep => Ok(Some((be.narrow(&kv, 0, 0, keep)?, be.narrow(&scores, 0, 0, keep)?))),
+            keep => Ok(Some((
+                be.narrow(&kv, 0, 0, keep)?,
+                be.narrow(&scores, 0, 0, keep)?,
+            ))),
         }
     }
 }
@@ -100,7 +110,9 @@ impl<B: Kernels> Compressor<B> {
         Ok(Self {
             kv: at.weight("wkv.weight", [wide, shape.hidden])?,
             score: at.weight("wgate.weight", [wide, shape.hidden])?,
-            bias: at.be.upload(&deepseek_core::HostTensor::new(&[shape.ratio, wide], bias))?,
+            bias: at
+                .be
+                .upload(&deepseek_core::HostTensor::new(&[shape.ratio, wide], bias))?,
             norm: at.vector("norm.weight", shape.width)?,
             rope,
             shape,
@@ -118,8 +130,16 @@ impl<B: Kernels> Compressor<B> {
     ///
     /// # Errors
     /// What the device says.
-    pub fn contribute(&self, be: &B, x: &B::Tensor, positions: &[u32]) -> Result<(B::Tensor, B::Tensor)> {
-        let phase: Vec<u32> = positions.iter().map(|p| p % self.shape.ratio as u32).collect();
+    pub fn contribute(
+        &self,
+        be: &B,
+        x: &B::Tensor,
+        positions: &[u32],
+    ) -> Result<(B::Tensor, B::Tensor)> {
+        let phase: Vec<u32> = positions
+            .iter()
+            .map(|p| p % self.shape.ratio as u32)
+            .collect();
         let kv = be.linear(x, &self.kv)?;
         let scores = be.add(&be.linear(x, &self.score)?, &be.gather(&self.bias, &phase)?)?;
         Ok((kv, scores))
@@ -168,7 +188,10 @@ impl<B: Kernels> Compressor<B> {
         tail.start = keep;
         tail.rows = match length {
             0 => None,
-            _ => Some((be.narrow(&kv, 0, skip, length)?, be.narrow(&scores, 0, skip, length)?)),
+            _ => Some((
+                be.narrow(&kv, 0, skip, length)?,
+                be.narrow(&scores, 0, skip, length)?,
+            )),
         };
         Ok(finished)
     }
@@ -182,13 +205,23 @@ impl<B: Kernels> Compressor<B> {
         indices: std::ops::Range<u32>,
     ) -> Result<B::Tensor> {
         let fold = match self.shape.overlap {
-            true => Fold::Overlap { ratio: self.shape.ratio },
+            true => Fold::Overlap {
+                ratio: self.shape.ratio,
+            },
             false => Fold::Plain,
         };
-        let round = |x: B::Tensor| if self.bf16 { be.round(&x, Rounding::Bf16) } else { Ok(x) };
+        let round = |x: B::Tensor| {
+            if self.bf16 {
+                be.round(&x, Rounding::Bf16)
+            } else {
+                Ok(x)
+            }
+        };
         let rows = round(be.compress(kv, scores, groups, fold)?)?;
         let rows = round(be.rms_norm(&rows, Some(&self.norm), self.shape.norm_eps)?)?;
-        let positions: Vec<u32> = indices.map(|index| index * self.shape.ratio as u32).collect();
+        let positions: Vec<u32> = indices
+            .map(|index| index * self.shape.ratio as u32)
+            .collect();
         let rows = round(be.rope(&rows, &self.rope.angles(&positions), Turn::Forward)?)?;
         debug_assert_eq!(rows.width(), self.shape.width);
         match self.shape.rounding {

@@ -2,7 +2,9 @@
 
 use deepseek_core::kernels::{Chosen, Seen};
 use deepseek_core::rope::Angles;
-use deepseek_core::{Backend, DeviceTensor, Kernels, Linear, Loader, Result, Rounding, Turn, Unary};
+use deepseek_core::{
+    Backend, DeviceTensor, Kernels, Linear, Loader, Result, Rounding, Turn, Unary,
+};
 
 /// Scores compressed rows for each query (spec `deepseek-v4.md` §3.6).
 #[derive(Debug)]
@@ -55,12 +57,25 @@ impl<B: Kernels> Indexer<B> {
         angles: &Angles,
         k: usize,
     ) -> Result<Chosen> {
-        let IndexerShape { heads, width, rounding, .. } = self.shape;
-        let round = |x: B::Tensor| if self.bf16 { be.round(&x, Rounding::Bf16) } else { Ok(x) };
+        let IndexerShape {
+            heads,
+            width,
+            rounding,
+            ..
+        } = self.shape;
+        let round = |x: B::Tensor| {
+            if self.bf16 {
+                be.round(&x, Rounding::Bf16)
+            } else {
+                Ok(x)
+            }
+        };
         if seen.rows.iter().all(|rows| rows.len() <= k) {
             // All rows fit: nothing to score.
             let mut chosen = Chosen::with_capacity(seen.rows.len());
-            seen.rows.iter().for_each(|rows| chosen.push([rows.clone()]));
+            seen.rows
+                .iter()
+                .for_each(|rows| chosen.push([rows.clone()]));
             return Ok(chosen);
         }
         let q = be.reshape(&self.query.forward(be, latent)?, &[x.rows(), heads, width])?;
@@ -71,7 +86,13 @@ impl<B: Kernels> Indexer<B> {
         };
         let scale = ((width * heads) as f32).powf(-0.5);
         let shares = self.share.forward(be, x)?;
-        let shares = round(be.map(&shares, Unary::Affine { mul: scale, add: 0.0 })?)?;
+        let shares = round(be.map(
+            &shares,
+            Unary::Affine {
+                mul: scale,
+                add: 0.0,
+            },
+        )?)?;
         be.index_topk(&q, &shares, keys, seen, k, self.bf16)
     }
 }

@@ -78,10 +78,19 @@ impl<B: Kernels> Attention<B> {
         layer: usize,
         shape: AttentionShape,
     ) -> Result<Self> {
-        let AttentionShape { hidden, heads, head_dim, latent, groups, group_latent, .. } = shape;
-        let wo_a = at
-            .tensors
-            .matrix("wo_a.weight", [groups * group_latent, heads * head_dim / groups])?;
+        let AttentionShape {
+            hidden,
+            heads,
+            head_dim,
+            latent,
+            groups,
+            group_latent,
+            ..
+        } = shape;
+        let wo_a = at.tensors.matrix(
+            "wo_a.weight",
+            [groups * group_latent, heads * head_dim / groups],
+        )?;
         let out_groups = (0..groups)
             .map(|group| {
                 let rows = group * group_latent..(group + 1) * group_latent;
@@ -155,14 +164,22 @@ impl<B: Kernels> Attention<B> {
         memory: &mut Memory<B>,
         carry: &mut Carry,
     ) -> Result<B::Tensor> {
-        let AttentionShape { heads, head_dim, norm_eps, .. } = self.shape;
+        let AttentionShape {
+            heads,
+            head_dim,
+            norm_eps,
+            ..
+        } = self.shape;
         let act = |x: B::Tensor| self.numerics.activation(be, x);
         let angles = batch.angles(self.role.rope);
         let tokens = x.rows();
 
         let latent = self.q_latent.forward(be, x)?;
         let latent = act(be.rms_norm(&latent, Some(&self.q_norm), norm_eps)?)?;
-        let q = be.reshape(&self.q_heads.forward(be, &latent)?, &[tokens, heads, head_dim])?;
+        let q = be.reshape(
+            &self.q_heads.forward(be, &latent)?,
+            &[tokens, heads, head_dim],
+        )?;
         let q = act(be.rope(&self.norm_heads(be, &q)?, angles, Turn::Forward)?)?;
 
         let kv = act(be.rms_norm(&self.kv.forward(be, x)?, Some(&self.kv_norm), norm_eps)?)?;
@@ -181,7 +198,10 @@ impl<B: Kernels> Attention<B> {
         if let (Some(source), Some(chosen)) = (self.role.source, &carry.chosen) {
             from.push((memory.store(source).entries.rows(), chosen));
         }
-        let softmax = Softmax { scale: (head_dim as f32).powf(-0.5), bf16: self.numerics.bf16 };
+        let softmax = Softmax {
+            scale: (head_dim as f32).powf(-0.5),
+            bf16: self.numerics.bf16,
+        };
         let out = act(be.attend(&q, &from, &self.sink, softmax)?)?;
         let out = act(be.rope(&out, angles, Turn::Back)?)?;
         self.project(be, &out)
@@ -196,7 +216,10 @@ impl<B: Kernels> Attention<B> {
         }
         let round = |x: B::Tensor| be.round(&x, Rounding::Bf16);
         let squares = round(be.mul(q, q)?)?;
-        let mean = Unary::Affine { mul: 1.0 / self.shape.head_dim as f32, add: 0.0 };
+        let mean = Unary::Affine {
+            mul: 1.0 / self.shape.head_dim as f32,
+            add: 0.0,
+        };
         let mean = round(be.map(&be.sum(&squares, 2)?, mean)?)?;
         let mean = round(be.map(&mean, Unary::Affine { mul: 1.0, add: eps })?)?;
         round(be.mul(q, &round(be.map(&mean, Unary::Rsqrt)?)?)?)
@@ -237,17 +260,27 @@ impl<B: Kernels> Attention<B> {
                 Ok(Some(chosen))
             }
             Choice::Fresh { k } => {
-                let (indexer, _) = self.indexer.as_ref().expect("a fresh choice has an indexer");
+                let (indexer, _) = self
+                    .indexer
+                    .as_ref()
+                    .expect("a fresh choice has an indexer");
                 let keys = store.keys.as_ref().expect("and a store with keys");
                 let angles = batch.angles(self.role.rope);
-                indexer.choose(be, (x, latent), keys.rows(), &seen, angles, k).map(Some)
+                indexer
+                    .choose(be, (x, latent), keys.rows(), &seen, angles, k)
+                    .map(Some)
             }
         }
     }
 
     /// Each group of heads through its own block, then all through one matrix.
     fn project(&self, be: &B, out: &B::Tensor) -> Result<B::Tensor> {
-        let AttentionShape { heads, head_dim, groups, .. } = self.shape;
+        let AttentionShape {
+            heads,
+            head_dim,
+            groups,
+            ..
+        } = self.shape;
         let wide = heads * head_dim / groups;
         let out = be.reshape(out, &[out.shape()[0], groups * wide])?;
         let parts = self
@@ -256,6 +289,7 @@ impl<B: Kernels> Attention<B> {
             .enumerate()
             .map(|(group, block)| block.forward(be, &be.narrow(&out, 1, group * wide, wide)?))
             .collect::<Result<Vec<_>>>()?;
-        self.out.forward(be, &be.concat(&parts.iter().collect::<Vec<_>>(), 1)?)
+        self.out
+            .forward(be, &be.concat(&parts.iter().collect::<Vec<_>>(), 1)?)
     }
 }

@@ -43,8 +43,19 @@ impl<B: Kernels> Memory<B> {
     ///
     /// # Errors
     /// What the device says.
-    pub fn new(be: &B, shape: &MemoryShape, layers: usize, sources: &[(u32, bool)]) -> Result<Self> {
-        let MemoryShape { sequences, window, ring, context, .. } = *shape;
+    pub fn new(
+        be: &B,
+        shape: &MemoryShape,
+        layers: usize,
+        sources: &[(u32, bool)],
+    ) -> Result<Self> {
+        let MemoryShape {
+            sequences,
+            window,
+            ring,
+            context,
+            ..
+        } = *shape;
         let windows = (0..layers)
             .map(|_| Window::new(be, shape.entries, shape.width, [sequences, ring, window]))
             .collect::<Result<_>>()?;
@@ -60,7 +71,11 @@ impl<B: Kernels> Memory<B> {
                 Ok(Store { entries, keys })
             })
             .collect::<Result<_>>()?;
-        Ok(Self { windows, stores, rewind: shape.rewind })
+        Ok(Self {
+            windows,
+            stores,
+            rewind: shape.rewind,
+        })
     }
 
     /// The window of a layer.

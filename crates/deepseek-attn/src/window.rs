@@ -28,9 +28,16 @@ impl<B: Backend> Window<B> {
         width: usize,
         [sequences, ring, window]: [usize; 3],
     ) -> Result<Self> {
-        assert!(ring > window, "a ring of {ring} rows for a window of {window}");
+        assert!(
+            ring > window,
+            "a ring of {ring} rows for a window of {window}"
+        );
         let rows = be.rows(format, width, sequences * ring)?;
-        Ok(Self { rows, ring: ring as u32, window: window as u32 })
+        Ok(Self {
+            rows,
+            ring: ring as u32,
+            window: window as u32,
+        })
     }
 
     /// The pool.
@@ -47,9 +54,7 @@ impl<B: Backend> Window<B> {
         let at: Vec<u32> = batch
             .spans()
             .iter()
-            .flat_map(|span| {
-                (span.at..span.end()).map(|position| self.row(span.slot, position))
-            })
+            .flat_map(|span| (span.at..span.end()).map(|position| self.row(span.slot, position)))
             .collect();
         be.write_rows(&mut self.rows, &at, kv)
     }
@@ -61,7 +66,10 @@ impl<B: Backend> Window<B> {
         for span in batch.spans() {
             for position in span.at..span.end() {
                 let first = (position + 1).saturating_sub(self.window);
-                let (start, end) = (self.row(span.slot, first), self.row(span.slot, position) + 1);
+                let (start, end) = (
+                    self.row(span.slot, first),
+                    self.row(span.slot, position) + 1,
+                );
                 if start < end {
                     chosen.push([start..end]);
                 } else {

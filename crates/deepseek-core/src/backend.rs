@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use crate::format::{RowFormat, Rounding};
+use crate::error::Result;
+use crate::format::{Rounding, RowFormat};
 use crate::host::HostTensor;
 use crate::rope::Angles;
 use crate::weights::WeightView;
-use crate::error::Result;
 
 /// An activation as seen from outside its device.
 pub trait DeviceTensor: Clone + fmt::Debug + Send + Sync + 'static {
@@ -20,7 +20,9 @@ pub trait DeviceTensor: Clone + fmt::Debug + Send + Sync + 'static {
 
     /// The product of all dimensions but the last.
     fn rows(&self) -> usize {
-        self.shape().split_last().map_or(1, |(_, outer)| outer.iter().product())
+        self.shape()
+            .split_last()
+            .map_or(1, |(_, outer)| outer.iter().product())
     }
 }
 
@@ -105,7 +107,13 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
     /// The same numbers under another shape.
     fn reshape(&self, t: &Self::Tensor, shape: &[usize]) -> Result<Self::Tensor>;
     /// `length` entries of dimension `dim` from `start`.
-    fn narrow(&self, t: &Self::Tensor, dim: usize, start: usize, length: usize) -> Result<Self::Tensor>;
+    fn narrow(
+        &self,
+        t: &Self::Tensor,
+        dim: usize,
+        start: usize,
+        length: usize,
+    ) -> Result<Self::Tensor>;
     /// Joins along `dim`.
     fn concat(&self, parts: &[&Self::Tensor], dim: usize) -> Result<Self::Tensor>;
     /// Entries `at` of the first dimension.
@@ -130,7 +138,12 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
     /// The largest over `dim`, which stays with length 1.
     fn max(&self, x: &Self::Tensor, dim: usize) -> Result<Self::Tensor>;
     /// `weight ⊙ x / sqrt(mean(x²) + eps)` over the last dimension; no weight means ones.
-    fn rms_norm(&self, x: &Self::Tensor, weight: Option<&Self::Tensor>, eps: f32) -> Result<Self::Tensor>;
+    fn rms_norm(
+        &self,
+        x: &Self::Tensor,
+        weight: Option<&Self::Tensor>,
+        eps: f32,
+    ) -> Result<Self::Tensor>;
     /// Rotates adjacent pairs of the last `2 * angles.pairs()` channels of `x: [t, .., width]`, row
     /// `i` of the first dimension by row `i` of `angles` (spec `deepseek-v4.md` §3.3).
     fn rope(&self, x: &Self::Tensor, angles: &Angles, turn: Turn) -> Result<Self::Tensor>;

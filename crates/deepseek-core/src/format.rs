@@ -45,8 +45,14 @@ impl fmt::Display for Format {
         match self {
             Self::F32 => f.write_str("F32"),
             Self::Bf16 => f.write_str("BF16"),
-            Self::Fp8 { tile: [r, c], scale: ScaleFormat::E8m0 } => write!(f, "FP8 {r}x{c}"),
-            Self::Fp8 { tile: [r, c], scale: ScaleFormat::F32 } => write!(f, "FP8 {r}x{c} (F32 scales)"),
+            Self::Fp8 {
+                tile: [r, c],
+                scale: ScaleFormat::E8m0,
+            } => write!(f, "FP8 {r}x{c}"),
+            Self::Fp8 {
+                tile: [r, c],
+                scale: ScaleFormat::F32,
+            } => write!(f, "FP8 {r}x{c} (F32 scales)"),
             Self::Fp4 { block } => write!(f, "FP4 /{block}"),
         }
     }
@@ -86,7 +92,11 @@ impl RowFormat {
         match self {
             Self::F32 => width * 4,
             Self::Bf16 => width * 2,
-            Self::Fp8 { block, tail, tail_bytes } => {
+            Self::Fp8 {
+                block,
+                tail,
+                tail_bytes,
+            } => {
                 let codes = width - tail;
                 codes + codes.div_ceil(block) + tail * tail_bytes
             }
@@ -138,9 +148,24 @@ pub struct Numerics {
 
 impl Numerics {
     /// 32-bit floats throughout, nothing rounded.
-    pub const EXACT: Self = Self { bf16: false, inputs: false, entries: false, indexer: false };
+    pub const EXACT: Self = Self {
+        bf16: false,
+        inputs: false,
+        entries: false,
+        indexer: false,
+    };
     /// The stored cache and the indexer alone.
-    pub const CACHE: Self = Self { bf16: false, inputs: false, entries: true, indexer: true };
+    pub const CACHE: Self = Self {
+        bf16: false,
+        inputs: false,
+        entries: true,
+        indexer: true,
+    };
     /// Everything that the released code rounds.
-    pub const RELEASED: Self = Self { bf16: true, inputs: true, entries: true, indexer: true };
+    pub const RELEASED: Self = Self {
+        bf16: true,
+        inputs: true,
+        entries: true,
+        indexer: true,
+    };
 }

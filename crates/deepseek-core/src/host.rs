@@ -14,8 +14,15 @@ impl HostTensor {
     /// If the shape does not hold exactly as many numbers as there are.
     #[must_use]
     pub fn new(shape: &[usize], data: Vec<f32>) -> Self {
-        assert_eq!(shape.iter().product::<usize>(), data.len(), "shape {shape:?} and its numbers");
-        Self { shape: shape.to_vec(), data }
+        assert_eq!(
+            shape.iter().product::<usize>(),
+            data.len(),
+            "shape {shape:?} and its numbers"
+        );
+        Self {
+            shape: shape.to_vec(),
+            data,
+        }
     }
 
     /// The shape.

@@ -79,13 +79,18 @@ impl Chosen {
     /// No queries yet, with room for `queries`.
     #[must_use]
     pub fn with_capacity(queries: usize) -> Self {
-        Self { ends: Vec::with_capacity(queries), runs: Vec::with_capacity(queries) }
+        Self {
+            ends: Vec::with_capacity(queries),
+            runs: Vec::with_capacity(queries),
+        }
     }
 
     /// Adds a query and its rows. Empty runs are dropped.
     pub fn push(&mut self, runs: impl IntoIterator<Item = Range<u32>>) {
-        self.runs.extend(runs.into_iter().filter(|run| !run.is_empty()));
-        self.ends.push(u32::try_from(self.runs.len()).expect("fewer runs than rows"));
+        self.runs
+            .extend(runs.into_iter().filter(|run| !run.is_empty()));
+        self.ends
+            .push(u32::try_from(self.runs.len()).expect("fewer runs than rows"));
     }
 
     /// Adds a query that attends to single rows, in the order given; neighbours become one run.
@@ -97,7 +102,8 @@ impl Chosen {
                 _ => self.runs.push(row..row + 1),
             }
         }
-        self.ends.push(u32::try_from(self.runs.len()).expect("fewer runs than rows"));
+        self.ends
+            .push(u32::try_from(self.runs.len()).expect("fewer runs than rows"));
     }
 
     /// Adds the queries of another choice after ours.
@@ -119,7 +125,11 @@ impl Chosen {
     /// If there is no such query.
     #[must_use]
     pub fn runs(&self, query: usize) -> &[Range<u32>] {
-        let start = if query == 0 { 0 } else { self.ends[query - 1] as usize };
+        let start = if query == 0 {
+            0
+        } else {
+            self.ends[query - 1] as usize
+        };
         &self.runs[start..self.ends[query] as usize]
     }
 
@@ -191,7 +201,10 @@ impl TokenTable {
     /// If the token is not in the vocabulary.
     pub fn experts(&self, token: u32) -> impl Iterator<Item = u32> + '_ {
         let row = &self.bytes[token as usize * self.each * 8..][..self.each * 8];
-        row.as_chunks::<8>().0.iter().map(|entry| u64::from_le_bytes(*entry) as u32)
+        row.as_chunks::<8>()
+            .0
+            .iter()
+            .map(|entry| u64::from_le_bytes(*entry) as u32)
     }
 }
 
@@ -268,7 +281,12 @@ pub trait Kernels: Backend {
 
     /// Writes a sub-layer's result `y: [t, hidden]` into the streams:
     /// `stream'_k = post_k · y + Σ_j comb[j, k] · stream_j`.
-    fn hc_post(&self, y: &Self::Tensor, streams: &Self::Tensor, mix: &Mix<Self>) -> Result<Self::Tensor> {
+    fn hc_post(
+        &self,
+        y: &Self::Tensor,
+        streams: &Self::Tensor,
+        mix: &Mix<Self>,
+    ) -> Result<Self::Tensor> {
         reference::hc_post(self, y, streams, mix)
     }
 

@@ -23,7 +23,10 @@ impl<'a, B: Backend> Loader<'a, B> {
     /// The same below `prefix`.
     #[must_use]
     pub fn at(&self, prefix: &str) -> Self {
-        Self { tensors: self.tensors.at(prefix), ..*self }
+        Self {
+            tensors: self.tensors.at(prefix),
+            ..*self
+        }
     }
 
     /// A matrix and the roundings around its product.
@@ -59,15 +62,20 @@ impl<'a, B: Backend> Loader<'a, B> {
     /// # Errors
     /// A tensor that is missing, of another shape or of an unusable format.
     pub fn vector(&self, name: &str, length: usize) -> Result<B::Tensor> {
-        self.be.upload(&HostTensor::new(&[length], self.tensors.vector(name, length)?))
+        self.be.upload(&HostTensor::new(
+            &[length],
+            self.tensors.vector(name, length)?,
+        ))
     }
 
     /// How the input of a product with a weight of this format is rounded (spec `deepseek-v4.md`
     /// §5.2, item 1).
     #[must_use]
     pub fn input_rounding(&self, format: Format) -> Option<Rounding> {
-        (self.numerics.inputs && format.is_quantised())
-            .then_some(Rounding::Fp8 { block: self.input_block, tail: 0 })
+        (self.numerics.inputs && format.is_quantised()).then_some(Rounding::Fp8 {
+            block: self.input_block,
+            tail: 0,
+        })
     }
 }
 
@@ -99,7 +107,10 @@ impl<B: Backend> Linear<B> {
     /// projection.
     #[must_use]
     pub fn without_input_rounding(self) -> Self {
-        Self { input: None, ..self }
+        Self {
+            input: None,
+            ..self
+        }
     }
 }
 
@@ -109,6 +120,10 @@ impl Numerics {
     /// # Errors
     /// What the device says.
     pub fn activation<B: Backend>(self, be: &B, x: B::Tensor) -> Result<B::Tensor> {
-        if self.bf16 { be.round(&x, Rounding::Bf16) } else { Ok(x) }
+        if self.bf16 {
+            be.round(&x, Rounding::Bf16)
+        } else {
+            Ok(x)
+        }
     }
 }

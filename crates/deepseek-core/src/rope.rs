@@ -77,7 +77,10 @@ impl Yarn {
         };
         let low = pair(self.beta_fast).floor().max(0.0);
         let high = pair(self.beta_slow).ceil().min(width - 1.0);
-        (low as f32, if low == high { high + 0.001 } else { high } as f32)
+        (
+            low as f32,
+            if low == high { high + 0.001 } else { high } as f32,
+        )
     }
 }
 

@@ -105,14 +105,14 @@ impl Desk {
     }
 
     /// The thread is over: what waits ends now, and nothing comes after.
-    pub(crate) fn end(&self, fault: Option<Fault>) {
+    pub(crate) fn end(&self, fault: Option<&Fault>) {
         let mut state = self.lock();
         let queue = std::mem::take(&mut state.queue);
-        state.door = Door::Ended(fault.clone());
+        state.door = Door::Ended(fault.cloned());
         drop(state);
         for job in queue {
             job.sender
-                .end(Event::Failed(fault.clone().unwrap_or(Fault::Closed)));
+                .end(Event::Failed(fault.cloned().unwrap_or(Fault::Closed)));
         }
     }
 

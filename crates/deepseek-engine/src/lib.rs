@@ -1,3 +1,4 @@
+//! Requests, scheduling and sampling over a DeepSeek-V4 decoder.
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
@@ -12,10 +13,13 @@ mod sampler;
 mod scheduler;
 mod sequence;
 mod speculate;
+mod stops;
 pub mod toy;
+mod turn;
 
 pub use engine::Engine;
 pub use events::{Canceller, Event, Events, Fault, Reason, Usage};
 pub use limits::Limits;
 pub use request::{Invalid, Refusal, Request};
 pub use sampler::{Sampler, Sampling, SamplingOptions};
+pub use turn::{Delta, Turn, TurnError, TurnOptions};

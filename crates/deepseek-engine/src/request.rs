@@ -1,5 +1,6 @@
 //! What is asked of the engine, and the ways in which it says no.
 
+use std::fmt;
 use std::time::Instant;
 
 use deepseek_model::{Capacity, TokenId};
@@ -156,12 +157,12 @@ pub struct Invalid {
 impl Invalid {
     pub(crate) fn new(
         field: &'static str,
-        value: impl ToString,
+        value: impl fmt::Display,
         bounds: impl Into<String>,
     ) -> Self {
         Self {
             field,
-            value: value.to_string(),
+            value: format!("{value}"),
             bounds: bounds.into(),
         }
     }

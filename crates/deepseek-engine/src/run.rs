@@ -25,7 +25,7 @@ pub(crate) fn run(decoder: Box<dyn Decoder>, desk: &Desk) {
             let message = Arc::from(said(&*payload));
             Fault::Panicked { message }
         });
-    desk.end(fault.clone());
+    desk.end(fault.as_ref());
     for mut sequence in run.running.drain(..) {
         sequence.fail(fault.clone().unwrap_or(Fault::Closed));
         sequence.conclude();

@@ -50,7 +50,7 @@ impl Default for SamplingOptions {
 }
 
 /// How to draw. Every number is within its bounds by construction.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Sampling(SamplingOptions);
 
 impl Sampling {
@@ -99,12 +99,6 @@ impl Sampling {
             ..
         } = self.0;
         repetition_penalty != 1.0 || frequency_penalty != 0.0 || presence_penalty != 0.0
-    }
-}
-
-impl Default for Sampling {
-    fn default() -> Self {
-        Self(SamplingOptions::default())
     }
 }
 

@@ -309,7 +309,11 @@ impl Decoder for ToyDecoder {
         }
         self.tell();
         match fault {
-            Some(ToyFault::Error) => return Err(Error::NotANumber { position: step.spans[0].at }),
+            Some(ToyFault::Error) => {
+                return Err(Error::NotANumber {
+                    position: step.spans[0].at,
+                });
+            }
             Some(ToyFault::NotANumber) => values.fill(f32::NAN),
             Some(ToyFault::Draft | ToyFault::Panic) | None => {}
         }
@@ -329,9 +333,9 @@ impl Decoder for ToyDecoder {
         let next = self.tally.steps();
         if self.toy.faults.get(&next) == Some(&ToyFault::Draft) {
             self.toy.faults.remove(&next);
-            return Err(broken(format!(
-                "told to fail at a draft before step {next}"
-            )));
+            return Err(Error::NotANumber {
+                position: sequence.length(),
+            });
         }
         let mut mark = sequence.marks.last().copied().unwrap_or_default();
         let mut id = after;

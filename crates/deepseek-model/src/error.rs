@@ -7,12 +7,9 @@ pub enum Error {
     /// The checkpoint or the device.
     #[error(transparent)]
     Core(#[from] deepseek_core::Error),
-    /// The device finished a step with numbers that are none.
-    #[error("the model yields logits that are not numbers at position {position}")]
-    NotANumber {
-        /// Where.
-        position: u32,
-    },
+    /// Loading was stopped before its end.
+    #[error("interrupted while loading")]
+    Interrupted,
 }
 
 /// A result with this crate's [`Error`].

@@ -1,8 +1,22 @@
 //! The DeepSeek-V4 model: config, plan, blocks and drafts, ending in a decoder.
 #![forbid(unsafe_code)]
 
+pub mod bill;
+pub mod block;
+pub mod config;
 pub mod decoder;
+pub mod draft;
 pub mod error;
+pub mod inventory;
+pub mod limits;
+pub mod model;
+pub mod names;
+pub mod plan;
+pub mod report;
 
+pub use config::{Config, ConfigError};
 pub use decoder::{Capacity, Decoder, Logits, SeqId, Span, Step, TokenId, Want};
 pub use error::{Error, Result};
+pub use model::Model;
+pub use plan::{Budget, Plan, PlanError};
+pub use report::Report;

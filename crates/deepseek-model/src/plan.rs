@@ -25,11 +25,13 @@ pub struct Budget {
     pub sequences: usize,
     /// Tokens of one step, over all sequences.
     pub step_tokens: usize,
+    /// Whether the draft head takes part, where the model has one.
+    pub drafts: bool,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { context: 4096, sequences: 1, step_tokens: 512 }
+        Self { context: 4096, sequences: 1, step_tokens: 512, drafts: true }
     }
 }
 
@@ -78,7 +80,7 @@ impl Plan {
     /// # Errors
     /// A budget of nothing, beyond the model's positions, or beyond what rows can be numbered.
     pub fn new(config: &Config, numerics: Numerics, budget: Budget) -> Result<Self, PlanError> {
-        let Budget { context, sequences, step_tokens } = budget;
+        let Budget { context, sequences, step_tokens, drafts: _ } = budget;
         let parts =
             [("context", context), ("sequences", sequences), ("tokens of a step", step_tokens)];
         if let Some((what, _)) = parts.into_iter().find(|(_, value)| *value == 0) {
@@ -131,15 +133,15 @@ impl Plan {
         &self.layers
     }
 
-    /// The layer inside the draft module, if there is one. It has nothing but a window and routes
+    /// The layer inside the draft module, if one takes part. It has nothing but a window and routes
     /// by score.
     #[must_use]
     pub fn mtp(&self) -> Option<BlockPlan> {
-        (self.config.mtp_layers > 0)
+        (self.budget.drafts && self.config.mtp_layers > 0)
             .then_some(BlockPlan { role: Role::WINDOW, route: RouteBy::Score })
     }
 
-    /// Whether there is a draft module.
+    /// Whether a draft module takes part.
     #[must_use]
     pub fn drafts(&self) -> bool {
         self.mtp().is_some()
@@ -269,7 +271,7 @@ impl Plan {
     /// What one sequence remembers.
     #[must_use]
     pub fn sequence(&self) -> SequenceMemory {
-        let Config { head_dim, index, hidden_size, hyper, mtp_layers, .. } = self.config;
+        let Config { head_dim, index, hidden_size, hyper, .. } = self.config;
         let rewind = REWIND_MAX as usize;
         let entry = self.entry_format().row_bytes(head_dim);
         let key = self.key_format().row_bytes(index.head_dim);
@@ -283,9 +285,9 @@ impl Plan {
         let mut memory = SequenceMemory {
             windows: (self.layers.len() * ring) as u64,
             tails: 0,
-            drafts: match mtp_layers {
-                0 => 0,
-                _ => (ring + (rewind + 1) * hyper.streams * hidden_size * 4) as u64,
+            drafts: match self.drafts() {
+                false => 0,
+                true => (ring + (rewind + 1) * hyper.streams * hidden_size * 4) as u64,
             },
             sources: Vec::new(),
         };

@@ -52,9 +52,19 @@ impl<B: Kernels> Mixture<B> {
     /// A tensor that is missing, of another shape or of an unusable format, or a table that names
     /// an expert that is not there.
     pub fn load(at: &Loader<'_, B>, by: RouteBy, shape: MixtureShape) -> Result<Self> {
-        let MixtureShape { hidden, inner, experts, each, scale, limit, vocabulary } = shape;
+        let MixtureShape {
+            hidden,
+            inner,
+            experts,
+            each,
+            scale,
+            limit,
+            vocabulary,
+        } = shape;
         let select = match by {
-            RouteBy::Score => Select::Score { bias: at.vector("gate.bias", experts)? },
+            RouteBy::Score => Select::Score {
+                bias: at.vector("gate.bias", experts)?,
+            },
             RouteBy::Token => {
                 let name = at.tensors.name("gate.tid2eid");
                 let table = at.tensors.integers("gate.tid2eid", [vocabulary, each])?;
@@ -64,9 +74,18 @@ impl<B: Kernels> Mixture<B> {
         let projection = at.weight("gate.weight", [experts, hidden])?;
         let bank = Bank::load(&at.at("experts"), experts, [hidden, inner])?;
         let (shared, shared_input) = network(&at.at("shared_experts"), [hidden, inner])?;
-        let form = |input| SwiGlu { limit, input, bf16: at.numerics.bf16 };
+        let form = |input| SwiGlu {
+            limit,
+            input,
+            bf16: at.numerics.bf16,
+        };
         Ok(Self {
-            gate: Gate { projection, select, each, scale },
+            gate: Gate {
+                projection,
+                select,
+                each,
+                scale,
+            },
             routed_form: form(bank.input_rounding()),
             shared_form: form(shared_input),
             bank,

@@ -62,9 +62,12 @@ pub enum Delta {
 
 /// Reads a completion, id by id or in pieces of text.
 ///
-/// Given ids, `</think>` and `｜DSML｜` count as the single control tokens alone; given text, by their
-/// spelling. The opener of a tool block ends reasoning that was not closed. The end-of-sentence
-/// marker ends the completion; what comes after it is passed over.
+/// Given ids, `</think>` and `｜DSML｜` count as the single control tokens alone; given text, by
+/// their spelling. The opener of a tool block ends reasoning that was not closed. The
+/// end-of-sentence marker ends the completion; what comes after it is passed over.
+///
+/// A piece that may hold the beginning of a marker, or of a stop string, is held back whole until
+/// that is decided.
 pub struct Reader {
     tokenizer: Option<Tokenizer>,
     chunks: SyncSender<InferenceChunk>,

@@ -91,8 +91,10 @@ impl Tokenizer {
     /// The largest file that is read. The released one has 6.4 MB.
     pub const FILE_BYTES_MAX: u64 = 64 << 20;
 
-    /// The longest text that is encoded at once. A million tokens of prose are about 5 MB.
-    pub const TEXT_BYTES_MAX: usize = 64 << 20;
+    /// The longest text that is encoded between two markers. A million tokens of prose are about
+    /// 5 MB. The bound is below the ten million steps after which the library's regular expressions
+    /// give up with a panic; a run of blanks takes one step a blank.
+    pub const TEXT_BYTES_MAX: usize = 8 << 20;
 
     /// Reads a `tokenizer.json`.
     ///

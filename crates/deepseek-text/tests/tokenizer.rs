@@ -165,6 +165,23 @@ fn a_character_in_parts_is_held_back() {
 }
 
 #[test]
+fn the_longest_text_encodes_and_a_longer_one_is_refused() {
+    let tokenizer = tiny(300);
+    // Blanks are what the pattern tries hardest at.
+    let mut text = " ".repeat(Tokenizer::TEXT_BYTES_MAX);
+    assert_eq!(
+        tokenizer.encode(&text).expect("text encodes").len(),
+        text.len()
+    );
+    text.push(' ');
+    let error = tokenizer.encode(&text).expect_err("one byte too many");
+    assert_eq!(
+        error.to_string(),
+        "text of 8388609 bytes, at most 8388608 are encoded"
+    );
+}
+
+#[test]
 fn unknown_ids_are_refused() {
     let tokenizer = tiny(300);
     assert!(tokenizer.decode(&[299]).is_ok());
@@ -227,11 +244,13 @@ macro_rules! refused {
 fn files_that_are_no_tokenizer_are_refused() {
     let json = Tokenizer::tiny_json(280).expect("280 ids are enough");
     let deep = "[".repeat(1 << 20);
+    let nest = format!("{}null{}", "[".repeat(200), "]".repeat(200));
     let nested = json.replacen(
-        "null",
-        &format!("{}null{}", "[".repeat(200), "]".repeat(200)),
+        r#""normalizer":null"#,
+        &format!(r#""normalizer":{nest}"#),
         1,
     );
+    assert_ne!(nested, json);
     let cases: [&[u8]; 8] = [
         b"",
         b"null",

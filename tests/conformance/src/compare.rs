@@ -33,7 +33,9 @@ pub fn close(what: &str, got: &[f32], want: &[f32], tolerance: f32) {
 /// With the worst element, its index and both values.
 #[track_caller]
 pub fn relative(what: &str, got: &[f32], want: &[f32], tolerance: f32) {
-    let largest = want.iter().fold(1e-30_f32, |largest, x| largest.max(x.abs()));
+    let largest = want
+        .iter()
+        .fold(1e-30_f32, |largest, x| largest.max(x.abs()));
     close(what, got, want, tolerance * largest);
 }
 
@@ -45,6 +47,10 @@ pub fn relative(what: &str, got: &[f32], want: &[f32], tolerance: f32) {
 pub fn same_bits(what: &str, got: &[f32], want: &[f32]) {
     assert_eq!(got.len(), want.len(), "{what}: numbers");
     for (index, (got, want)) in got.iter().zip(want).enumerate() {
-        assert_eq!(got.to_bits(), want.to_bits(), "{what}: element {index}: {got} and {want}");
+        assert_eq!(
+            got.to_bits(),
+            want.to_bits(),
+            "{what}: element {index}: {got} and {want}"
+        );
     }
 }

@@ -35,7 +35,12 @@ impl Fixture {
         let file = SafeTensors::deserialize(&self.bytes)?;
         let at = || format!("{name} in {}", self.path.display());
         let tensor = file.tensor(name).with_context(at)?;
-        ensure!(tensor.dtype() == dtype, "{}: {:?}, want {dtype:?}", at(), tensor.dtype());
+        ensure!(
+            tensor.dtype() == dtype,
+            "{}: {:?}, want {dtype:?}",
+            at(),
+            tensor.dtype()
+        );
         Ok((tensor.shape().to_vec(), tensor.data().to_vec()))
     }
 
@@ -51,7 +56,12 @@ impl Fixture {
     /// If there are none of this name.
     pub fn floats(&self, name: &str) -> Result<HostTensor> {
         let (shape, data) = self.tensor(name, Dtype::F32)?;
-        let values = data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        let values = data
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b))
+            .collect();
         Ok(HostTensor::new(&shape, values))
     }
 
@@ -61,8 +71,13 @@ impl Fixture {
     /// If there are none of this name, or one does not fit.
     pub fn ids(&self, name: &str) -> Result<Vec<u32>> {
         let (_, data) = self.tensor(name, Dtype::I64)?;
-        let ids = data.as_chunks::<8>().0.iter().map(|b| u32::try_from(i64::from_le_bytes(*b)));
-        ids.collect::<Result<_, _>>().with_context(|| format!("{name}: ids"))
+        let ids = data
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|b| u32::try_from(i64::from_le_bytes(*b)));
+        ids.collect::<Result<_, _>>()
+            .with_context(|| format!("{name}: ids"))
     }
 
     /// 32-bit integers and their shape.
@@ -71,7 +86,14 @@ impl Fixture {
     /// If there are none of this name.
     pub fn integers(&self, name: &str) -> Result<(Vec<usize>, Vec<i32>)> {
         let (shape, data) = self.tensor(name, Dtype::I32)?;
-        Ok((shape, data.as_chunks::<4>().0.iter().map(|b| i32::from_le_bytes(*b)).collect()))
+        Ok((
+            shape,
+            data.as_chunks::<4>()
+                .0
+                .iter()
+                .map(|b| i32::from_le_bytes(*b))
+                .collect(),
+        ))
     }
 }
 
@@ -81,7 +103,10 @@ impl Fixture {
 /// If the tensor has other than two dimensions.
 #[must_use]
 pub fn weight(name: &str, matrix: &HostTensor) -> WeightView {
-    let shape = matrix.shape().try_into().expect("a matrix has two dimensions");
+    let shape = matrix
+        .shape()
+        .try_into()
+        .expect("a matrix has two dimensions");
     let data: Vec<u8> = matrix.data().iter().flat_map(|x| x.to_le_bytes()).collect();
     WeightView {
         name: name.to_owned(),

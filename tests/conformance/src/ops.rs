@@ -1,9 +1,7 @@
 //! Single operations against golden numbers.
 
 use anyhow::Result;
-use deepseek_core::kernels::{
-    Chosen, Fold, Gate, HyperShape, HyperWeights, Mix, Select, Softmax,
-};
+use deepseek_core::kernels::{Chosen, Fold, Gate, HyperShape, HyperWeights, Mix, Select, Softmax};
 use deepseek_core::rope::{Rope, Yarn};
 use deepseek_core::{HostTensor, Kernels, Rounding, RowFormat, Turn, reference};
 
@@ -32,7 +30,13 @@ pub fn check<B: Kernels>(be: &B) -> Result<()> {
 
 fn roundings<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
     let cases = [
-        ("fp8_round_trip_128", Rounding::Fp8 { block: 128, tail: 0 }),
+        (
+            "fp8_round_trip_128",
+            Rounding::Fp8 {
+                block: 128,
+                tail: 0,
+            },
+        ),
         ("fp8_round_trip_64", Rounding::Fp8 { block: 64, tail: 0 }),
         ("fp4_round_trip_32", Rounding::Fp4 { block: 32 }),
     ];
@@ -45,24 +49,47 @@ fn roundings<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
 }
 
 fn rope<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
-    let yarn = Yarn { factor: 16.0, original: 65536.0, beta_fast: 32.0, beta_slow: 1.0 };
+    let yarn = Yarn {
+        factor: 16.0,
+        original: 65536.0,
+        beta_fast: 32.0,
+        beta_slow: 1.0,
+    };
     let rope = Rope::new(64, 160_000.0, Some(yarn));
     let angles = rope.angles(&[0, 7, 65536]);
     let x = be.upload(&ops.floats("rope_apply.x")?)?;
     let turned = be.rope(&x, &angles, Turn::Forward)?;
     let want = ops.floats("rope_apply.out")?;
-    close("rope_apply", be.download(&turned)?.data(), want.data(), TOLERANCE);
+    close(
+        "rope_apply",
+        be.download(&turned)?.data(),
+        want.data(),
+        TOLERANCE,
+    );
     let back = be.download(&be.rope(&turned, &angles, Turn::Back)?)?;
-    close("rope_apply, undone", back.data(), be.download(&x)?.data(), TOLERANCE);
+    close(
+        "rope_apply, undone",
+        back.data(),
+        be.download(&x)?.data(),
+        TOLERANCE,
+    );
     Ok(())
 }
 
 fn hyper_connections<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
-    let shape = HyperShape { streams: 4, sinkhorn: 20, eps: 1e-6, norm_eps: 1e-6 };
+    let shape = HyperShape {
+        streams: 4,
+        sinkhorn: 20,
+        eps: 1e-6,
+        norm_eps: 1e-6,
+    };
     let mixer = |at: &str, rows: &[usize]| -> Result<HyperWeights<B>> {
         let factors = ops.floats(&format!("{at}.scale"))?;
-        let scale: Vec<f32> =
-            rows.iter().zip(factors.data()).flat_map(|(rows, f)| vec![*f; *rows]).collect();
+        let scale: Vec<f32> = rows
+            .iter()
+            .zip(factors.data())
+            .flat_map(|(rows, f)| vec![*f; *rows])
+            .collect();
         Ok(HyperWeights {
             projection: be.load(&weight(at, &ops.floats(&format!("{at}.fn"))?))?,
             scale: be.upload(&HostTensor::new(&[scale.len()], scale))?,
@@ -73,9 +100,24 @@ fn hyper_connections<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
     let x = be.upload(&ops.floats("hyper_connection.x")?)?;
     let (y, mix) = be.hc_pre(&x, &mixer("hyper_connection", &[4, 4, 16])?, None)?;
     let golden = |name: &str| ops.floats(&format!("hyper_connection.{name}"));
-    close("collapsed", be.download(&y)?.data(), golden("collapsed")?.data(), TOLERANCE);
-    close("post", be.download(&mix.post)?.data(), golden("post")?.data(), TOLERANCE);
-    close("comb", be.download(&mix.comb)?.data(), golden("comb")?.data(), TOLERANCE);
+    close(
+        "collapsed",
+        be.download(&y)?.data(),
+        golden("collapsed")?.data(),
+        TOLERANCE,
+    );
+    close(
+        "post",
+        be.download(&mix.post)?.data(),
+        golden("post")?.data(),
+        TOLERANCE,
+    );
+    close(
+        "comb",
+        be.download(&mix.comb)?.data(),
+        golden("comb")?.data(),
+        TOLERANCE,
+    );
 
     let golden_mix = Mix {
         pre: mix.pre,
@@ -83,11 +125,21 @@ fn hyper_connections<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
         comb: be.upload(&golden("comb")?)?,
     };
     let mixed = be.hc_post(&be.upload(&golden("f")?)?, &x, &golden_mix)?;
-    close("mixed", be.download(&mixed)?.data(), golden("mixed")?.data(), TOLERANCE);
+    close(
+        "mixed",
+        be.download(&mixed)?.data(),
+        golden("mixed")?.data(),
+        TOLERANCE,
+    );
 
     let x = be.upload(&ops.floats("hyper_head.x")?)?;
     let head = reference::hc_head(be, &x, &mixer("hyper_head", &[4])?)?;
-    close("head", be.download(&head)?.data(), ops.floats("hyper_head.out")?.data(), TOLERANCE);
+    close(
+        "head",
+        be.download(&head)?.data(),
+        ops.floats("hyper_head.out")?.data(),
+        TOLERANCE,
+    );
     Ok(())
 }
 
@@ -95,17 +147,30 @@ fn router<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
     let logits = ops.floats("router.logits")?;
     let experts = logits.width();
     let mut identity = vec![0.0; experts * experts];
-    identity.iter_mut().step_by(experts + 1).for_each(|one| *one = 1.0);
+    identity
+        .iter_mut()
+        .step_by(experts + 1)
+        .for_each(|one| *one = 1.0);
     let gate = Gate {
-        projection: be.load(&weight("gate", &HostTensor::new(&[experts, experts], identity)))?,
-        select: Select::Score { bias: be.upload(&ops.floats("router.bias")?)? },
+        projection: be.load(&weight(
+            "gate",
+            &HostTensor::new(&[experts, experts], identity),
+        ))?,
+        select: Select::Score {
+            bias: be.upload(&ops.floats("router.bias")?)?,
+        },
         each: 3,
         scale: 2.5,
     };
     let tokens = vec![0; logits.shape()[0]];
     let routing = be.route(&be.upload(&logits)?, &gate, &tokens)?;
     assert_eq!(*routing.experts, ops.ids("router.ids")?, "chosen experts");
-    close("weights", &routing.weights, ops.floats("router.weights")?.data(), TOLERANCE);
+    close(
+        "weights",
+        &routing.weights,
+        ops.floats("router.weights")?.data(),
+        TOLERANCE,
+    );
     Ok(())
 }
 
@@ -113,14 +178,24 @@ fn pooling<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
     let (kv, gate) = (ops.floats("pooling.kv")?, ops.floats("pooling.gate")?);
     let [groups, rows, width] = kv.shape().try_into()?;
     let flat = |t: HostTensor| be.upload(&HostTensor::new(&[groups * rows, width], t.into_data()));
-    let ranges: Vec<_> = (0..groups).map(|group| group * rows..(group + 1) * rows).collect();
+    let ranges: Vec<_> = (0..groups)
+        .map(|group| group * rows..(group + 1) * rows)
+        .collect();
     let pooled = be.compress(&flat(kv)?, &flat(gate)?, &ranges, Fold::Plain)?;
-    close("pooling", be.download(&pooled)?.data(), ops.floats("pooling.out")?.data(), TOLERANCE);
+    close(
+        "pooling",
+        be.download(&pooled)?.data(),
+        ops.floats("pooling.out")?.data(),
+        TOLERANCE,
+    );
     Ok(())
 }
 
 fn attention<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
-    let (q, kv) = (ops.floats("sink_attention.q")?, ops.floats("sink_attention.kv")?);
+    let (q, kv) = (
+        ops.floats("sink_attention.q")?,
+        ops.floats("sink_attention.kv")?,
+    );
     let [heads, width] = q.shape().try_into()?;
     let count = kv.shape()[0];
     let mut rows = be.rows(RowFormat::F32, width, count + 3)?;
@@ -130,9 +205,17 @@ fn attention<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
     chosen.push_rows(at);
     let q = be.upload(&HostTensor::new(&[1, heads, width], q.into_data()))?;
     let sink = be.upload(&ops.floats("sink_attention.sink")?)?;
-    let softmax = Softmax { scale: (width as f32).powf(-0.5), bf16: false };
+    let softmax = Softmax {
+        scale: (width as f32).powf(-0.5),
+        bf16: false,
+    };
     let out = be.attend(&q, &[(&rows, &chosen)], &sink, softmax)?;
     let want = ops.floats("sink_attention.out")?;
-    close("sink_attention", be.download(&out)?.data(), want.data(), TOLERANCE);
+    close(
+        "sink_attention",
+        be.download(&out)?.data(),
+        want.data(),
+        TOLERANCE,
+    );
     Ok(())
 }

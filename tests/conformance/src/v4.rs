@@ -25,7 +25,12 @@ pub struct Open {
 
 impl Default for Open {
     fn default() -> Self {
-        Self { numerics: Numerics::EXACT, sequences: 1, step_tokens: 512, drafts: false }
+        Self {
+            numerics: Numerics::EXACT,
+            sequences: 1,
+            step_tokens: 512,
+            drafts: false,
+        }
     }
 }
 
@@ -45,14 +50,23 @@ pub fn open<B: Kernels>(be: B, name: &str, open: Open) -> Result<Model<B>> {
     };
     let plan = Plan::new(&config, open.numerics, budget)?;
     let checkpoint = Checkpoint::open(&folder)?;
-    Ok(Model::load(be, plan, &checkpoint, &mut |_, _| ControlFlow::Continue(()))?)
+    Ok(Model::load(be, plan, &checkpoint, &mut |_, _| {
+        ControlFlow::Continue(())
+    })?)
 }
 
 /// A step of one sequence that wants all logits.
 #[must_use]
 pub fn step(seq: u32, at: usize, tokens: &[TokenId]) -> Step {
     let tokens = tokens.to_vec();
-    Step { spans: vec![Span { seq: SeqId(seq), at: at as u32, tokens, want: Want::All }] }
+    Step {
+        spans: vec![Span {
+            seq: SeqId(seq),
+            at: at as u32,
+            tokens,
+            want: Want::All,
+        }],
+    }
 }
 
 /// All logits of `tokens` as a fresh sequence, fed in chunks of the given sizes, the last of which

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use anyhow::Result;
 use deepseek_core::kernels::{
-    Chosen, Experts, FeedForward, Fold, HyperShape, HyperWeights, Mix, Routing, Seen, Softmax, SwiGlu,
+    Chosen, Experts, FeedForward, Fold, HyperShape, HyperWeights, Mix, Routing, Seen, Softmax,
+    SwiGlu,
 };
 use deepseek_core::{HostTensor, Kernels, Rounding, RowFormat, reference};
 use rand::{Rng, SeedableRng};
@@ -26,7 +27,10 @@ const TOLERANCE: f32 = 1e-5;
 pub fn check<B: Kernels>(be: &B, seeds: Range<u64>) -> Result<()> {
     for seed in seeds {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let draw = &mut Draw { rng: &mut rng, seed };
+        let draw = &mut Draw {
+            rng: &mut rng,
+            seed,
+        };
         hyper_connections(be, draw)?;
         compress(be, draw)?;
         index_topk(be, draw)?;
@@ -74,10 +78,18 @@ fn hyper_connections<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
     let norm = ((n * hidden) as f32).sqrt();
     projection.iter_mut().for_each(|x| *x /= norm);
     let weights = HyperWeights {
-        projection: be.load(&weight("fn", &HostTensor::new(&[rows, n * hidden], projection)))?,
+        projection: be.load(&weight(
+            "fn",
+            &HostTensor::new(&[rows, n * hidden], projection),
+        ))?,
         scale: be.upload(&draw.tensor(&[rows]))?,
         base: be.upload(&draw.tensor(&[rows]))?,
-        shape: HyperShape { streams: n, sinkhorn: 20, eps: 1e-6, norm_eps: 1e-6 },
+        shape: HyperShape {
+            streams: n,
+            sinkhorn: 20,
+            eps: 1e-6,
+            norm_eps: 1e-6,
+        },
     };
     let streams = be.upload(&draw.tensor(&[tokens, n, hidden]))?;
     let carried = be.upload(&draw.tensor(&[tokens, n]))?;
@@ -117,7 +129,11 @@ fn compress<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
         .collect();
     let rows = (first + groups) * ratio + draw.count(0..3);
     let wide = if overlap { 2 * width } else { width };
-    let fold = if overlap { Fold::Overlap { ratio } } else { Fold::Plain };
+    let fold = if overlap {
+        Fold::Overlap { ratio }
+    } else {
+        Fold::Plain
+    };
     let kv = be.upload(&draw.tensor(&[rows, wide]))?;
     let scores = be.upload(&draw.tensor(&[rows, wide]))?;
     let got = be.download(&be.compress(&kv, &scores, &ranges, fold)?)?;
@@ -144,7 +160,9 @@ fn index_topk<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
     be.write_rows(&mut keys, &at, &values)?;
     let q = be.upload(&draw.tensor(&[tokens, heads, width]))?;
     let weights = be.upload(&draw.tensor(&[tokens, heads]))?;
-    let rows = (0..tokens).map(|_| 3..3 + draw.count(0..count + 1) as u32).collect();
+    let rows = (0..tokens)
+        .map(|_| 3..3 + draw.count(0..count + 1) as u32)
+        .collect();
     let seen = Seen { rows };
     let got = be.index_topk(&q, &weights, &keys, &seen, k, bf16)?;
     let want = reference::index_topk(be, &q, &weights, &keys, &seen, k, bf16)?;
@@ -157,7 +175,11 @@ fn index_topk<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
         // A difference is a fault unless the scores in question are as good as tied, which with
         // rounded products they often are.
         let differ = got.iter().filter(|row| !want.contains(row)).count();
-        assert!(bf16 && differ <= 1, "{}: {got:?}, want {want:?}", draw.what("index_topk"));
+        assert!(
+            bf16 && differ <= 1,
+            "{}: {got:?}, want {want:?}",
+            draw.what("index_topk")
+        );
     }
     Ok(())
 }
@@ -188,7 +210,10 @@ fn attend<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
     let q = be.upload(&draw.tensor(&[tokens, heads, width]))?;
     let sink = be.upload(&draw.tensor(&[heads]))?;
     for bf16 in [false, true] {
-        let softmax = Softmax { scale: (width as f32).powf(-0.5), bf16 };
+        let softmax = Softmax {
+            scale: (width as f32).powf(-0.5),
+            bf16,
+        };
         let got = be.download(&be.attend(&q, &from, &sink, softmax)?)?;
         let want = be.download(&reference::attend(be, &q, &from, &sink, softmax)?)?;
         // A rounded exponential may fall to the neighbouring brain float.
@@ -208,7 +233,11 @@ fn attend<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
         let last: Vec<_> = last.iter().map(|(rows, chosen)| (*rows, chosen)).collect();
         let alone = be.download(&be.attend(&alone, &last, &sink, softmax)?)?;
         let size = heads * width;
-        same_bits(&draw.what("attend alone"), alone.data(), &got.data()[(tokens - 1) * size..]);
+        same_bits(
+            &draw.what("attend alone"),
+            alone.data(),
+            &got.data()[(tokens - 1) * size..],
+        );
     }
     Ok(())
 }
@@ -245,10 +274,21 @@ fn experts<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
         chosen.extend([first as u32, draw.count(first + 1..count) as u32]);
     }
     let weights = draw.tensor(&[tokens * each]).into_data();
-    let routing = Routing { experts: chosen.into(), weights: weights.into(), each };
+    let routing = Routing {
+        experts: chosen.into(),
+        weights: weights.into(),
+        each,
+    };
     let x = be.upload(&draw.tensor(&[tokens, hidden]))?;
-    for (input, bf16) in [(None, false), (Some(Rounding::Fp8 { block: 32, tail: 0 }), true)] {
-        let form = SwiGlu { limit: 1.0, input, bf16 };
+    for (input, bf16) in [
+        (None, false),
+        (Some(Rounding::Fp8 { block: 32, tail: 0 }), true),
+    ] {
+        let form = SwiGlu {
+            limit: 1.0,
+            input,
+            bf16,
+        };
         let got = be.download(&be.experts(&x, &routing, &bank, form)?)?;
         let want = be.download(&reference::experts(be, &x, &routing, &bank, form)?)?;
         let tolerance = if bf16 { 2.0_f32.powi(-6) } else { TOLERANCE };

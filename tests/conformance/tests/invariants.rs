@@ -26,7 +26,14 @@ fn any_chunking_gives_the_same_bits() -> Result<()> {
     for name in FIXTURES {
         let ids = prompt(name)?;
         for (level, numerics) in LEVELS {
-            let mut model = open(Candle::host(2), name, Open { numerics, ..Open::default() })?;
+            let mut model = open(
+                Candle::host(2),
+                name,
+                Open {
+                    numerics,
+                    ..Open::default()
+                },
+            )?;
             let whole = logits(&mut model, &ids, &[512])?;
             for chunks in [&[1][..], &[2], &[3, 1, 128, 5], &[127, 2, 1], &[64]] {
                 let cut = logits(&mut model, &ids, chunks)?;
@@ -44,7 +51,10 @@ fn the_number_of_threads_changes_nothing() -> Result<()> {
         let ids = prompt(name)?;
         let mut one = open(Candle::host(1), name, Open::default())?;
         let mut three = open(Candle::host(3), name, Open::default())?;
-        let (one, three) = (logits(&mut one, &ids, &[33])?, logits(&mut three, &ids, &[33])?);
+        let (one, three) = (
+            logits(&mut one, &ids, &[33])?,
+            logits(&mut three, &ids, &[33])?,
+        );
         same_bits(name, one.data(), three.data());
     }
     Ok(())
@@ -64,7 +74,11 @@ fn a_ragged_batch_gives_each_sequence_what_it_yields_alone() -> Result<()> {
                         ids[from..rng.random_range(from + 1..ids.len())].to_vec()
                     })
                     .collect();
-                let opened = Open { numerics, sequences: 3, ..Open::default() };
+                let opened = Open {
+                    numerics,
+                    sequences: 3,
+                    ..Open::default()
+                };
                 let mut model = open(Candle::host(2), name, opened)?;
                 let mut got: Vec<Vec<f32>> = vec![Vec::new(); 3];
                 let mut at = [0; 3];
@@ -95,7 +109,14 @@ fn a_ragged_batch_gives_each_sequence_what_it_yields_alone() -> Result<()> {
                         at[seq] += span.tokens.len();
                     }
                 }
-                let mut alone = open(Candle::host(2), name, Open { numerics, ..Open::default() })?;
+                let mut alone = open(
+                    Candle::host(2),
+                    name,
+                    Open {
+                        numerics,
+                        ..Open::default()
+                    },
+                )?;
                 for (seq, tokens) in sequences.iter().enumerate() {
                     let want = logits(&mut alone, tokens, &[512])?;
                     same_bits(&format!("{what} sequence {seq}"), &got[seq], want.data());
@@ -112,7 +133,11 @@ fn rewind_and_replay_equals_never_having_drafted() -> Result<()> {
         let ids = prompt(name)?;
         for (level, numerics) in LEVELS {
             let drafts = name != "quant-s0";
-            let opened = Open { numerics, drafts, ..Open::default() };
+            let opened = Open {
+                numerics,
+                drafts,
+                ..Open::default()
+            };
             let mut straight = open(Candle::host(2), name, opened)?;
             let want = logits(&mut straight, &ids, &[512])?;
             let mut rng = ChaCha8Rng::seed_from_u64(7);
@@ -121,8 +146,9 @@ fn rewind_and_replay_equals_never_having_drafted() -> Result<()> {
             while at < ids.len() {
                 // Wrong tokens for up to the whole reach of a rewind, then back, then the right ones.
                 let reach = model.capacity().rewind as usize;
-                let wrong: Vec<TokenId> =
-                    (0..rng.random_range(0..=reach)).map(|_| rng.random_range(2..100)).collect();
+                let wrong: Vec<TokenId> = (0..rng.random_range(0..=reach))
+                    .map(|_| rng.random_range(2..100))
+                    .collect();
                 if at > 0 && drafts {
                     model.draft(SeqId(0), ids[at], 3)?;
                 }
@@ -144,7 +170,10 @@ fn rewind_and_replay_equals_never_having_drafted() -> Result<()> {
 fn drafts_do_not_depend_on_chunking_or_on_drafts_taken_back() -> Result<()> {
     for name in ["flashy-s0", "prolike-s0", "realrope-s0"] {
         let ids = prompt(name)?;
-        let opened = Open { drafts: true, ..Open::default() };
+        let opened = Open {
+            drafts: true,
+            ..Open::default()
+        };
         let mut drafts = Vec::new();
         for chunk in [1, 7, 512] {
             let mut model = open(Candle::host(2), name, opened)?;
@@ -160,7 +189,10 @@ fn drafts_do_not_depend_on_chunking_or_on_drafts_taken_back() -> Result<()> {
             drafts.push(model.draft(SeqId(0), 9, 4)?);
         }
         assert_eq!(drafts[0].len(), 4);
-        assert!(drafts.iter().all(|other| *other == drafts[0]), "{name}: {drafts:?}");
+        assert!(
+            drafts.iter().all(|other| *other == drafts[0]),
+            "{name}: {drafts:?}"
+        );
     }
     Ok(())
 }
@@ -168,7 +200,10 @@ fn drafts_do_not_depend_on_chunking_or_on_drafts_taken_back() -> Result<()> {
 #[test]
 fn a_forgotten_sequence_leaves_nothing_behind() -> Result<()> {
     let ids = prompt("flashy-s0")?;
-    let opened = Open { drafts: true, ..Open::default() };
+    let opened = Open {
+        drafts: true,
+        ..Open::default()
+    };
     let mut fresh = open(Candle::host(2), "flashy-s0", opened)?;
     let want = logits(&mut fresh, &ids[..40], &[40])?;
     let mut used = open(Candle::host(2), "flashy-s0", opened)?;

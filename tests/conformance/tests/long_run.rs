@@ -55,11 +55,12 @@ fn a_million_positions_take_the_memory_that_the_plan_foretells() -> Result<()> {
         drafts: false,
     };
     let plan = Plan::new(&config, Numerics::EXACT, budget)?;
-    let foretold = plan.sequence_bytes(POSITIONS) as f64;
+    let foretold = plan.sequence().at(POSITIONS) as f64;
     let checkpoint = Checkpoint::open(folder.path())?;
     let threads = std::thread::available_parallelism()?.get();
-    let mut model =
-        Model::load(Candle::host(threads), plan, &checkpoint, &mut |_, _| ControlFlow::Continue(()))?;
+    let mut model = Model::load(Candle::host(threads), plan, &checkpoint, &mut |_, _| {
+        ControlFlow::Continue(())
+    })?;
 
     // The first steps bring in the weights and whatever a step needs at any length.
     let warm = 8 * STEP_TOKENS;
@@ -79,7 +80,11 @@ fn a_million_positions_take_the_memory_that_the_plan_foretells() -> Result<()> {
     for position in POSITIONS - LAST..POSITIONS {
         one_by_one = feed(&mut model, position..position + 1)?;
     }
-    same_bits("the last logits, one token at a time", &one_by_one, &together);
+    same_bits(
+        "the last logits, one token at a time",
+        &one_by_one,
+        &together,
+    );
     assert!(together.iter().all(|logit| logit.is_finite()));
     Ok(())
 }
@@ -90,8 +95,17 @@ fn feed(model: &mut Model<Candle>, positions: std::ops::Range<usize>) -> Result<
     let end = positions.end;
     for at in positions.step_by(STEP_TOKENS) {
         let tokens: Vec<TokenId> = (at..end.min(at + STEP_TOKENS)).map(token).collect();
-        let want = if at + tokens.len() == end { Want::Last } else { Want::Nothing };
-        let span = Span { seq: SeqId(0), at: at as u32, tokens, want };
+        let want = if at + tokens.len() == end {
+            Want::Last
+        } else {
+            Want::Nothing
+        };
+        let span = Span {
+            seq: SeqId(0),
+            at: at as u32,
+            tokens,
+            want,
+        };
         last = model.step(&Step { spans: vec![span] })?.into_values();
     }
     Ok(last)
@@ -100,7 +114,10 @@ fn feed(model: &mut Model<Candle>, positions: std::ops::Range<usize>) -> Result<
 /// Bytes of this process in memory.
 fn resident() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .context("VmRSS")?;
     let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kib * 1024)
 }

@@ -8,8 +8,12 @@ use conformance::v4::{Open, logits, open, trace};
 use deepseek_core::Numerics;
 
 /// The fixtures and how many prompts each has.
-const FIXTURES: [(&str, usize); 4] =
-    [("flashy-s0", 10), ("prolike-s0", 8), ("realrope-s0", 4), ("quant-s0", 3)];
+const FIXTURES: [(&str, usize); 4] = [
+    ("flashy-s0", 10),
+    ("prolike-s0", 8),
+    ("realrope-s0", 4),
+    ("quant-s0", 3),
+];
 
 /// Agreement with the reference on logits of unit scale (spec `deepseek-v4.md` §5.3, level A).
 const TOLERANCE: f32 = 2e-4;
@@ -27,7 +31,12 @@ fn prefill_gives_the_logits_of_the_reference() -> Result<()> {
             let ids = reference.ids(&format!("p{prompt}.input_ids"))?;
             let want = reference.floats(&format!("p{prompt}.logits"))?;
             let got = logits(&mut model, &ids, &[512])?;
-            close(&format!("{name} p{prompt}"), got.data(), want.data(), TOLERANCE);
+            close(
+                &format!("{name} p{prompt}"),
+                got.data(),
+                want.data(),
+                TOLERANCE,
+            );
         }
     }
     Ok(())
@@ -75,8 +84,11 @@ fn experts_and_rows_are_those_of_the_reference() -> Result<()> {
                 let experts = format!("p{prompt}.experts.{layer}");
                 if reference.has(&experts) {
                     let (_, want) = reference.integers(&experts)?;
-                    let got: Vec<i32> =
-                        trace.routing[layer].experts.iter().map(|id| *id as i32).collect();
+                    let got: Vec<i32> = trace.routing[layer]
+                        .experts
+                        .iter()
+                        .map(|id| *id as i32)
+                        .collect();
                     assert_eq!(got, want, "{what}: experts");
                     compared += 1;
                 }
@@ -101,7 +113,14 @@ fn experts_and_rows_are_those_of_the_reference() -> Result<()> {
 fn draft_logits_are_those_of_the_reference() -> Result<()> {
     for name in ["flashy-s0", "prolike-s0", "realrope-s0"] {
         let reference = Fixture::open(&format!("{name}/reference.safetensors"))?;
-        let mut model = open(host(), name, Open { drafts: true, ..Open::default() })?;
+        let mut model = open(
+            host(),
+            name,
+            Open {
+                drafts: true,
+                ..Open::default()
+            },
+        )?;
         let ids = reference.ids("mtp.input_ids")?;
         let want = reference.floats("mtp.logits")?;
         let got = model.draft_logits(deepseek_model::SeqId(0), &ids)?;
@@ -114,10 +133,23 @@ fn draft_logits_are_those_of_the_reference() -> Result<()> {
 fn input_rounding_alone_and_with_the_cache_matches_the_reference() -> Result<()> {
     let reference = Fixture::open("quant-s0/reference.safetensors")?;
     let ids = reference.ids("p2.input_ids")?;
-    let inputs = Numerics { inputs: true, ..Numerics::EXACT };
-    let all = Numerics { inputs: true, ..Numerics::CACHE };
+    let inputs = Numerics {
+        inputs: true,
+        ..Numerics::EXACT
+    };
+    let all = Numerics {
+        inputs: true,
+        ..Numerics::CACHE
+    };
     for (level, numerics) in [("sim_act_fp8", inputs), ("sim_all", all)] {
-        let mut model = open(host(), "quant-s0", Open { numerics, ..Open::default() })?;
+        let mut model = open(
+            host(),
+            "quant-s0",
+            Open {
+                numerics,
+                ..Open::default()
+            },
+        )?;
         let got = logits(&mut model, &ids, &[512])?;
         let want = reference.floats(&format!("{level}.logits"))?;
         let rms = root_mean_square(got.data(), want.data());

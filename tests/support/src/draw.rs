@@ -6,8 +6,8 @@ use deepseek_core::quant::{bf16, e8m0, fp4, fp8};
 use deepseek_core::weights::Dtype;
 use deepseek_model::Config;
 use deepseek_model::inventory::TensorSpec;
-use rand::seq::index::sample;
 use rand::Rng;
+use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 
 /// Columns that share a scale in FP4 matrices.
@@ -42,10 +42,17 @@ impl Draw {
             Dtype::I8 => self.fp4(spec),
             Dtype::F8E4m3 => self.fp8(spec),
             Dtype::Bf16 => {
-                let halves = self.floats(spec).into_iter().map(|x| (bf16(x).to_bits() >> 16) as u16);
+                let halves = self
+                    .floats(spec)
+                    .into_iter()
+                    .map(|x| (bf16(x).to_bits() >> 16) as u16);
                 halves.flat_map(u16::to_le_bytes).collect()
             }
-            Dtype::F32 => self.floats(spec).into_iter().flat_map(f32::to_le_bytes).collect(),
+            Dtype::F32 => self
+                .floats(spec)
+                .into_iter()
+                .flat_map(f32::to_le_bytes)
+                .collect(),
             other => unreachable!("{}: {other} comes with its codes", spec.name),
         }
     }
@@ -74,7 +81,9 @@ impl Draw {
             _ if name == "embed.weight" => (0.0, 1.0),
             _ => (0.0, 1.3 / inputs.sqrt()),
         };
-        (0..count).map(|_| mean + deviation * self.normal()).collect()
+        (0..count)
+            .map(|_| mean + deviation * self.normal())
+            .collect()
     }
 
     fn fp8(&mut self, spec: &TensorSpec) -> Vec<u8> {
@@ -89,7 +98,9 @@ impl Draw {
                         (left..columns.min(left + self.tile[1])).map(move |c| row * columns + c)
                     })
                     .collect();
-                let amax = tile.iter().fold(1e-4_f32, |amax, at| amax.max(values[*at].abs()));
+                let amax = tile
+                    .iter()
+                    .fold(1e-4_f32, |amax, at| amax.max(values[*at].abs()));
                 let scale = e8m0::ceil_pow2(amax / fp8::MAX);
                 scales.push(e8m0::encode(scale));
                 for at in tile {
@@ -112,9 +123,11 @@ impl Draw {
             let amax = block.iter().fold(1e-4_f32, |amax, x| amax.max(x.abs()));
             let scale = e8m0::ceil_pow2(amax / fp4::MAX);
             scales.push(e8m0::encode(scale));
-            codes.extend(block.chunks(2).map(|pair| {
-                fp4::encode(pair[0] / scale) | fp4::encode(pair[1] / scale) << 4
-            }));
+            codes.extend(
+                block
+                    .chunks(2)
+                    .map(|pair| fp4::encode(pair[0] / scale) | fp4::encode(pair[1] / scale) << 4),
+            );
         }
         self.scales.insert(scale_name(spec), scales);
         codes
@@ -128,10 +141,16 @@ impl Draw {
 }
 
 fn matrix(spec: &TensorSpec) -> [usize; 2] {
-    spec.shape.as_slice().try_into().expect("a quantised tensor is a matrix")
+    spec.shape
+        .as_slice()
+        .try_into()
+        .expect("a quantised tensor is a matrix")
 }
 
 fn scale_name(spec: &TensorSpec) -> String {
-    let stem = spec.name.strip_suffix(".weight").expect("quantised tensors are called weight");
+    let stem = spec
+        .name
+        .strip_suffix(".weight")
+        .expect("quantised tensors are called weight");
     format!("{stem}.scale")
 }

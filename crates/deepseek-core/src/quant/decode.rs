@@ -10,7 +10,12 @@ use crate::weights::WeightView;
 /// # Panics
 /// If `out` has another length than a row.
 pub fn decode_row(view: &WeightView, index: usize, out: &mut [f32]) {
-    assert_eq!(out.len(), view.shape[1], "{}: a row and its room", view.name);
+    assert_eq!(
+        out.len(),
+        view.shape[1],
+        "{}: a row and its room",
+        view.name
+    );
     let (row, scales) = (view.row(index), view.row_scales(index));
     match view.format {
         Format::F32 => {

@@ -18,7 +18,10 @@ pub fn decode(byte: u8) -> f32 {
 #[must_use]
 pub fn encode(scale: f32) -> u8 {
     let bits = scale.to_bits();
-    debug_assert!(bits & 0x007f_ffff == 0 || bits == 0x0040_0000, "{scale} is a power of two");
+    debug_assert!(
+        bits & 0x007f_ffff == 0 || bits == 0x0040_0000,
+        "{scale} is a power of two"
+    );
     (bits >> 23) as u8
 }
 

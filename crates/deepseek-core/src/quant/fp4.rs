@@ -44,7 +44,11 @@ mod tests {
     fn ties_go_to_the_even_code() {
         for code in 0..7 {
             let middle = (decode(code) + decode(code + 1)) / 2.0;
-            assert_eq!(encode(middle), if code % 2 == 0 { code } else { code + 1 }, "{middle}");
+            assert_eq!(
+                encode(middle),
+                if code % 2 == 0 { code } else { code + 1 },
+                "{middle}"
+            );
         }
     }
 }

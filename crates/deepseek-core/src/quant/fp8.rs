@@ -48,10 +48,18 @@ mod tests {
     #[test]
     fn every_code_survives_a_round_trip() {
         for code in (0..=255u8).filter(|code| code & 0x7f != 0x7f) {
-            assert_eq!(encode(decode(code)), code, "code {code:#x} is {}", decode(code));
+            assert_eq!(
+                encode(decode(code)),
+                code,
+                "code {code:#x} is {}",
+                decode(code)
+            );
         }
         assert!(decode(0x7f).is_nan() && decode(0xff).is_nan() && encode(f32::NAN) == 0x7f);
-        assert_eq!((decode(0x7e), decode(0x01), decode(0x08)), (448.0, 0.001_953_125, 0.015_625));
+        assert_eq!(
+            (decode(0x7e), decode(0x01), decode(0x08)),
+            (448.0, 0.001_953_125, 0.015_625)
+        );
     }
 
     #[test]

@@ -71,7 +71,11 @@ fn amax(block: &[f32], least: f32) -> f32 {
 /// # Panics
 /// If the length is no power of two.
 pub fn hadamard(row: &mut [f32]) {
-    assert!(row.len().is_power_of_two(), "a Hadamard transform of {} channels", row.len());
+    assert!(
+        row.len().is_power_of_two(),
+        "a Hadamard transform of {} channels",
+        row.len()
+    );
     let mut half = 1;
     while half < row.len() {
         for pair in row.chunks_mut(2 * half) {

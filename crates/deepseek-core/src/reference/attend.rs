@@ -13,9 +13,15 @@ pub fn attend<B: Backend>(
     sink: &B::Tensor,
     softmax: Softmax,
 ) -> Result<B::Tensor> {
-    let [tokens, heads, width] = q.shape().try_into().expect("queries are [tokens, heads, width]");
+    let [tokens, heads, width] = q
+        .shape()
+        .try_into()
+        .expect("queries are [tokens, heads, width]");
     let sink = be.reshape(sink, &[heads, 1])?;
-    let negate = Unary::Affine { mul: -1.0, add: 0.0 };
+    let negate = Unary::Affine {
+        mul: -1.0,
+        add: 0.0,
+    };
     let outputs = (0..tokens)
         .map(|token| {
             let keys = from
@@ -27,13 +33,22 @@ pub fn attend<B: Backend>(
             let keys = be.concat(&keys.iter().collect::<Vec<_>>(), 0)?;
             let q = be.reshape(&be.narrow(q, 0, token, 1)?, &[heads, width])?;
             let logits = be.matmul_t(&q, &keys)?;
-            let logits = be.map(&logits, Unary::Affine { mul: softmax.scale, add: 0.0 })?;
+            let logits = be.map(
+                &logits,
+                Unary::Affine {
+                    mul: softmax.scale,
+                    add: 0.0,
+                },
+            )?;
             let peak = be.map(&be.max(&logits, 1)?, negate)?;
             let weights = be.map(&be.add(&logits, &peak)?, Unary::Exp)?;
             let sunk = be.map(&be.add(&sink, &peak)?, Unary::Exp)?;
             let total = be.add(&be.sum(&weights, 1)?, &sunk)?;
-            let weights =
-                if softmax.bf16 { be.round(&weights, Rounding::Bf16)? } else { weights };
+            let weights = if softmax.bf16 {
+                be.round(&weights, Rounding::Bf16)?
+            } else {
+                weights
+            };
             let out = be.mul(&be.matmul(&weights, &keys)?, &be.map(&total, Unary::Recip)?)?;
             be.reshape(&out, &[1, heads, width])
         })

@@ -19,7 +19,13 @@ pub fn compress<B: Backend>(
         .map(|group| {
             let kv = members(be, kv, group, fold)?;
             let scores = members(be, scores, group, fold)?;
-            let peak = be.map(&be.max(&scores, 0)?, Unary::Affine { mul: -1.0, add: 0.0 })?;
+            let peak = be.map(
+                &be.max(&scores, 0)?,
+                Unary::Affine {
+                    mul: -1.0,
+                    add: 0.0,
+                },
+            )?;
             let shares = be.map(&be.add(&scores, &peak)?, Unary::Exp)?;
             let total = be.map(&be.sum(&shares, 0)?, Unary::Recip)?;
             be.mul(&be.sum(&be.mul(&shares, &kv)?, 0)?, &total)
@@ -29,7 +35,12 @@ pub fn compress<B: Backend>(
 }
 
 /// The rows of a group with the channels that take part.
-fn members<B: Backend>(be: &B, x: &B::Tensor, group: &Range<usize>, fold: Fold) -> Result<B::Tensor> {
+fn members<B: Backend>(
+    be: &B,
+    x: &B::Tensor,
+    group: &Range<usize>,
+    fold: Fold,
+) -> Result<B::Tensor> {
     let rows = be.narrow(x, 0, group.start, group.len())?;
     let Fold::Overlap { ratio } = fold else {
         return Ok(rows);

@@ -26,15 +26,24 @@ pub fn experts<B: Backend>(
     let outputs = visits
         .chunk_by(|a, b| routing.experts[*a as usize] == routing.experts[*b as usize])
         .map(|visits| {
-            let rows: Vec<u32> = visits.iter().map(|visit| visit / routing.each as u32).collect();
-            let weights = visits.iter().map(|visit| routing.weights[*visit as usize]).collect();
+            let rows: Vec<u32> = visits
+                .iter()
+                .map(|visit| visit / routing.each as u32)
+                .collect();
+            let weights = visits
+                .iter()
+                .map(|visit| routing.weights[*visit as usize])
+                .collect();
             let weights = be.upload(&HostTensor::new(&[visits.len(), 1], weights))?;
             let expert = bank.expert(routing.experts[visits[0] as usize])?;
             feed_forward(be, &be.gather(x, &rows)?, expert, Some(&weights), form)
         })
         .collect::<Result<Vec<_>>>()?;
     let outputs = be.concat(&outputs.iter().collect::<Vec<_>>(), 0)?;
-    let outputs = be.reshape(&be.gather(&outputs, &back)?, &[tokens, routing.each, hidden])?;
+    let outputs = be.reshape(
+        &be.gather(&outputs, &back)?,
+        &[tokens, routing.each, hidden],
+    )?;
     be.reshape(&be.sum(&outputs, 1)?, &[tokens, hidden])
 }
 
@@ -53,12 +62,30 @@ pub fn feed_forward<B: Backend>(
         Some(rounding) => be.round(x, rounding),
         None => Ok(x.clone()),
     };
-    let activation = |x: B::Tensor| if bf16 { be.round(&x, Rounding::Bf16) } else { Ok(x) };
+    let activation = |x: B::Tensor| {
+        if bf16 {
+            be.round(&x, Rounding::Bf16)
+        } else {
+            Ok(x)
+        }
+    };
     let x = input(x)?;
     let gate = activation(be.linear(&x, &network.gate)?)?;
     let up = activation(be.linear(&x, &network.up)?)?;
-    let gate = be.map(&gate, Unary::Clamp { min: f32::NEG_INFINITY, max: limit })?;
-    let up = be.map(&up, Unary::Clamp { min: -limit, max: limit })?;
+    let gate = be.map(
+        &gate,
+        Unary::Clamp {
+            min: f32::NEG_INFINITY,
+            max: limit,
+        },
+    )?;
+    let up = be.map(
+        &up,
+        Unary::Clamp {
+            min: -limit,
+            max: limit,
+        },
+    )?;
     let mut inner = be.mul(&be.map(&gate, Unary::Silu)?, &up)?;
     if let Some(weights) = weights {
         inner = be.mul(&inner, weights)?;

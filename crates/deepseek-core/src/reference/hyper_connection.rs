@@ -22,7 +22,13 @@ pub fn hc_pre<B: Backend>(
     let post = be.map(&post, Unary::Affine { mul: 2.0, add: 0.0 })?;
 
     let comb = be.reshape(&be.narrow(&z, 1, 2 * n, n * n)?, &[tokens, n, n])?;
-    let peak = be.map(&be.max(&comb, 2)?, Unary::Affine { mul: -1.0, add: 0.0 })?;
+    let peak = be.map(
+        &be.max(&comb, 2)?,
+        Unary::Affine {
+            mul: -1.0,
+            add: 0.0,
+        },
+    )?;
     let comb = be.map(&be.add(&comb, &peak)?, Unary::Exp)?;
     // The first row pass is the softmax, whose sums take no epsilon; the last pass is a column pass.
     let comb = divide_by_sums(be, &comb, 2, 0.0)?;
@@ -61,12 +67,22 @@ pub fn hc_head<B: Backend>(
     weights: &HyperWeights<B>,
 ) -> Result<B::Tensor> {
     let gates = be.map(&project(be, streams, weights)?, Unary::Sigmoid)?;
-    let gates = be.map(&gates, Unary::Affine { mul: 1.0, add: weights.shape.eps })?;
+    let gates = be.map(
+        &gates,
+        Unary::Affine {
+            mul: 1.0,
+            add: weights.shape.eps,
+        },
+    )?;
     collapse(be, streams, &gates)
 }
 
 /// `(projection · f) / rms(f) ⊙ scale + base` over the flattened streams `f`.
-fn project<B: Backend>(be: &B, streams: &B::Tensor, weights: &HyperWeights<B>) -> Result<B::Tensor> {
+fn project<B: Backend>(
+    be: &B,
+    streams: &B::Tensor,
+    weights: &HyperWeights<B>,
+) -> Result<B::Tensor> {
     let [tokens, n, hidden] = dims(streams);
     let flat = be.reshape(streams, &[tokens, n * hidden])?;
     let flat = be.rms_norm(&flat, None, weights.shape.norm_eps)?;
@@ -87,5 +103,8 @@ fn divide_by_sums<B: Backend>(be: &B, x: &B::Tensor, dim: usize, eps: f32) -> Re
 }
 
 fn dims<T: DeviceTensor>(streams: &T) -> [usize; 3] {
-    streams.shape().try_into().expect("streams are [tokens, streams, hidden]")
+    streams
+        .shape()
+        .try_into()
+        .expect("streams are [tokens, streams, hidden]")
 }

@@ -15,8 +15,17 @@ pub fn index_topk<B: Backend>(
     k: usize,
     bf16: bool,
 ) -> Result<Chosen> {
-    let [_, heads, width] = q.shape().try_into().expect("queries are [tokens, heads, width]");
-    let round = |x: B::Tensor| if bf16 { be.round(&x, Rounding::Bf16) } else { Ok(x) };
+    let [_, heads, width] = q
+        .shape()
+        .try_into()
+        .expect("queries are [tokens, heads, width]");
+    let round = |x: B::Tensor| {
+        if bf16 {
+            be.round(&x, Rounding::Bf16)
+        } else {
+            Ok(x)
+        }
+    };
     let mut chosen = Chosen::with_capacity(seen.rows.len());
     for (token, rows) in seen.rows.iter().enumerate() {
         if rows.len() <= k {
@@ -28,7 +37,11 @@ pub fn index_topk<B: Backend>(
         let products = be.map(&round(be.matmul_t(&q, &keys)?)?, Unary::Relu)?;
         let weights = be.reshape(&be.narrow(weights, 0, token, 1)?, &[heads, 1])?;
         let scores = round(be.sum(&round(be.mul(&products, &weights)?)?, 0)?)?;
-        chosen.push_rows(be.top_k(&scores, k)?.into_iter().map(|row| rows.start + row));
+        chosen.push_rows(
+            be.top_k(&scores, k)?
+                .into_iter()
+                .map(|row| rows.start + row),
+        );
     }
     Ok(chosen)
 }

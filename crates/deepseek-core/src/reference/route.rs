@@ -5,12 +5,7 @@ use crate::error::Result;
 use crate::kernels::{Gate, Routing, Select};
 
 /// See [`Kernels::route`](crate::Kernels::route).
-pub fn route<B: Backend>(
-    be: &B,
-    x: &B::Tensor,
-    gate: &Gate<B>,
-    tokens: &[u32],
-) -> Result<Routing> {
+pub fn route<B: Backend>(be: &B, x: &B::Tensor, gate: &Gate<B>, tokens: &[u32]) -> Result<Routing> {
     let scores = be.map(&be.linear(x, &gate.projection)?, Unary::SqrtSoftplus)?;
     let experts: Vec<u32> = match &gate.select {
         Select::Score { bias } => be.top_k(&be.add(&scores, bias)?, gate.each)?,
@@ -28,8 +23,16 @@ pub fn route<B: Backend>(
     for (token, experts) in experts.chunks(gate.each).enumerate() {
         let scores = scores.row(token);
         let total: f32 = experts.iter().map(|id| scores[*id as usize]).sum();
-        weights.extend(experts.iter().map(|id| scores[*id as usize] / total * gate.scale));
+        weights.extend(
+            experts
+                .iter()
+                .map(|id| scores[*id as usize] / total * gate.scale),
+        );
     }
     debug_assert_eq!(weights.len(), x.rows() * gate.each);
-    Ok(Routing { experts: experts.into(), weights: weights.into(), each: gate.each })
+    Ok(Routing {
+        experts: experts.into(),
+        weights: weights.into(),
+        each: gate.each,
+    })
 }

@@ -50,7 +50,11 @@ impl Checkpoint {
     pub fn open(dir: &Path) -> Result<Self> {
         if let Some(path) = find(dir, INDEX)? {
             let index = read_index(&path)?;
-            let shards = index.weight_map.files.iter().map(|file| Shard::open(dir.join(file)));
+            let shards = index
+                .weight_map
+                .files
+                .iter()
+                .map(|file| Shard::open(dir.join(file)));
             let checkpoint = Self::join(shards)?;
             checkpoint.agree(&index, path)?;
             return Ok(checkpoint);
@@ -59,25 +63,38 @@ impl Checkpoint {
             return Self::join([Shard::open(path)]);
         }
         let why = format!("holds neither {INDEX} nor {SINGLE}");
-        Err(Error::File { path: dir.to_owned(), why })
+        Err(Error::File {
+            path: dir.to_owned(),
+            why,
+        })
     }
 
     /// Brings the tensors of all shards into one order.
     fn join(shards: impl IntoIterator<Item = Result<Shard>>) -> Result<Self> {
-        let mut whole = Self { files: Vec::new(), tensors: Vec::new() };
+        let mut whole = Self {
+            files: Vec::new(),
+            tensors: Vec::new(),
+        };
         for shard in shards {
             let (contents, tensors) = shard?.into_parts();
             let file = whole.files.len();
-            whole.tensors.extend(tensors.into_iter().map(|tensor| Placed { tensor, file }));
+            whole
+                .tensors
+                .extend(tensors.into_iter().map(|tensor| Placed { tensor, file }));
             whole.files.push(contents);
         }
-        whole.tensors.sort_by(|a, b| a.tensor.name().cmp(b.tensor.name()));
+        whole
+            .tensors
+            .sort_by(|a, b| a.tensor.name().cmp(b.tensor.name()));
         for pair in whole.tensors.windows(2) {
             if let [a, b] = pair
                 && a.tensor.name() == b.tensor.name()
             {
                 let why = format!("in {} and in {}", whole.file(a.file), whole.file(b.file));
-                return Err(Error::Tensor { name: a.tensor.name().to_owned(), why });
+                return Err(Error::Tensor {
+                    name: a.tensor.name().to_owned(),
+                    why,
+                });
             }
         }
         Ok(whole)
@@ -89,18 +106,30 @@ impl Checkpoint {
         for (name, file) in listed {
             if self.place(name).is_none_or(|placed| placed.file != *file) {
                 let why = format!("not in {}, where the index places it", self.file(*file));
-                return Err(Error::Tensor { name: name.clone(), why });
+                return Err(Error::Tensor {
+                    name: name.clone(),
+                    why,
+                });
             }
         }
         for Placed { tensor, file } in &self.tensors {
-            if listed.binary_search_by(|(name, _)| name.as_str().cmp(tensor.name())).is_err() {
+            if listed
+                .binary_search_by(|(name, _)| name.as_str().cmp(tensor.name()))
+                .is_err()
+            {
                 let why = format!("in {}, but not in the index", self.file(*file));
-                return Err(Error::Tensor { name: tensor.name().to_owned(), why });
+                return Err(Error::Tensor {
+                    name: tensor.name().to_owned(),
+                    why,
+                });
             }
         }
         match index.metadata.total_size {
             Some(total) if total != self.bytes() => {
-                let why = format!("total_size {total}, the tensors have {} bytes", self.bytes());
+                let why = format!(
+                    "total_size {total}, the tensors have {} bytes",
+                    self.bytes()
+                );
                 Err(Error::File { path, why })
             }
             _ => Ok(()),
@@ -108,13 +137,19 @@ impl Checkpoint {
     }
 
     fn place(&self, name: &str) -> Option<&Placed> {
-        let at = self.tensors.binary_search_by(|placed| placed.tensor.name().cmp(name)).ok()?;
+        let at = self
+            .tensors
+            .binary_search_by(|placed| placed.tensor.name().cmp(name))
+            .ok()?;
         self.tensors.get(at)
     }
 
     /// A file as messages call it.
     fn file(&self, number: usize) -> std::path::Display<'_> {
-        self.files.get(number).map_or(Path::new(""), Contents::path).display()
+        self.files
+            .get(number)
+            .map_or(Path::new(""), Contents::path)
+            .display()
     }
 
     /// The tensor of that name.
@@ -148,7 +183,9 @@ impl Checkpoint {
     /// Bytes of all tensors.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.tensors().map(|tensor| wide(tensor.bytes().len())).fold(0, u64::saturating_add)
+        self.tensors()
+            .map(|tensor| wide(tensor.bytes().len()))
+            .fold(0, u64::saturating_add)
     }
 
     /// The files, in the order of the index.
@@ -158,10 +195,7 @@ impl Checkpoint {
 
     /// Brings the files into memory, as far as it holds them, in the order of the index. `progress`
     /// learns the bytes done and the bytes of all files, and may break off.
-    pub fn warm(
-        &self,
-        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
+    pub fn warm(&self, progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>) -> ControlFlow<()> {
         let sizes = self.files.iter().map(|file| wide(file.bytes().len()));
         let total = sizes.fold(0, u64::saturating_add);
         let mut done = 0_u64;
@@ -187,10 +221,15 @@ fn find(dir: &Path, name: &str) -> Result<Option<PathBuf>> {
 
 fn read_index(path: &Path) -> Result<Index> {
     let file = Contents::map(path.to_owned())?;
-    let flaw = |why| Error::File { path: path.to_owned(), why };
+    let flaw = |why| Error::File {
+        path: path.to_owned(),
+        why,
+    };
     let length = wide(file.bytes().len());
     if length > INDEX_BYTES_MAX {
-        return Err(flaw(format!("{length} bytes, at most {INDEX_BYTES_MAX} are read")));
+        return Err(flaw(format!(
+            "{length} bytes, at most {INDEX_BYTES_MAX} are read"
+        )));
     }
     serde_json::from_slice(file.bytes()).map_err(|error| flaw(error.to_string()))
 }

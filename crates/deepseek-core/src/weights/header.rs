@@ -61,7 +61,9 @@ impl<'de> Visitor<'de> for HeaderVisitor {
             if name == "__metadata__" {
                 // Free text for people: nothing here depends on it.
                 map.next_value::<IgnoredAny>()?;
-                notes.next().ok_or_else(|| A::Error::duplicate_field("__metadata__"))?;
+                notes
+                    .next()
+                    .ok_or_else(|| A::Error::duplicate_field("__metadata__"))?;
                 continue;
             }
             let entry = map
@@ -155,7 +157,9 @@ impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let name = String::deserialize(from)?;
         if name.is_empty() || name.chars().any(char::is_control) {
-            return Err(D::Error::custom(format_args!("{name:?} cannot name a tensor")));
+            return Err(D::Error::custom(format_args!(
+                "{name:?} cannot name a tensor"
+            )));
         }
         if name.len() > NAME_BYTES_MAX {
             let why = format_args!("a name of {} bytes, at most {NAME_BYTES_MAX}", name.len());
@@ -177,7 +181,9 @@ impl<'de> Deserialize<'de> for FileName<'de> {
         let foreign = |c: char| c.is_control() || matches!(c, '/' | '\\' | ':');
         let plain = !name.starts_with('.') && !name.contains(foreign);
         if !plain || !name.ends_with(".safetensors") || name.len() > NAME_BYTES_MAX {
-            return Err(D::Error::custom(format_args!("{name:?} is no file of this folder")));
+            return Err(D::Error::custom(format_args!(
+                "{name:?} is no file of this folder"
+            )));
         }
         Ok(Self(name))
     }
@@ -198,7 +204,9 @@ fn shape<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<usize>, D::Error> {
             let mut shape = Vec::new();
             while let Some(count) = seq.next_element()? {
                 if shape.len() == RANK_MAX {
-                    return Err(A::Error::custom(format_args!("more than {RANK_MAX} dimensions")));
+                    return Err(A::Error::custom(format_args!(
+                        "more than {RANK_MAX} dimensions"
+                    )));
                 }
                 shape.reserve_exact(1);
                 shape.push(count);

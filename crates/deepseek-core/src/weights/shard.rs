@@ -48,14 +48,18 @@ impl Shard {
     /// # Errors
     /// [`Error::File`] and [`Error::Tensor`] for what does not hold.
     pub fn from_bytes(path: impl Into<PathBuf>, bytes: Vec<u8>) -> Result<Self> {
-        Self::prove(Contents { path: path.into(), bytes: Arc::new(Memory::Buffer(bytes)) })
+        Self::prove(Contents {
+            path: path.into(),
+            bytes: Arc::new(Memory::Buffer(bytes)),
+        })
     }
 
     fn prove(file: Contents) -> Result<Self> {
         let tensors = tensors(&file).map_err(|error| match error {
-            Error::Tensor { name, why } => {
-                Error::Tensor { name, why: format!("{why}, in {}", file.path.display()) }
-            }
+            Error::Tensor { name, why } => Error::Tensor {
+                name,
+                why: format!("{why}, in {}", file.path.display()),
+            },
             other => other,
         })?;
         Ok(Self { file, tensors })
@@ -76,7 +80,10 @@ impl Shard {
     /// The tensor of that name.
     #[must_use]
     pub fn tensor(&self, name: &str) -> Option<&RawTensor> {
-        let at = self.tensors.binary_search_by(|tensor| tensor.name().cmp(name)).ok()?;
+        let at = self
+            .tensors
+            .binary_search_by(|tensor| tensor.name().cmp(name))
+            .ok()?;
         self.tensors.get(at)
     }
 
@@ -111,10 +118,16 @@ impl AsRef<[u8]> for Memory {
 impl Contents {
     /// Maps a file for reading.
     pub(super) fn map(path: PathBuf) -> Result<Self> {
-        let io = |source| Error::Io { path: path.clone(), source };
+        let io = |source| Error::Io {
+            path: path.clone(),
+            source,
+        };
         // Asked before opening, because opening a pipe would wait for its other end.
         if !path.metadata().map_err(io)?.is_file() {
-            return Err(Error::File { path, why: "no regular file".to_owned() });
+            return Err(Error::File {
+                path,
+                why: "no regular file".to_owned(),
+            });
         }
         let file = File::open(&path).map_err(io)?;
         // SAFETY: the map is read-only and private, and any bytes are a valid `[u8]`. That the file
@@ -122,7 +135,10 @@ impl Contents {
         // `Checkpoint::open`.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        Ok(Self { path, bytes: Arc::new(Memory::Map(map)) })
+        Ok(Self {
+            path,
+            bytes: Arc::new(Memory::Map(map)),
+        })
     }
 
     /// The file.
@@ -142,10 +158,7 @@ impl Contents {
     }
 
     /// Brings the file into memory in order and reports each stretch of bytes.
-    pub(super) fn warm(
-        &self,
-        report: &mut dyn FnMut(usize) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
+    pub(super) fn warm(&self, report: &mut dyn FnMut(usize) -> ControlFlow<()>) -> ControlFlow<()> {
         /// No system that we run on has smaller pages.
         const PAGE_BYTES: usize = 4096;
 
@@ -153,7 +166,12 @@ impl Contents {
         for stretch in self.bytes().chunks(STRETCH_BYTES) {
             next = next.saturating_add(stretch.len());
             self.announce(next, STRETCH_BYTES);
-            black_box(stretch.iter().step_by(PAGE_BYTES).fold(0, |sum, byte| sum ^ byte));
+            black_box(
+                stretch
+                    .iter()
+                    .step_by(PAGE_BYTES)
+                    .fold(0, |sum, byte| sum ^ byte),
+            );
             report(stretch.len())?;
         }
         ControlFlow::Continue(())
@@ -166,7 +184,8 @@ impl Contents {
             let count = count.min(map.len().saturating_sub(start));
             if count > 0 {
                 // Only advice: where it is refused, the pages are read when they are touched.
-                map.advise_range(memmap2::Advice::WillNeed, start, count).ok();
+                map.advise_range(memmap2::Advice::WillNeed, start, count)
+                    .ok();
             }
         }
     }
@@ -174,16 +193,25 @@ impl Contents {
 
 /// Reads the header of a file and proves it.
 fn tensors(file: &Contents) -> Result<Vec<RawTensor>> {
-    let flaw = |why| Error::File { path: file.path.clone(), why };
+    let flaw = |why| Error::File {
+        path: file.path.clone(),
+        why,
+    };
     let (header, data) = split(file.bytes()).map_err(flaw)?;
     let Header(entries) =
         serde_json::from_str(header).map_err(|error| flaw(format!("header: {error}")))?;
     let covered = cover(&entries, data.len())?;
     if covered < data.len() {
-        return Err(flaw(format!("{} bytes of data, tensors for {covered}", data.len())));
+        return Err(flaw(format!(
+            "{} bytes of data, tensors for {covered}",
+            data.len()
+        )));
     }
     let data_at = file.bytes().len().saturating_sub(data.len());
-    entries.into_iter().map(|(name, entry)| tensor(name, entry, file, data_at)).collect()
+    entries
+        .into_iter()
+        .map(|(name, entry)| tensor(name, entry, file, data_at))
+        .collect()
 }
 
 /// A file as header and data.
@@ -193,12 +221,18 @@ fn split(bytes: &[u8]) -> Result<(&str, &[u8]), String> {
     };
     let length = u64::from_le_bytes(*length);
     if length > HEADER_BYTES_MAX {
-        return Err(format!("header of {length} bytes, at most {HEADER_BYTES_MAX} are read"));
+        return Err(format!(
+            "header of {length} bytes, at most {HEADER_BYTES_MAX} are read"
+        ));
     }
-    let Some((header, data)) =
-        usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length))
+    let Some((header, data)) = usize::try_from(length)
+        .ok()
+        .and_then(|length| rest.split_at_checked(length))
     else {
-        return Err(format!("header of {length} bytes, {} are there", rest.len()));
+        return Err(format!(
+            "header of {length} bytes, {} are there",
+            rest.len()
+        ));
     };
     let header = std::str::from_utf8(header)
         .map_err(|error| format!("header is no UTF-8 at byte {}", error.valid_up_to()))?;
@@ -226,7 +260,10 @@ fn cover(entries: &[(String, Entry<'_>)], data: usize) -> Result<usize> {
             covered = end;
             continue;
         };
-        return Err(Error::Tensor { name: name.clone(), why });
+        return Err(Error::Tensor {
+            name: name.clone(),
+            why,
+        });
     }
     Ok(covered)
 }
@@ -234,11 +271,19 @@ fn cover(entries: &[(String, Entry<'_>)], data: usize) -> Result<usize> {
 /// One tensor, believed. Its bytes follow `data_at`.
 fn tensor(name: String, entry: Entry<'_>, file: &Contents, data_at: usize) -> Result<RawTensor> {
     let Some(dtype) = Dtype::parse(&entry.dtype) else {
-        return Err(Error::Tensor { name, why: format!("unknown dtype {:?}", entry.dtype) });
+        return Err(Error::Tensor {
+            name,
+            why: format!("unknown dtype {:?}", entry.dtype),
+        });
     };
-    let [start, end] = entry.data_offsets.map(|offset| offset.saturating_add(data_at));
+    let [start, end] = entry
+        .data_offsets
+        .map(|offset| offset.saturating_add(data_at));
     let Some(bytes) = file.range(start, end) else {
-        return Err(Error::Tensor { name, why: "bytes outside the file".to_owned() });
+        return Err(Error::Tensor {
+            name,
+            why: "bytes outside the file".to_owned(),
+        });
     };
     RawTensor::new(name, dtype, entry.shape, bytes)
 }

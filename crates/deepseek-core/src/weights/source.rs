@@ -57,13 +57,20 @@ impl<'a> Tensors<'a> {
     #[must_use]
     pub fn new(source: &'a dyn TensorSource, tile: [usize; 2]) -> Self {
         assert!(!tile.contains(&0), "tiles of {tile:?} weights");
-        Self { source, prefix: String::new(), tile }
+        Self {
+            source,
+            prefix: String::new(),
+            tile,
+        }
     }
 
     /// The place `step` further down, such as `layers.3`.
     #[must_use]
     pub fn at(&self, step: &str) -> Self {
-        Self { prefix: self.name(step) + ".", ..*self }
+        Self {
+            prefix: self.name(step) + ".",
+            ..*self
+        }
     }
 
     /// The whole name of what is called `suffix` here.
@@ -106,7 +113,13 @@ impl<'a> Tensors<'a> {
                     Dtype::F32 => ScaleFormat::F32,
                     _ => return Err(scales.unusable("F8_E8M0 or F32")),
                 };
-                (Format::Fp8 { tile: self.tile, scale }, scales.bytes().clone())
+                (
+                    Format::Fp8 {
+                        tile: self.tile,
+                        scale,
+                    },
+                    scales.bytes().clone(),
+                )
             }
             Dtype::I8 | Dtype::U8 => {
                 if columns % 2 == 1 {
@@ -123,17 +136,36 @@ impl<'a> Tensors<'a> {
             _ => return Err(raw.unusable("F32, BF16, F8_E4M3 or I8")),
         };
         let (name, data) = (raw.name().to_owned(), raw.bytes().clone());
-        Ok(WeightView { name, format, shape, data, scales, tile_row: 0 })
+        Ok(WeightView {
+            name,
+            format,
+            shape,
+            data,
+            scales,
+            tile_row: 0,
+        })
     }
 
     /// The scales of a matrix of floats: none.
-    fn without_scales(&self, raw: &RawTensor, shape: [usize; 2], scale_name: &str) -> Result<Bytes> {
+    fn without_scales(
+        &self,
+        raw: &RawTensor,
+        shape: [usize; 2],
+        scale_name: &str,
+    ) -> Result<Bytes> {
         fits(raw, &shape)?;
         match self.source.find(&self.name(scale_name))? {
             None => Ok(Bytes::from(Vec::new())),
             Some(scales) => {
-                let why = format!("scales for {}, which is stored as {}", raw.name(), raw.dtype());
-                Err(Error::Tensor { name: scales.name().to_owned(), why })
+                let why = format!(
+                    "scales for {}, which is stored as {}",
+                    raw.name(),
+                    raw.dtype()
+                );
+                Err(Error::Tensor {
+                    name: scales.name().to_owned(),
+                    why,
+                })
             }
         }
     }
@@ -154,12 +186,23 @@ impl<'a> Tensors<'a> {
         let raw = self.find(name)?;
         fits(&raw, shape)?;
         match raw.dtype() {
-            Dtype::F32 => {
-                Ok(raw.bytes().as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect())
-            }
+            Dtype::F32 => Ok(raw
+                .bytes()
+                .as_chunks()
+                .0
+                .iter()
+                .map(|x| f32::from_le_bytes(*x))
+                .collect()),
             Dtype::Bf16 => {
-                let bits = raw.bytes().as_chunks().0.iter().map(|x| u16::from_le_bytes(*x));
-                Ok(bits.map(|bits| f32::from_bits(u32::from(bits) << 16)).collect())
+                let bits = raw
+                    .bytes()
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|x| u16::from_le_bytes(*x));
+                Ok(bits
+                    .map(|bits| f32::from_bits(u32::from(bits) << 16))
+                    .collect())
             }
             _ => Err(raw.unusable("F32 or BF16")),
         }
@@ -181,5 +224,9 @@ impl<'a> Tensors<'a> {
 
 /// Holds a tensor's shape against the one wanted.
 fn fits(raw: &RawTensor, config: &[usize]) -> Result<()> {
-    if raw.shape() == config { Ok(()) } else { Err(raw.misfit(config)) }
+    if raw.shape() == config {
+        Ok(())
+    } else {
+        Err(raw.misfit(config))
+    }
 }

@@ -32,7 +32,12 @@ impl RawTensor {
     /// [`Error::Tensor`] if the shape overflows or needs another number of bytes.
     pub fn new(name: String, dtype: Dtype, shape: Vec<usize>, bytes: Bytes) -> Result<Self> {
         match byte_count(dtype, &shape) {
-            Some(count) if count == bytes.len() => Ok(Self { name, dtype, shape, bytes }),
+            Some(count) if count == bytes.len() => Ok(Self {
+                name,
+                dtype,
+                shape,
+                bytes,
+            }),
             Some(count) => {
                 let stored = bytes.len();
                 let why = format!("{dtype} {shape:?} is {count} bytes, {stored} are stored");
@@ -89,7 +94,12 @@ impl RawTensor {
         let range = rows.start.checked_mul(row)?..rows.end.checked_mul(row)?;
         let shape = [&[rows.len()], inner].concat();
         let bytes = self.bytes.slice(range)?;
-        Some(Self { name: self.name.clone(), dtype: self.dtype, shape, bytes })
+        Some(Self {
+            name: self.name.clone(),
+            dtype: self.dtype,
+            shape,
+            bytes,
+        })
     }
 
     /// The same elements under another shape.
@@ -100,19 +110,30 @@ impl RawTensor {
         if byte_count(self.dtype, shape) != Some(self.bytes.len()) {
             return Err(self.misfit(shape));
         }
-        Ok(Self { shape: shape.to_vec(), ..self.clone() })
+        Ok(Self {
+            shape: shape.to_vec(),
+            ..self.clone()
+        })
     }
 
     /// That the shape is not the one wanted.
     pub(super) fn misfit(&self, config: &[usize]) -> Error {
         let (name, file) = (self.name.clone(), self.shape.clone());
-        Error::Shape { name, file, config: config.to_vec() }
+        Error::Shape {
+            name,
+            file,
+            config: config.to_vec(),
+        }
     }
 
     /// That the element type is none of those wanted.
     pub(super) fn unusable(&self, want: &str) -> Error {
         let (name, file) = (self.name.clone(), self.dtype.to_string());
-        Error::Format { name, file, want: want.to_owned() }
+        Error::Format {
+            name,
+            file,
+            want: want.to_owned(),
+        }
     }
 }
 
@@ -120,6 +141,8 @@ impl RawTensor {
 /// dimensions is safe later.
 fn byte_count(dtype: Dtype, shape: &[usize]) -> Option<usize> {
     let nonzero = shape.iter().filter(|count| **count > 0);
-    let bytes = nonzero.copied().try_fold(dtype.bytes(), usize::checked_mul)?;
+    let bytes = nonzero
+        .copied()
+        .try_fold(dtype.bytes(), usize::checked_mul)?;
     Some(if shape.contains(&0) { 0 } else { bytes })
 }

@@ -26,14 +26,20 @@ impl Bytes {
     pub fn slice(&self, range: Range<usize>) -> Option<Self> {
         self.get(range.clone())?;
         let start = self.range.start;
-        Some(Self { owner: Arc::clone(&self.owner), range: start + range.start..start + range.end })
+        Some(Self {
+            owner: Arc::clone(&self.owner),
+            range: start + range.start..start + range.end,
+        })
     }
 }
 
 impl From<Vec<u8>> for Bytes {
     fn from(bytes: Vec<u8>) -> Self {
         let range = 0..bytes.len();
-        Self { owner: Arc::new(bytes), range }
+        Self {
+            owner: Arc::new(bytes),
+            range,
+        }
     }
 }
 
@@ -75,7 +81,12 @@ impl WeightView {
     /// If the rows do not exist.
     #[must_use]
     pub fn narrow(&self, range: Range<usize>) -> Self {
-        assert!(range.end <= self.shape[0], "{}: rows {range:?} of {}", self.name, self.shape[0]);
+        assert!(
+            range.end <= self.shape[0],
+            "{}: rows {range:?} of {}",
+            self.name,
+            self.shape[0]
+        );
         let cut = |bytes: &Bytes, range: Range<usize>| bytes.slice(range).expect("rows lie inside");
         let row = self.row_bytes();
         let data = cut(&self.data, range.start * row..range.end * row);
@@ -85,7 +96,10 @@ impl WeightView {
                 let (first, last) = (self.tile_row + range.start, self.tile_row + range.end);
                 let line = self.scale_row_bytes();
                 let lines = first / tile[0]..last.div_ceil(tile[0]);
-                (cut(&self.scales, lines.start * line..lines.end * line), first % tile[0])
+                (
+                    cut(&self.scales, lines.start * line..lines.end * line),
+                    first % tile[0],
+                )
             }
             Format::Fp4 { .. } => {
                 let line = self.scale_row_bytes();
@@ -93,7 +107,14 @@ impl WeightView {
             }
         };
         let shape = [range.len(), self.shape[1]];
-        Self { name: self.name.clone(), format: self.format, shape, data, scales, tile_row }
+        Self {
+            name: self.name.clone(),
+            format: self.format,
+            shape,
+            data,
+            scales,
+            tile_row,
+        }
     }
 
     /// Bytes of the codes of one row.

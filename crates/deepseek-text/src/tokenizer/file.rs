@@ -1,8 +1,8 @@
 //! `tokenizer.json`, read as a claim and checked before anything is built from it.
 //!
-//! The library's own reader takes any model with any regular expression and panics on some
-//! contradictions (a merge longer than every token, a pattern that exhausts its stack). So only the
-//! form of the released checkpoints is read here: byte-level BPE behind known patterns.
+//! The library's own reader takes any model with any regular expression and panics on some of them
+//! (a merge longer than every token, a pattern that never ends). So only the form of the released
+//! checkpoints is read here: byte-level BPE behind known patterns.
 #![deny(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -41,7 +41,7 @@ pub(super) const SPLITS: [&str; 3] = [
     ),
 ];
 
-/// Ids are four bytes wide and some bits are wanted elsewhere; no vocabulary comes near.
+/// No vocabulary comes near; a file of that many is no tokenizer.
 const TOKENS_MAX: usize = 1 << 24;
 
 /// The file, proven to hold together.

@@ -1,0 +1,145 @@
+//! Attention of each query over its own rows, which are keys and values at once.
+
+use std::ops::Range;
+
+use deepseek_core::kernels::{Chosen, Softmax};
+
+use super::dense::pad;
+use super::par::{Pool, least_rows};
+use super::rows::RowPool;
+use super::simd::LANES;
+
+/// Attention of `q: [t, heads, width]` over the rows of several pools, with a sink `[heads]` that
+/// only enlarges the denominator; `out` is shaped as `q`.
+///
+/// Threads take queries, or heads of one query; a head's result is the same either way.
+pub(crate) fn attend(
+    pool: &Pool,
+    q: &[f32],
+    from: &[(&RowPool, &Chosen)],
+    sink: &[f32],
+    softmax: Softmax,
+    out: &mut [f32],
+) {
+    let heads = sink.len();
+    if out.is_empty() {
+        return;
+    }
+    let width = from.first().map_or(0, |(rows, _)| rows.width());
+    let tokens = q.len() / (heads * width);
+    assert_eq!([q.len(), out.len()], [tokens * heads * width; 2], "queries of {heads} heads");
+    let attention = Attention { pool, from, softmax, width };
+    let each = heads * width;
+    if tokens >= pool.threads() {
+        pool.for_rows(out, each, 1, |first, out| {
+            let mut room = Room::default();
+            for (index, out) in out.chunks_exact_mut(each).enumerate() {
+                let query = first + index;
+                let q = &q[query * each..][..each];
+                let mut keys = std::mem::take(&mut room.keys);
+                attention.gather(query, &mut keys);
+                attention.heads(&mut room, q, &keys, sink, out);
+                room.keys = keys;
+            }
+        });
+        return;
+    }
+    for (query, (q, out)) in q.chunks_exact(each).zip(out.chunks_exact_mut(each)).enumerate() {
+        let mut keys = Vec::new();
+        attention.gather_all(query, &mut keys);
+        let group = heads.div_ceil(pool.threads()).next_multiple_of(4);
+        let tasks = q.chunks(group * width).zip(sink.chunks(group));
+        let tasks = tasks.zip(out.chunks_mut(group * width)).collect();
+        pool.map(tasks, |room: &mut Room, ((q, sink), out)| {
+            attention.heads(room, q, &keys, sink, out);
+        });
+    }
+}
+
+/// What every thread reads.
+struct Attention<'a> {
+    pool: &'a Pool,
+    from: &'a [(&'a RowPool, &'a Chosen)],
+    softmax: Softmax,
+    width: usize,
+}
+
+/// What one thread works in.
+#[derive(Default)]
+struct Room {
+    keys: Vec<f32>,
+    logits: Vec<f32>,
+    values: Vec<f32>,
+}
+
+impl Attention<'_> {
+    /// The rows of a query in order, as whole chunks.
+    fn gather(&self, query: usize, keys: &mut Vec<f32>) {
+        let mut rest = self.room(query, keys);
+        for (rows, run) in self.runs(query) {
+            let (part, after) = rest.split_at_mut(run.len() * self.stride());
+            rows.read_run(self.pool.table, run, self.stride(), part);
+            rest = after;
+        }
+    }
+
+    /// As [`Self::gather`], by all threads.
+    fn gather_all(&self, query: usize, keys: &mut Vec<f32>) {
+        let stride = self.stride();
+        let mut rest = self.room(query, keys);
+        let least = least_rows(stride);
+        let mut tasks = Vec::new();
+        for (rows, mut run) in self.runs(query) {
+            while !run.is_empty() {
+                let head = run.start..run.end.min(run.start + least as u32);
+                run.start = head.end;
+                let (part, after) = rest.split_at_mut(head.len() * stride);
+                tasks.push((rows, head, part));
+                rest = after;
+            }
+        }
+        self.pool.map(tasks, |(): &mut (), (rows, run, part)| {
+            rows.read_run(self.pool.table, run, stride, part);
+        });
+    }
+
+    fn room<'k>(&self, query: usize, keys: &'k mut Vec<f32>) -> &'k mut [f32] {
+        let count: usize = self.runs(query).map(|(_, run)| run.len()).sum();
+        keys.resize(count * self.stride(), 0.0);
+        keys
+    }
+
+    fn runs(&self, query: usize) -> impl Iterator<Item = (&RowPool, Range<u32>)> {
+        self.from.iter().flat_map(move |(rows, chosen)| {
+            chosen.runs(query).iter().map(move |run| (*rows, run.clone()))
+        })
+    }
+
+    fn stride(&self) -> usize {
+        self.width.next_multiple_of(LANES)
+    }
+
+    /// Some heads of one query: `q`, `out: [heads, width]`, `keys: [n, stride]`, `sink: [heads]`.
+    fn heads(&self, room: &mut Room, q: &[f32], keys: &[f32], sink: &[f32], out: &mut [f32]) {
+        let (table, stride) = (self.pool.table, self.stride());
+        let count = keys.len() / stride;
+        if count == 0 {
+            return out.fill(0.0);
+        }
+        room.logits.resize(sink.len() * count, 0.0);
+        table.dots(&pad(q, self.width), keys, stride, &mut room.logits);
+        let mut totals = Vec::with_capacity(sink.len());
+        for (logits, sink) in room.logits.chunks_exact_mut(count).zip(sink) {
+            totals.push(table.soften(logits, *sink, self.softmax));
+        }
+        room.values.resize(sink.len() * stride, 0.0);
+        table.axpys(&room.logits, keys, count, &mut room.values);
+        let heads = out.chunks_exact_mut(self.width).zip(room.values.chunks_exact(stride));
+        for ((out, values), total) in heads.zip(totals) {
+            let share = 1.0 / total;
+            for (out, value) in out.iter_mut().zip(values) {
+                *out = value * share;
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The best of many scores, in time linear in their number.
+
+/// Appends the indices of the `k` largest of `row`, ties to the lower index, in ascending order.
+pub(crate) fn top_k(row: &[f32], k: usize, best: &mut Vec<u32>) {
+    let mut chosen = Best::new(k);
+    chosen.offer(row, 0);
+    best.extend(chosen.rows());
+}
+
+/// The best scores seen so far, and a few more.
+#[derive(Debug)]
+pub(super) struct Best {
+    k: usize,
+    /// Score and row as one number: larger is better.
+    found: Vec<u64>,
+    /// What a later row must exceed, once there are `k`.
+    bar: Option<f32>,
+}
+
+impl Best {
+    pub(super) fn new(k: usize) -> Self {
+        Self { k, found: Vec::with_capacity(2 * k.max(64)), bar: None }
+    }
+
+    /// Offers rows from `first` on, all beyond those offered before. NaN counts as least.
+    pub(super) fn offer(&mut self, scores: &[f32], first: u32) {
+        for (index, scores) in scores.chunks(64).enumerate() {
+            // Most blocks hold nothing above the bar, and this loop runs in vectors.
+            let bar = self.bar.unwrap_or(f32::NAN);
+            let passes = |x: &f32| *x > bar;
+            if self.bar.is_some() && !scores.iter().fold(false, |any, x| any | passes(x)) {
+                continue;
+            }
+            for (i, score) in scores.iter().enumerate() {
+                if self.bar.is_none_or(|bar| *score > bar) {
+                    self.found.push(rank(*score, first + (index * 64 + i) as u32));
+                }
+            }
+            if self.found.len() + 64 > self.found.capacity() {
+                self.cut();
+            }
+        }
+    }
+
+    /// Adds what was found among other rows.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.found.extend(other.found);
+    }
+
+    /// Keeps the `k` best.
+    fn cut(&mut self) {
+        if self.found.len() > self.k && self.k > 0 {
+            self.found.select_nth_unstable_by(self.k - 1, |a, b| b.cmp(a));
+            self.bar = Some(score(self.found[self.k - 1]));
+        }
+        self.found.truncate(self.k);
+    }
+
+    /// The best rows in ascending order.
+    pub(super) fn rows(mut self) -> Vec<u32> {
+        self.cut();
+        let mut rows: Vec<u32> = self.found.iter().map(|rank| !(*rank as u32)).collect();
+        rows.sort_unstable();
+        rows
+    }
+}
+
+/// Orders by score, then by the lower row. Zeros of both signs are equal.
+fn rank(score: f32, row: u32) -> u64 {
+    let score = if score.is_nan() { f32::NEG_INFINITY } else { score + 0.0 };
+    let bits = score.to_bits();
+    let order = if bits >> 31 == 1 { !bits } else { bits | 0x8000_0000 };
+    u64::from(order) << 32 | u64::from(!row)
+}
+
+/// The score in a rank.
+fn score(rank: u64) -> f32 {
+    let order = (rank >> 32) as u32;
+    f32::from_bits(if order >> 31 == 1 { order & 0x7fff_ffff } else { !order })
+}

@@ -1,0 +1,345 @@
+//! What can be typed, and what the environment says. Words become structs here; what they mean is
+//! decided elsewhere.
+
+use std::env;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::device::DeviceName;
+use crate::ids::Ids;
+
+/// Run DeepSeek-V4 checkpoints.
+///
+/// A checkpoint is a folder with `config.json`, `tokenizer.json` and safetensors files, as it was
+/// released or as transformers saved it again. Nothing is converted, and nothing is fetched.
+#[derive(Debug, Parser)]
+#[command(name = "deepseek", version, max_term_width = 100, after_long_help = AFTER)]
+pub(crate) struct Line {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER: &str = "\
+Examples:
+  deepseek inspect DIR                                   see what a model needs
+  deepseek run --model DIR \"Why is the sky blue?\"        ask once
+  deepseek run --model DIR < letter.txt                  ask what a file says
+  deepseek chat --model DIR                              talk
+  deepseek tokenize --model DIR --count < letter.txt     count tokens
+  deepseek logits --model DIR --ids 0,1,2 --out l.safetensors
+
+Answers go to stdout; reasoning, progress, figures and errors go to stderr.
+
+Exit codes:
+  0    done; also when the reader of stdout goes away
+  1    fault: the device, the disk or the program failed
+  2    usage: the command line makes no sense
+  3    input: a checkpoint, config, tokenizer, prompt or id that does not hold
+  130  interrupted";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Answer one prompt.
+    ///
+    /// The answer is streamed to stdout. Reasoning goes to stderr, dimmed on a terminal. Calls of
+    /// tools are printed as JSON, one a line. Ctrl-C ends the answer and the program.
+    #[command(after_long_help = "\
+Examples:
+  deepseek run --model DIR \"Why is the sky blue?\"
+  deepseek run --model DIR --no-thinking --temperature 0 \"Name a colour.\"
+  deepseek run --model DIR --raw --max-tokens 20 \"Once upon a time\"
+  git diff | deepseek run --model DIR --system \"Review this change.\" --stats
+
+Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
+    Run(Run),
+
+    /// Hold a conversation.
+    ///
+    /// Lines are edited and remembered; one that ends in a backslash goes on. `/help` lists the
+    /// commands. Ctrl-C stops an answer; at the prompt, twice, it leaves. Without a terminal each
+    /// line of stdin is a turn.
+    #[command(after_long_help = "\
+Examples:
+  deepseek chat --model DIR
+  deepseek chat --model DIR --system \"Answer in verse.\" --no-history
+
+Exit codes: 0 left, 1 fault, 2 usage, 3 bad input, 130 left by Ctrl-C.")]
+    Chat(Chat),
+
+    /// Show a model's plan and bill, without loading it.
+    ///
+    /// Takes a checkpoint or a `config.json` alone: layers and their kinds, parameters in all and
+    /// for each token, bytes by component and format, bytes of cache. Where there are files, they are
+    /// held against the config.
+    #[command(after_long_help = "\
+Examples:
+  deepseek inspect DIR
+  deepseek inspect config.json --context 1048576 --numerics released
+  deepseek inspect DIR --json
+
+Exit codes: 0 done, 2 usage, 3 the config or the files do not hold.")]
+    Inspect(Inspect),
+
+    /// Turn text into ids, or back.
+    ///
+    /// Prints ids with commas between them. Text is text: a marker spelled in it does not become a
+    /// control token, unless --special is given.
+    #[command(after_long_help = "\
+Examples:
+  deepseek tokenize --model DIR \"Hello\"
+  deepseek tokenize --tokenizer tokenizer.json --count < letter.txt
+  deepseek tokenize --model DIR --decode 19923,2058
+
+Exit codes: 0 done, 2 usage, 3 bad input.")]
+    Tokenize(Tokenize),
+
+    /// Write the logits after each of some ids to a file.
+    ///
+    /// The file holds one tensor, `logits`, F32 [ids, vocabulary]. Row i is what the model expects
+    /// after id i. Any chunk gives the same bits. The file appears when it is whole.
+    #[command(after_long_help = "\
+Examples:
+  deepseek logits --model DIR --ids 0,128803,1 --out logits.safetensors
+  deepseek logits --model DIR --ids @ids.txt --numerics released --out logits.safetensors
+  deepseek logits --model DIR --prompt \"Once upon a time\" --out logits.safetensors
+
+Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
+    Logits(Logits),
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) model: Model,
+    #[command(flatten)]
+    pub(crate) generation: Generation,
+    /// Continue the text as it stands, without the markers of a conversation.
+    #[arg(long, conflicts_with_all = ["system", "thinking", "no_thinking", "effort"])]
+    pub(crate) raw: bool,
+    /// Ask this; `-`, or nothing where stdin is no terminal, reads stdin.
+    pub(crate) prompt: Option<String>,
+}
+
+/// Arguments of `chat`.
+#[derive(Debug, Args)]
+pub(crate) struct Chat {
+    #[command(flatten)]
+    pub(crate) model: Model,
+    #[command(flatten)]
+    pub(crate) generation: Generation,
+    /// Forget the lines typed when leaving, and read none from earlier.
+    #[arg(long)]
+    pub(crate) no_history: bool,
+}
+
+/// Arguments of `inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// Look at this checkpoint or config.
+    #[arg(value_name = "DIR|config.json")]
+    pub(crate) path: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Add the bytes of cache at so many positions.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) context: Option<u32>,
+    /// Round as this level does.
+    #[arg(long, value_name = "LEVEL", default_value = "exact")]
+    pub(crate) numerics: Level,
+}
+
+/// Arguments of `tokenize`.
+#[derive(Debug, Args)]
+pub(crate) struct Tokenize {
+    /// Use the tokenizer of this checkpoint.
+    #[arg(long, value_name = "DIR", required_unless_present = "tokenizer")]
+    pub(crate) model: Option<PathBuf>,
+    /// Use this tokenizer.json.
+    #[arg(long, value_name = "FILE", conflicts_with = "model")]
+    pub(crate) tokenizer: Option<PathBuf>,
+    /// Print the text of these ids: `1,2,3` or `@FILE`.
+    #[arg(long, value_name = "IDS", conflicts_with_all = ["text", "count", "special"])]
+    pub(crate) decode: Option<Ids>,
+    /// Print how many ids there are.
+    #[arg(long)]
+    pub(crate) count: bool,
+    /// Print JSON: ids with their texts.
+    #[arg(long, conflicts_with = "count")]
+    pub(crate) json: bool,
+    /// Let markers spelled in the text become control tokens.
+    #[arg(long)]
+    pub(crate) special: bool,
+    /// Take this text; `-`, or nothing where stdin is no terminal, reads stdin.
+    pub(crate) text: Option<String>,
+}
+
+/// Arguments of `logits`.
+#[derive(Debug, Args)]
+pub(crate) struct Logits {
+    #[command(flatten)]
+    pub(crate) model: Model,
+    /// Run these ids: `1,2,3`, or `@FILE` with commas or spaces between them.
+    #[arg(long, value_name = "IDS", required_unless_present = "prompt")]
+    pub(crate) ids: Option<Ids>,
+    /// Run the begin-of-sentence marker and this text.
+    #[arg(long, value_name = "TEXT", conflicts_with = "ids")]
+    pub(crate) prompt: Option<String>,
+    /// Run so many ids at a time.
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) chunk: u32,
+    /// Write this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+/// The checkpoint, and how it is run.
+#[derive(Debug, Args)]
+pub(crate) struct Model {
+    /// Load this checkpoint.
+    #[arg(long = "model", value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Round as this level does.
+    #[arg(long, value_name = "LEVEL", default_value = "exact")]
+    pub(crate) numerics: Level,
+    /// Compute on this device.
+    #[arg(long, value_name = "DEVICE", default_value_t, long_help = DeviceName::HELP)]
+    pub(crate) device: DeviceName,
+    /// Use so many threads [default: one for each core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+}
+
+/// Which roundings the model applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// 32-bit floats throughout, nothing rounded.
+    Exact,
+    /// Round the stored cache and the indexer alone: less memory for long contexts.
+    Cache,
+    /// Round all that the vendor's own code rounds.
+    Released,
+}
+
+/// How an answer is made.
+#[derive(Debug, Args)]
+pub(crate) struct Generation {
+    /// Begin with these instructions.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) system: Option<String>,
+    /// Reason before answering [default].
+    #[arg(long, overrides_with = "no_thinking")]
+    pub(crate) thinking: bool,
+    /// Answer at once.
+    #[arg(long, overrides_with = "thinking")]
+    pub(crate) no_thinking: bool,
+    /// Think this hard.
+    #[arg(long, value_name = "EFFORT", default_value = "high")]
+    pub(crate) effort: Effort,
+    /// Write at most so many tokens [default: what the context holds].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_tokens: Option<u32>,
+    /// Hold so many tokens, prompt and answer together [default: 8192, or the model's limit].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) context: Option<u32>,
+    /// Have the draft head, if the checkpoint has one, propose up to N tokens at once.
+    ///
+    /// The text is the same with and without. Off by default: the draft head takes memory, and a
+    /// rejected proposal costs time.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) draft: u32,
+    /// Report speed, time to the first token, memory and the seed.
+    #[arg(long)]
+    pub(crate) stats: bool,
+    #[command(flatten)]
+    pub(crate) sampling: Sampling,
+}
+
+/// How hard to think.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Effort {
+    /// Less than usual.
+    Low,
+    /// As usual.
+    High,
+    /// All that is possible.
+    Max,
+}
+
+/// How tokens are drawn.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sampling")]
+pub(crate) struct Sampling {
+    /// Divide the logits by this; 0 takes the likeliest token.
+    #[arg(long, value_name = "T", default_value_t = 1.0)]
+    pub(crate) temperature: f32,
+    /// Keep the likeliest tokens that together have this probability.
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    pub(crate) top_p: f32,
+    /// Keep so many of the likeliest tokens; 0 keeps all.
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub(crate) top_k: u32,
+    /// Keep tokens at least this probable relative to the likeliest.
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    pub(crate) min_p: f32,
+    /// Make tokens that occurred less likely by this factor; 1 changes nothing.
+    #[arg(long, value_name = "R", default_value_t = 1.0)]
+    pub(crate) repetition_penalty: f32,
+    /// Subtract this for each time that a token occurs in the answer.
+    #[arg(long, value_name = "F", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) frequency_penalty: f32,
+    /// Subtract this if a token occurs in the answer.
+    #[arg(long, value_name = "F", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) presence_penalty: f32,
+    /// Draw by this seed; the same seed gives the same text [default: a random one].
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// End the answer before this string. May be repeated.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) stop: Vec<String>,
+}
+
+/// The file in which `chat` remembers lines: `deepseek/history` in the user's folder for data.
+/// `None` if the environment names no such folder.
+pub(crate) fn history_file() -> Option<PathBuf> {
+    let folder = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let data = folder("XDG_DATA_HOME")
+        .or_else(|| folder("HOME").map(|home| home.join(".local").join("share")))
+        .or_else(|| folder("LOCALAPPDATA"))?;
+    Some(data.join("deepseek").join("history"))
+}
+
+/// Whether the environment asks for text without colours (<https://no-color.org>).
+pub(crate) fn wants_no_colour() -> bool {
+    env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_fits_together() {
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn the_last_of_thinking_and_no_thinking_counts() {
+        let parse = |flags: &[&str]| {
+            let line = ["deepseek", "run", "--model", "DIR"].iter().chain(flags);
+            let Command::Run(run) = Line::parse_from(line).command else {
+                unreachable!("the line says run");
+            };
+            !run.generation.no_thinking
+        };
+        assert!(parse(&[]));
+        assert!(!parse(&["--no-thinking"]));
+        assert!(parse(&["--no-thinking", "--thinking"]));
+        assert!(!parse(&["--thinking", "--no-thinking"]));
+    }
+}

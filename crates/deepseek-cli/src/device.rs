@@ -1,0 +1,104 @@
+//! The one place that names a device: from what was typed to a model on it.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::str::FromStr;
+
+use backend_candle::Candle;
+use deepseek_core::weights::Checkpoint;
+use deepseek_model::{Decoder, Model, Plan};
+
+use crate::fault::Result;
+
+/// A device as it is typed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum DeviceName {
+    /// The host with kernels of our own.
+    #[default]
+    Cpu,
+    /// The host without them, as other devices compute.
+    CpuPlain,
+    /// A CUDA device by number.
+    Cuda(usize),
+    /// A Metal device by number.
+    Metal(usize),
+}
+
+impl DeviceName {
+    /// What may be typed, for the help.
+    pub(crate) const HELP: &str = "\
+Compute on this device.
+
+  cpu        the host, with weights multiplied from the files as they are
+  cpu-plain  the host without its kernels: slow, a second opinion
+  cuda[:N]   a CUDA device, in a build that has it
+  metal[:N]  a Metal device, in a build that has it";
+}
+
+impl FromStr for DeviceName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, number) = match text.split_once(':') {
+            Some((kind, number)) => (kind, number.parse().ok()),
+            None => (text, Some(0)),
+        };
+        match (kind, number) {
+            _ if text == "cpu" => Ok(Self::Cpu),
+            _ if text == "cpu-plain" => Ok(Self::CpuPlain),
+            ("cuda", Some(number)) => Ok(Self::Cuda(number)),
+            ("metal", Some(number)) => Ok(Self::Metal(number)),
+            _ => Err("want cpu, cpu-plain, cuda[:N] or metal[:N]".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::CpuPlain => f.write_str("cpu-plain"),
+            Self::Cuda(number) => write!(f, "cuda:{number}"),
+            Self::Metal(number) => write!(f, "metal:{number}"),
+        }
+    }
+}
+
+/// Loads the model of `plan`. On the host `threads` threads compute. `progress` hears how many of
+/// how many layers are done, and may break off.
+pub(crate) fn load(
+    name: DeviceName,
+    threads: usize,
+    plan: Plan,
+    checkpoint: &Checkpoint,
+    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<Box<dyn Decoder>> {
+    let device = match name {
+        DeviceName::Cpu => Candle::host(threads),
+        DeviceName::CpuPlain => Candle::plain(),
+        DeviceName::Cuda(number) => Candle::cuda(number)?,
+        DeviceName::Metal(number) => Candle::metal(number)?,
+    };
+    Ok(Box::new(Model::load(device, plan, checkpoint, progress)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_read_as_it_is_written() {
+        for name in ["cpu", "cpu-plain", "cuda:0", "cuda:3", "metal:1"] {
+            assert_eq!(name.parse::<DeviceName>().expect(name).to_string(), name);
+        }
+        assert_eq!("cuda".parse(), Ok(DeviceName::Cuda(0)));
+        assert_eq!("metal".parse(), Ok(DeviceName::Metal(0)));
+    }
+
+    #[test]
+    fn other_names_are_refused() {
+        for name in ["", "cpu:0", "cuda:", "cuda:-1", "cuda:x", "CPU", "gpu"] {
+            assert!(name.parse::<DeviceName>().is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Text that the user gives: on the command line, or on stdin.
+
+use std::io::{self, IsTerminal, Read};
+
+use anyhow::anyhow;
+use deepseek_text::Tokenizer;
+
+use crate::fault::{Fault, Result};
+
+/// The text typed, or all of stdin where that is `-` or nothing and stdin is no terminal.
+pub(crate) fn text(typed: Option<String>) -> Result<String> {
+    match typed {
+        Some(text) if text != "-" => Ok(text),
+        None if io::stdin().is_terminal() => {
+            Err(Fault::usage(anyhow!("no text is given")).hint("type it in quotes, or pipe it in"))
+        }
+        Some(_) | None => {
+            let mut text = String::new();
+            let most = Tokenizer::TEXT_BYTES_MAX as u64;
+            io::stdin().lock().take(most + 1).read_to_string(&mut text)?;
+            match text.len() as u64 > most {
+                true => Err(Fault::input(anyhow!("stdin has more than {most} bytes of text"))),
+                false => Ok(text),
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `deepseek inspect`: the plan and the bill, and whether the files pay it.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::anyhow;
+use deepseek_core::Error;
+use deepseek_core::weights::{Checkpoint, Dtype, TensorSource, Tensors};
+use deepseek_model::bill::Tally;
+use deepseek_model::inventory::{TensorSpec, inventory};
+use deepseek_model::report::{Files, NUMERICS};
+use deepseek_model::{Budget, Config, Plan, Report, Storage, names};
+use serde_json::{Map, Value, json};
+
+use crate::args::Inspect;
+use crate::fault::{Fault, Result, one_line};
+use crate::load::{Folder, STEP_TOKENS, read_config};
+
+/// Flaws that are shown. One cause often has thousands.
+const FLAWS_SHOWN: usize = 20;
+
+pub(crate) fn run(args: &Inspect) -> Result<()> {
+    let (mut config, checkpoint) = open(&args.path)?;
+    let mut flaws = Vec::new();
+    let mut files = None;
+    if let Some(checkpoint) = &checkpoint {
+        let source = names::source(checkpoint);
+        if !has_drafts(&*source) {
+            config = config.without_mtp();
+        }
+        flaws = compare(&config, &*source);
+        files = Some(held(checkpoint));
+    }
+    let context = args.context.map_or(config.max_positions, |context| context as usize);
+    let budget = Budget { context, sequences: 1, step_tokens: STEP_TOKENS };
+    let mut report = Report::new(&config, budget)?;
+    if let Some(files) = files {
+        report = report.with_files(files);
+    }
+    let asked = match args.context {
+        Some(_) => bytes_at(&config, budget)?,
+        None => Vec::new(),
+    };
+    let mut out = io::stdout().lock();
+    match args.json {
+        true => write_json(&mut out, &report, (context, &asked), &flaws)?,
+        false => write_text(&mut out, &report, (context, &asked), &flaws)?,
+    }
+    match flaws.first() {
+        None => Ok(()),
+        Some(first) => {
+            let text = format!("{} tensors do not fit the config, the first: {first}", flaws.len());
+            Err(Fault::input(anyhow!(text)).hint("fetch the files again, or the config that is theirs"))
+        }
+    }
+}
+
+/// A folder with its files, or a config alone. A folder need not hold weights.
+fn open(path: &Path) -> Result<(Config, Option<Checkpoint>)> {
+    if path.is_file() {
+        return Ok((read_config(path)?, None));
+    }
+    let folder = Folder::open(path)?;
+    Ok((folder.config()?, folder.weights()?))
+}
+
+/// Whether the files hold draft modules: those that transformers writes do not.
+fn has_drafts(source: &dyn TensorSource) -> bool {
+    !matches!(source.find("mtp.0.norm.weight"), Ok(None))
+}
+
+fn held(checkpoint: &Checkpoint) -> Files {
+    let tensors = Tally { tensors: checkpoint.len() as u64, bytes: checkpoint.bytes() };
+    Files { shards: checkpoint.shards().len() as u64, tensors }
+}
+
+/// What is missing from the files or has another shape than the config says, in any format.
+fn compare(config: &Config, source: &dyn TensorSource) -> Vec<Error> {
+    let tensors = Tensors::new(source, config.fp8_tile);
+    // With storage as floats each tensor is listed once, in its own shape and without scales; those
+    // are looked for where the files are quantised.
+    let specs = inventory(config, Storage::F32);
+    specs.filter_map(|spec| fits(&spec, &tensors, source).err()).collect()
+}
+
+fn fits(spec: &TensorSpec, tensors: &Tensors<'_>, source: &dyn TensorSource) -> Result<(), Error> {
+    match (spec.dtype, spec.shape.as_slice()) {
+        (Dtype::F32, &[rows, columns]) => tensors.matrix(&spec.name, [rows, columns]).map(drop),
+        (_, shape) => {
+            let name = spec.name.clone();
+            let raw = source.find(&name)?.ok_or(Error::Missing { name })?;
+            match raw.shape() == shape {
+                true => Ok(()),
+                false => Err(Error::Shape {
+                    name: spec.name.clone(),
+                    file: raw.shape().to_vec(),
+                    config: shape.to_vec(),
+                }),
+            }
+        }
+    }
+}
+
+/// Bytes of a sequence as long as the budget allows, at each level of rounding.
+fn bytes_at(config: &Config, budget: Budget) -> Result<Vec<(&'static str, u64)>> {
+    NUMERICS
+        .into_iter()
+        .map(|(name, numerics)| Ok((name, Plan::new(config, numerics, budget)?.memory_bytes())))
+        .collect()
+}
+
+fn write_text(
+    out: &mut impl Write,
+    report: &Report,
+    (context, asked): (usize, &[(&str, u64)]),
+    flaws: &[Error],
+) -> io::Result<()> {
+    write!(out, "{report}")?;
+    if !asked.is_empty() {
+        writeln!(out, "\nbytes of a sequence at {context}")?;
+    }
+    for (name, bytes) in asked {
+        writeln!(out, "  {name:<10} {bytes:>17}")?;
+    }
+    if !flaws.is_empty() {
+        writeln!(out, "\nflaws")?;
+    }
+    for flaw in flaws.iter().take(FLAWS_SHOWN) {
+        writeln!(out, "  {}", one_line(&flaw.to_string()))?;
+    }
+    if flaws.len() > FLAWS_SHOWN {
+        writeln!(out, "  and {} more", flaws.len() - FLAWS_SHOWN)?;
+    }
+    Ok(())
+}
+
+fn write_json(
+    out: &mut impl Write,
+    report: &Report,
+    (context, asked): (usize, &[(&str, u64)]),
+    flaws: &[Error],
+) -> io::Result<()> {
+    let mut value = report.to_json();
+    if !asked.is_empty() {
+        let bytes: Map<String, Value> =
+            asked.iter().map(|(name, bytes)| ((*name).to_owned(), json!(bytes))).collect();
+        value["context"] = json!({ "positions": context, "bytes": bytes });
+    }
+    value["flaws"] = flaws.iter().map(|flaw| json!(flaw.to_string())).collect();
+    writeln!(out, "{value:#}")
+}

@@ -1,0 +1,149 @@
+//! A checkpoint's folder, and the way from there to a model at work.
+
+use std::fs::File;
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use anyhow::{Context, anyhow};
+use deepseek_core::Numerics;
+use deepseek_core::weights::Checkpoint;
+use deepseek_model::limits::CONFIG_BYTES_MAX;
+use deepseek_model::{Budget, Config, Decoder, Plan, PlanError};
+use deepseek_text::Tokenizer;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::args::{Level, Model};
+use crate::device;
+use crate::fault::{FOLDER, Fault, Result};
+use crate::interrupt::Interrupt;
+
+/// Tokens that are run at a time, unless asked otherwise: enough for every expert to be shared by
+/// several, few enough to stop soon.
+pub(crate) const STEP_TOKENS: usize = 512;
+
+/// A checkpoint on disk.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let found = path
+            .metadata()
+            .with_context(|| path.display().to_string())
+            .map_err(|error| Fault::input(error).hint(FOLDER))?;
+        match found.is_dir() {
+            true => Ok(Self { path: path.to_owned() }),
+            false => Err(Fault::input(anyhow!("{} is not a folder", path.display())).hint(FOLDER)),
+        }
+    }
+
+    pub(crate) fn config(&self) -> Result<Config> {
+        read_config(&self.path.join("config.json"))
+    }
+
+    pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
+        Ok(Tokenizer::open(self.path.join("tokenizer.json"))?)
+    }
+
+    /// The weights, or nothing where the folder has none.
+    pub(crate) fn weights(&self) -> Result<Option<Checkpoint>> {
+        let some = ["model.safetensors.index.json", "model.safetensors"]
+            .iter()
+            .any(|name| self.path.join(name).exists());
+        if some { self.checkpoint().map(Some) } else { Ok(None) }
+    }
+
+    pub(crate) fn checkpoint(&self) -> Result<Checkpoint> {
+        Ok(Checkpoint::open(&self.path)?)
+    }
+}
+
+/// Reads a config, no further than one can reach.
+pub(crate) fn read_config(path: &Path) -> Result<Config> {
+    let read = || {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(CONFIG_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+        Ok::<_, std::io::Error>(bytes)
+    };
+    let bytes = read()
+        .with_context(|| path.display().to_string())
+        .map_err(|error| Fault::input(error).hint(FOLDER))?;
+    let json = String::from_utf8(bytes)
+        .map_err(|_| Fault::input(anyhow!("{} is not UTF-8 text", path.display())))?;
+    Ok(Config::parse(&json)?)
+}
+
+/// Loads a model for one sequence of `context` positions, `step_tokens` at a time, with progress on
+/// stderr where that is a terminal.
+pub(crate) fn decoder(
+    args: &Model,
+    (folder, config): (&Folder, &Config),
+    (context, step_tokens): (usize, usize),
+    interrupt: &Interrupt,
+) -> Result<Box<dyn Decoder>> {
+    let budget = Budget { context, sequences: 1, step_tokens };
+    let plan = Plan::new(config, numerics(args.numerics), budget)?;
+    let checkpoint = folder.checkpoint()?;
+    read_ahead(&checkpoint, interrupt)?;
+    let threads = args.threads.map_or_else(cores, usize::from);
+    let bar = bar("loading", "{pos}/{len} layers");
+    let mut progress = |done: usize, total: usize| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+        interrupt.poll()
+    };
+    let decoder = device::load(args.device, threads, plan, &checkpoint, &mut progress);
+    bar.finish_and_clear();
+    decoder
+}
+
+/// Brings the files into memory, as far as it holds them, so that the first answer does not wait
+/// for the disk.
+fn read_ahead(checkpoint: &Checkpoint, interrupt: &Interrupt) -> Result<()> {
+    let bar = bar("reading", "{bytes}/{total_bytes}, {bytes_per_sec}");
+    let flow = checkpoint.warm(&mut |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+        interrupt.poll()
+    });
+    bar.finish_and_clear();
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Fault::interrupted()),
+    }
+}
+
+/// A progress bar on stderr; nothing where that is no terminal.
+pub(crate) fn bar(what: &'static str, figures: &str) -> ProgressBar {
+    let template = format!("{{msg}} {{bar:40}} {figures}");
+    let style = ProgressStyle::with_template(&template).expect("the templates stand in this program");
+    ProgressBar::new(1).with_style(style).with_message(what)
+}
+
+/// What the level rounds.
+fn numerics(level: Level) -> Numerics {
+    match level {
+        Level::Exact => Numerics::EXACT,
+        Level::Cache => Numerics::CACHE,
+        Level::Released => Numerics::RELEASED,
+    }
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+impl From<PlanError> for Fault {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Context { max, .. } => {
+                Self::input(error).hint(format!("the model takes --context {max} at most"))
+            }
+            error => Self::input(error),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The figures of an answer: speed, the time to the first token, memory.
+
+use std::fs;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use deepseek_engine::Usage;
+
+/// Writes what an answer took, and the seed that gives it again. `drafts` says whether the draft
+/// head was at work.
+pub(crate) fn write(out: &mut impl Write, usage: &Usage, seed: u64, drafts: bool) -> io::Result<()> {
+    // The first id comes with the prompt's last step.
+    let decoded = usage.generated.saturating_sub(1);
+    writeln!(out, "prefill      {}", pace(usage.prompt, usage.prefill))?;
+    writeln!(out, "first token  {:.3} s", usage.time_to_first_token().as_secs_f64())?;
+    writeln!(out, "decode       {}", pace(decoded, usage.decode))?;
+    if drafts {
+        writeln!(out, "drafts       {} of {} accepted", usage.accepted, usage.drafted)?;
+    }
+    writeln!(out, "peak memory  {}", peak_memory().map_or("unknown".to_owned(), megabytes))?;
+    writeln!(out, "seed         {seed}")
+}
+
+fn pace(tokens: u32, time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    let rate = if seconds > 0.0 { f64::from(tokens) / seconds } else { 0.0 };
+    format!("{tokens} tokens in {seconds:.3} s, {rate:.1} tokens/s")
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+/// The most memory that this process has held, mapped files included, where the system tells.
+fn peak_memory() -> Option<u64> {
+    high_water(&fs::read_to_string("/proc/self/status").ok()?)
+}
+
+/// The line `VmHWM:  1234 kB` of a process's status, in bytes.
+fn high_water(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_high_water_mark_is_read_from_its_line() {
+        assert_eq!(high_water("Name:\tx\nVmHWM:\t    1234 kB\nVmRSS: 1 kB"), Some(1234 * 1024));
+        assert_eq!(high_water("VmRSS: 1 kB"), None);
+        assert_eq!(high_water("VmHWM: many kB"), None);
+    }
+
+    #[test]
+    fn figures_stand_one_a_line() {
+        let usage = Usage {
+            prompt: 10,
+            generated: 5,
+            drafted: 4,
+            accepted: 3,
+            queued: Duration::from_millis(100),
+            prefill: Duration::from_millis(400),
+            decode: Duration::from_secs(2),
+        };
+        let mut out = Vec::new();
+        write(&mut out, &usage, 7, true).expect("memory takes all");
+        let text = String::from_utf8(out).expect("figures are text");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "prefill      10 tokens in 0.400 s, 25.0 tokens/s");
+        assert_eq!(lines[1], "first token  0.500 s");
+        assert_eq!(lines[2], "decode       4 tokens in 2.000 s, 2.0 tokens/s");
+        assert_eq!(lines[3], "drafts       3 of 4 accepted");
+        assert!(lines[4].starts_with("peak memory  "), "{}", lines[4]);
+        assert_eq!(lines[5], "seed         7");
+    }
+}

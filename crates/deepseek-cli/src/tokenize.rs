@@ -1,0 +1,52 @@
+//! `deepseek tokenize`: text to ids, and back.
+
+use std::io::{self, Write};
+
+use deepseek_model::TokenId;
+use deepseek_text::Tokenizer;
+use serde_json::json;
+
+use crate::args::Tokenize;
+use crate::fault::Result;
+use crate::input;
+use crate::load::Folder;
+
+pub(crate) fn run(args: Tokenize) -> Result<()> {
+    let tokenizer = match (&args.tokenizer, &args.model) {
+        (Some(file), _) => Tokenizer::open(file)?,
+        (None, Some(folder)) => Folder::open(folder)?.tokenizer()?,
+        (None, None) => unreachable!("one of the two is required"),
+    };
+    if let Some(ids) = &args.decode {
+        return decode(&tokenizer, &ids.read()?, args.json);
+    }
+    let text = input::text(args.text)?;
+    let ids = match args.special {
+        true => tokenizer.encode_trusted(&text)?,
+        false => tokenizer.encode(&text)?,
+    };
+    let mut out = io::stdout().lock();
+    if args.count {
+        writeln!(out, "{}", ids.len())?;
+    } else if args.json {
+        let tokens = ids
+            .iter()
+            .map(|&id| Ok(json!({ "id": id, "text": tokenizer.decode(&[id])? })))
+            .collect::<Result<Vec<_>>>()?;
+        writeln!(out, "{}", json!({ "count": ids.len(), "tokens": tokens }))?;
+    } else {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        writeln!(out, "{}", ids.join(","))?;
+    }
+    Ok(())
+}
+
+fn decode(tokenizer: &Tokenizer, ids: &[TokenId], as_json: bool) -> Result<()> {
+    let text = tokenizer.decode(ids)?;
+    let mut out = io::stdout().lock();
+    match as_json {
+        true => writeln!(out, "{}", json!({ "count": ids.len(), "text": text }))?,
+        false => writeln!(out, "{text}")?,
+    }
+    Ok(())
+}

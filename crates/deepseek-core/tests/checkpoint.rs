@@ -1,0 +1,315 @@
+//! Files that are what they say: they open, and every byte is where it should be.
+
+mod support;
+
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+
+use deepseek_core::format::{Format, ScaleFormat};
+use deepseek_core::weights::{Checkpoint, Dtype, Shard, Tensors};
+use safetensors::View;
+use support::{file, folder, shard};
+
+/// A tensor for the writer of the `safetensors` crate.
+struct Written(safetensors::Dtype, Vec<usize>, Vec<u8>);
+
+impl View for &Written {
+    fn dtype(&self) -> safetensors::Dtype {
+        self.0
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.1
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.2)
+    }
+
+    fn data_len(&self) -> usize {
+        self.2.len()
+    }
+}
+
+#[test]
+fn what_the_format_s_own_library_writes_is_read_back() {
+    use safetensors::Dtype as Their;
+    let pairs = [
+        (Their::F64, Dtype::F64),
+        (Their::F32, Dtype::F32),
+        (Their::F16, Dtype::F16),
+        (Their::BF16, Dtype::Bf16),
+        (Their::I64, Dtype::I64),
+        (Their::I32, Dtype::I32),
+        (Their::I16, Dtype::I16),
+        (Their::I8, Dtype::I8),
+        (Their::U8, Dtype::U8),
+        (Their::BOOL, Dtype::Bool),
+        (Their::F8_E4M3, Dtype::F8E4m3),
+        (Their::F8_E5M2, Dtype::F8E5m2),
+        (Their::F8_E8M0, Dtype::F8E8m0),
+    ];
+    let tensors: Vec<(String, Written)> = pairs
+        .iter()
+        .enumerate()
+        .flat_map(|(n, (dtype, _))| [[n, 3], [2, 0]].map(|shape| (n, *dtype, shape)))
+        .map(|(n, dtype, shape)| {
+            let bytes = shape[0] * shape[1] * dtype.bitsize() / 8;
+            let name = format!("{dtype:?} \"{}\" é", shape[1]);
+            (name, Written(dtype, shape.to_vec(), vec![n as u8; bytes]))
+        })
+        .collect();
+    let notes = [("format".to_owned(), "pt".to_owned())].into();
+    let views = tensors.iter().map(|(name, tensor)| (name, tensor));
+    let bytes = safetensors::serialize(views, Some(notes)).unwrap();
+
+    let shard = Shard::from_bytes("model.safetensors", bytes).unwrap();
+    assert_eq!(shard.tensors().len(), tensors.len());
+    for (name, Written(dtype, shape, bytes)) in &tensors {
+        let tensor = shard
+            .tensor(name)
+            .unwrap_or_else(|| panic!("{name} is there"));
+        let ours = pairs.iter().find(|(their, _)| their == dtype).unwrap().1;
+        assert_eq!((tensor.name(), tensor.dtype()), (name.as_str(), ours));
+        assert_eq!(
+            (tensor.shape(), &**tensor.bytes()),
+            (shape.as_slice(), bytes.as_slice())
+        );
+        assert_eq!(Dtype::parse(&ours.to_string()), Some(ours));
+    }
+}
+
+#[test]
+fn unusual_files_that_are_right_open() {
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    let cases: &[(&str, usize, usize)] = &[
+        ("{}", 0, 0),
+        ("{}   \n\t ", 0, 0),
+        (r#"{"__metadata__":{"format":"pt"}}"#, 0, 0),
+        (&format!(r#"{{"__metadata__":{deep}}}"#), 0, 0),
+        (
+            r#"{"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]}}"#,
+            1,
+            1,
+        ),
+        (
+            r#"{"a":{"data_offsets":[0,6],"shape":[1,1,1,1,1,1,1,3],"dtype":"BF16"}}"#,
+            6,
+            1,
+        ),
+        (
+            // Neither in the order of the names nor aligned to the element.
+            r#"{"b":{"dtype":"F32","shape":[1],"data_offsets":[1,5]},
+                "a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},
+                "d":{"dtype":"F32","shape":[0],"data_offsets":[5,5]},
+                "c":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#,
+            5,
+            4,
+        ),
+    ];
+    for (header, data, count) in cases {
+        let shard = Shard::from_bytes("model.safetensors", file(header, *data)).expect(header);
+        assert_eq!(shard.tensors().len(), *count, "{header}");
+    }
+}
+
+#[test]
+fn shards_are_joined_as_the_index_says() {
+    let one = shard(&[("b", "U8", &[2], &[1, 2]), ("d", "I64", &[1], &[3; 8])]);
+    let two = shard(&[("a", "U8", &[1], &[4]), ("c", "BF16", &[2, 1], &[5; 4])]);
+    let index = br#"{
+        "metadata": {"total_size": 15, "total_parameters": 6, "more": {"is": ["passed", "over"]}},
+        "weight_map": {"d": "z.safetensors", "a": "y.safetensors", "b": "z.safetensors", "c": "y.safetensors"},
+        "notes": null
+    }"#;
+    let dir = folder(&[
+        ("model.safetensors.index.json", index),
+        ("z.safetensors", &one),
+        ("y.safetensors", &two),
+        ("unlisted.safetensors", b"never opened"),
+    ]);
+    let checkpoint = Checkpoint::open(dir.path()).unwrap();
+    assert_eq!(checkpoint.names().collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+    assert_eq!(
+        (checkpoint.len(), checkpoint.is_empty(), checkpoint.bytes()),
+        (4, false, 15)
+    );
+    let files: Vec<_> = checkpoint
+        .shards()
+        .map(|path| path.file_name().unwrap())
+        .collect();
+    assert_eq!(files, ["z.safetensors", "y.safetensors"]);
+    assert_eq!(&**checkpoint.tensor("b").unwrap().bytes(), [1, 2]);
+    assert!(checkpoint.tensor("e").is_none());
+
+    // A tensor keeps its file mapped.
+    let tensor = checkpoint.tensor("c").unwrap().clone();
+    drop((checkpoint, dir));
+    assert_eq!(
+        (tensor.shape(), &**tensor.bytes()),
+        (&[2, 1][..], &[5; 4][..])
+    );
+}
+
+#[test]
+fn a_single_file_needs_no_index() {
+    let dir = folder(&[("model.safetensors", &shard(&[("a", "U8", &[1], &[7])]))]);
+    let checkpoint = Checkpoint::open(dir.path()).unwrap();
+    assert_eq!((checkpoint.len(), checkpoint.bytes()), (1, 1));
+}
+
+#[test]
+fn as_many_tensors_as_the_largest_release_open() {
+    let names: Vec<String> = (0..145_116)
+        .map(|n| {
+            format!(
+                "layers.{}.ffn.experts.{}.w{}.weight",
+                n / 2304,
+                n / 6 % 384,
+                n % 6
+            )
+        })
+        .collect();
+    let tensors: Vec<(&str, &str, &[usize], &[u8])> = names
+        .iter()
+        .map(|name| (name.as_str(), "I8", &[1, 1][..], &[9][..]))
+        .collect();
+    let dir = folder(&[("model.safetensors", &shard(&tensors))]);
+    let checkpoint = Checkpoint::open(dir.path()).unwrap();
+    assert_eq!((checkpoint.len(), checkpoint.bytes()), (145_116, 145_116));
+    assert!(names.iter().all(|name| checkpoint.tensor(name).is_some()));
+}
+
+#[test]
+fn warming_reports_every_byte_and_can_be_broken_off() {
+    let zeros = vec![0; 40 << 20];
+    let dir = folder(&[(
+        "model.safetensors",
+        &shard(&[("a", "U8", &[zeros.len()], &zeros)]),
+    )]);
+    let size = dir
+        .path()
+        .join("model.safetensors")
+        .metadata()
+        .unwrap()
+        .len();
+    let checkpoint = Checkpoint::open(dir.path()).unwrap();
+
+    let mut reports = Vec::new();
+    let whole = checkpoint.warm(&mut |done, total| {
+        reports.push((done, total));
+        ControlFlow::Continue(())
+    });
+    assert!(
+        whole.is_continue() && reports.is_sorted() && reports.len() == 3,
+        "{reports:?}"
+    );
+    assert_eq!(reports.last(), Some(&(size, size)));
+
+    let mut count = 0;
+    let broken = checkpoint.warm(&mut |_, _| {
+        count += 1;
+        if count == 2 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    assert!(broken.is_break() && count == 2);
+}
+
+#[test]
+fn a_matrix_has_the_format_of_its_bytes() {
+    let bytes: Vec<u8> = (0..192).collect();
+    let shard = shard(&[
+        ("f32.weight", "F32", &[2, 3], &bytes[..24]),
+        ("bf16.weight", "BF16", &[2, 3], &bytes[..12]),
+        ("fp8.weight", "F8_E4M3", &[3, 5], &bytes[..15]),
+        ("fp8.scale", "F8_E8M0", &[2, 2], &bytes[..4]),
+        ("base.weight", "F8_E4M3", &[3, 5], &bytes[..15]),
+        ("base.scale", "F32", &[2, 2], &bytes[..16]),
+        ("fp4.weight", "I8", &[2, 24], &bytes[..48]),
+        ("fp4.scale", "F8_E8M0", &[2, 2], &bytes[..4]),
+        ("fp4u.weight", "U8", &[1, 16], &bytes[..16]),
+        ("fp4u.scale", "F8_E8M0", &[1, 1], &bytes[..1]),
+    ]);
+    let shard = Shard::from_bytes("model.safetensors", shard).unwrap();
+    let tensors = Tensors::new(&shard, [2, 4]);
+    let fp8 = |scale| Format::Fp8 {
+        tile: [2, 4],
+        scale,
+    };
+    let cases = [
+        ("f32", [2, 3], Format::F32, 24, 0),
+        ("bf16", [2, 3], Format::Bf16, 12, 0),
+        ("fp8", [3, 5], fp8(ScaleFormat::E8m0), 15, 4),
+        ("base", [3, 5], fp8(ScaleFormat::F32), 15, 16),
+        ("fp4", [2, 48], Format::Fp4 { block: 32 }, 48, 4),
+        ("fp4u", [1, 32], Format::Fp4 { block: 32 }, 16, 1),
+    ];
+    for (name, shape, format, data, scales) in cases {
+        let view = tensors.matrix(&format!("{name}.weight"), shape).unwrap();
+        assert_eq!(
+            (view.format, view.shape, view.tile_row),
+            (format, shape, 0),
+            "{name}"
+        );
+        assert_eq!(view.name, format!("{name}.weight"));
+        assert_eq!(
+            (&*view.data, &*view.scales),
+            (&bytes[..data], &bytes[..scales]),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn names_are_read_below_a_prefix() {
+    let floats = [1.5_f32, -2.0].map(f32::to_le_bytes).concat();
+    let brains = [0x80, 0x3f, 0x00, 0xc0];
+    let shard = shard(&[
+        ("layers.3.attn.sink", "F32", &[2], &floats),
+        ("layers.3.norm.weight", "BF16", &[2, 1], &brains),
+        ("layers.3.table", "I64", &[1, 1], &[1, 0, 0, 0, 0, 0, 0, 0]),
+    ]);
+    let shard = Shard::from_bytes("model.safetensors", shard).unwrap();
+    let layer = Tensors::new(&shard, [128, 128]).at("layers.3");
+    assert_eq!(layer.name("norm.weight"), "layers.3.norm.weight");
+    assert_eq!(layer.at("attn").vector("sink", 2).unwrap(), [1.5, -2.0]);
+    assert_eq!(layer.array("norm.weight", &[2, 1]).unwrap(), [1.0, -2.0]);
+    assert_eq!(
+        &*layer.integers("table", [1, 1]).unwrap(),
+        [1, 0, 0, 0, 0, 0, 0, 0]
+    );
+    assert!(layer.has("table") && !layer.has("layers.3.table") && !layer.has("tabl"));
+}
+
+#[test]
+fn a_stack_is_cut_into_its_rows() {
+    let bytes: Vec<u8> = (0..24).collect();
+    let shard = shard(&[
+        ("stack", "I16", &[2, 3, 2], &bytes),
+        ("none", "U8", &[0, 9], &[]),
+    ]);
+    let shard = Shard::from_bytes("model.safetensors", shard).unwrap();
+    let second = shard.tensor("stack").unwrap().narrow_rows(1..2).unwrap();
+    assert_eq!(
+        (second.shape(), &**second.bytes()),
+        (&[1, 3, 2][..], &bytes[12..])
+    );
+    let tail = second.reshape(&[3, 2]).unwrap().narrow_rows(2..3).unwrap();
+    assert_eq!(
+        (tail.name(), tail.shape(), &**tail.bytes()),
+        ("stack", &[1, 2][..], &bytes[20..])
+    );
+    assert_eq!(second.narrow_rows(1..1).unwrap().shape(), [0, 3, 2]);
+    assert_eq!(
+        shard
+            .tensor("none")
+            .unwrap()
+            .narrow_rows(0..0)
+            .unwrap()
+            .shape(),
+        [0, 9]
+    );
+}

@@ -1,0 +1,350 @@
+//! A conversation in, typed pieces of the answer out.
+
+use std::collections::{HashSet, VecDeque};
+
+use deepseek_model::TokenId;
+use deepseek_text::{Call, Conversation, Detokenizer, Message, Reader, Tokenizer};
+
+use crate::engine::Engine;
+use crate::events::{Canceller, Event, Events, Fault, Reason, Usage};
+use crate::request::{Refusal, Request};
+use crate::sampler::Sampling;
+use crate::stops::Stops;
+
+/// How an answer is to be made.
+#[derive(Debug, Clone, Default)]
+pub struct TurnOptions {
+    /// As in [`Request::max_tokens`].
+    pub max_tokens: Option<u32>,
+    /// As in [`Request::sampling`].
+    pub sampling: Sampling,
+    /// As in [`Request::drafts`].
+    pub drafts: u32,
+    /// Strings before which the answer ends. Only visible text is searched, neither reasoning nor
+    /// calls.
+    pub stops: Vec<String>,
+}
+
+/// A piece of an answer. Text in it is certain: it holds no part of a character, of a marker, or
+/// of a stop string.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Delta {
+    /// So much of the prompt has been run.
+    Prefill {
+        /// Tokens of the prompt that have been run.
+        done: u32,
+        /// Tokens of the prompt.
+        total: u32,
+    },
+    /// More reasoning.
+    Thinking(String),
+    /// More of the visible answer.
+    Text(String),
+    /// A tool is called.
+    ToolCall {
+        /// The name by which its result will refer to the call; new in the conversation.
+        id: String,
+        /// The tool.
+        name: String,
+        /// A JSON object as text; what the model wrote of it, if the answer broke off.
+        arguments: String,
+    },
+    /// Nothing follows.
+    Finished {
+        /// Why.
+        reason: Reason,
+        /// What it took. `generated` counts up to the id with which the answer ended.
+        usage: Usage,
+    },
+}
+
+/// Why there is no answer, or no more of it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TurnError {
+    /// The conversation cannot be encoded, or the model wrote an id that the tokenizer lacks.
+    #[error(transparent)]
+    Text(#[from] deepseek_text::Error),
+    /// The engine does not take it.
+    #[error(transparent)]
+    Refusal(#[from] Refusal),
+    /// The machine failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// One answer, as it comes: an iterator that ends after [`Delta::Finished`] or an error. Dropping
+/// it cancels the request.
+#[derive(Debug)]
+pub struct Turn {
+    events: Events,
+    voice: Voice,
+    stops: Stops,
+    /// The call whose arguments are being written.
+    call: Option<Call>,
+    call_ids: HashSet<String>,
+    ready: VecDeque<Result<Delta, TurnError>>,
+    /// What was asked and how much has been read, should the engine fail to tell.
+    usage: Usage,
+    over: bool,
+}
+
+/// How ids become text.
+#[derive(Debug)]
+enum Voice {
+    Answer(Box<Reader>),
+    Plain(Detokenizer),
+}
+
+impl Turn {
+    /// Asks for the next message of a conversation.
+    ///
+    /// # Errors
+    /// If the conversation cannot be encoded, an option is out of its bounds, or the engine does
+    /// not take the request.
+    pub fn start(
+        engine: &Engine,
+        tokenizer: &Tokenizer,
+        conversation: &Conversation,
+        prompt: &deepseek_text::Options,
+        options: TurnOptions,
+    ) -> Result<Self, TurnError> {
+        let encoded = deepseek_text::encode(tokenizer, conversation, prompt)?;
+        let reader = Reader::new(tokenizer, encoded.start, Vec::new());
+        let mut turn = Self::submit(
+            engine,
+            tokenizer,
+            encoded.ids,
+            options,
+            Voice::Answer(reader.into()),
+        )?;
+        turn.call_ids = call_ids(conversation);
+        Ok(turn)
+    }
+
+    /// Asks for what follows a prompt without a conversation's layout. Everything that comes is
+    /// [`Delta::Text`], markers spelled out.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn complete(
+        engine: &Engine,
+        tokenizer: &Tokenizer,
+        prompt: Vec<TokenId>,
+        options: TurnOptions,
+    ) -> Result<Self, TurnError> {
+        let voice = Voice::Plain(Detokenizer::new(tokenizer));
+        Self::submit(engine, tokenizer, prompt, options, voice)
+    }
+
+    fn submit(
+        engine: &Engine,
+        tokenizer: &Tokenizer,
+        prompt: Vec<TokenId>,
+        options: TurnOptions,
+        voice: Voice,
+    ) -> Result<Self, TurnError> {
+        let TurnOptions {
+            max_tokens,
+            sampling,
+            drafts,
+            stops,
+        } = options;
+        let stops = Stops::new(stops, engine.limits()).map_err(Refusal::from)?;
+        let stop_ids = vec![tokenizer.eos()];
+        let usage = Usage {
+            // Too long a prompt is refused below.
+            prompt: u32::try_from(prompt.len()).unwrap_or(u32::MAX),
+            ..Usage::default()
+        };
+        let request = Request {
+            prompt,
+            max_tokens,
+            stop_ids,
+            sampling,
+            drafts,
+        };
+        Ok(Self {
+            events: engine.submit(request)?,
+            voice,
+            stops,
+            call: None,
+            call_ids: HashSet::new(),
+            ready: VecDeque::new(),
+            usage,
+            over: false,
+        })
+    }
+
+    /// A handle that cancels this turn.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        self.events.canceller()
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Prefill { done, total } => {
+                self.ready.push_back(Ok(Delta::Prefill { done, total }));
+            }
+            Event::Token { id } => {
+                self.usage.generated += 1;
+                match self.voice.push(id) {
+                    Ok(deltas) => {
+                        if self.hear(deltas) {
+                            self.cut();
+                        }
+                    }
+                    Err(error) => self.end(Err(error.into())),
+                }
+            }
+            Event::Finished { reason, usage } => match self.voice.finish() {
+                Ok(deltas) => {
+                    let reason = if self.hear(deltas) {
+                        Reason::Stop
+                    } else {
+                        reason
+                    };
+                    self.end(Ok(Delta::Finished { reason, usage }));
+                }
+                Err(error) => self.end(Err(error.into())),
+            },
+            Event::Failed(fault) => self.end(Err(fault.into())),
+        }
+    }
+
+    /// Sorts what was read, and says whether a stop string was met; what follows it is dropped.
+    fn hear(&mut self, deltas: Vec<deepseek_text::Delta>) -> bool {
+        for delta in deltas {
+            match delta {
+                deepseek_text::Delta::Thinking(text) => {
+                    self.ready.push_back(Ok(Delta::Thinking(text)))
+                }
+                deepseek_text::Delta::Text(text) => {
+                    self.end_call();
+                    let (certain, met) = self.stops.push(&text);
+                    self.say(certain);
+                    if met {
+                        return true;
+                    }
+                }
+                deepseek_text::Delta::Call { name, .. } => {
+                    self.end_text();
+                    self.end_call();
+                    self.call = Some(Call {
+                        name,
+                        ..Call::default()
+                    });
+                }
+                deepseek_text::Delta::Arguments { json, .. } => {
+                    if let Some(call) = &mut self.call {
+                        call.arguments.push_str(&json);
+                    }
+                }
+                // The engine says when the answer has ended; the rest of its events follow.
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// Ends the answer at a stop string. The engine is told, and asked what it took.
+    fn cut(&mut self) {
+        self.events.canceller().cancel();
+        let usage = self.events.by_ref().find_map(|event| match event {
+            Event::Finished { usage, .. } => Some(usage),
+            Event::Prefill { .. } | Event::Token { .. } | Event::Failed(_) => None,
+        });
+        let usage = Usage {
+            generated: self.usage.generated,
+            ..usage.unwrap_or(self.usage)
+        };
+        self.end(Ok(Delta::Finished {
+            reason: Reason::Stop,
+            usage,
+        }));
+    }
+
+    fn end(&mut self, last: Result<Delta, TurnError>) {
+        self.end_text();
+        self.end_call();
+        self.ready.push_back(last);
+        self.over = true;
+    }
+
+    fn end_text(&mut self) {
+        let rest = self.stops.finish();
+        self.say(rest);
+    }
+
+    fn end_call(&mut self) {
+        if let Some(Call {
+            name, arguments, ..
+        }) = self.call.take()
+        {
+            let id = (0..)
+                .map(|number: u64| format!("call_{number}"))
+                .find(|id| !self.call_ids.contains(id))
+                .expect("a conversation has fewer calls than there are numbers");
+            self.call_ids.insert(id.clone());
+            self.ready.push_back(Ok(Delta::ToolCall {
+                id,
+                name,
+                arguments,
+            }));
+        }
+    }
+
+    fn say(&mut self, text: String) {
+        if !text.is_empty() {
+            self.ready.push_back(Ok(Delta::Text(text)));
+        }
+    }
+}
+
+impl Iterator for Turn {
+    type Item = Result<Delta, TurnError>;
+
+    /// Waits for the next piece.
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.ready.is_empty() && !self.over {
+            let event = self.events.recv()?;
+            self.take(event);
+        }
+        self.ready.pop_front()
+    }
+}
+
+impl Voice {
+    fn push(&mut self, id: TokenId) -> deepseek_text::Result<Vec<deepseek_text::Delta>> {
+        match self {
+            Self::Answer(reader) => reader.push(id),
+            Self::Plain(detokenizer) => Ok(vec![deepseek_text::Delta::Text(detokenizer.push(id)?)]),
+        }
+    }
+
+    fn finish(&mut self) -> deepseek_text::Result<Vec<deepseek_text::Delta>> {
+        match self {
+            Self::Answer(reader) => reader.finish(),
+            Self::Plain(detokenizer) => Ok(vec![deepseek_text::Delta::Text(detokenizer.finish())]),
+        }
+    }
+}
+
+/// The names that calls of the conversation have.
+fn call_ids(conversation: &Conversation) -> HashSet<String> {
+    let ids = |message: &Message| match message {
+        Message::Assistant { answer, .. } => answer
+            .calls
+            .iter()
+            .filter_map(|call| call.id.clone())
+            .collect(),
+        Message::Tool { call, .. } => call.iter().cloned().collect(),
+        Message::System(_)
+        | Message::Developer(_)
+        | Message::User { .. }
+        | Message::LatestReminder { .. } => Vec::new(),
+    };
+    conversation.messages.iter().flat_map(ids).collect()
+}
