@@ -19,8 +19,19 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let tiny = shell::root().join("assets/tiny");
     let model = shell::root().join("target/demo/tiny-v4");
-    checkpoint(&tiny.join("config.json"), Some(&tiny.join("tokenizer.json")), 0, &model)?;
-    let build = ["build", "--release", "--locked", "--package", "deepseek-cli"];
+    checkpoint(
+        &tiny.join("config.json"),
+        Some(&tiny.join("tokenizer.json")),
+        0,
+        &model,
+    )?;
+    let build = [
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "deepseek-cli",
+    ];
     shell::run(cargo().args(build))?;
     let deepseek = |arguments: &[&str]| {
         let program = shell::root().join("target/release/deepseek");
@@ -28,10 +39,28 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let model = "target/demo/tiny-v4";
     deepseek(&["inspect", model])?;
-    let run = ["run", "--model", model, "--max-tokens", "48", "--seed", "1", "--draft", "2"];
+    let run = [
+        "run",
+        "--model",
+        model,
+        "--max-tokens",
+        "48",
+        "--seed",
+        "1",
+        "--draft",
+        "2",
+    ];
     deepseek(&[&run[..], &["--stats", &args.prompt]].concat())?;
     let out = "target/demo/logits.safetensors";
-    deepseek(&["logits", "--model", model, "--ids", "0,2,3,5,8,13,21", "--out", out])
+    deepseek(&[
+        "logits",
+        "--model",
+        model,
+        "--ids",
+        "0,2,3,5,8,13,21",
+        "--out",
+        out,
+    ])
 }
 
 /// Writes a random checkpoint for `config`, with `tokenizer` beside it.

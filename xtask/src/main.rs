@@ -52,9 +52,12 @@ fn main() -> Result<()> {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Tidy => tidy::run(&shell::root()),
-        Task::Checkpoint { config, tokenizer, seed, out } => {
-            demo::checkpoint(&config, tokenizer.as_deref(), seed, &out)
-        }
+        Task::Checkpoint {
+            config,
+            tokenizer,
+            seed,
+            out,
+        } => demo::checkpoint(&config, tokenizer.as_deref(), seed, &out),
         Task::Fixtures(args) => fixtures::run(&args),
     }
 }

@@ -25,7 +25,10 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     let line = line(command);
     eprintln!("$ {line}");
     let start = Instant::now();
-    let status = command.current_dir(root()).status().with_context(|| format!("start {line}"))?;
+    let status = command
+        .current_dir(root())
+        .status()
+        .with_context(|| format!("start {line}"))?;
     ensure!(status.success(), "{line}: {status}");
     eprintln!("  {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
@@ -33,7 +36,11 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 fn line(command: &Command) -> String {
     let program = Path::new(command.get_program());
-    let mut line = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut line = program
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     for argument in command.get_args() {
         line.push(' ');
         let argument = argument.to_string_lossy();

@@ -17,13 +17,27 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     shell::run(cargo().args(["fmt", "--all", "--check"]))?;
     tidy::run(&shell::root())?;
-    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    let clippy = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ];
     shell::run(cargo().args(clippy))?;
     // The binary is built first: the end-to-end tests drive it.
     shell::run(cargo().args(["build", "--workspace", "--bins", "--examples", "--locked"]))?;
     shell::run(cargo().args(["test", "--workspace", "--all-targets", "--locked"]))?;
     shell::run(cargo().args(["test", "--workspace", "--doc", "--locked"]))?;
-    let doc = ["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"];
+    let doc = [
+        "doc",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+        "--locked",
+    ];
     shell::run(cargo().args(doc).env("RUSTDOCFLAGS", "-D warnings"))?;
     if !args.no_package {
         shell::run(cargo().args(["package", "--workspace", "--locked", "--allow-dirty"]))?;

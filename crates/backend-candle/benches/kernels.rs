@@ -29,13 +29,19 @@ fn main() {
     let threads =
         asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let pool = Pool::new(threads);
-    let roofs = Roofs { flops: flops_roof(threads), bytes: bytes_roof(threads) };
+    let roofs = Roofs {
+        flops: flops_roof(threads),
+        bytes: bytes_roof(threads),
+    };
     println!(
         "{threads} threads, roofs {:.0} Gflop/s and {:.1} GB/s",
         roofs.flops / 1e9,
         roofs.bytes / 1e9
     );
-    println!("{:<34} {:>10} {:>8} {:>7} {:>7}", "case", "time", "twin", "flops", "bytes");
+    println!(
+        "{:<34} {:>10} {:>8} {:>7} {:>7}",
+        "case", "time", "twin", "flops", "bytes"
+    );
     linear(&pool, &roofs);
     index(&pool, &roofs);
     attend(&pool, &roofs);
@@ -111,7 +117,10 @@ fn multiply_add(rounds: usize) -> f32 {
 #[target_feature(enable = "avx512f")]
 fn multiply_add_512(rounds: usize) -> f32 {
     use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_reduce_add_ps, _mm512_set1_ps};
-    let (a, b) = (_mm512_set1_ps(black_box(0.999)), _mm512_set1_ps(black_box(0.001)));
+    let (a, b) = (
+        _mm512_set1_ps(black_box(0.999)),
+        _mm512_set1_ps(black_box(0.001)),
+    );
     let mut sums = [a; CHAINS];
     for _ in 0..rounds {
         for sum in &mut sums {
@@ -125,7 +134,10 @@ fn multiply_add_512(rounds: usize) -> f32 {
 #[target_feature(enable = "avx2,fma")]
 fn multiply_add_256(rounds: usize) -> f32 {
     use std::arch::x86_64::{_mm256_cvtss_f32, _mm256_fmadd_ps, _mm256_set1_ps};
-    let (a, b) = (_mm256_set1_ps(black_box(0.999)), _mm256_set1_ps(black_box(0.001)));
+    let (a, b) = (
+        _mm256_set1_ps(black_box(0.999)),
+        _mm256_set1_ps(black_box(0.001)),
+    );
     let mut sums = [a; CHAINS];
     for _ in 0..2 * rounds {
         for sum in &mut sums {
@@ -155,7 +167,11 @@ fn bytes_roof(threads: usize) -> f64 {
         std::thread::scope(|scope| {
             for words in words.chunks(part) {
                 scope.spawn(move || {
-                    black_box(words.iter().fold(0, |sum: u64, word| sum.wrapping_add(*word)))
+                    black_box(
+                        words
+                            .iter()
+                            .fold(0, |sum: u64, word| sum.wrapping_add(*word)),
+                    )
                 });
             }
         });
@@ -167,7 +183,9 @@ fn bytes_roof(threads: usize) -> f64 {
 fn bytes(count: usize) -> Vec<u8> {
     let mut state = 1u64;
     let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (state >> 56) as u8
     };
     (0..count).map(|_| next()).collect()
@@ -195,7 +213,10 @@ fn weights(format: Format, shape: [usize; 2], copies: usize) -> Vec<WeightView> 
         };
         let count = shape[0] * view.row_bytes();
         let data: Vec<u8> = match format {
-            Format::F32 => numbers(count / 4).iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Format::F32 => numbers(count / 4)
+                .iter()
+                .flat_map(|x| x.to_le_bytes())
+                .collect(),
             Format::Bf16 => {
                 let high = |x: &f32| [x.to_le_bytes()[2], x.to_le_bytes()[3]];
                 numbers(count / 2).iter().flat_map(high).collect()
@@ -215,7 +236,10 @@ fn linear(pool: &Pool, roofs: &Roofs) {
     let formats = [
         Format::F32,
         Format::Bf16,
-        Format::Fp8 { tile: [128, 128], scale: ScaleFormat::E8m0 },
+        Format::Fp8 {
+            tile: [128, 128],
+            scale: ScaleFormat::E8m0,
+        },
         Format::Fp4 { block: 32 },
     ];
     for format in formats {
@@ -234,7 +258,13 @@ fn linear(pool: &Pool, roofs: &Roofs) {
             });
             let flops = 2.0 * (SHAPE[0] * SHAPE[1] * tokens) as f64;
             let twin = (tokens == 1).then_some(twin);
-            roofs.line(&format!("linear {format}, {tokens} tokens"), time, twin, flops, size);
+            roofs.line(
+                &format!("linear {format}, {tokens} tokens"),
+                time,
+                twin,
+                flops,
+                size,
+            );
         }
     }
 }
@@ -254,7 +284,9 @@ fn index(pool: &Pool, roofs: &Roofs) {
         for (tokens, bf16) in [(1, false), (1, true), (16, false)] {
             let q = numbers(tokens * heads * width);
             let weights = numbers(tokens * heads);
-            let seen = Seen { rows: vec![0..KEYS as u32; tokens] };
+            let seen = Seen {
+                rows: vec![0..KEYS as u32; tokens],
+            };
             let time_taken = time(|| {
                 black_box(cpu::index_topk(pool, &q, &weights, &keys, &seen, 512, bf16));
             });
@@ -269,7 +301,13 @@ fn index(pool: &Pool, roofs: &Roofs) {
             let size = (format.row_bytes(width) * KEYS) as f64;
             let bf16 = if bf16 { ", bf16" } else { "" };
             let case = format!("index {tokens}x{heads}x{width} {format:?}{bf16}");
-            roofs.line(case.get(..34).unwrap_or(&case), time_taken, twin, flops, size);
+            roofs.line(
+                case.get(..34).unwrap_or(&case),
+                time_taken,
+                twin,
+                flops,
+                size,
+            );
         }
     }
 }
@@ -277,7 +315,11 @@ fn index(pool: &Pool, roofs: &Roofs) {
 fn attend(pool: &Pool, roofs: &Roofs) {
     const ROWS: usize = 8192;
     let (width, heads) = (512, 64);
-    let format = RowFormat::Fp8 { block: 64, tail: 64, tail_bytes: 2 };
+    let format = RowFormat::Fp8 {
+        block: 64,
+        tail: 64,
+        tail_bytes: 2,
+    };
     let mut rows = RowPool::new(format, width, ROWS).expect("memory");
     let at: Vec<u32> = (0..ROWS as u32).collect();
     let values = numbers(ROWS * width);
@@ -289,17 +331,31 @@ fn attend(pool: &Pool, roofs: &Roofs) {
         }
         let q = numbers(tokens * heads * width);
         let sink = numbers(heads);
-        let softmax = Softmax { scale: 0.05, bf16: true };
+        let softmax = Softmax {
+            scale: 0.05,
+            bf16: true,
+        };
         let mut out = vec![0.0; q.len()];
         let time_taken =
             time(|| cpu::attend(pool, &q, &[(&rows, &chosen)], &sink, softmax, &mut out));
         let twin = (tokens == 1).then(|| {
             time(|| {
-                black_box(scalar::attend(&q[..width], &values[..count * width], &sink[..1], softmax));
+                black_box(scalar::attend(
+                    &q[..width],
+                    &values[..count * width],
+                    &sink[..1],
+                    softmax,
+                ));
             }) * heads as f64
         });
         let flops = 4.0 * (tokens * heads * count * width) as f64;
         let size = (tokens * count * format.row_bytes(width)) as f64;
-        roofs.line(&format!("attend {tokens} x {heads} heads, {count} rows"), time_taken, twin, flops, size);
+        roofs.line(
+            &format!("attend {tokens} x {heads} heads, {count} rows"),
+            time_taken,
+            twin,
+            flops,
+            size,
+        );
     }
 }

@@ -5,13 +5,11 @@ use std::io::{self, IsTerminal, Write};
 
 use anyhow::anyhow;
 use deepseek_engine::{
-    Engine, Event, Events, Limits, Reason, Request, Sampling, SamplingOptions, Usage,
+    Delta, Engine, Limits, Reason, Sampling, SamplingOptions, Turn, TurnError, TurnOptions, Usage,
 };
-use deepseek_model::TokenId;
-use deepseek_text::{
-    Answer, Brief, Call, Conversation, Delta, Effort, Message, Mode, Options, Reader, Start,
-    Tokenizer, encode,
-};
+use deepseek_model::Budget;
+use deepseek_text::{Answer, Brief, Call, Conversation, Effort, Message, Mode, Options, Tokenizer};
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use crate::args::{self, Generation, Model};
@@ -28,10 +26,8 @@ const CONTEXT: usize = 8192;
 pub(crate) struct Engaged {
     engine: Engine,
     tokenizer: Tokenizer,
-    /// What each request asks for; its prompt is empty.
-    request: Request,
-    stops: Vec<String>,
-    options: Options,
+    prompt: Options,
+    answer: TurnOptions,
 }
 
 /// An answer, and what it took.
@@ -44,8 +40,14 @@ pub(crate) struct Said {
 
 /// How a conversation begins.
 pub(crate) fn opening(system: Option<&str>) -> Vec<Message> {
-    let brief = |text: &str| Brief { text: text.to_owned(), ..Brief::default() };
-    system.map(|text| Message::System(brief(text))).into_iter().collect()
+    let brief = |text: &str| Brief {
+        text: text.to_owned(),
+        ..Brief::default()
+    };
+    system
+        .map(|text| Message::System(brief(text)))
+        .into_iter()
+        .collect()
 }
 
 impl Engaged {
@@ -53,108 +55,115 @@ impl Engaged {
     pub(crate) fn open(args: &Model, asked: &Generation, interrupt: &Interrupt) -> Result<Self> {
         let sampling = sampling(&asked.sampling)?;
         let folder = Folder::open(&args.folder)?;
-        let mut config = folder.config()?;
+        let config = folder.config()?;
         let tokenizer = folder.tokenizer()?;
-        if asked.draft == 0 {
-            config = config.without_mtp();
-        } else if config.mtp_layers == 0 {
+        if asked.draft > 0 && config.mtp_layers == 0 {
             let error = anyhow!("--draft {}: the checkpoint has no draft head", asked.draft);
             return Err(Fault::input(error).hint("leave out --draft"));
         }
         let context = asked.context.map_or(CONTEXT.min(config.max_positions), |n| n as usize);
-        let room = (context, STEP_TOKENS.min(context));
-        let decoder = load::decoder(args, (&folder, &config), room, interrupt)?;
-        let mut stop_ids = config.eos.clone();
-        if !stop_ids.contains(&tokenizer.eos()) {
-            stop_ids.push(tokenizer.eos());
-        }
-        let request = Request {
+        let step_tokens = STEP_TOKENS.min(context);
+        let budget = Budget { context, sequences: 1, step_tokens, drafts: asked.draft > 0 };
+        let decoder = load::decoder(args, &folder, &config, budget, interrupt)?;
+        let answer = TurnOptions {
             max_tokens: asked.max_tokens,
-            stop_ids,
             sampling,
             drafts: asked.draft,
-            ..Request::new(Vec::new())
-        };
-        Ok(Self {
-            engine: Engine::spawn(decoder, Limits::default()),
-            tokenizer,
-            request,
             stops: asked.sampling.stop.clone(),
-            options: options(asked),
+        };
+        let engine = Engine::spawn(decoder, Limits::default());
+        Ok(Self {
+            engine,
+            tokenizer,
+            prompt: prompt_options(asked),
+            answer,
         })
     }
 
     /// How prompts are written, as it was asked for.
-    pub(crate) fn options(&self) -> Options {
-        self.options
+    pub(crate) fn prompt_options(&self) -> Options {
+        self.prompt
     }
 
     /// Answers a conversation.
     pub(crate) fn answer(
         &self,
         conversation: &Conversation,
-        options: &Options,
+        prompt: &Options,
         interrupt: &Interrupt,
     ) -> Result<Said> {
-        let prompt = encode(&self.tokenizer, conversation, options)?;
-        self.stream(prompt.ids, prompt.start, interrupt)
+        let (engine, tokenizer, answer) = (&self.engine, &self.tokenizer, self.answer.clone());
+        show(
+            Turn::start(engine, tokenizer, conversation, prompt, answer)?,
+            interrupt,
+        )
     }
 
     /// Goes on with a text as it stands.
     pub(crate) fn go_on(&self, text: &str, interrupt: &Interrupt) -> Result<Said> {
         let ids = [vec![self.tokenizer.bos()], self.tokenizer.encode(text)?].concat();
-        self.stream(ids, Start::Continuation, interrupt)
+        let answer = self.answer.clone();
+        show(
+            Turn::complete(&self.engine, &self.tokenizer, ids, answer)?,
+            interrupt,
+        )
     }
 
-    fn stream(&self, prompt: Vec<TokenId>, start: Start, interrupt: &Interrupt) -> Result<Said> {
-        let events = self.engine.submit(Request { prompt, ..self.request.clone() })?;
-        let _watch = interrupt.watch(events.canceller());
-        let reader = Reader::new(&self.tokenizer, start, self.stops.clone());
-        let mut page = Page::new();
-        let said = follow(events, reader, &mut page);
-        // Whatever happened, the terminal is left as it was found.
-        page.close()?;
-        said
-    }
-
-    /// Shows the figures of an answer.
-    pub(crate) fn report(&self, said: &Said) -> io::Result<()> {
-        self.write_report(&mut io::stderr().lock(), said)
-    }
-
-    pub(crate) fn write_report(&self, out: &mut impl Write, said: &Said) -> io::Result<()> {
-        let seed = self.request.sampling.options().seed;
-        stats::write(out, &said.usage, seed, self.request.drafts > 0)
+    /// Writes the figures of an answer.
+    pub(crate) fn report(&self, out: &mut impl Write, said: &Said) -> io::Result<()> {
+        let seed = self.answer.sampling.options().seed;
+        stats::write(out, &said.usage, seed, self.answer.drafts > 0)
     }
 }
 
-/// Shows the answer as it comes.
-fn follow(mut events: Events, mut reader: Reader, page: &mut Page) -> Result<Said> {
+/// Shows an answer as it comes. Ctrl-C stops it.
+fn show(turn: Turn, interrupt: &Interrupt) -> Result<Said> {
+    let _watch = interrupt.watch(turn.canceller());
+    let mut page = Page::new();
+    let said = follow(turn, &mut page);
+    // Whatever happened, the terminal is left as it was found.
+    page.close()?;
+    said
+}
+
+fn follow(turn: Turn, page: &mut Page) -> Result<Said> {
     let mut answer = Answer::default();
-    while let Some(event) = events.recv() {
-        let (deltas, end) = match event {
-            Event::Token { id } => (reader.push(id)?, None),
-            Event::Finished { reason, usage } => (reader.finish()?, Some((reason, usage))),
-            Event::Failed(fault) => return Err(fault.into()),
-            _ => continue,
-        };
-        for delta in &deltas {
-            answer.push(delta);
-            match delta {
-                Delta::Thinking(text) => page.think(text)?,
-                Delta::Text(text) => page.say(text)?,
-                Delta::Finished { stop: Some(_) } => events.canceller().cancel(),
-                _ => {}
+    for delta in turn {
+        match delta? {
+            Delta::Prefill { done, total } => page.progress(done, total),
+            Delta::Thinking(text) => {
+                page.think(&text)?;
+                answer.reasoning.push_str(&text);
             }
-        }
-        if let Some((reason, usage)) = end {
-            for call in &answer.calls {
-                page.call(call)?;
+            Delta::Text(text) => {
+                page.say(&text)?;
+                answer.text.push_str(&text);
             }
-            return Ok(Said { answer, reason, usage });
+            Delta::ToolCall {
+                id,
+                name,
+                arguments,
+            } => {
+                let call = Call {
+                    id: Some(id),
+                    name,
+                    arguments,
+                };
+                page.call(&call)?;
+                answer.calls.push(call);
+            }
+            Delta::Finished { reason, usage } => {
+                return Ok(Said {
+                    answer,
+                    reason,
+                    usage,
+                });
+            }
+            // New kinds of pieces want a new program to show them.
+            _ => {}
         }
     }
-    unreachable!("every request has an end")
+    unreachable!("a turn ends with its end or an error")
 }
 
 /// Draws as asked, by a seed of our own where none is given.
@@ -171,9 +180,13 @@ fn sampling(args: &args::Sampling) -> Result<Sampling> {
     })?)
 }
 
-fn options(asked: &Generation) -> Options {
+fn prompt_options(asked: &Generation) -> Options {
     Options {
-        mode: if asked.no_thinking { Mode::Chat } else { Mode::Thinking },
+        mode: if asked.no_thinking {
+            Mode::Chat
+        } else {
+            Mode::Thinking
+        },
         effort: match asked.effort {
             args::Effort::Low => Effort::Low,
             args::Effort::High => Effort::High,
@@ -189,6 +202,8 @@ struct Page {
     /// Whether reasoning is dimmed.
     dims: bool,
     place: Place,
+    /// How much of the prompt has been read, until the first words come.
+    prompt: Option<ProgressBar>,
 }
 
 /// What was shown last.
@@ -208,7 +223,19 @@ const PLAIN: &str = "\x1b[0m";
 impl Page {
     fn new() -> Self {
         let dims = io::stderr().is_terminal() && !args::wants_no_colour();
-        Self { dims, place: Place::LineStart }
+        Self {
+            dims,
+            place: Place::LineStart,
+            prompt: None,
+        }
+    }
+
+    fn progress(&mut self, done: u32, total: u32) {
+        let bar = self
+            .prompt
+            .get_or_insert_with(|| load::bar("prompt", "{pos}/{len} tokens"));
+        bar.set_length(total.into());
+        bar.set_position(done.into());
     }
 
     fn think(&mut self, text: &str) -> io::Result<()> {
@@ -223,12 +250,14 @@ impl Page {
     }
 
     fn say(&mut self, text: &str) -> io::Result<()> {
-        if self.place == Place::Thinking {
+        if self.place != Place::Text {
             self.close()?;
         }
-        if !text.is_empty() {
-            self.place = if text.ends_with('\n') { Place::LineStart } else { Place::Text };
-        }
+        self.place = if text.ends_with('\n') {
+            Place::LineStart
+        } else {
+            Place::Text
+        };
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes())?;
         out.flush()
@@ -244,8 +273,11 @@ impl Page {
         writeln!(io::stdout().lock(), "{line}")
     }
 
-    /// Ends the line and the dimming.
+    /// Ends the line, the dimming and the progress.
     fn close(&mut self) -> io::Result<()> {
+        if let Some(bar) = self.prompt.take() {
+            bar.finish_and_clear();
+        }
         match std::mem::replace(&mut self.place, Place::LineStart) {
             Place::LineStart => Ok(()),
             Place::Thinking if self.dims => writeln!(io::stderr(), "{PLAIN}"),

@@ -76,7 +76,7 @@ Exit codes: 0 left, 1 fault, 2 usage, 3 bad input, 130 left by Ctrl-C.")]
     #[command(after_long_help = "\
 Examples:
   deepseek inspect DIR
-  deepseek inspect config.json --context 1048576 --numerics released
+  deepseek inspect config.json --context 500000
   deepseek inspect DIR --json
 
 Exit codes: 0 done, 2 usage, 3 the config or the files do not hold.")]
@@ -147,9 +147,6 @@ pub(crate) struct Inspect {
     /// Add the bytes of cache at so many positions.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     pub(crate) context: Option<u32>,
-    /// Round as this level does.
-    #[arg(long, value_name = "LEVEL", default_value = "exact")]
-    pub(crate) numerics: Level,
 }
 
 /// Arguments of `tokenize`.
@@ -289,10 +286,20 @@ pub(crate) struct Sampling {
     #[arg(long, value_name = "R", default_value_t = 1.0)]
     pub(crate) repetition_penalty: f32,
     /// Subtract this for each time that a token occurs in the answer.
-    #[arg(long, value_name = "F", default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "F",
+        default_value_t = 0.0,
+        allow_negative_numbers = true
+    )]
     pub(crate) frequency_penalty: f32,
     /// Subtract this if a token occurs in the answer.
-    #[arg(long, value_name = "F", default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "F",
+        default_value_t = 0.0,
+        allow_negative_numbers = true
+    )]
     pub(crate) presence_penalty: f32,
     /// Draw by this seed; the same seed gives the same text [default: a random one].
     #[arg(long, value_name = "N")]
@@ -305,7 +312,11 @@ pub(crate) struct Sampling {
 /// The file in which `chat` remembers lines: `deepseek/history` in the user's folder for data.
 /// `None` if the environment names no such folder.
 pub(crate) fn history_file() -> Option<PathBuf> {
-    let folder = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = |name: &str| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let data = folder("XDG_DATA_HOME")
         .or_else(|| folder("HOME").map(|home| home.join(".local").join("share")))
         .or_else(|| folder("LOCALAPPDATA"))?;

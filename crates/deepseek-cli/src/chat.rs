@@ -36,7 +36,7 @@ pub(crate) fn run(args: Chat) -> Result<()> {
     let engaged = Engaged::open(&args.model, &args.generation, &interrupt)?;
     let mut prompt = Prompt::open(!args.no_history)?;
     let mut talk = Talk {
-        options: engaged.options(),
+        options: engaged.prompt_options(),
         engaged,
         interrupt,
         messages: opening(args.generation.system.as_deref()),
@@ -90,8 +90,12 @@ impl Talk {
     fn answer(&mut self, text: String) -> Result<Next> {
         self.interrupt.lower();
         self.messages.push(Message::User { text, task: None });
-        let conversation = Conversation { messages: self.messages.clone() };
-        let said = self.engaged.answer(&conversation, &self.options, &self.interrupt);
+        let conversation = Conversation {
+            messages: self.messages.clone(),
+        };
+        let said = self
+            .engaged
+            .answer(&conversation, &self.options, &self.interrupt);
         let said = match said {
             Ok(said) => said,
             Err(fault) => {
@@ -106,10 +110,14 @@ impl Talk {
             self.messages.pop();
         } else {
             let answer = said.answer.clone();
-            self.messages.push(Message::Assistant { answer, task: None, open: false });
+            self.messages.push(Message::Assistant {
+                answer,
+                task: None,
+                open: false,
+            });
         }
         if self.stats {
-            self.engaged.report(&said)?;
+            self.engaged.report(&mut io::stderr().lock(), &said)?;
         }
         self.last = Some(said);
         Ok(Next::GoOn)
@@ -138,7 +146,7 @@ impl Talk {
             ("/effort", "high") => self.options.effort = Effort::High,
             ("/effort", "max") => self.options.effort = Effort::Max,
             ("/stats", "") => match &self.last {
-                Some(said) => self.engaged.write_report(&mut out, said)?,
+                Some(said) => self.engaged.report(&mut out, said)?,
                 None => writeln!(out, "no answer yet")?,
             },
             ("/save", path) if !path.is_empty() => self.save(Path::new(path))?,
@@ -175,7 +183,7 @@ fn to_json(message: &Message) -> Value {
             if !answer.calls.is_empty() {
                 let call = |call: &deepseek_text::Call| {
                     let function = json!({ "name": call.name, "arguments": call.arguments });
-                    json!({ "type": "function", "function": function })
+                    json!({ "id": call.id, "type": "function", "function": function })
                 };
                 value["tool_calls"] = answer.calls.iter().map(call).collect();
             }
@@ -203,10 +211,11 @@ impl Prompt {
             .auto_add_history(false)
             .build();
         let mut editor = Editor::with_config(config).map_err(Fault::machine)?;
-        let history =
-            args::history_file().filter(|_| remember && io::stdin().is_terminal());
+        let history = args::history_file().filter(|_| remember && io::stdin().is_terminal());
         if let Some(file) = history.as_deref().filter(|file| file.exists()) {
-            editor.load_history(file).map_err(|error| unwritten(file, error))?;
+            editor
+                .load_history(file)
+                .map_err(|error| unwritten(file, error))?;
         }
         Ok(Self { editor, history })
     }
@@ -245,7 +254,9 @@ impl Prompt {
 
     fn remember(&mut self, line: &str) -> Result<()> {
         if self.history.is_some() {
-            self.editor.add_history_entry(line).map_err(Fault::machine)?;
+            self.editor
+                .add_history_entry(line)
+                .map_err(Fault::machine)?;
         }
         Ok(())
     }
@@ -258,7 +269,9 @@ impl Prompt {
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder).map_err(|error| unwritten(file, error.into()))?;
         }
-        self.editor.save_history(file).map_err(|error| unwritten(file, error))
+        self.editor
+            .save_history(file)
+            .map_err(|error| unwritten(file, error))
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
-use deepseek_engine::Refusal;
+use deepseek_engine::{Refusal, TurnError};
 use deepseek_model::ConfigError;
 
 /// What the commands return.
@@ -35,7 +35,11 @@ pub(crate) struct Fault {
 
 impl Fault {
     fn new(kind: Kind, error: impl Into<anyhow::Error>) -> Self {
-        Self { kind, error: error.into(), hint: None }
+        Self {
+            kind,
+            error: error.into(),
+            hint: None,
+        }
     }
 
     /// The machine failed.
@@ -60,7 +64,10 @@ impl Fault {
 
     /// What to try.
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
     }
 
     /// Prints what happened to stderr and gives the code to leave with.
@@ -116,16 +123,19 @@ impl From<deepseek_core::Error> for Fault {
         use deepseek_core::Error;
         let (kind, hint) = match &error {
             Error::Io { .. } => (Kind::Input, Some(FOLDER)),
-            Error::File { .. } | Error::Tensor { .. } => {
-                (Kind::Input, Some("the file may be cut short or damaged: fetch it again"))
-            }
-            Error::Missing { .. } | Error::Shape { .. } | Error::Format { .. } => {
-                (Kind::Input, Some("hold the files against the config with deepseek inspect DIR"))
-            }
+            Error::File { .. } | Error::Tensor { .. } => (
+                Kind::Input,
+                Some("the file may be cut short or damaged: fetch it again"),
+            ),
+            Error::Missing { .. } | Error::Shape { .. } | Error::Format { .. } => (
+                Kind::Input,
+                Some("hold the files against the config with deepseek inspect DIR"),
+            ),
             Error::Unsupported { .. } => (Kind::Fault, Some("choose another --device")),
-            Error::OutOfMemory { .. } => {
-                (Kind::Fault, Some("try a smaller --context, or see the bill with deepseek inspect"))
-            }
+            Error::OutOfMemory { .. } => (
+                Kind::Fault,
+                Some("try a smaller --context, or see the bill with deepseek inspect"),
+            ),
             _ => (Kind::Fault, None),
         };
         let fault = Self::new(kind, error);
@@ -193,6 +203,17 @@ impl From<Refusal> for Fault {
     }
 }
 
+impl From<TurnError> for Fault {
+    fn from(error: TurnError) -> Self {
+        match error {
+            TurnError::Text(error) => error.into(),
+            TurnError::Refusal(refusal) => refusal.into(),
+            TurnError::Fault(fault) => fault.into(),
+            error => Self::machine(error),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,7 +228,10 @@ mod tests {
     fn an_error_and_its_causes_take_one_line() {
         let cause = anyhow::anyhow!("cause\n  in two lines");
         let fault = Fault::machine(cause.context("what failed")).hint("do this");
-        assert_eq!(printed(&fault), "error: what failed: cause in two lines\nhint: do this\n");
+        assert_eq!(
+            printed(&fault),
+            "error: what failed: cause in two lines\nhint: do this\n"
+        );
     }
 
     #[test]
@@ -215,6 +239,9 @@ mod tests {
         let closed = Fault::from(io::Error::from(ErrorKind::BrokenPipe));
         assert_eq!((printed(&closed), closed.kind as u8), (String::new(), 0));
         let interrupted = Fault::interrupted();
-        assert_eq!((printed(&interrupted), interrupted.kind as u8), (String::new(), 130));
+        assert_eq!(
+            (printed(&interrupted), interrupted.kind as u8),
+            (String::new(), 130)
+        );
     }
 }

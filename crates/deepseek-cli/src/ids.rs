@@ -54,7 +54,9 @@ impl Ids {
 }
 
 fn parse(text: &str, source: &str) -> Result<Vec<TokenId>> {
-    let words = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());
+    let words = text
+        .split(|c: char| c == ',' || c.is_whitespace())
+        .filter(|word| !word.is_empty());
     let ids = words
         .map(|word| {
             word.parse().map_err(|_| {

@@ -17,9 +17,14 @@ pub(crate) fn text(typed: Option<String>) -> Result<String> {
         Some(_) | None => {
             let mut text = String::new();
             let most = Tokenizer::TEXT_BYTES_MAX as u64;
-            io::stdin().lock().take(most + 1).read_to_string(&mut text)?;
+            io::stdin()
+                .lock()
+                .take(most + 1)
+                .read_to_string(&mut text)?;
             match text.len() as u64 > most {
-                true => Err(Fault::input(anyhow!("stdin has more than {most} bytes of text"))),
+                true => Err(Fault::input(anyhow!(
+                    "stdin has more than {most} bytes of text"
+                ))),
                 false => Ok(text),
             }
         }

@@ -9,7 +9,8 @@ use deepseek_core::weights::{Checkpoint, Dtype, TensorSource, Tensors};
 use deepseek_model::bill::Tally;
 use deepseek_model::inventory::{TensorSpec, inventory};
 use deepseek_model::report::{Files, NUMERICS};
-use deepseek_model::{Budget, Config, Plan, Report, Storage, names};
+use deepseek_model::config::Storage;
+use deepseek_model::{Budget, Config, Plan, Report, names};
 use serde_json::{Map, Value, json};
 
 use crate::args::Inspect;
@@ -31,8 +32,14 @@ pub(crate) fn run(args: &Inspect) -> Result<()> {
         flaws = compare(&config, &*source);
         files = Some(held(checkpoint));
     }
-    let context = args.context.map_or(config.max_positions, |context| context as usize);
-    let budget = Budget { context, sequences: 1, step_tokens: STEP_TOKENS };
+    let context = args
+        .context
+        .map_or(config.max_positions, |context| context as usize);
+    let budget = Budget {
+        context,
+        sequences: 1,
+        step_tokens: STEP_TOKENS,
+    };
     let mut report = Report::new(&config, budget)?;
     if let Some(files) = files {
         report = report.with_files(files);
@@ -49,8 +56,12 @@ pub(crate) fn run(args: &Inspect) -> Result<()> {
     match flaws.first() {
         None => Ok(()),
         Some(first) => {
-            let text = format!("{} tensors do not fit the config, the first: {first}", flaws.len());
-            Err(Fault::input(anyhow!(text)).hint("fetch the files again, or the config that is theirs"))
+            let text = format!(
+                "{} tensors do not fit the config, the first: {first}",
+                flaws.len()
+            );
+            Err(Fault::input(anyhow!(text))
+                .hint("fetch the files again, or the config that is theirs"))
         }
     }
 }
@@ -70,8 +81,14 @@ fn has_drafts(source: &dyn TensorSource) -> bool {
 }
 
 fn held(checkpoint: &Checkpoint) -> Files {
-    let tensors = Tally { tensors: checkpoint.len() as u64, bytes: checkpoint.bytes() };
-    Files { shards: checkpoint.shards().len() as u64, tensors }
+    let tensors = Tally {
+        tensors: checkpoint.len() as u64,
+        bytes: checkpoint.bytes(),
+    };
+    Files {
+        shards: checkpoint.shards().len() as u64,
+        tensors,
+    }
 }
 
 /// What is missing from the files or has another shape than the config says, in any format.
@@ -80,7 +97,9 @@ fn compare(config: &Config, source: &dyn TensorSource) -> Vec<Error> {
     // With storage as floats each tensor is listed once, in its own shape and without scales; those
     // are looked for where the files are quantised.
     let specs = inventory(config, Storage::F32);
-    specs.filter_map(|spec| fits(&spec, &tensors, source).err()).collect()
+    specs
+        .filter_map(|spec| fits(&spec, &tensors, source).err())
+        .collect()
 }
 
 fn fits(spec: &TensorSpec, tensors: &Tensors<'_>, source: &dyn TensorSource) -> Result<(), Error> {
@@ -142,8 +161,10 @@ fn write_json(
 ) -> io::Result<()> {
     let mut value = report.to_json();
     if !asked.is_empty() {
-        let bytes: Map<String, Value> =
-            asked.iter().map(|(name, bytes)| ((*name).to_owned(), json!(bytes))).collect();
+        let bytes: Map<String, Value> = asked
+            .iter()
+            .map(|(name, bytes)| ((*name).to_owned(), json!(bytes)))
+            .collect();
         value["context"] = json!({ "positions": context, "bytes": bytes });
     }
     value["flaws"] = flaws.iter().map(|flaw| json!(flaw.to_string())).collect();

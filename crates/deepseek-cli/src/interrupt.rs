@@ -79,7 +79,9 @@ impl Interrupt {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds the state")
+        self.state
+            .lock()
+            .expect("nothing panics while it holds the state")
     }
 }
 
@@ -89,7 +91,10 @@ impl Drop for Watch<'_> {
     }
 }
 
-#[allow(clippy::exit, reason = "this thread cannot return from main, and the user has asked twice")]
+#[allow(
+    clippy::exit,
+    reason = "this thread cannot return from main, and the user has asked twice"
+)]
 fn leave() -> ! {
     process::exit(130)
 }

@@ -36,7 +36,9 @@ impl Folder {
             .with_context(|| path.display().to_string())
             .map_err(|error| Fault::input(error).hint(FOLDER))?;
         match found.is_dir() {
-            true => Ok(Self { path: path.to_owned() }),
+            true => Ok(Self {
+                path: path.to_owned(),
+            }),
             false => Err(Fault::input(anyhow!("{} is not a folder", path.display())).hint(FOLDER)),
         }
     }
@@ -54,7 +56,11 @@ impl Folder {
         let some = ["model.safetensors.index.json", "model.safetensors"]
             .iter()
             .any(|name| self.path.join(name).exists());
-        if some { self.checkpoint().map(Some) } else { Ok(None) }
+        if some {
+            self.checkpoint().map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     pub(crate) fn checkpoint(&self) -> Result<Checkpoint> {
@@ -66,7 +72,9 @@ impl Folder {
 pub(crate) fn read_config(path: &Path) -> Result<Config> {
     let read = || {
         let mut bytes = Vec::new();
-        File::open(path)?.take(CONFIG_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+        File::open(path)?
+            .take(CONFIG_BYTES_MAX as u64 + 1)
+            .read_to_end(&mut bytes)?;
         Ok::<_, std::io::Error>(bytes)
     };
     let bytes = read()
@@ -85,7 +93,11 @@ pub(crate) fn decoder(
     (context, step_tokens): (usize, usize),
     interrupt: &Interrupt,
 ) -> Result<Box<dyn Decoder>> {
-    let budget = Budget { context, sequences: 1, step_tokens };
+    let budget = Budget {
+        context,
+        sequences: 1,
+        step_tokens,
+    };
     let plan = Plan::new(config, numerics(args.numerics), budget)?;
     let checkpoint = folder.checkpoint()?;
     read_ahead(&checkpoint, interrupt)?;
@@ -120,7 +132,8 @@ fn read_ahead(checkpoint: &Checkpoint, interrupt: &Interrupt) -> Result<()> {
 /// A progress bar on stderr; nothing where that is no terminal.
 pub(crate) fn bar(what: &'static str, figures: &str) -> ProgressBar {
     let template = format!("{{msg}} {{bar:40}} {figures}");
-    let style = ProgressStyle::with_template(&template).expect("the templates stand in this program");
+    let style =
+        ProgressStyle::with_template(&template).expect("the templates stand in this program");
     ProgressBar::new(1).with_style(style).with_message(what)
 }
 

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use deepseek_model::{Config, SeqId, Span, Step, TokenId, Want};
+use deepseek_model::{Budget, Config, SeqId, Span, Step, TokenId, Want};
 use serde_json::json;
 
 use crate::args::Logits;
@@ -16,12 +16,12 @@ use crate::load::{self, Folder};
 pub(crate) fn run(args: &Logits) -> Result<()> {
     let interrupt = Interrupt::listen(Second::Leaves)?;
     let folder = Folder::open(&args.model.folder)?;
-    let config = folder.config()?.without_mtp();
+    let config = folder.config()?;
     let ids = ids(args, &folder)?;
     check(&ids, &config)?;
     let chunk = ids.len().min(args.chunk as usize);
-    let room = (ids.len(), chunk);
-    let mut decoder = load::decoder(&args.model, (&folder, &config), room, &interrupt)?;
+    let budget = Budget { context: ids.len(), sequences: 1, step_tokens: chunk, drafts: false };
+    let mut decoder = load::decoder(&args.model, &folder, &config, budget, &interrupt)?;
 
     let mut table = Table::create(&args.out, [ids.len(), config.vocab_size])?;
     let bar = load::bar("running", "{pos}/{len} ids, {eta} left");
@@ -32,7 +32,12 @@ pub(crate) fn run(args: &Logits) -> Result<()> {
             bar.finish_and_clear();
             return Err(Fault::interrupted());
         }
-        let span = Span { seq: SeqId(0), at, tokens: tokens.to_vec(), want: Want::All };
+        let span = Span {
+            seq: SeqId(0),
+            at,
+            tokens: tokens.to_vec(),
+            want: Want::All,
+        };
         table.push(&decoder.step(&Step { spans: vec![span] })?.into_values())?;
         at += tokens.len() as u32;
         bar.set_position(u64::from(at));
@@ -53,14 +58,23 @@ fn ids(args: &Logits, folder: &Folder) -> Result<Vec<TokenId>> {
 }
 
 fn check(ids: &[TokenId], config: &Config) -> Result<()> {
-    if let Some((index, id)) =
-        ids.iter().enumerate().find(|(_, id)| **id as usize >= config.vocab_size)
+    if let Some((index, id)) = ids
+        .iter()
+        .enumerate()
+        .find(|(_, id)| **id as usize >= config.vocab_size)
     {
-        let error = anyhow!("id {id} at place {index}, the vocabulary has {}", config.vocab_size);
+        let error = anyhow!(
+            "id {id} at place {index}, the vocabulary has {}",
+            config.vocab_size
+        );
         return Err(Fault::input(error));
     }
     if ids.len() > config.max_positions {
-        let error = anyhow!("{} ids, the model has {} positions", ids.len(), config.max_positions);
+        let error = anyhow!(
+            "{} ids, the model has {} positions",
+            ids.len(),
+            config.max_positions
+        );
         return Err(Fault::input(error));
     }
     Ok(())
@@ -84,7 +98,10 @@ struct Partial(PathBuf);
 impl Table {
     fn create(place: &Path, shape: [usize; 2]) -> Result<Self> {
         let Some(name) = place.file_name() else {
-            return Err(Fault::usage(anyhow!("--out {}: want a file", place.display())));
+            return Err(Fault::usage(anyhow!(
+                "--out {}: want a file",
+                place.display()
+            )));
         };
         let mut hidden = std::ffi::OsString::from(".");
         hidden.push(name);
@@ -105,7 +122,12 @@ impl Table {
     }
 
     fn push(&mut self, rows: &[f32]) -> Result<()> {
-        assert!(rows.len() <= self.missing, "{} floats for {}", rows.len(), self.missing);
+        assert!(
+            rows.len() <= self.missing,
+            "{} floats for {}",
+            rows.len(),
+            self.missing
+        );
         self.missing -= rows.len();
         let bytes: Vec<u8> = rows.iter().flat_map(|x| x.to_le_bytes()).collect();
         self.write(&bytes)
@@ -113,7 +135,9 @@ impl Table {
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let written = self.file.write_all(bytes);
-        written.with_context(|| self.place.display().to_string()).map_err(Fault::machine)
+        written
+            .with_context(|| self.place.display().to_string())
+            .map_err(Fault::machine)
     }
 
     fn finish(mut self) -> Result<()> {
@@ -123,7 +147,9 @@ impl Table {
             self.file.get_ref().sync_all()?;
             fs::rename(&self.partial.0, &self.place)
         };
-        move_there().with_context(|| self.place.display().to_string()).map_err(Fault::machine)
+        move_there()
+            .with_context(|| self.place.display().to_string())
+            .map_err(Fault::machine)
     }
 }
 
@@ -168,8 +194,11 @@ mod tests {
         let logits = tensors.tensor("logits")?;
         assert_eq!(logits.shape(), [2, 3]);
         assert_eq!(logits.dtype(), safetensors::Dtype::F32);
-        let values: Vec<f32> =
-            logits.data().chunks(4).map(|x| f32::from_le_bytes(x.try_into().expect("4"))).collect();
+        let values: Vec<f32> = logits
+            .data()
+            .chunks(4)
+            .map(|x| f32::from_le_bytes(x.try_into().expect("4")))
+            .collect();
         assert_eq!(values, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         assert_eq!(fs::read_dir(folder.path())?.count(), 1);
         Ok(())

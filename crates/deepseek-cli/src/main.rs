@@ -76,6 +76,9 @@ mod tests {
     #[test]
     fn misuse_takes_one_line_and_a_hint() {
         let message = "error: these are missing:\n  --model <DIR>\n\nUsage: deepseek run\n";
-        assert_eq!(misuse(message).to_string(), "these are missing: --model <DIR>");
+        assert_eq!(
+            misuse(message).to_string(),
+            "these are missing: --model <DIR>"
+        );
     }
 }

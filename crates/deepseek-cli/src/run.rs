@@ -1,5 +1,7 @@
 //! `deepseek run`: one prompt, one answer.
 
+use std::io;
+
 use anyhow::anyhow;
 use deepseek_engine::Reason;
 use deepseek_text::{Conversation, Message};
@@ -22,13 +24,16 @@ pub(crate) fn run(args: Run) -> Result<()> {
         true => engaged.go_on(prompt, &interrupt)?,
         false => {
             let mut messages = opening(args.generation.system.as_deref());
-            messages.push(Message::User { text: prompt.to_owned(), task: None });
-            let options = engaged.options();
-            engaged.answer(&Conversation { messages }, &options, &interrupt)?
+            messages.push(Message::User {
+                text: prompt.to_owned(),
+                task: None,
+            });
+            let prompt = engaged.prompt_options();
+            engaged.answer(&Conversation { messages }, &prompt, &interrupt)?
         }
     };
     if args.generation.stats {
-        engaged.report(&said)?;
+        engaged.report(&mut io::stderr().lock(), &said)?;
     }
     match said.reason {
         Reason::Cancelled => Err(Fault::interrupted()),

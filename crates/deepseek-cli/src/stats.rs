@@ -8,22 +8,43 @@ use deepseek_engine::Usage;
 
 /// Writes what an answer took, and the seed that gives it again. `drafts` says whether the draft
 /// head was at work.
-pub(crate) fn write(out: &mut impl Write, usage: &Usage, seed: u64, drafts: bool) -> io::Result<()> {
+pub(crate) fn write(
+    out: &mut impl Write,
+    usage: &Usage,
+    seed: u64,
+    drafts: bool,
+) -> io::Result<()> {
     // The first id comes with the prompt's last step.
     let decoded = usage.generated.saturating_sub(1);
     writeln!(out, "prefill      {}", pace(usage.prompt, usage.prefill))?;
-    writeln!(out, "first token  {:.3} s", usage.time_to_first_token().as_secs_f64())?;
+    writeln!(
+        out,
+        "first token  {:.3} s",
+        usage.time_to_first_token().as_secs_f64()
+    )?;
     writeln!(out, "decode       {}", pace(decoded, usage.decode))?;
     if drafts {
-        writeln!(out, "drafts       {} of {} accepted", usage.accepted, usage.drafted)?;
+        writeln!(
+            out,
+            "drafts       {} of {} accepted",
+            usage.accepted, usage.drafted
+        )?;
     }
-    writeln!(out, "peak memory  {}", peak_memory().map_or("unknown".to_owned(), megabytes))?;
+    writeln!(
+        out,
+        "peak memory  {}",
+        peak_memory().map_or("unknown".to_owned(), megabytes)
+    )?;
     writeln!(out, "seed         {seed}")
 }
 
 fn pace(tokens: u32, time: Duration) -> String {
     let seconds = time.as_secs_f64();
-    let rate = if seconds > 0.0 { f64::from(tokens) / seconds } else { 0.0 };
+    let rate = if seconds > 0.0 {
+        f64::from(tokens) / seconds
+    } else {
+        0.0
+    };
     format!("{tokens} tokens in {seconds:.3} s, {rate:.1} tokens/s")
 }
 
@@ -38,8 +59,15 @@ fn peak_memory() -> Option<u64> {
 
 /// The line `VmHWM:  1234 kB` of a process's status, in bytes.
 fn high_water(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
 }
 
 #[cfg(test)]
@@ -48,7 +76,10 @@ mod tests {
 
     #[test]
     fn the_high_water_mark_is_read_from_its_line() {
-        assert_eq!(high_water("Name:\tx\nVmHWM:\t    1234 kB\nVmRSS: 1 kB"), Some(1234 * 1024));
+        assert_eq!(
+            high_water("Name:\tx\nVmHWM:\t    1234 kB\nVmRSS: 1 kB"),
+            Some(1234 * 1024)
+        );
         assert_eq!(high_water("VmRSS: 1 kB"), None);
         assert_eq!(high_water("VmHWM: many kB"), None);
     }

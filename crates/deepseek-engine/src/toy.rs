@@ -310,8 +310,8 @@ impl Decoder for ToyDecoder {
         self.tell();
         match fault {
             Some(ToyFault::Error) => {
-                return Err(Error::NotANumber {
-                    position: step.spans[0].at,
+                return Err(Error::Decoder {
+                    why: format!("told to fail at {}", step.spans[0].at),
                 });
             }
             Some(ToyFault::NotANumber) => values.fill(f32::NAN),
@@ -333,8 +333,8 @@ impl Decoder for ToyDecoder {
         let next = self.tally.steps();
         if self.toy.faults.get(&next) == Some(&ToyFault::Draft) {
             self.toy.faults.remove(&next);
-            return Err(Error::NotANumber {
-                position: sequence.length(),
+            return Err(Error::Decoder {
+                why: format!("told to fail at {}", sequence.length()),
             });
         }
         let mut mark = sequence.marks.last().copied().unwrap_or_default();

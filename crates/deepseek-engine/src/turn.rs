@@ -219,7 +219,7 @@ impl Turn {
         for delta in deltas {
             match delta {
                 deepseek_text::Delta::Thinking(text) => {
-                    self.ready.push_back(Ok(Delta::Thinking(text)))
+                    self.ready.push_back(Ok(Delta::Thinking(text)));
                 }
                 deepseek_text::Delta::Text(text) => {
                     self.end_call();

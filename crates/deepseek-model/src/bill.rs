@@ -57,14 +57,22 @@ impl Weights {
         for spec in inventory(config, storage) {
             let bytes = spec.bytes();
             weights.total.add(bytes);
-            weights.components.entry(spec.component).or_default().add(bytes);
+            weights
+                .components
+                .entry(spec.component)
+                .or_default()
+                .add(bytes);
             weights.dtypes.entry(spec.dtype).or_default().add(bytes);
             match spec.component {
                 Component::Mtp => weights.mtp += spec.parameters(),
                 Component::RoutedExperts => routed += spec.parameters(),
                 _ => {
                     weights.backbone += spec.parameters();
-                    weights.active += if spec.is_matrix() { spec.parameters() } else { 0 };
+                    weights.active += if spec.is_matrix() {
+                        spec.parameters()
+                    } else {
+                        0
+                    };
                 }
             }
         }
@@ -94,13 +102,19 @@ impl Flops {
         for ratio in &config.ratios {
             let made = context.checked_div(*ratio as usize).unwrap_or(0);
             let sparse = *ratio == SPARSE_RATIO;
-            rows += config.window + if sparse { made.min(config.index.topk) } else { made };
+            rows += config.window
+                + if sparse {
+                    made.min(config.index.topk)
+                } else {
+                    made
+                };
             keys += if sparse { made } else { 0 };
         }
         Self {
             linear: 2 * active,
             core: 4 * (config.heads * config.head_dim) as u64 * rows as u64,
-            indexer: 2 * (config.index.heads * config.index.head_dim) as u64 * keys as u64,
+            // Each head multiplies a key, and its score enters the sum over heads.
+            indexer: 2 * (config.index.heads * (config.index.head_dim + 1)) as u64 * keys as u64,
         }
     }
 

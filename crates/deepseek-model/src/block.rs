@@ -136,7 +136,9 @@ impl<B: Kernels> Head<B> {
     /// # Errors
     /// What the device says.
     pub fn forward(&self, be: &B, streams: &B::Tensor, output: &B::Weight) -> Result<B::Tensor> {
-        let x = self.numerics.activation(be, hc_head(be, streams, &self.mixer)?)?;
+        let x = self
+            .numerics
+            .activation(be, hc_head(be, streams, &self.mixer)?)?;
         let x = be.rms_norm(&x, Some(&self.norm), self.norm_eps)?;
         be.linear(&self.numerics.activation(be, x)?, output)
     }
@@ -152,10 +154,18 @@ fn mixer<B: Kernels>(
     shape: HyperShape,
 ) -> Result<HyperWeights<B>> {
     let n = shape.streams;
-    let parts: &[usize] = if name == "hc_head" { &[n] } else { &[n, n, n * n] };
+    let parts: &[usize] = if name == "hc_head" {
+        &[n]
+    } else {
+        &[n, n, n * n]
+    };
     let rows = parts.iter().sum();
     let factors = at.tensors.vector(&format!("{name}_scale"), parts.len())?;
-    let scale = parts.iter().zip(factors).flat_map(|(rows, f)| vec![f; *rows]).collect();
+    let scale = parts
+        .iter()
+        .zip(factors)
+        .flat_map(|(rows, f)| vec![f; *rows])
+        .collect();
     Ok(HyperWeights {
         projection: at.weight(&format!("{name}_fn"), [rows, n * hidden])?,
         scale: at.be.upload(&HostTensor::new(&[rows], scale))?,

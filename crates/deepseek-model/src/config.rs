@@ -230,8 +230,11 @@ const FIXED: [(&str, &str); 9] = [
 ];
 
 /// The same within `quantization_config`.
-const QUANTISED: [(&str, &str); 3] =
-    [("quant_method", "\"fp8\""), ("fmt", "\"e4m3\""), ("scale_fmt", "\"ue8m0\"")];
+const QUANTISED: [(&str, &str); 3] = [
+    ("quant_method", "\"fp8\""),
+    ("fmt", "\"e4m3\""),
+    ("scale_fmt", "\"ue8m0\""),
+];
 
 impl Config {
     /// Reads a `config.json`.
@@ -248,7 +251,9 @@ impl Config {
         let dspark = keys.value("dspark_block_size").is_some();
         let head_dim = keys.size("head_dim", 1..=HEAD_DIM_MAX)?;
         let layers = keys.size("num_hidden_layers", 1..=LAYERS_MAX)?;
-        let modules = keys.whole("num_nextn_predict_layers", 0..=MODULES_MAX)?.unwrap_or(0);
+        let modules = keys
+            .whole("num_nextn_predict_layers", 0..=MODULES_MAX)?
+            .unwrap_or(0);
         let mtp_layers = if dspark { 0 } else { modules };
         let layers::Ratios { ratios, has_drafts } = layers::ratios(&keys, layers, mtp_layers)?;
         let config = Self {
@@ -298,7 +303,10 @@ impl Config {
     /// The same for a checkpoint that holds no draft modules.
     #[must_use]
     pub fn without_mtp(self) -> Self {
-        Self { mtp_layers: 0, ..self }
+        Self {
+            mtp_layers: 0,
+            ..self
+        }
     }
 
     /// What must hold between keys. The bounds above keep every product here small.
@@ -306,7 +314,10 @@ impl Config {
         let wide = self.heads.saturating_mul(self.head_dim);
         if wide.checked_rem(self.o_groups) != Some(0) {
             return clash(
-                format!("num_attention_heads {} times head_dim {} is {wide}", self.heads, self.head_dim),
+                format!(
+                    "num_attention_heads {} times head_dim {} is {wide}",
+                    self.heads, self.head_dim
+                ),
                 format!("o_groups {} does not divide it", self.o_groups),
             );
         }
@@ -329,7 +340,9 @@ impl Config {
                 format!("n_routed_experts is {}", self.experts.count),
             );
         }
-        let odd = [self.hidden_size, self.experts.inner].iter().any(|width| width % 2 != 0);
+        let odd = [self.hidden_size, self.experts.inner]
+            .iter()
+            .any(|width| width % 2 != 0);
         if self.storage == Storage::Released && odd {
             return clash(
                 "experts are stored as FP4, two columns a byte".to_owned(),
@@ -345,7 +358,10 @@ impl Config {
             .chain(self.eos.iter().map(|id| ("eos_token_id", id)));
         for (key, id) in named {
             if outside(id) {
-                return clash(format!("{key} is {id}"), format!("vocab_size is {}", self.vocab_size));
+                return clash(
+                    format!("{key} is {id}"),
+                    format!("vocab_size is {}", self.vocab_size),
+                );
             }
         }
         Ok(())
@@ -370,7 +386,11 @@ fn unsupported<T>(key: &str, found: &Value, only: &str) -> Result<T> {
 fn check_kind(keys: &Keys) -> Result<()> {
     match keys.need("model_type", keys.text("model_type")?)? {
         "deepseek_v4" => {}
-        model @ "deepseek_v41" => return Err(ConfigError::NotYet { model: model.to_owned() }),
+        model @ "deepseek_v41" => {
+            return Err(ConfigError::NotYet {
+                model: model.to_owned(),
+            });
+        }
         other => return unsupported("model_type", &Value::from(other), "\"deepseek_v4\""),
     }
     check_fixed(keys, &FIXED)
@@ -391,7 +411,9 @@ fn check_fixed(keys: &Keys, fixed: &[(&str, &str)]) -> Result<()> {
 
 /// A token id. Its bound, the vocabulary, is checked once that is known.
 fn id(name: &str, value: Option<&Value>) -> Result<u32> {
-    let value = value.ok_or_else(|| ConfigError::Missing { key: name.to_owned() })?;
+    let value = value.ok_or_else(|| ConfigError::Missing {
+        key: name.to_owned(),
+    })?;
     let id = whole(name, value, 0..=VOCABULARY_MAX)?;
     Ok(u32::try_from(id).unwrap_or(u32::MAX))
 }
@@ -415,7 +437,9 @@ fn stops(keys: &Keys) -> Result<Vec<u32>> {
 /// How the matrices are stored. Flash was released without `expert_dtype`, and means FP4.
 fn storage(keys: &Keys) -> Result<Storage> {
     let Some(quantisation) = keys.object("quantization_config")? else {
-        let named = ["torch_dtype", "dtype"].into_iter().find_map(|key| Some((key, keys.value(key)?)));
+        let named = ["torch_dtype", "dtype"]
+            .into_iter()
+            .find_map(|key| Some((key, keys.value(key)?)));
         return match named {
             None => Ok(Storage::Bf16),
             Some((_, Value::String(name))) if name == "bfloat16" => Ok(Storage::Bf16),
@@ -425,7 +449,10 @@ fn storage(keys: &Keys) -> Result<Storage> {
     };
     check_fixed(&quantisation, &QUANTISED)?;
     quantisation.need("quant_method", quantisation.text("quant_method")?)?;
-    let (outer, inner) = (keys.text("expert_dtype")?, quantisation.text("expert_dtype")?);
+    let (outer, inner) = (
+        keys.text("expert_dtype")?,
+        quantisation.text("expert_dtype")?,
+    );
     if let (Some(outer), Some(inner)) = (outer, inner)
         && outer != inner
     {
@@ -449,9 +476,10 @@ fn tile(keys: &Keys) -> Result<[usize; 2]> {
     let name = quantisation.name("weight_block_size");
     match quantisation.list("weight_block_size")? {
         None => Ok([128, 128]),
-        Some([rows, columns]) => {
-            Ok([whole(&name, rows, 1..=WIDTH_MAX)?, whole(&name, columns, 1..=WIDTH_MAX)?])
-        }
+        Some([rows, columns]) => Ok([
+            whole(&name, rows, 1..=WIDTH_MAX)?,
+            whole(&name, columns, 1..=WIDTH_MAX)?,
+        ]),
         Some(list) => Err(ConfigError::Kind {
             key: name,
             found: format!("a list of {}", list.len()),

@@ -82,8 +82,16 @@ impl Logits {
             })
             .collect();
         let rows = ends.last().copied().unwrap_or(0);
-        assert_eq!(values.len(), rows * vocabulary, "{rows} rows of {vocabulary} logits");
-        Self { vocabulary, values, ends }
+        assert_eq!(
+            values.len(),
+            rows * vocabulary,
+            "{rows} rows of {vocabulary} logits"
+        );
+        Self {
+            vocabulary,
+            values,
+            ends,
+        }
     }
 
     /// The rows of span `index`: none, one or one for each token, as it wanted.

@@ -7,6 +7,12 @@ pub enum Error {
     /// The checkpoint or the device.
     #[error(transparent)]
     Core(#[from] deepseek_core::Error),
+    /// A decoder failed that is no model on a device.
+    #[error("the decoder failed: {why}")]
+    Decoder {
+        /// What it says.
+        why: String,
+    },
     /// Loading was stopped before its end.
     #[error("interrupted while loading")]
     Interrupted,

@@ -154,12 +154,30 @@ struct Lister<'a> {
 
 impl<'a> Lister<'a> {
     fn new(config: &'a Config, storage: Storage, prefix: String) -> Self {
-        Self { config, storage, prefix, specs: Vec::new() }
+        Self {
+            config,
+            storage,
+            prefix,
+            specs: Vec::new(),
+        }
     }
 
-    fn push(&mut self, name: &str, dtype: Dtype, shape: &[usize], component: Component, kind: Kind) {
+    fn push(
+        &mut self,
+        name: &str,
+        dtype: Dtype,
+        shape: &[usize],
+        component: Component,
+        kind: Kind,
+    ) {
         let name = format!("{}{name}", self.prefix);
-        self.specs.push(TensorSpec { name, dtype, shape: shape.to_vec(), component, kind });
+        self.specs.push(TensorSpec {
+            name,
+            dtype,
+            shape: shape.to_vec(),
+            component,
+            kind,
+        });
     }
 
     /// What is a brain float unless everything is wider.
@@ -194,9 +212,21 @@ impl<'a> Lister<'a> {
             Storage::Bf16 | Storage::F32 => return self.plain(&weight, [out, inner], component),
         };
         let [rows, columns] = self.config.fp8_tile;
-        self.push(&weight, Dtype::F8E4m3, &[out, inner], component, Kind::Matrix);
+        self.push(
+            &weight,
+            Dtype::F8E4m3,
+            &[out, inner],
+            component,
+            Kind::Matrix,
+        );
         let tiles = [out.div_ceil(rows), inner.div_ceil(columns)];
-        self.push(&format!("{stem}.scale"), scale, &tiles, component, Kind::Side);
+        self.push(
+            &format!("{stem}.scale"),
+            scale,
+            &tiles,
+            component,
+            Kind::Side,
+        );
     }
 
     /// `stem.weight` of a routed expert: FP4 with a scale for every 32 columns, where that is how
@@ -207,15 +237,37 @@ impl<'a> Lister<'a> {
             return self.tiled(stem, [out, inner], component);
         }
         let codes = [out, inner / 2];
-        self.push(&format!("{stem}.weight"), Dtype::I8, &codes, component, Kind::Matrix);
+        self.push(
+            &format!("{stem}.weight"),
+            Dtype::I8,
+            &codes,
+            component,
+            Kind::Matrix,
+        );
         let blocks = [out, inner.div_ceil(32)];
-        self.push(&format!("{stem}.scale"), Dtype::F8E8m0, &blocks, component, Kind::Side);
+        self.push(
+            &format!("{stem}.scale"),
+            Dtype::F8E8m0,
+            &blocks,
+            component,
+            Kind::Side,
+        );
     }
 
     fn top(&mut self) {
-        let Config { vocab_size, hidden_size, .. } = *self.config;
+        let Config {
+            vocab_size,
+            hidden_size,
+            ..
+        } = *self.config;
         let rows = [vocab_size, hidden_size];
-        self.push("embed.weight", self.narrow(), &rows, Component::Embedding, Kind::Other);
+        self.push(
+            "embed.weight",
+            self.narrow(),
+            &rows,
+            Component::Embedding,
+            Kind::Other,
+        );
         self.plain("head.weight", rows, Component::Head);
         self.norm("norm.weight", hidden_size, Component::Norms);
         let streams = self.config.hyper.streams;
@@ -233,7 +285,12 @@ impl<'a> Lister<'a> {
         if ratio != 0 {
             let (ratio, width) = (ratio as usize, self.config.head_dim);
             let overlap = ratio == SPARSE_RATIO as usize;
-            self.compressor("attn.compressor", [ratio, width], overlap, Component::Compressors);
+            self.compressor(
+                "attn.compressor",
+                [ratio, width],
+                overlap,
+                Component::Compressors,
+            );
             if overlap {
                 self.indexer(ratio);
             }
@@ -245,14 +302,27 @@ impl<'a> Lister<'a> {
         let columns = self.config.hyper.streams * self.config.hidden_size;
         let component = Component::HyperConnections;
         let shape = [rows, columns];
-        self.push(&format!("{stem}_fn"), Dtype::F32, &shape, component, Kind::Matrix);
+        self.push(
+            &format!("{stem}_fn"),
+            Dtype::F32,
+            &shape,
+            component,
+            Kind::Matrix,
+        );
         self.wide(&format!("{stem}_base"), &[rows], component);
         self.wide(&format!("{stem}_scale"), &[scales], component);
     }
 
     fn attention(&mut self) {
-        let Config { hidden_size, heads, head_dim, q_lora_rank, o_groups, o_lora_rank, .. } =
-            *self.config;
+        let Config {
+            hidden_size,
+            heads,
+            head_dim,
+            q_lora_rank,
+            o_groups,
+            o_lora_rank,
+            ..
+        } = *self.config;
         let (wide, latent) = (heads * head_dim, o_groups * o_lora_rank);
         let at = Component::Attention;
         self.wide("attn.attn_sink", &[heads], at);
@@ -275,15 +345,33 @@ impl<'a> Lister<'a> {
     }
 
     fn indexer(&mut self, ratio: usize) {
-        let Config { hidden_size, q_lora_rank, index, .. } = *self.config;
+        let Config {
+            hidden_size,
+            q_lora_rank,
+            index,
+            ..
+        } = *self.config;
         let at = Component::Indexers;
-        self.tiled("attn.indexer.wq_b", [index.heads * index.head_dim, q_lora_rank], at);
-        self.plain("attn.indexer.weights_proj.weight", [index.heads, hidden_size], at);
+        self.tiled(
+            "attn.indexer.wq_b",
+            [index.heads * index.head_dim, q_lora_rank],
+            at,
+        );
+        self.plain(
+            "attn.indexer.weights_proj.weight",
+            [index.heads, hidden_size],
+            at,
+        );
         self.compressor("attn.indexer.compressor", [ratio, index.head_dim], true, at);
     }
 
     fn mixture(&mut self, by_token: bool) {
-        let Config { hidden_size, vocab_size, experts, .. } = *self.config;
+        let Config {
+            hidden_size,
+            vocab_size,
+            experts,
+            ..
+        } = *self.config;
         let at = Component::Routers;
         self.plain("ffn.gate.weight", [experts.count, hidden_size], at);
         if by_token {

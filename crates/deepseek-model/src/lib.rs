@@ -14,7 +14,7 @@ pub mod names;
 pub mod plan;
 pub mod report;
 
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, Storage};
 pub use decoder::{Capacity, Decoder, Logits, SeqId, Span, Step, TokenId, Want};
 pub use error::{Error, Result};
 pub use model::Model;

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use deepseek_attn::{Batch, Carry, Memory, MemoryShape, Ropes};
 use deepseek_core::kernels::{Chosen, Routing};
 use deepseek_core::weights::{Checkpoint, Tensors};
-use deepseek_core::{Backend, DeviceTensor, HostTensor, Kernels, Loader};
+use deepseek_core::{Backend, HostTensor, Kernels, Loader};
 
 use crate::block::{Block, Head};
 use crate::decoder::{Capacity, Decoder, Logits, SeqId, Step, TokenId, Want};
@@ -93,7 +93,13 @@ impl<B: Kernels> Model<B> {
         let mtp = match plan.mtp() {
             Some(layer) => {
                 report(layers.len())?;
-                Some(Mtp::load(&at.at("mtp.0"), &ropes, layer, layers.len(), &shape)?)
+                Some(Mtp::load(
+                    &at.at("mtp.0"),
+                    &ropes,
+                    layer,
+                    layers.len(),
+                    &shape,
+                )?)
             }
             None => None,
         };
@@ -115,7 +121,18 @@ impl<B: Kernels> Model<B> {
         };
         let memory = Memory::new(&be, &memory_shape, total, &plan.sources())?;
         let sequences = (0..plan.sequences()).map(|_| Sequence::default()).collect();
-        Ok(Self { be, plan, ropes, embedding, layers, head, output, mtp, memory, sequences })
+        Ok(Self {
+            be,
+            plan,
+            ropes,
+            embedding,
+            layers,
+            head,
+            output,
+            mtp,
+            memory,
+            sequences,
+        })
     }
 
     /// The plan that it was loaded by.
@@ -135,7 +152,11 @@ impl<B: Kernels> Model<B> {
     /// # Errors
     /// A fault of the device.
     pub fn step_traced(&mut self, step: &Step) -> Result<(Logits, Trace)> {
-        let mut trace = Trace { routing: Vec::new(), chosen: Vec::new(), streams: Vec::new() };
+        let mut trace = Trace {
+            routing: Vec::new(),
+            chosen: Vec::new(),
+            streams: Vec::new(),
+        };
         let logits = self.run(step, Some(&mut trace))?;
         Ok((logits, trace))
     }
@@ -149,7 +170,10 @@ impl<B: Kernels> Model<B> {
     /// # Panics
     /// Without a draft head, or if the sequence has begun.
     pub fn draft_logits(&mut self, seq: SeqId, tokens: &[TokenId]) -> Result<HostTensor> {
-        assert_eq!(self.sequences[seq.0 as usize].position, 0, "a fresh sequence");
+        assert_eq!(
+            self.sequences[seq.0 as usize].position, 0,
+            "a fresh sequence"
+        );
         let slot = seq.0 as usize;
         let batch = Batch::new(&self.ropes, [(slot, 0, tokens.len())]);
         let streams = self.backbone(tokens, &batch, None)?;
@@ -157,13 +181,17 @@ impl<B: Kernels> Model<B> {
         let streams = self.be.narrow(&streams, 0, 0, tokens.len() - 1)?;
         let own = self.draft_rows(&streams, &[(slot, 0, tokens.len() - 1)], &tokens[1..])?;
         let mtp = self.mtp.as_ref().expect("a model with a draft head");
-        Ok(self.be.download(&mtp.logits(&self.be, &own, &self.output)?)?)
+        Ok(self
+            .be
+            .download(&mtp.logits(&self.be, &own, &self.output)?)?)
     }
 
     fn run(&mut self, step: &Step, trace: Option<&mut Trace>) -> Result<Logits> {
         self.check(step);
         let spans = step.spans.iter();
-        let parts = spans.clone().map(|span| (span.seq.0 as usize, span.at, span.tokens.len()));
+        let parts = spans
+            .clone()
+            .map(|span| (span.seq.0 as usize, span.at, span.tokens.len()));
         let batch = Batch::new(&self.ropes, parts);
         let tokens: Vec<TokenId> = spans.flat_map(|span| span.tokens.iter().copied()).collect();
         let streams = self.backbone(&tokens, &batch, trace)?;
@@ -222,7 +250,11 @@ impl<B: Kernels> Model<B> {
         }
         let streams = self.be.gather(streams, &rows)?;
         let logits = self.head.forward(&self.be, &streams, &self.output)?;
-        Ok(Logits::new(vocabulary, self.be.download(&logits)?.into_data(), &counts))
+        Ok(Logits::new(
+            vocabulary,
+            self.be.download(&logits)?.into_data(),
+            &counts,
+        ))
     }
 
     /// Lets the draft head read what the backbone read. Position `i` needs token `i + 1`, so each
@@ -250,7 +282,11 @@ impl<B: Kernels> Model<B> {
             }
             let keep = span.end().saturating_sub(REWIND_MAX + 1).max(first);
             let length = (span.end() - keep) as usize;
-            kept.push((span.slot, be.narrow(&all, 0, (keep - first) as usize, length)?, keep));
+            kept.push((
+                span.slot,
+                be.narrow(&all, 0, (keep - first) as usize, length)?,
+                keep,
+            ));
         }
         if !parts.is_empty() {
             let joined = be.concat(&joined.iter().collect::<Vec<_>>(), 0)?;
@@ -273,29 +309,50 @@ impl<B: Kernels> Model<B> {
         let batch = Batch::new(&self.ropes, parts.iter().copied());
         let embedded = self.be.lookup(&self.embedding, next)?;
         let mtp = self.mtp.as_ref().expect("asked only with a draft head");
-        Ok(mtp.forward(&self.be, (streams, &embedded), next, &batch, &mut self.memory)?)
+        Ok(mtp.forward(
+            &self.be,
+            (streams, &embedded),
+            next,
+            &batch,
+            &mut self.memory,
+        )?)
     }
 
     fn check(&self, step: &Step) {
         let capacity = self.capacity();
         let tokens: usize = step.spans.iter().map(|span| span.tokens.len()).sum();
-        assert!(tokens <= capacity.step_tokens as usize, "{tokens} tokens in a step");
+        assert!(
+            tokens <= capacity.step_tokens as usize,
+            "{tokens} tokens in a step"
+        );
         for (index, span) in step.spans.iter().enumerate() {
             let position = self.sequences[span.seq.0 as usize].position;
             assert_eq!(span.at, position, "{:?} stands at {position}", span.seq);
             assert!(!span.tokens.is_empty(), "{:?} has no tokens", span.seq);
-            assert!(span.tokens.iter().all(|id| *id < capacity.vocabulary), "ids of the vocabulary");
+            assert!(
+                span.tokens.iter().all(|id| *id < capacity.vocabulary),
+                "ids of the vocabulary"
+            );
             let end = span.at as usize + span.tokens.len();
             assert!(end <= capacity.context as usize, "{end} positions");
             let others = &step.spans[..index];
-            assert!(others.iter().all(|other| other.seq != span.seq), "{:?} twice", span.seq);
+            assert!(
+                others.iter().all(|other| other.seq != span.seq),
+                "{:?} twice",
+                span.seq
+            );
         }
     }
 }
 
 impl<B: Backend> Default for Sequence<B> {
     fn default() -> Self {
-        Self { position: 0, reached: 0, streams: None, streams_at: 0 }
+        Self {
+            position: 0,
+            reached: 0,
+            streams: None,
+            streams_at: 0,
+        }
     }
 }
 

@@ -45,12 +45,27 @@ const LAYER: [(&str, &str); 32] = [
     ("attn.compressor.wgate", "self_attn.compressor.gate_proj"),
     ("attn.compressor.norm", "self_attn.compressor.kv_norm"),
     ("attn.compressor.ape", "self_attn.compressor.position_bias"),
-    ("attn.indexer.compressor.wkv", "self_attn.compressor.indexer.kv_proj"),
-    ("attn.indexer.compressor.wgate", "self_attn.compressor.indexer.gate_proj"),
-    ("attn.indexer.compressor.norm", "self_attn.compressor.indexer.kv_norm"),
-    ("attn.indexer.compressor.ape", "self_attn.compressor.indexer.position_bias"),
+    (
+        "attn.indexer.compressor.wkv",
+        "self_attn.compressor.indexer.kv_proj",
+    ),
+    (
+        "attn.indexer.compressor.wgate",
+        "self_attn.compressor.indexer.gate_proj",
+    ),
+    (
+        "attn.indexer.compressor.norm",
+        "self_attn.compressor.indexer.kv_norm",
+    ),
+    (
+        "attn.indexer.compressor.ape",
+        "self_attn.compressor.indexer.position_bias",
+    ),
     ("attn.indexer.wq_b", "self_attn.compressor.indexer.q_b_proj"),
-    ("attn.indexer.weights_proj", "self_attn.compressor.indexer.scorer.weights_proj"),
+    (
+        "attn.indexer.weights_proj",
+        "self_attn.compressor.indexer.scorer.weights_proj",
+    ),
     ("ffn.gate", "mlp.gate"),
     ("ffn.gate.bias", "mlp.gate.e_score_correction_bias"),
     ("ffn.gate.tid2eid", "mlp.gate.tid2eid"),
@@ -126,7 +141,12 @@ impl<'a> Renamed<'a> {
 
     /// One expert's matrix, or its scales, out of the stack of a layer.
     fn stacked(&self, expert: &Expert<'_>) -> Result<Option<RawTensor>> {
-        let Expert { layer, index, matrix, part } = *expert;
+        let Expert {
+            layer,
+            index,
+            matrix,
+            part,
+        } = *expert;
         let (stack, half) = match matrix {
             "w1" => ("gate_up_proj", Some(0)),
             "w3" => ("gate_up_proj", Some(1)),
@@ -143,9 +163,14 @@ impl<'a> Renamed<'a> {
             return Ok(None);
         };
         let [_, rows, columns] = *tensor.shape() else {
-            return Err(flaw(&name, format!("shape {:?}, want [experts, out, in]", tensor.shape())));
+            return Err(flaw(
+                &name,
+                format!("shape {:?}, want [experts, out, in]", tensor.shape()),
+            ));
         };
-        let one = tensor.narrow_rows(index..index.saturating_add(1))?.reshape(&[rows, columns])?;
+        let one = tensor
+            .narrow_rows(index..index.saturating_add(1))?
+            .reshape(&[rows, columns])?;
         let Some(half) = half else {
             return Ok(Some(one));
         };
@@ -160,7 +185,10 @@ impl<'a> Renamed<'a> {
         let shape = self.inner.find(codes)?.map(|codes| codes.shape().to_vec());
         match shape.as_deref() {
             Some([_, rows, _]) if rows.checked_rem(scales) == Some(0) => Ok(()),
-            other => Err(flaw(name, format!("{scales} rows of scales for codes of shape {other:?}"))),
+            other => Err(flaw(
+                name,
+                format!("{scales} rows of scales for codes of shape {other:?}"),
+            )),
         }
     }
 }
@@ -196,7 +224,11 @@ fn names_in_layer(layer: &str, rest: &str) -> Vec<String> {
         (None, None) => (rest, ""),
     };
     // Writing its original format, transformers takes this norm for a compressor's.
-    let kept = if stem == "attn.kv_norm" { "attn.norm" } else { stem };
+    let kept = if stem == "attn.kv_norm" {
+        "attn.norm"
+    } else {
+        stem
+    };
     let mut names = vec![format!("model.layers.{layer}.{kept}{part}")];
     if part == ".weight_scale_inv" {
         names.push(format!("model.layers.{layer}.{kept}.scale"));
@@ -232,12 +264,18 @@ impl<'a> Expert<'a> {
 /// The rows of gate (0) or up (1) in a stack of both.
 fn half_of(name: &str, rows: usize, half: usize) -> Result<Range<usize>> {
     if !rows.is_multiple_of(2) {
-        return Err(flaw(name, format!("{rows} rows are not as many for gate as for up")));
+        return Err(flaw(
+            name,
+            format!("{rows} rows are not as many for gate as for up"),
+        ));
     }
     let start = half * (rows / 2);
     Ok(start..start + rows / 2)
 }
 
 fn flaw(name: &str, why: String) -> Error {
-    Error::Tensor { name: name.to_owned(), why }
+    Error::Tensor {
+        name: name.to_owned(),
+        why,
+    }
 }

@@ -25,13 +25,15 @@ pub struct Budget {
     pub sequences: usize,
     /// Tokens of one step, over all sequences.
     pub step_tokens: usize,
-    /// Whether the draft head takes part, where the model has one.
-    pub drafts: bool,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { context: 4096, sequences: 1, step_tokens: 512, drafts: true }
+        Self {
+            context: 4096,
+            sequences: 1,
+            step_tokens: 512,
+        }
     }
 }
 
@@ -80,21 +82,41 @@ impl Plan {
     /// # Errors
     /// A budget of nothing, beyond the model's positions, or beyond what rows can be numbered.
     pub fn new(config: &Config, numerics: Numerics, budget: Budget) -> Result<Self, PlanError> {
-        let Budget { context, sequences, step_tokens, drafts: _ } = budget;
-        let parts =
-            [("context", context), ("sequences", sequences), ("tokens of a step", step_tokens)];
+        let Budget {
+            context,
+            sequences,
+            step_tokens,
+        } = budget;
+        let parts = [
+            ("context", context),
+            ("sequences", sequences),
+            ("tokens of a step", step_tokens),
+        ];
         if let Some((what, _)) = parts.into_iter().find(|(_, value)| *value == 0) {
             return Err(PlanError::Zero { what });
         }
         if context > config.max_positions {
-            return Err(PlanError::Context { context, max: config.max_positions });
+            return Err(PlanError::Context {
+                context,
+                max: config.max_positions,
+            });
         }
-        let ring = config.window.saturating_add(step_tokens).saturating_add(REWIND_MAX as usize);
+        let ring = config
+            .window
+            .saturating_add(step_tokens)
+            .saturating_add(REWIND_MAX as usize);
         let finest = config.ratios.iter().filter(|ratio| **ratio > 0).min();
         let entries = finest.map_or(0, |ratio| context.div_ceil(*ratio as usize));
         for (what, rows) in [("rows of a window", ring), ("compressed rows", entries)] {
-            if sequences.checked_mul(rows).is_none_or(|rows| u32::try_from(rows).is_err()) {
-                return Err(PlanError::Rows { what, sequences, rows });
+            if sequences
+                .checked_mul(rows)
+                .is_none_or(|rows| u32::try_from(rows).is_err())
+            {
+                return Err(PlanError::Rows {
+                    what,
+                    sequences,
+                    rows,
+                });
             }
         }
         let mut sources = 0..;
@@ -112,7 +134,12 @@ impl Plan {
                 },
             })
             .collect();
-        Ok(Self { config: config.clone(), numerics, budget, layers })
+        Ok(Self {
+            config: config.clone(),
+            numerics,
+            budget,
+            layers,
+        })
     }
 
     /// The numbers of the model.
@@ -137,8 +164,10 @@ impl Plan {
     /// by score.
     #[must_use]
     pub fn mtp(&self) -> Option<BlockPlan> {
-        (self.budget.drafts && self.config.mtp_layers > 0)
-            .then_some(BlockPlan { role: Role::WINDOW, route: RouteBy::Score })
+        (self.config.mtp_layers > 0).then_some(BlockPlan {
+            role: Role::WINDOW,
+            route: RouteBy::Score,
+        })
     }
 
     /// Whether a draft module takes part.
@@ -161,7 +190,14 @@ impl Plan {
     /// The numbers that shape every layer.
     #[must_use]
     pub fn block_shape(&self) -> BlockShape {
-        let Config { hidden_size, index, experts, hyper, norm_eps, .. } = self.config;
+        let Config {
+            hidden_size,
+            index,
+            experts,
+            hyper,
+            norm_eps,
+            ..
+        } = self.config;
         BlockShape {
             attention: AttentionShape {
                 hidden: hidden_size,
@@ -218,7 +254,11 @@ impl Plan {
             return self.float_format();
         }
         let tail_bytes = if self.numerics.bf16 { 2 } else { 4 };
-        RowFormat::Fp8 { block: ENTRY_BLOCK, tail: self.config.rope_dim, tail_bytes }
+        RowFormat::Fp8 {
+            block: ENTRY_BLOCK,
+            tail: self.config.rope_dim,
+            tail_bytes,
+        }
     }
 
     /// How the indexers' keys are kept.
@@ -231,7 +271,11 @@ impl Plan {
     }
 
     fn float_format(&self) -> RowFormat {
-        if self.numerics.bf16 { RowFormat::Bf16 } else { RowFormat::F32 }
+        if self.numerics.bf16 {
+            RowFormat::Bf16
+        } else {
+            RowFormat::F32
+        }
     }
 
     /// Rows of a window's ring: the window itself, a step that is written before it is read, and
@@ -271,7 +315,13 @@ impl Plan {
     /// What one sequence remembers.
     #[must_use]
     pub fn sequence(&self) -> SequenceMemory {
-        let Config { head_dim, index, hidden_size, hyper, .. } = self.config;
+        let Config {
+            head_dim,
+            index,
+            hidden_size,
+            hyper,
+            ..
+        } = self.config;
         let rewind = REWIND_MAX as usize;
         let entry = self.entry_format().row_bytes(head_dim);
         let key = self.key_format().row_bytes(index.head_dim);
@@ -349,7 +399,10 @@ impl SequenceMemory {
     /// Bytes of the compressed rows of `context` positions.
     #[must_use]
     pub fn rows(&self, context: usize) -> u64 {
-        self.sources.iter().map(|(ratio, row)| (context as u64).div_ceil(u64::from(*ratio)) * row).sum()
+        self.sources
+            .iter()
+            .map(|(ratio, row)| (context as u64).div_ceil(u64::from(*ratio)) * row)
+            .sum()
     }
 
     /// Bytes of a sequence of `context` positions.
@@ -361,6 +414,9 @@ impl SequenceMemory {
     /// Bytes by which a position lets a sequence grow, on average.
     #[must_use]
     pub fn per_token(&self) -> f64 {
-        self.sources.iter().map(|(ratio, row)| *row as f64 / f64::from(*ratio)).sum()
+        self.sources
+            .iter()
+            .map(|(ratio, row)| *row as f64 / f64::from(*ratio))
+            .sum()
     }
 }

@@ -10,8 +10,11 @@ use crate::config::{Config, SPARSE_RATIO, Storage};
 use crate::plan::{Budget, Plan, PlanError, SequenceMemory};
 
 /// The levels of rounding that are offered, by name.
-pub const NUMERICS: [(&str, Numerics); 3] =
-    [("exact", Numerics::EXACT), ("cache", Numerics::CACHE), ("released", Numerics::RELEASED)];
+pub const NUMERICS: [(&str, Numerics); 3] = [
+    ("exact", Numerics::EXACT),
+    ("cache", Numerics::CACHE),
+    ("released", Numerics::RELEASED),
+];
 
 /// The contexts at which memory and arithmetic are shown, as far as the model reaches.
 const CONTEXTS: [(&str, usize); 3] = [("4K", 4 << 10), ("128K", 128 << 10), ("1M", 1 << 20)];
@@ -45,17 +48,35 @@ impl Report {
             .map(|(name, numerics)| Ok((name, Plan::new(config, numerics, budget)?.sequence())))
             .collect::<Result<_, PlanError>>()?;
         let weights = Weights::of(config, config.storage);
-        Ok(Self { config: config.clone(), weights, memory, files: None })
+        Ok(Self {
+            config: config.clone(),
+            weights,
+            memory,
+            files: None,
+        })
     }
 
     /// Adds what the files hold.
     #[must_use]
     pub fn with_files(self, files: Files) -> Self {
-        Self { files: Some(files), ..self }
+        Self {
+            files: Some(files),
+            ..self
+        }
     }
 
-    fn contexts(&self) -> impl Iterator<Item = (&'static str, usize)> + '_ {
-        CONTEXTS.into_iter().filter(|(_, context)| *context <= self.config.max_positions)
+    /// The contexts shown: those that the model reaches, or else all that it reaches.
+    fn contexts(&self) -> Vec<(String, usize)> {
+        let all = self.config.max_positions;
+        let mut contexts: Vec<_> = CONTEXTS
+            .into_iter()
+            .filter(|(_, context)| *context <= all)
+            .map(|(name, context)| (name.to_owned(), context))
+            .collect();
+        if contexts.is_empty() {
+            contexts.push((grouped(all as u64), all));
+        }
+        contexts
     }
 
     fn flops(&self, context: usize) -> Flops {
@@ -68,13 +89,20 @@ impl Report {
         let mut kinds: Vec<u32> = ratios.clone();
         kinds.sort_unstable();
         kinds.dedup();
-        let of = |ratio: u32| (0..ratios.len()).filter(|layer| ratios[*layer] == ratio).collect();
+        let of = |ratio: u32| {
+            (0..ratios.len())
+                .filter(|layer| ratios[*layer] == ratio)
+                .collect()
+        };
         let name = |ratio: u32| match ratio {
             0 => "window".to_owned(),
             SPARSE_RATIO => format!("sparse 1/{ratio}, top {}", self.config.index.topk),
             _ => format!("dense 1/{ratio}"),
         };
-        kinds.into_iter().map(|ratio| (name(ratio), of(ratio))).collect()
+        kinds
+            .into_iter()
+            .map(|ratio| (name(ratio), of(ratio)))
+            .collect()
     }
 
     /// The same as JSON. Numbers are exact.
@@ -84,7 +112,10 @@ impl Report {
         let components = self.weights.components.iter();
         let dtypes = self.weights.dtypes.iter();
         let memory = self.memory.iter().map(|(name, memory)| {
-            let at = self.contexts().map(|(_, context)| (context.to_string(), json!(memory.at(context))));
+            let at = self
+                .contexts()
+                .into_iter()
+                .map(|(_, context)| (context.to_string(), json!(memory.at(context))));
             let value = json!({
                 "bytes_per_token": memory.per_token(),
                 "fixed_bytes": memory.fixed(),
@@ -92,9 +123,16 @@ impl Report {
             });
             ((*name).to_owned(), value)
         });
-        let flops = self.contexts().map(|(_, context)| {
-            let Flops { linear, core, indexer } = self.flops(context);
-            (context.to_string(), json!({ "linear": linear, "core": core, "indexer": indexer }))
+        let flops = self.contexts().into_iter().map(|(_, context)| {
+            let Flops {
+                linear,
+                core,
+                indexer,
+            } = self.flops(context);
+            (
+                context.to_string(),
+                json!({ "linear": linear, "core": core, "indexer": indexer }),
+            )
         });
         json!({
             "model_type": "deepseek_v4",
@@ -142,15 +180,37 @@ impl fmt::Display for Report {
 
 impl Report {
     fn write_model(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Config { layers, hidden_size, heads, head_dim, experts, window, .. } = self.config;
-        writeln!(f, "model      deepseek_v4, {layers} layers, hidden {hidden_size}")?;
+        let Config {
+            layers,
+            hidden_size,
+            heads,
+            head_dim,
+            experts,
+            window,
+            ..
+        } = self.config;
+        writeln!(
+            f,
+            "model      deepseek_v4, {layers} layers, hidden {hidden_size}"
+        )?;
         writeln!(f, "attention  {heads} heads of {head_dim}, window {window}")?;
-        writeln!(f, "experts    {} of {} and one shared", experts.each, experts.count)?;
-        writeln!(f, "positions  {}", grouped(self.config.max_positions as u64))?;
+        writeln!(
+            f,
+            "experts    {} of {} and one shared",
+            experts.each, experts.count
+        )?;
+        writeln!(
+            f,
+            "positions  {}",
+            grouped(self.config.max_positions as u64)
+        )?;
         writeln!(f)?;
         let hashed = experts.hash_layers;
-        let routes = [("routed by token", 0..hashed), ("routed by score", hashed..layers)]
-            .map(|(name, range)| (name.to_owned(), range.collect::<Vec<_>>()));
+        let routes = [
+            ("routed by token", 0..hashed),
+            ("routed by score", hashed..layers),
+        ]
+        .map(|(name, range)| (name.to_owned(), range.collect::<Vec<_>>()));
         writeln!(f, "layers")?;
         for (name, of) in self.kinds().into_iter().chain(routes) {
             if !of.is_empty() {
@@ -164,8 +224,18 @@ impl Report {
         }
         writeln!(f)?;
         writeln!(f, "parameters {:>27}", "count")?;
-        writeln!(f, "  {:<16} {:>19}", "backbone", grouped(self.weights.backbone))?;
-        writeln!(f, "  {:<16} {:>19}", "active per token", grouped(self.weights.active))?;
+        writeln!(
+            f,
+            "  {:<16} {:>19}",
+            "backbone",
+            grouped(self.weights.backbone)
+        )?;
+        writeln!(
+            f,
+            "  {:<16} {:>19}",
+            "active per token",
+            grouped(self.weights.active)
+        )?;
         if self.weights.mtp > 0 {
             writeln!(f, "  {:<16} {:>19}", "mtp", grouped(self.weights.mtp))?;
         }
@@ -174,7 +244,12 @@ impl Report {
 
     fn write_weights(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = |f: &mut fmt::Formatter<'_>, name: &str, sum: &Tally| {
-            writeln!(f, "  {name:<17} {:>18} {:>9}", grouped(sum.bytes), grouped(sum.tensors))
+            writeln!(
+                f,
+                "  {name:<17} {:>18} {:>9}",
+                grouped(sum.bytes),
+                grouped(sum.tensors)
+            )
         };
         writeln!(f, "weights {:>30} {:>9}", "bytes", "tensors")?;
         for (component, sum) in &self.weights.components {
@@ -185,20 +260,35 @@ impl Report {
         for (dtype, sum) in &self.weights.dtypes {
             line(f, dtype.name(), sum)?;
         }
-        writeln!(f, "storage: {}, by the config", storage(self.config.storage))?;
+        writeln!(
+            f,
+            "storage: {}, by the config",
+            storage(self.config.storage)
+        )?;
         if let Some(Files { shards, tensors }) = &self.files {
-            let same = *tensors == self.weights.total;
-            line(f, &format!("in {} files", grouped(*shards)), tensors)?;
-            writeln!(f, "  {}", if same { "as the config has it" } else { "not as the config has it" })?;
+            let files = if *shards == 1 { "file" } else { "files" };
+            line(f, &format!("in {} {files}", grouped(*shards)), tensors)?;
+            match (self.config.dspark, *tensors == self.weights.total) {
+                (true, _) => writeln!(f, "  the drafter among them")?,
+                (false, true) => writeln!(f, "  as the config has it")?,
+                (false, false) => writeln!(f, "  not as the config has it")?,
+            }
         }
         writeln!(f)
     }
 
     fn write_memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.memory.iter().map(|(name, _)| format!("{name:>17}")).collect::<String>();
+        let names = self
+            .memory
+            .iter()
+            .map(|(name, _)| format!("{name:>17}"))
+            .collect::<String>();
         writeln!(f, "bytes of a sequence{names}")?;
         let line = |f: &mut fmt::Formatter<'_>, name: &str, of: &dyn Fn(&SequenceMemory) -> u64| {
-            let cells = self.memory.iter().map(|(_, memory)| format!("{:>17}", grouped(of(memory))));
+            let cells = self
+                .memory
+                .iter()
+                .map(|(_, memory)| format!("{:>17}", grouped(of(memory))));
             writeln!(f, "  {name:<17}{}", cells.collect::<String>())
         };
         line(f, "each token", &|memory| memory.per_token().round() as u64)?;
@@ -214,7 +304,9 @@ impl Report {
         for (name, context) in self.contexts() {
             let flops = self.flops(context);
             let cells = [flops.linear, flops.core, flops.indexer, flops.total()];
-            let cells = cells.map(|count| format!("{:>10.1}", count as f64 / 1e9)).concat();
+            let cells = cells
+                .map(|count| format!("{:>10.1}", count as f64 / 1e9))
+                .concat();
             writeln!(f, "  {:<11}{cells}", format!("at {name}"))?;
         }
         Ok(())
@@ -250,7 +342,10 @@ fn runs(numbers: &[usize]) -> String {
     let mut rest = numbers;
     while let [first, tail @ ..] = rest {
         let step = tail.first().map_or(1, |next| next - first);
-        let count = 1 + rest.windows(2).take_while(|pair| pair[1] - pair[0] == step).count();
+        let count = 1 + rest
+            .windows(2)
+            .take_while(|pair| pair[1] - pair[0] == step)
+            .count();
         let last = rest[count - 1];
         let taken = match (count, step) {
             (1, _) => (first.to_string(), 1),

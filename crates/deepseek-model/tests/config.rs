@@ -9,62 +9,12 @@ use serde_json::{Value, json};
 
 /// A small model in the released form.
 fn released() -> Value {
-    json!({
-        "architectures": ["DeepseekV4ForCausalLM"], "model_type": "deepseek_v4",
-        "hidden_act": "silu", "attention_bias": false, "bos_token_id": 0, "eos_token_id": 1,
-        "hc_eps": 1e-6, "rms_norm_eps": 1e-6, "n_shared_experts": 1, "norm_topk_prob": true,
-        "num_key_value_heads": 1, "num_nextn_predict_layers": 1, "scoring_func": "sqrtsoftplus",
-        "topk_method": "noaux_tc", "tie_word_embeddings": false, "torch_dtype": "float32",
-        "max_position_embeddings": 1024, "rope_theta": 10000, "compress_rope_theta": 160000,
-        "vocab_size": 256, "hidden_size": 64, "num_hidden_layers": 6, "num_attention_heads": 4,
-        "head_dim": 32, "qk_rope_head_dim": 8, "q_lora_rank": 32, "o_groups": 2,
-        "o_lora_rank": 24, "sliding_window": 16, "compress_ratios": [0, 0, 4, 128, 4, 128, 0],
-        "index_n_heads": 8, "index_head_dim": 32, "index_topk": 6, "n_routed_experts": 8,
-        "num_experts_per_tok": 3, "moe_intermediate_size": 12, "num_hash_layers": 3,
-        "routed_scaling_factor": 1.5, "swiglu_limit": 1.0, "hc_mult": 4, "hc_sinkhorn_iters": 20,
-        "rope_scaling": {
-            "type": "yarn", "factor": 16, "beta_fast": 32, "beta_slow": 1,
-            "original_max_position_embeddings": 64,
-        },
-    })
+    serde_json::from_str(include_str!("configs/released.json")).expect("a JSON file")
 }
 
 /// What transformers 5.23 makes of that file when it saves it again.
 fn saved_again() -> Value {
-    json!({
-        "architectures": ["DeepseekV4ForCausalLM"], "attention_bias": false,
-        "attention_dropout": 0.0, "bos_token_id": 0,
-        "compress_rates": { "compressed_sparse_attention": 4, "heavily_compressed_attention": 128 },
-        "compress_rope_theta": 160000, "dtype": "float32", "eos_token_id": 1, "hc_eps": 1e-06,
-        "hc_mult": 4, "hc_sinkhorn_iters": 20, "head_dim": 32, "hidden_act": "silu",
-        "hidden_size": 64, "index_head_dim": 32, "index_n_heads": 8, "index_topk": 6,
-        "initializer_range": 0.02,
-        "layer_types": [
-            "sliding_attention", "sliding_attention", "compressed_sparse_attention",
-            "heavily_compressed_attention", "compressed_sparse_attention",
-            "heavily_compressed_attention",
-        ],
-        "max_position_embeddings": 1024, "mlp_bias": false,
-        "mlp_layer_types": ["hash_moe", "hash_moe", "hash_moe", "moe", "moe", "moe"],
-        "model_type": "deepseek_v4", "moe_intermediate_size": 12, "n_routed_experts": 8,
-        "n_shared_experts": 1, "norm_topk_prob": true, "num_attention_heads": 4,
-        "num_experts_per_tok": 3, "num_hidden_layers": 6, "num_key_value_heads": 1,
-        "num_nextn_predict_layers": 1, "o_groups": 2, "o_lora_rank": 24,
-        "output_router_logits": false, "pad_token_id": null, "partial_rotary_factor": 0.25,
-        "q_lora_rank": 32, "qk_rope_head_dim": 8, "rms_norm_eps": 1e-06,
-        "rope_parameters": {
-            "compress": {
-                "attention_factor": 1.0, "beta_fast": 32, "beta_slow": 1, "factor": 16,
-                "original_max_position_embeddings": 64, "partial_rotary_factor": 0.25,
-                "rope_theta": 160000, "rope_type": "yarn", "type": "yarn",
-            },
-            "main": { "partial_rotary_factor": 0.25, "rope_theta": 10000, "rope_type": "default" },
-        },
-        "rope_theta": 10000, "routed_scaling_factor": 1.5, "router_aux_loss_coef": 0.001,
-        "router_jitter_noise": 0.0, "scoring_func": "sqrtsoftplus", "sliding_window": 16,
-        "swiglu_limit": 1.0, "tie_word_embeddings": false, "topk_method": "noaux_tc",
-        "transformers_version": "5.23.0", "use_cache": true, "vocab_size": 256,
-    })
+    serde_json::from_str(include_str!("configs/saved_again.json")).expect("a JSON file")
 }
 
 /// `base` with what `changes` holds, keys that it gives as the string `-` removed.
@@ -97,7 +47,10 @@ fn explain(error: &ConfigError) -> String {
 fn refuse(text: &str, want: &str) {
     let error = Config::parse(text).expect_err("the config must be refused");
     let found = explain(&error);
-    assert!(found.contains(want), "the error is\n  {found}\nand does not say\n  {want}");
+    assert!(
+        found.contains(want),
+        "the error is\n  {found}\nand does not say\n  {want}"
+    );
 }
 
 #[track_caller]
@@ -116,14 +69,35 @@ fn the_released_form_is_read() {
     assert_eq!(config.layers, 6);
     assert_eq!(config.ratios, [0, 0, 4, 128, 4, 128]);
     assert_eq!((config.heads, config.head_dim, config.rope_dim), (4, 32, 8));
-    assert_eq!((config.experts.count, config.experts.each, config.experts.hash_layers), (8, 3, 3));
-    assert_eq!((config.experts.scale, config.experts.limit), (1.5, Some(1.0)));
-    assert_eq!((config.rope.theta, config.rope.compress_theta), (10000.0, 160_000.0));
-    let yarn = Yarn { factor: 16.0, original: 64.0, beta_fast: 32.0, beta_slow: 1.0 };
+    assert_eq!(
+        (
+            config.experts.count,
+            config.experts.each,
+            config.experts.hash_layers
+        ),
+        (8, 3, 3)
+    );
+    assert_eq!(
+        (config.experts.scale, config.experts.limit),
+        (1.5, Some(1.0))
+    );
+    assert_eq!(
+        (config.rope.theta, config.rope.compress_theta),
+        (10000.0, 160_000.0)
+    );
+    let yarn = Yarn {
+        factor: 16.0,
+        original: 64.0,
+        beta_fast: 32.0,
+        beta_slow: 1.0,
+    };
     assert_eq!(config.rope.yarn, Some(yarn));
     assert_eq!((config.bos, config.eos.as_slice()), (0, &[1][..]));
     assert_eq!((config.mtp_layers, config.dspark), (1, false));
-    assert_eq!((config.storage, config.fp8_tile), (Storage::F32, [128, 128]));
+    assert_eq!(
+        (config.storage, config.fp8_tile),
+        (Storage::F32, [128, 128])
+    );
 }
 
 #[test]
@@ -158,7 +132,10 @@ fn a_flat_scaling_may_bear_the_newer_names() {
     let mut newer = released();
     let mut scaling = newer["rope_scaling"].take();
     scaling["rope_type"] = scaling["type"].take();
-    newer = changed(newer, &json!({ "rope_scaling": "-", "rope_parameters": scaling }));
+    newer = changed(
+        newer,
+        &json!({ "rope_scaling": "-", "rope_parameters": scaling }),
+    );
     assert_eq!(parse(&newer), parse(&released()));
 }
 
@@ -166,12 +143,18 @@ fn a_flat_scaling_may_bear_the_newer_names() {
 fn no_interpolation_must_be_said() {
     let without = changed(released(), &json!({ "rope_scaling": null }));
     assert_eq!(parse(&without).rope.yarn, None);
-    refuse_released(&json!({ "rope_scaling": "-" }), "rope_scaling (or rope_parameters) is missing");
+    refuse_released(
+        &json!({ "rope_scaling": "-" }),
+        "rope_scaling (or rope_parameters) is missing",
+    );
 }
 
 #[test]
 fn the_list_of_ratios_may_end_with_the_backbone() {
-    let short = changed(released(), &json!({ "compress_ratios": [0, 0, 4, 128, 4, 128] }));
+    let short = changed(
+        released(),
+        &json!({ "compress_ratios": [0, 0, 4, 128, 4, 128] }),
+    );
     assert_eq!(parse(&short), parse(&released()));
     let none = changed(released(), &json!({ "num_nextn_predict_layers": 0 }));
     assert_eq!(parse(&none), parse(&released()).without_mtp());
@@ -204,8 +187,10 @@ fn several_ids_may_end_an_answer() {
 
 #[test]
 fn any_plain_ratio_will_do() {
-    let config =
-        parse(&changed(released(), &json!({ "compress_ratios": [1, 2, 4, 8, 300, 128, 0] })));
+    let config = parse(&changed(
+        released(),
+        &json!({ "compress_ratios": [1, 2, 4, 8, 300, 128, 0] }),
+    ));
     assert_eq!(config.ratios, [1, 2, 4, 8, 300, 128]);
 }
 
@@ -216,8 +201,14 @@ fn the_storage_follows_from_the_config() {
     assert_eq!(of(json!({ "torch_dtype": "bfloat16" })), Storage::Bf16);
     assert_eq!(of(json!({ "torch_dtype": "-" })), Storage::Bf16);
     assert_eq!(of(json!({ "quantization_config": fp8 })), Storage::Released);
-    assert_eq!(of(json!({ "quantization_config": fp8, "expert_dtype": "fp4" })), Storage::Released);
-    assert_eq!(of(json!({ "quantization_config": fp8, "expert_dtype": "fp8" })), Storage::Base);
+    assert_eq!(
+        of(json!({ "quantization_config": fp8, "expert_dtype": "fp4" })),
+        Storage::Released
+    );
+    assert_eq!(
+        of(json!({ "quantization_config": fp8, "expert_dtype": "fp8" })),
+        Storage::Base
+    );
     let inside = json!({ "quant_method": "fp8", "expert_dtype": "fp8" });
     assert_eq!(of(json!({ "quantization_config": inside })), Storage::Base);
     let config = parse(&changed(released(), &json!({ "quantization_config": fp8 })));
@@ -232,24 +223,64 @@ fn unknown_keys_are_ignored() {
 
 #[test]
 fn what_is_no_object_is_refused() {
-    for text in ["", "null", "[]", "7", "\"deepseek_v4\"", "{", "{\"a\":1}}", "\u{feff}{}"] {
+    for text in [
+        "",
+        "null",
+        "[]",
+        "7",
+        "\"deepseek_v4\"",
+        "{",
+        "{\"a\":1}}",
+        "\u{feff}{}",
+    ] {
         refuse(text, "not a JSON object");
     }
-    refuse("{\"vocab_size\": 1, \"vocab_size\": 2}", "vocab_size occurs twice");
-    refuse(&format!("{{\"a\": {}1{}}}", "[".repeat(9000), "]".repeat(9000)), "recursion limit");
-    refuse(&format!("{{\"a\": \"{}\"}}", "x".repeat(1 << 20)), "at most 1048576 are read");
+    refuse(
+        "{\"vocab_size\": 1, \"vocab_size\": 2}",
+        "vocab_size occurs twice",
+    );
+    refuse(
+        &format!("{{\"a\": {}1{}}}", "[".repeat(9000), "]".repeat(9000)),
+        "recursion limit",
+    );
+    refuse(
+        &format!("{{\"a\": \"{}\"}}", "x".repeat(1 << 20)),
+        "at most 1048576 are read",
+    );
     refuse("{\"vocab_size\": 1e999}", "number out of range");
 }
 
 #[test]
 fn every_key_without_a_safe_default_is_named_when_missing() {
     let keys = [
-        "model_type", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
-        "head_dim", "qk_rope_head_dim", "q_lora_rank", "o_groups", "o_lora_rank",
-        "sliding_window", "compress_ratios", "index_n_heads", "index_head_dim", "index_topk",
-        "n_routed_experts", "num_experts_per_tok", "moe_intermediate_size", "num_hash_layers",
-        "routed_scaling_factor", "hc_mult", "hc_sinkhorn_iters", "hc_eps", "rms_norm_eps",
-        "rope_theta", "compress_rope_theta", "max_position_embeddings", "bos_token_id",
+        "model_type",
+        "vocab_size",
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "head_dim",
+        "qk_rope_head_dim",
+        "q_lora_rank",
+        "o_groups",
+        "o_lora_rank",
+        "sliding_window",
+        "compress_ratios",
+        "index_n_heads",
+        "index_head_dim",
+        "index_topk",
+        "n_routed_experts",
+        "num_experts_per_tok",
+        "moe_intermediate_size",
+        "num_hash_layers",
+        "routed_scaling_factor",
+        "hc_mult",
+        "hc_sinkhorn_iters",
+        "hc_eps",
+        "rms_norm_eps",
+        "rope_theta",
+        "compress_rope_theta",
+        "max_position_embeddings",
+        "bos_token_id",
         "eos_token_id",
     ];
     for key in keys {
@@ -262,33 +293,81 @@ fn every_key_without_a_safe_default_is_named_when_missing() {
 #[test]
 fn every_size_has_bounds_and_is_a_whole_number() {
     let keys = [
-        "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "head_dim",
-        "qk_rope_head_dim", "q_lora_rank", "o_groups", "o_lora_rank", "sliding_window",
-        "index_n_heads", "index_head_dim", "index_topk", "n_routed_experts",
-        "num_experts_per_tok", "moe_intermediate_size", "hc_mult", "hc_sinkhorn_iters",
+        "vocab_size",
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "head_dim",
+        "qk_rope_head_dim",
+        "q_lora_rank",
+        "o_groups",
+        "o_lora_rank",
+        "sliding_window",
+        "index_n_heads",
+        "index_head_dim",
+        "index_topk",
+        "n_routed_experts",
+        "num_experts_per_tok",
+        "moe_intermediate_size",
+        "hc_mult",
+        "hc_sinkhorn_iters",
         "max_position_embeddings",
     ];
     for key in keys {
         refuse_released(&json!({ key: 0 }), &format!("{key}: 0, want"));
-        refuse_released(&json!({ key: u64::MAX }), &format!("{key}: 18446744073709551615, want"));
-        refuse_released(&json!({ key: -1 }), &format!("{key}: -1, want a whole number"));
-        refuse_released(&json!({ key: 8.0 }), &format!("{key}: 8.0, want a whole number"));
-        refuse_released(&json!({ key: "8" }), &format!("{key}: \"8\", want a whole number"));
-        refuse_released(&json!({ key: [8] }), &format!("{key}: a list of 1, want a whole number"));
+        refuse_released(
+            &json!({ key: u64::MAX }),
+            &format!("{key}: 18446744073709551615, want"),
+        );
+        refuse_released(
+            &json!({ key: -1 }),
+            &format!("{key}: -1, want a whole number"),
+        );
+        refuse_released(
+            &json!({ key: 8.0 }),
+            &format!("{key}: 8.0, want a whole number"),
+        );
+        refuse_released(
+            &json!({ key: "8" }),
+            &format!("{key}: \"8\", want a whole number"),
+        );
+        refuse_released(
+            &json!({ key: [8] }),
+            &format!("{key}: a list of 1, want a whole number"),
+        );
     }
 }
 
 #[test]
 fn every_float_has_bounds() {
     let keys = [
-        "routed_scaling_factor", "hc_eps", "rms_norm_eps", "rope_theta", "compress_rope_theta",
+        "routed_scaling_factor",
+        "hc_eps",
+        "rms_norm_eps",
+        "rope_theta",
+        "compress_rope_theta",
     ];
     for key in keys {
-        refuse_released(&json!({ key: 0 }), &format!("{key}: 0, want a number above 0"));
-        refuse_released(&json!({ key: -1.5 }), &format!("{key}: -1.5, want a finite number"));
-        refuse_released(&json!({ key: 1e300 }), &format!("{key}: 1e+300, want a finite number"));
-        refuse_released(&json!({ key: 1e-300 }), &format!("{key}: 1e-300, want a number above 0"));
-        refuse_released(&json!({ key: true }), &format!("{key}: true, want a number"));
+        refuse_released(
+            &json!({ key: 0 }),
+            &format!("{key}: 0, want a number above 0"),
+        );
+        refuse_released(
+            &json!({ key: -1.5 }),
+            &format!("{key}: -1.5, want a finite number"),
+        );
+        refuse_released(
+            &json!({ key: 1e300 }),
+            &format!("{key}: 1e+300, want a finite number"),
+        );
+        refuse_released(
+            &json!({ key: 1e-300 }),
+            &format!("{key}: 1e-300, want a number above 0"),
+        );
+        refuse_released(
+            &json!({ key: true }),
+            &format!("{key}: true, want a number"),
+        );
     }
     refuse_released(&json!({ "swiglu_limit": -1 }), "swiglu_limit: -1, want");
 }
@@ -296,21 +375,63 @@ fn every_float_has_bounds() {
 #[test]
 fn other_architectures_are_refused() {
     let cases = [
-        (json!({ "model_type": "deepseek_v41" }), "model_type deepseek_v41 is not supported yet"),
-        (json!({ "model_type": "llama" }), "model_type: \"llama\" is not supported"),
+        (
+            json!({ "model_type": "deepseek_v41" }),
+            "model_type deepseek_v41 is not supported yet",
+        ),
+        (
+            json!({ "model_type": "llama" }),
+            "model_type: \"llama\" is not supported",
+        ),
         (json!({ "model_type": 4 }), "model_type: 4, want a string"),
-        (json!({ "scoring_func": "sigmoid" }), "scoring_func: \"sigmoid\" is not supported"),
-        (json!({ "topk_method": "greedy" }), "topk_method: \"greedy\" is not supported"),
-        (json!({ "hidden_act": "gelu" }), "hidden_act: \"gelu\" is not supported"),
-        (json!({ "norm_topk_prob": false }), "norm_topk_prob: false is not supported, only true"),
-        (json!({ "tie_word_embeddings": true }), "tie_word_embeddings: true is not supported"),
-        (json!({ "attention_bias": true }), "attention_bias: true is not supported"),
-        (json!({ "n_shared_experts": 2 }), "n_shared_experts: 2 is not supported, only 1"),
-        (json!({ "num_key_value_heads": 8 }), "num_key_value_heads: 8 is not supported"),
-        (json!({ "torch_dtype": "float16" }), "torch_dtype: \"float16\" is not supported"),
-        (json!({ "quantization_config": { "quant_method": "awq" } }), "quant_method: \"awq\""),
-        (json!({ "quantization_config": {} }), "quantization_config.quant_method is missing"),
-        (json!({ "quantization_config": 8 }), "quantization_config: 8, want an object"),
+        (
+            json!({ "scoring_func": "sigmoid" }),
+            "scoring_func: \"sigmoid\" is not supported",
+        ),
+        (
+            json!({ "topk_method": "greedy" }),
+            "topk_method: \"greedy\" is not supported",
+        ),
+        (
+            json!({ "hidden_act": "gelu" }),
+            "hidden_act: \"gelu\" is not supported",
+        ),
+        (
+            json!({ "norm_topk_prob": false }),
+            "norm_topk_prob: false is not supported, only true",
+        ),
+        (
+            json!({ "tie_word_embeddings": true }),
+            "tie_word_embeddings: true is not supported",
+        ),
+        (
+            json!({ "attention_bias": true }),
+            "attention_bias: true is not supported",
+        ),
+        (
+            json!({ "n_shared_experts": 2 }),
+            "n_shared_experts: 2 is not supported, only 1",
+        ),
+        (
+            json!({ "num_key_value_heads": 8 }),
+            "num_key_value_heads: 8 is not supported",
+        ),
+        (
+            json!({ "torch_dtype": "float16" }),
+            "torch_dtype: \"float16\" is not supported",
+        ),
+        (
+            json!({ "quantization_config": { "quant_method": "awq" } }),
+            "quant_method: \"awq\"",
+        ),
+        (
+            json!({ "quantization_config": {} }),
+            "quantization_config.quant_method is missing",
+        ),
+        (
+            json!({ "quantization_config": 8 }),
+            "quantization_config: 8, want an object",
+        ),
         (
             json!({ "quantization_config": { "quant_method": "fp8", "fmt": "e5m2" } }),
             "quantization_config.fmt: \"e5m2\" is not supported",
@@ -336,26 +457,86 @@ fn other_architectures_are_refused() {
 #[test]
 fn contradictions_name_both_sides() {
     let cases = [
-        (json!({ "o_groups": 3 }), "head_dim 32 is 128, but o_groups 3 does not divide it"),
-        (json!({ "num_experts_per_tok": 9 }), "num_experts_per_tok is 9, but n_routed_experts is 8"),
-        (json!({ "num_hash_layers": 7 }), "num_hash_layers: 7, want 0 to 6"),
-        (json!({ "bos_token_id": 256 }), "bos_token_id is 256, but vocab_size is 256"),
-        (json!({ "eos_token_id": [1, 256] }), "eos_token_id is 256, but vocab_size is 256"),
-        (json!({ "eos_token_id": [] }), "eos_token_id: 0 ids, want 1 to 64"),
-        (json!({ "eos_token_id": vec![1; 65] }), "eos_token_id: 65 ids, want 1 to 64"),
-        (json!({ "eos_token_id": "</s>" }), "eos_token_id: \"</s>\", want a whole number"),
-        (json!({ "index_head_dim": 24 }), "index_head_dim: 24, want a power of two"),
-        (json!({ "index_head_dim": 4 }), "the rotary width is 8, but index_head_dim is 4"),
-        (json!({ "qk_rope_head_dim": 34 }), "qk_rope_head_dim: 34, want 2 to 32"),
-        (json!({ "qk_rope_head_dim": 7 }), "qk_rope_head_dim: 7, want an even number"),
-        (json!({ "num_hidden_layers": 8 }), "7 entries, but num_hidden_layers is 8"),
-        (json!({ "num_hidden_layers": 5 }), "7 entries, but num_hidden_layers is 5"),
-        (json!({ "compress_ratios": [] }), "compress_ratios has 0 entries"),
-        (json!({ "compress_ratios": "0" }), "compress_ratios: \"0\", want a list"),
-        (json!({ "compress_ratios": [0, 0, 4, 128, 4, 128, 4] }), "draft module: 4 is not supported"),
-        (json!({ "compress_ratios": [0, 0, 4, -1, 4, 128, 0] }), "compress_ratios[3]: -1, want"),
-        (json!({ "compress_ratios": [0, 0, 4, 65537, 4, 128, 0] }), "compress_ratios[3]: 65537"),
-        (json!({ "compress_ratios": [0, 0, null, 4, 4, 128, 0] }), "compress_ratios[2]: null, want"),
+        (
+            json!({ "o_groups": 3 }),
+            "head_dim 32 is 128, but o_groups 3 does not divide it",
+        ),
+        (
+            json!({ "num_experts_per_tok": 9 }),
+            "num_experts_per_tok is 9, but n_routed_experts is 8",
+        ),
+        (
+            json!({ "num_hash_layers": 7 }),
+            "num_hash_layers: 7, want 0 to 6",
+        ),
+        (
+            json!({ "bos_token_id": 256 }),
+            "bos_token_id is 256, but vocab_size is 256",
+        ),
+        (
+            json!({ "eos_token_id": [1, 256] }),
+            "eos_token_id is 256, but vocab_size is 256",
+        ),
+        (
+            json!({ "eos_token_id": [] }),
+            "eos_token_id: 0 ids, want 1 to 64",
+        ),
+        (
+            json!({ "eos_token_id": vec![1; 65] }),
+            "eos_token_id: 65 ids, want 1 to 64",
+        ),
+        (
+            json!({ "eos_token_id": "</s>" }),
+            "eos_token_id: \"</s>\", want a whole number",
+        ),
+        (
+            json!({ "index_head_dim": 24 }),
+            "index_head_dim: 24, want a power of two",
+        ),
+        (
+            json!({ "index_head_dim": 4 }),
+            "the rotary width is 8, but index_head_dim is 4",
+        ),
+        (
+            json!({ "qk_rope_head_dim": 34 }),
+            "qk_rope_head_dim: 34, want 2 to 32",
+        ),
+        (
+            json!({ "qk_rope_head_dim": 7 }),
+            "qk_rope_head_dim: 7, want an even number",
+        ),
+        (
+            json!({ "num_hidden_layers": 8 }),
+            "7 entries, but num_hidden_layers is 8",
+        ),
+        (
+            json!({ "num_hidden_layers": 5 }),
+            "7 entries, but num_hidden_layers is 5",
+        ),
+        (
+            json!({ "compress_ratios": [] }),
+            "compress_ratios has 0 entries",
+        ),
+        (
+            json!({ "compress_ratios": "0" }),
+            "compress_ratios: \"0\", want a list",
+        ),
+        (
+            json!({ "compress_ratios": [0, 0, 4, 128, 4, 128, 4] }),
+            "draft module: 4 is not supported",
+        ),
+        (
+            json!({ "compress_ratios": [0, 0, 4, -1, 4, 128, 0] }),
+            "compress_ratios[3]: -1, want",
+        ),
+        (
+            json!({ "compress_ratios": [0, 0, 4, 65537, 4, 128, 0] }),
+            "compress_ratios[3]: 65537",
+        ),
+        (
+            json!({ "compress_ratios": [0, 0, null, 4, 4, 128, 0] }),
+            "compress_ratios[2]: null, want",
+        ),
         (
             json!({
                 "hidden_size": 65, "quantization_config": { "quant_method": "fp8" },
@@ -383,18 +564,39 @@ fn scalings_must_be_understood() {
     };
     let cases = [
         (json!({ "type": "-" }), "rope_scaling.rope_type is missing"),
-        (json!({ "type": "linear" }), "rope_scaling.rope_type: \"linear\" is not supported"),
-        (json!({ "rope_type": "default" }), "rope_type is default, but rope_scaling.type is yarn"),
+        (
+            json!({ "type": "linear" }),
+            "rope_scaling.rope_type: \"linear\" is not supported",
+        ),
+        (
+            json!({ "rope_type": "default" }),
+            "rope_type is default, but rope_scaling.type is yarn",
+        ),
         (json!({ "factor": "-" }), "rope_scaling.factor is missing"),
-        (json!({ "factor": 0 }), "rope_scaling.factor: 0, want a number above 0"),
-        (json!({ "beta_fast": "-" }), "rope_scaling.beta_fast is missing"),
-        (json!({ "beta_slow": 64 }), "beta_fast is 32, but rope_scaling.beta_slow is 64"),
-        (json!({ "attention_factor": 1.5 }), "attention_factor: 1.5 is not supported, only 1"),
+        (
+            json!({ "factor": 0 }),
+            "rope_scaling.factor: 0, want a number above 0",
+        ),
+        (
+            json!({ "beta_fast": "-" }),
+            "rope_scaling.beta_fast is missing",
+        ),
+        (
+            json!({ "beta_slow": 64 }),
+            "beta_fast is 32, but rope_scaling.beta_slow is 64",
+        ),
+        (
+            json!({ "attention_factor": 1.5 }),
+            "attention_factor: 1.5 is not supported, only 1",
+        ),
     ];
     for (changes, want) in cases {
         refuse_released(&scaling(changes), want);
     }
-    refuse_released(&json!({ "rope_scaling": "yarn" }), "rope_scaling: \"yarn\", want an object");
+    refuse_released(
+        &json!({ "rope_scaling": "yarn" }),
+        "rope_scaling: \"yarn\", want an object",
+    );
 }
 
 #[test]
@@ -405,11 +607,26 @@ fn the_two_forms_must_agree() {
         json!({ "rope_parameters": rope })
     };
     let cases = [
-        (json!({ "partial_rotary_factor": 0.5 }), "qk_rope_head_dim is 8, but partial_rotary_factor"),
-        (json!({ "partial_rotary_factor": 0.26 }), "partial_rotary_factor: 0.26, want a whole"),
-        (json!({ "partial_rotary_factor": 2 }), "partial_rotary_factor: 2, want a whole"),
-        (json!({ "num_hash_layers": 2 }), "num_hash_layers is 2, but mlp_layer_types begins with 3"),
-        (json!({ "mlp_layer_types": ["moe"] }), "mlp_layer_types has 1 entries, but num_hidden"),
+        (
+            json!({ "partial_rotary_factor": 0.5 }),
+            "qk_rope_head_dim is 8, but partial_rotary_factor",
+        ),
+        (
+            json!({ "partial_rotary_factor": 0.26 }),
+            "partial_rotary_factor: 0.26, want a whole",
+        ),
+        (
+            json!({ "partial_rotary_factor": 2 }),
+            "partial_rotary_factor: 2, want a whole",
+        ),
+        (
+            json!({ "num_hash_layers": 2 }),
+            "num_hash_layers is 2, but mlp_layer_types begins with 3",
+        ),
+        (
+            json!({ "mlp_layer_types": ["moe"] }),
+            "mlp_layer_types has 1 entries, but num_hidden",
+        ),
         (
             json!({ "mlp_layer_types": ["hash_moe", "moe", "hash_moe", "moe", "moe", "moe"] }),
             "mlp_layer_types[2]: \"hash_moe\" is not supported",
@@ -418,9 +635,18 @@ fn the_two_forms_must_agree() {
             json!({ "mlp_layer_types": ["moe", "moe", "moe", "moe", "moe", "dense"] }),
             "mlp_layer_types[5]: \"dense\" is not supported",
         ),
-        (json!({ "layer_types": ["sliding_attention"] }), "layer_types has 1 entries"),
-        (json!({ "layer_types": vec!["full_attention"; 6] }), "layer_types[0]: \"full_attention\""),
-        (json!({ "layer_types": vec![4; 6] }), "layer_types[0]: 4 is not supported"),
+        (
+            json!({ "layer_types": ["sliding_attention"] }),
+            "layer_types has 1 entries",
+        ),
+        (
+            json!({ "layer_types": vec!["full_attention"; 6] }),
+            "layer_types[0]: \"full_attention\"",
+        ),
+        (
+            json!({ "layer_types": vec![4; 6] }),
+            "layer_types[0]: 4 is not supported",
+        ),
         (
             json!({ "compress_ratios": [0, 0, 4, 4, 4, 128] }),
             "compress_ratios[3] is 4, but layer_types[3] means 128",
@@ -433,16 +659,34 @@ fn the_two_forms_must_agree() {
             json!({ "compress_rates": { "heavily_compressed_attention": 4 } }),
             "compress_rates.heavily_compressed_attention: 4 is not supported",
         ),
-        (json!({ "rope_theta": 5000 }), "rope_theta is 5000, but rope_parameters says 10000"),
-        (json!({ "rope_scaling": null }), "rope_scaling is none, but rope_parameters is yarn 16"),
-        (nested("/main/rope_type", json!("yarn")), "rope_parameters.main.factor is missing"),
-        (nested("/compress", json!(null)), "rope_parameters.main and rope_parameters.compress"),
-        (nested("/main/rope_theta", json!(null)), "rope_parameters.main.rope_theta is missing"),
+        (
+            json!({ "rope_theta": 5000 }),
+            "rope_theta is 5000, but rope_parameters says 10000",
+        ),
+        (
+            json!({ "rope_scaling": null }),
+            "rope_scaling is none, but rope_parameters is yarn 16",
+        ),
+        (
+            nested("/main/rope_type", json!("yarn")),
+            "rope_parameters.main.factor is missing",
+        ),
+        (
+            nested("/compress", json!(null)),
+            "rope_parameters.main and rope_parameters.compress",
+        ),
+        (
+            nested("/main/rope_theta", json!(null)),
+            "rope_parameters.main.rope_theta is missing",
+        ),
     ];
     for (changes, want) in cases {
         refuse_saved(&changes, want);
     }
-    let both = changed(saved_again(), &json!({ "rope_scaling": released()["rope_scaling"] }));
+    let both = changed(
+        saved_again(),
+        &json!({ "rope_scaling": released()["rope_scaling"] }),
+    );
     let both = changed(both, &nested("/compress/factor", json!(8)));
     refuse(
         &both.to_string(),
@@ -453,15 +697,34 @@ fn the_two_forms_must_agree() {
 #[test]
 fn any_one_value_may_be_anything_without_a_panic() {
     let values = [
-        json!(null), json!(true), json!(0), json!(-1), json!(1), json!(3), json!(u64::MAX),
-        json!(i64::MIN), json!(0.5), json!(-0.0), json!(1e308), json!(5e-324), json!(""),
-        json!("yarn"), json!("\u{0}\u{1f600}"), json!([]), json!([0]), json!([null, {}]),
-        json!(vec![4; 4096]), json!({}), json!({ "main": {}, "compress": {} }),
+        json!(null),
+        json!(true),
+        json!(0),
+        json!(-1),
+        json!(1),
+        json!(3),
+        json!(u64::MAX),
+        json!(i64::MIN),
+        json!(0.5),
+        json!(-0.0),
+        json!(1e308),
+        json!(5e-324),
+        json!(""),
+        json!("yarn"),
+        json!("\u{0}\u{1f600}"),
+        json!([]),
+        json!([0]),
+        json!([null, {}]),
+        json!(vec![4; 4096]),
+        json!({}),
+        json!({ "main": {}, "compress": {} }),
     ];
     for base in [released(), saved_again()] {
         for key in base.as_object().expect("an object").keys() {
             for value in &values {
-                if let Ok(config) = Config::parse(&changed(base.clone(), &json!({ key: value })).to_string()) {
+                if let Ok(config) =
+                    Config::parse(&changed(base.clone(), &json!({ key: value })).to_string())
+                {
                     assert_eq!(config.ratios.len(), config.layers, "{key} = {value}");
                 }
             }

@@ -41,12 +41,14 @@ impl Default for Open {
 pub fn open<B: Kernels>(be: B, name: &str, open: Open) -> Result<Model<B>> {
     let folder = folder().join(name);
     let json = std::fs::read_to_string(folder.join("config.json")).context("config.json")?;
-    let config = Config::parse(&json)?;
+    let mut config = Config::parse(&json)?;
+    if !open.drafts {
+        config = config.without_mtp();
+    }
     let budget = Budget {
         context: 1024,
         sequences: open.sequences,
         step_tokens: open.step_tokens,
-        drafts: open.drafts,
     };
     let plan = Plan::new(&config, open.numerics, budget)?;
     let checkpoint = Checkpoint::open(&folder)?;

@@ -52,7 +52,6 @@ fn a_million_positions_take_the_memory_that_the_plan_foretells() -> Result<()> {
         context: POSITIONS,
         sequences: 1,
         step_tokens: STEP_TOKENS,
-        drafts: false,
     };
     let plan = Plan::new(&config, Numerics::EXACT, budget)?;
     let foretold = plan.sequence().at(POSITIONS) as f64;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use deepseek_core::kernels::{Chosen, Softmax};
 
-use super::dense::pad;
+use super::dense::{Panel, Rows, aligned};
 use super::par::{Pool, least_rows};
 use super::rows::RowPool;
 use super::simd::LANES;
@@ -27,31 +27,42 @@ pub(crate) fn attend(
     }
     let width = from.first().map_or(0, |(rows, _)| rows.width());
     let tokens = q.len() / (heads * width);
-    assert_eq!([q.len(), out.len()], [tokens * heads * width; 2], "queries of {heads} heads");
-    let attention = Attention { pool, from, softmax, width };
+    assert_eq!(
+        [q.len(), out.len()],
+        [tokens * heads * width; 2],
+        "queries of {heads} heads"
+    );
+    let attention = Attention {
+        pool,
+        from,
+        softmax,
+        width,
+    };
     let each = heads * width;
     if tokens >= pool.threads() {
         pool.for_rows(out, each, 1, |first, out| {
             let mut room = Room::default();
+            let mut keys = Vec::new();
             for (index, out) in out.chunks_exact_mut(each).enumerate() {
                 let query = first + index;
-                let q = &q[query * each..][..each];
-                let mut keys = std::mem::take(&mut room.keys);
-                attention.gather(query, &mut keys);
-                attention.heads(&mut room, q, &keys, sink, out);
-                room.keys = keys;
+                let keys = attention.gather(query, &mut keys);
+                attention.heads(&mut room, &q[query * each..][..each], keys, sink, out);
             }
         });
         return;
     }
-    for (query, (q, out)) in q.chunks_exact(each).zip(out.chunks_exact_mut(each)).enumerate() {
+    for (query, (q, out)) in q
+        .chunks_exact(each)
+        .zip(out.chunks_exact_mut(each))
+        .enumerate()
+    {
         let mut keys = Vec::new();
-        attention.gather_all(query, &mut keys);
+        let keys = attention.gather_all(query, &mut keys);
         let group = heads.div_ceil(pool.threads()).next_multiple_of(4);
         let tasks = q.chunks(group * width).zip(sink.chunks(group));
         let tasks = tasks.zip(out.chunks_mut(group * width)).collect();
         pool.map(tasks, |room: &mut Room, ((q, sink), out)| {
-            attention.heads(room, q, &keys, sink, out);
+            attention.heads(room, q, keys, sink, out);
         });
     }
 }
@@ -67,74 +78,84 @@ struct Attention<'a> {
 /// What one thread works in.
 #[derive(Default)]
 struct Room {
-    keys: Vec<f32>,
     logits: Vec<f32>,
     values: Vec<f32>,
 }
 
 impl Attention<'_> {
-    /// The rows of a query in order, as whole chunks.
-    fn gather(&self, query: usize, keys: &mut Vec<f32>) {
-        let mut rest = self.room(query, keys);
+    /// The rows of a query in order.
+    fn gather<'k>(&self, query: usize, keys: &'k mut Vec<f32>) -> &'k [f32] {
+        let keys = self.room(query, keys);
+        let mut rest = &mut *keys;
         for (rows, run) in self.runs(query) {
             let (part, after) = rest.split_at_mut(run.len() * self.stride());
-            rows.read_run(self.pool.table, run, self.stride(), part);
+            self.read(rows, run, part);
             rest = after;
         }
+        keys
     }
 
     /// As [`Self::gather`], by all threads.
-    fn gather_all(&self, query: usize, keys: &mut Vec<f32>) {
-        let stride = self.stride();
-        let mut rest = self.room(query, keys);
-        let least = least_rows(stride);
+    fn gather_all<'k>(&self, query: usize, keys: &'k mut Vec<f32>) -> &'k [f32] {
+        let keys = self.room(query, keys);
+        let mut rest = &mut *keys;
+        let least = least_rows(self.stride()) as u32;
         let mut tasks = Vec::new();
         for (rows, mut run) in self.runs(query) {
             while !run.is_empty() {
-                let head = run.start..run.end.min(run.start + least as u32);
+                let head = run.start..run.end.min(run.start + least);
                 run.start = head.end;
-                let (part, after) = rest.split_at_mut(head.len() * stride);
+                let (part, after) = rest.split_at_mut(head.len() * self.stride());
                 tasks.push((rows, head, part));
                 rest = after;
             }
         }
-        self.pool.map(tasks, |(): &mut (), (rows, run, part)| {
-            rows.read_run(self.pool.table, run, stride, part);
-        });
+        self.pool.map(tasks, |(): &mut (), (rows, run, part)| self.read(rows, run, part));
+        keys
+    }
+
+    fn read(&self, rows: &RowPool, run: Range<u32>, out: &mut [f32]) {
+        let padded = self.width.next_multiple_of(LANES);
+        rows.read_run(self.pool.table, run, self.stride(), out);
+        out.chunks_exact_mut(self.stride()).for_each(|row| row[self.width..padded].fill(0.0));
     }
 
     fn room<'k>(&self, query: usize, keys: &'k mut Vec<f32>) -> &'k mut [f32] {
         let count: usize = self.runs(query).map(|(_, run)| run.len()).sum();
-        keys.resize(count * self.stride(), 0.0);
-        keys
+        aligned(keys, count * self.stride())
     }
 
     fn runs(&self, query: usize) -> impl Iterator<Item = (&RowPool, Range<u32>)> {
         self.from.iter().flat_map(move |(rows, chosen)| {
-            chosen.runs(query).iter().map(move |run| (*rows, run.clone()))
+            chosen
+                .runs(query)
+                .iter()
+                .map(move |run| (*rows, run.clone()))
         })
     }
 
+    /// Whole chunks and one more: rows a power of two apart compete for the same lines of a cache.
     fn stride(&self) -> usize {
-        self.width.next_multiple_of(LANES)
+        self.width.next_multiple_of(LANES) + LANES
     }
 
     /// Some heads of one query: `q`, `out: [heads, width]`, `keys: [n, stride]`, `sink: [heads]`.
     fn heads(&self, room: &mut Room, q: &[f32], keys: &[f32], sink: &[f32], out: &mut [f32]) {
-        let (table, stride) = (self.pool.table, self.stride());
-        let count = keys.len() / stride;
+        let (table, padded) = (self.pool.table, self.width.next_multiple_of(LANES));
+        let keys = Rows::within(keys, padded, self.stride());
+        let count = keys.count();
         if count == 0 {
             return out.fill(0.0);
         }
-        room.logits.resize(sink.len() * count, 0.0);
-        table.dots(&pad(q, self.width), keys, stride, &mut room.logits);
+        let logits = aligned(&mut room.logits, sink.len() * count);
+        table.dots(keys, &Panel::of(q, self.width), logits, [1, count]);
         let mut totals = Vec::with_capacity(sink.len());
-        for (logits, sink) in room.logits.chunks_exact_mut(count).zip(sink) {
+        for (logits, sink) in logits.chunks_exact_mut(count).zip(sink) {
             totals.push(table.soften(logits, *sink, self.softmax));
         }
-        room.values.resize(sink.len() * stride, 0.0);
-        table.axpys(&room.logits, keys, count, &mut room.values);
-        let heads = out.chunks_exact_mut(self.width).zip(room.values.chunks_exact(stride));
+        let values = aligned(&mut room.values, sink.len() * padded);
+        table.axpys(logits, keys, values);
+        let heads = out.chunks_exact_mut(self.width).zip(values.chunks_exact(padded));
         for ((out, values), total) in heads.zip(totals) {
             let share = 1.0 / total;
             for (out, value) in out.iter_mut().zip(values) {

@@ -23,7 +23,10 @@ pub(crate) fn compress(
     let width = out.len() / groups.len();
     pool.for_rows(out, width, 1, |first, out| {
         for (out, group) in out.chunks_exact_mut(width).zip(&groups[first..]) {
-            let (kv, scores) = (members(kv, group, fold, width), members(scores, group, fold, width));
+            let (kv, scores) = (
+                members(kv, group, fold, width),
+                members(scores, group, fold, width),
+            );
             pool.table.fold_rows(&kv, &scores, out);
         }
     });
@@ -32,11 +35,17 @@ pub(crate) fn compress(
 /// The rows of a group with the channels that take part.
 fn members<'a>(x: &'a [f32], group: &Range<usize>, fold: Fold, width: usize) -> Vec<&'a [f32]> {
     match fold {
-        Fold::Plain => group.clone().map(|row| &x[row * width..][..width]).collect(),
+        Fold::Plain => group
+            .clone()
+            .map(|row| &x[row * width..][..width])
+            .collect(),
         Fold::Overlap { ratio } => {
             let current = group.end - ratio;
             let half = |row: usize| usize::from(row >= current);
-            group.clone().map(|row| &x[(2 * row + half(row)) * width..][..width]).collect()
+            group
+                .clone()
+                .map(|row| &x[(2 * row + half(row)) * width..][..width])
+                .collect()
         }
     }
 }

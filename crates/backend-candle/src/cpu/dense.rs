@@ -5,16 +5,21 @@
 //! multiples of rows: each element takes its terms in their order. Either order belongs to the
 //! element alone, so no tile, batch or thread count changes a bit.
 
+use std::ops::Range;
+
 use deepseek_core::weights::WeightView;
 
+use super::decode::Stored;
 use super::par::{Pool, least_rows};
 use super::simd::{Chunk, LANES, Simd};
 
-/// Chunks of a row that one pass of [`dots`] takes, so that the rows of a tile stay in the
-/// innermost cache.
-const PASS: usize = 64;
-/// Rows whose sums are kept between passes.
+/// Chunks of a row that one pass of [`dots`] takes: sixteen such pieces of `b` and four of `a` stay
+/// in the innermost cache.
+const PASS: usize = 32;
+/// Rows of `a` whose sums are kept between passes.
 const GROUP: usize = 32;
+/// Rows of `b` that one pass of [`axpys`] takes, for the same reason.
+const DEPTH: usize = 96;
 /// Floats of widened weights at a time: within a core's own cache.
 const WIDENED: usize = 128 * 1024;
 
@@ -35,77 +40,76 @@ pub(crate) fn linear(pool: &Pool, x: &[f32], weight: &WeightView, out: &mut [f32
 pub(super) fn products(pool: &Pool, products: Vec<Product<'_>>) {
     let total: usize = products.iter().map(|p| p.weight.shape[0]).sum();
     let even = total.div_ceil(8 * pool.threads()).next_multiple_of(4);
-    // Sums lie by rows of the weight first, so that a thread writes one piece of memory.
-    let mut turned: Vec<Vec<f32>> = Vec::new();
-    let mut singles = Vec::new();
     let mut jobs = Vec::new();
     for product in products {
         let [rows, width] = product.weight.shape;
         let tokens = product.out.len() / rows.max(1);
         assert_eq!(product.x.len(), tokens * width, "{}: inputs", product.weight.name);
-        if tokens > 2 * rows {
-            let mut wide = vec![0.0; rows * width];
-            widen(pool, product.weight, &mut wide);
-            matmul_t(pool, product.x, &wide, width, product.out);
-        } else if tokens == 1 {
-            singles.push(product);
-        } else if tokens > 0 {
-            turned.push(vec![0.0; product.out.len()]);
-            jobs.push(product);
-        }
+        let input = match tokens {
+            0 => continue,
+            1 => Input::Token(product.x),
+            _ => Input::Tokens(Panel::new(pool, product.x, width)),
+        };
+        // Sums lie by rows of the weight first, so that a thread writes one piece of memory.
+        let sums = vec![0.0; if tokens == 1 { 0 } else { product.out.len() }];
+        jobs.push((product, input, sums));
     }
     let mut tasks = Vec::new();
-    let sums = turned.iter_mut().map(Vec::as_mut_slice);
-    for (job, sums) in jobs.iter().zip(sums) {
-        split(&mut tasks, even, job.x, job.weight, sums);
-    }
-    for single in singles {
-        split(&mut tasks, even, single.x, single.weight, single.out);
+    for (Product { weight, out, .. }, input, sums) in &mut jobs {
+        let sums = if sums.is_empty() { &mut **out } else { sums };
+        let [rows, width] = weight.shape;
+        let block = even.min(WIDENED / width.max(1)).clamp(4, 64);
+        let tokens = sums.len() / rows;
+        for (index, sums) in sums.chunks_mut(block * tokens).enumerate() {
+            tasks.push(Task { x: input, weight, first: index * block, sums });
+        }
     }
     pool.map(tasks, |wide: &mut Vec<f32>, task| task.run(pool, wide));
-    for (job, sums) in jobs.into_iter().zip(&turned) {
-        turn(pool, sums, job.weight.shape[0], job.out);
+    for (product, _, sums) in jobs {
+        if !sums.is_empty() {
+            turn(pool, &sums, product.weight.shape[0], product.out);
+        }
     }
+}
+
+/// What a product multiplies.
+enum Input<'a> {
+    Token(&'a [f32]),
+    Tokens(Panel),
 }
 
 /// A few rows of a weight and all tokens.
 struct Task<'a> {
-    x: &'a [f32],
+    x: &'a Input<'a>,
     weight: &'a WeightView,
     first: usize,
     sums: &'a mut [f32],
 }
 
-fn split<'a>(
-    tasks: &mut Vec<Task<'a>>,
-    even: usize,
-    x: &'a [f32],
-    weight: &'a WeightView,
-    sums: &'a mut [f32],
-) {
-    let [rows, width] = weight.shape;
-    let tokens = sums.len() / rows;
-    let block = even.min(WIDENED / width.max(1)).clamp(4, 64);
-    for (index, sums) in sums.chunks_mut(block * tokens).enumerate() {
-        tasks.push(Task { x, weight, first: index * block, sums });
-    }
-}
-
 impl Task<'_> {
     fn run(self, pool: &Pool, wide: &mut Vec<f32>) {
+        let stored = Stored { weight: self.weight, first: self.first };
         let width = self.weight.shape[1];
-        let tokens = self.x.len() / width;
-        let padded = width.next_multiple_of(LANES);
-        let rows = self.sums.len() / tokens;
-        if wide.len() < rows * padded {
-            wide.resize(rows * padded, 0.0);
-        }
-        let wide = &mut wide[..rows * padded];
-        for (row, out) in wide.chunks_exact_mut(padded).enumerate() {
+        let one;
+        let panel = match self.x {
+            // Straight from the codes: a third of the time of widening first.
+            Input::Token(x) if stored.is_regular() => {
+                return pool.table.dot_stored(stored, x, self.sums);
+            }
+            Input::Token(x) => {
+                one = Panel::of(x, width);
+                &one
+            }
+            Input::Tokens(panel) => panel,
+        };
+        let stride = width.next_multiple_of(LANES);
+        let rows = self.sums.len() / panel.count;
+        let wide = aligned(wide, rows * stride);
+        for (row, out) in wide.chunks_exact_mut(stride).enumerate() {
             out[width..].fill(0.0);
             widen_row(pool, self.weight, self.first + row, &mut out[..width]);
         }
-        pool.table.dots(wide, &pad(self.x, width), padded, self.sums);
+        pool.table.dots(Rows::new(wide, stride), panel, self.sums, [panel.count, 1]);
     }
 }
 
@@ -117,20 +121,102 @@ pub(crate) fn lookup(pool: &Pool, weight: &WeightView, at: &[u32], out: &mut [f3
 }
 
 fn widen_row(pool: &Pool, weight: &WeightView, row: usize, out: &mut [f32]) {
-    pool.table.decode(weight.format, weight.row(row), weight.row_scales(row), out);
+    pool.table
+        .decode(weight.format, weight.row(row), weight.row_scales(row), out);
 }
 
-fn widen(pool: &Pool, weight: &WeightView, out: &mut [f32]) {
-    let width = weight.shape[1];
-    pool.for_rows(out, width, least_rows(width), |first, rows| {
-        for (row, out) in rows.chunks_exact_mut(width).enumerate() {
-            widen_row(pool, weight, first + row, out);
+/// Room for `length` numbers that begins where a vector may, so that none straddles two cache lines.
+pub(super) fn aligned(room: &mut Vec<f32>, length: usize) -> &mut [f32] {
+    if room.len() < length + LANES {
+        room.resize(length + LANES, 0.0);
+    }
+    let skip = room.as_ptr().align_offset(size_of::<Chunk>()).min(LANES);
+    &mut room[skip..][..length]
+}
+
+/// Rows of whole chunks, `stride` apart.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rows<'a> {
+    data: &'a [f32],
+    width: usize,
+    stride: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// Rows without gaps.
+    pub(super) fn new(data: &'a [f32], width: usize) -> Self {
+        Self { data, width, stride: width }
+    }
+
+    /// The first `width` numbers of rows of `stride`.
+    pub(super) fn within(data: &'a [f32], width: usize, stride: usize) -> Self {
+        Self { data, width, stride }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.data.len() / self.stride
+    }
+}
+
+/// Rows packed for [`dots`]: sixteen side by side, chunk after chunk, so that the inner loop reads
+/// one stream. Unpacked, rows whose length is a power of two compete for the same lines of a cache.
+#[derive(Debug)]
+pub(super) struct Panel {
+    room: Vec<f32>,
+    count: usize,
+    chunks: usize,
+}
+
+impl Panel {
+    /// Packs rows of `width` on one thread.
+    pub(super) fn of(x: &[f32], width: usize) -> Self {
+        let mut panel = Self::empty(x, width);
+        let (chunks, length) = (panel.chunks, panel.length());
+        pack(x, width, chunks, aligned(&mut panel.room, length));
+        panel
+    }
+
+    fn new(pool: &Pool, x: &[f32], width: usize) -> Self {
+        let mut panel = Self::empty(x, width);
+        let (chunks, length) = (panel.chunks, panel.length());
+        let block = LANES * LANES * chunks;
+        pool.for_rows(aligned(&mut panel.room, length), block, 1, |first, out| {
+            pack(&x[first * LANES * width..], width, chunks, out);
+        });
+        panel
+    }
+
+    fn empty(x: &[f32], width: usize) -> Self {
+        Self { room: Vec::new(), count: x.len() / width, chunks: width.div_ceil(LANES) }
+    }
+
+    fn length(&self) -> usize {
+        self.count.next_multiple_of(LANES) * self.chunks * LANES
+    }
+
+    fn blocks(&self) -> std::slice::ChunksExact<'_, Chunk> {
+        let skip = self.room.as_ptr().align_offset(size_of::<Chunk>()).min(LANES);
+        self.room[skip..][..self.length()].as_chunks().0.chunks_exact(LANES * self.chunks)
+    }
+}
+
+fn pack(x: &[f32], width: usize, chunks: usize, out: &mut [f32]) {
+    let blocks = out.as_chunks_mut::<LANES>().0.chunks_exact_mut(LANES * chunks);
+    for (out, x) in blocks.zip(x.chunks(LANES * width)) {
+        for (t, x) in x.chunks_exact(width).enumerate() {
+            let (whole, tail) = x.as_chunks::<LANES>();
+            for (out, x) in out[t..].iter_mut().step_by(LANES).zip(whole) {
+                *out = *x;
+            }
+            if !tail.is_empty() {
+                out[whole.len() * LANES + t][..tail.len()].copy_from_slice(tail);
+            }
         }
-    });
+    }
 }
 
 /// Rows of `width` with zeros behind them up to whole chunks; borrowed where there is nothing to do.
-pub(super) fn pad(x: &[f32], width: usize) -> std::borrow::Cow<'_, [f32]> {
+fn pad(x: &[f32], width: usize) -> std::borrow::Cow<'_, [f32]> {
     let padded = width.next_multiple_of(LANES);
     if padded == width {
         return x.into();
@@ -145,22 +231,28 @@ pub(super) fn pad(x: &[f32], width: usize) -> std::borrow::Cow<'_, [f32]> {
 /// `[rows, n]` to `[n, rows]`.
 fn turn(pool: &Pool, from: &[f32], rows: usize, to: &mut [f32]) {
     let stride = from.len() / rows;
-    pool.for_rows(to, rows, least_rows(rows).next_multiple_of(LANES), |first, to| {
-        pool.table.transpose(&from[first..], stride, rows, to);
-    });
+    pool.for_rows(
+        to,
+        rows,
+        least_rows(rows).next_multiple_of(LANES),
+        |first, to| {
+            pool.table.transpose(&from[first..], stride, rows, to);
+        },
+    );
 }
 
 /// `out = a · bᵀ`: `a: [m, k]`, `b: [n, k]`, `out: [m, n]`.
 pub(crate) fn matmul_t(pool: &Pool, a: &[f32], b: &[f32], k: usize, out: &mut [f32]) {
-    assert_eq!(out.len() * k * k, a.len() * b.len(), "a product of [m, {k}] and [n, {k}]");
     if out.is_empty() || k == 0 {
         return out.fill(0.0);
     }
-    let (a, b) = (pad(a, k), pad(b, k));
-    let (n, padded) = (b.len() / k.next_multiple_of(LANES), k.next_multiple_of(LANES));
+    let n = b.len() / k;
+    assert_eq!(out.len() * k, a.len() * n, "a product of [m, {k}] and [{n}, {k}]");
+    let (a, stride) = (pad(a, k), k.next_multiple_of(LANES));
+    let panel = Panel::new(pool, b, k);
     pool.for_rows(out, n, least_rows(n * k).next_multiple_of(4), |first, out| {
-        let rows = out.len() / n;
-        pool.table.dots(&a[first * padded..][..rows * padded], &b, padded, out);
+        let a = &a[first * stride..][..out.len() / n * stride];
+        pool.table.dots(Rows::new(a, stride), &panel, out, [n, 1]);
     });
 }
 
@@ -170,115 +262,150 @@ pub(crate) fn matmul(pool: &Pool, a: &[f32], b: &[f32], k: usize, out: &mut [f32
         return out.fill(0.0);
     }
     let n = b.len() / k;
-    assert_eq!(out.len() * k, a.len() * n, "a product of [m, {k}] and [{k}, {n}]");
+    assert_eq!(
+        out.len() * k,
+        a.len() * n,
+        "a product of [m, {k}] and [{k}, {n}]"
+    );
     let b = pad(b, n);
     let padded = n.next_multiple_of(LANES);
-    pool.for_rows(out, n, least_rows(n * k).next_multiple_of(4), |first, out| {
-        let a = &a[first * k..][..out.len() / n * k];
-        if padded == n {
-            return pool.table.axpys(a, &b, k, out);
-        }
-        let mut wide = vec![0.0; out.len() / n * padded];
-        pool.table.axpys(a, &b, k, &mut wide);
-        for (wide, out) in wide.chunks_exact(padded).zip(out.chunks_exact_mut(n)) {
-            out.copy_from_slice(&wide[..n]);
-        }
-    });
+    pool.for_rows(
+        out,
+        n,
+        least_rows(n * k).next_multiple_of(4),
+        |first, out| {
+            let a = &a[first * k..][..out.len() / n * k];
+            if padded == n {
+                return pool.table.axpys(a, Rows::new(&b, n), out);
+            }
+            let mut wide = vec![0.0; out.len() / n * padded];
+            pool.table.axpys(a, Rows::new(&b, padded), &mut wide);
+            for (wide, out) in wide.chunks_exact(padded).zip(out.chunks_exact_mut(n)) {
+                out.copy_from_slice(&wide[..n]);
+            }
+        },
+    );
 }
 
-/// `a · bᵀ` on one thread: `a: [m, k]`, `b: [n, k]`, `out: [m, n]`; `k` is whole chunks.
+/// `a · bᵀ` on one thread: the product of row `i` of `a` and row `j` of `b` goes to
+/// `out[i * steps[0] + j * steps[1]]`.
 #[inline(always)]
-pub(super) fn dots<S: Simd>(s: S, a: &[f32], b: &[f32], k: usize, out: &mut [f32]) {
-    let (a, b, chunks) = (a.as_chunks().0, b.as_chunks().0, k / LANES);
-    let n = b.len() / chunks;
-    for (a, out) in a.chunks(GROUP * chunks).zip(out.chunks_mut(GROUP * n)) {
-        if S::WIDE {
-            columns::<S, 4, 4>(s, a, b, chunks, out);
-        } else {
-            columns::<S, 2, 2>(s, a, b, chunks, out);
+pub(super) fn dots<S: Simd>(s: S, a: Rows<'_>, b: &Panel, out: &mut [f32], steps: [usize; 2]) {
+    if S::WIDE {
+        groups::<S, 4, 4>(s, a, b, out, steps);
+    } else {
+        groups::<S, 2, 2>(s, a, b, out, steps);
+    }
+}
+
+/// Goes over `a` in pieces of [`GROUP`] rows, and over the blocks of `b`.
+#[inline(always)]
+fn groups<S: Simd, const R: usize, const T: usize>(
+    s: S,
+    a: Rows<'_>,
+    b: &Panel,
+    out: &mut [f32],
+    steps: [usize; 2],
+) {
+    let stride = a.stride / LANES;
+    let mut sums = [[s.splat(0.0); LANES]; GROUP];
+    for (group, a) in a.data.as_chunks().0.chunks(GROUP * stride).enumerate() {
+        let rows = a.len() / stride;
+        for (block, lines) in b.blocks().enumerate() {
+            let width = LANES.min(b.count - block * LANES);
+            for first in (0..b.chunks).step_by(PASS) {
+                let pass = Pass { first, last: b.chunks.min(first + PASS), width };
+                for (a, sums) in a.chunks(R * stride).zip(sums.chunks_mut(R)) {
+                    if a.len() == R * stride {
+                        strip::<S, R, T>(s, a, stride, lines, pass, sums);
+                    } else {
+                        for (a, sum) in a.chunks(stride).zip(sums) {
+                            strip::<S, 1, T>(s, a, stride, lines, pass, std::slice::from_mut(sum));
+                        }
+                    }
+                }
+            }
+            for (row, sums) in sums[..rows].iter().enumerate() {
+                let at = (group * GROUP + row) * steps[0] + block * LANES * steps[1];
+                total(s, sums, &mut out[at..], width, steps[1]);
+            }
         }
     }
 }
 
-/// At most [`GROUP`] rows of `a`, in tiles of `R` by `T`.
+/// Stores the first `width` of sixteen sums, `step` apart.
 #[inline(always)]
-fn columns<S: Simd, const R: usize, const T: usize>(
+fn total<S: Simd>(s: S, sums: &[S::V; LANES], out: &mut [f32], width: usize, step: usize) {
+    if width < 4 {
+        for (i, sum) in sums[..width].iter().enumerate() {
+            out[i * step] = s.sum(*sum);
+        }
+        return;
+    }
+    let mut totals = [0.0; LANES];
+    s.store(s.sums(*sums), &mut totals);
+    if step == 1 {
+        out[..width].copy_from_slice(&totals[..width]);
+        return;
+    }
+    for (i, total) in totals[..width].iter().enumerate() {
+        out[i * step] = *total;
+    }
+}
+
+/// Which chunks of the rows, and how many rows of a block, a tile takes.
+#[derive(Clone, Copy)]
+struct Pass {
+    first: usize,
+    last: usize,
+    width: usize,
+}
+
+/// `R` rows of `a` by the rows of a block.
+#[inline(always)]
+fn strip<S: Simd, const R: usize, const T: usize>(
     s: S,
     a: &[Chunk],
-    b: &[Chunk],
-    chunks: usize,
-    out: &mut [f32],
+    stride: usize,
+    lines: &[Chunk],
+    pass: Pass,
+    sums: &mut [[S::V; LANES]],
 ) {
-    let n = b.len() / chunks;
-    let whole = n / T * T;
-    for first in (0..whole).step_by(T) {
-        column::<S, R, T>(s, a, &b[first * chunks..], chunks, &mut out[first..], n);
+    let whole = pass.width / T * T;
+    for t in (0..whole).step_by(T) {
+        tile::<S, R, T>(s, a, stride, &lines[t..], pass, sums, t);
     }
-    for first in whole..n {
-        column::<S, R, 1>(s, a, &b[first * chunks..], chunks, &mut out[first..], n);
+    for t in whole..pass.width {
+        tile::<S, R, 1>(s, a, stride, &lines[t..], pass, sums, t);
     }
 }
 
-/// `T` columns of the result.
-#[inline(always)]
-fn column<S: Simd, const R: usize, const T: usize>(
-    s: S,
-    a: &[Chunk],
-    b: &[Chunk],
-    chunks: usize,
-    out: &mut [f32],
-    n: usize,
-) {
-    let rows = a.len() / chunks;
-    let mut sums = [[s.splat(0.0); T]; GROUP];
-    for first in (0..chunks).step_by(PASS) {
-        let pass = PASS.min(chunks - first);
-        let (a, b) = (&a[first..], &b[first..]);
-        let whole = rows / R * R;
-        for row in (0..whole).step_by(R) {
-            tile::<S, R, T>(s, &a[row * chunks..], b, chunks, pass, &mut sums[row..]);
-        }
-        for row in whole..rows {
-            tile::<S, 1, T>(s, &a[row * chunks..], b, chunks, pass, &mut sums[row..]);
-        }
-    }
-    // Sixteen sums are added up at once: a third of the work of one by one.
-    let mut flat = [s.splat(0.0); LANES];
-    let each = LANES / T;
-    for (group, sums) in sums[..rows].chunks(each).enumerate() {
-        for (i, sums) in sums.iter().enumerate() {
-            flat[i * T..][..T].copy_from_slice(sums);
-        }
-        let mut totals = [0.0; LANES];
-        if sums.len() * T == 1 {
-            totals[0] = s.sum(flat[0]);
-        } else {
-            s.store(s.sums(flat), &mut totals);
-        }
-        for (i, totals) in totals.chunks_exact(T).take(sums.len()).enumerate() {
-            out[(group * each + i) * n..][..T].copy_from_slice(totals);
-        }
-    }
-}
-
-/// The inner loop of [`dots`]: `R` rows by `T` rows over `pass` chunks.
+/// The inner loop of [`dots`].
 #[inline(always)]
 fn tile<S: Simd, const R: usize, const T: usize>(
     s: S,
     a: &[Chunk],
-    b: &[Chunk],
     stride: usize,
-    pass: usize,
-    sums: &mut [[S::V; T]],
+    lines: &[Chunk],
+    pass: Pass,
+    sums: &mut [[S::V; LANES]],
+    column: usize,
 ) {
-    let a: [&[Chunk]; R] = std::array::from_fn(|r| &a[r * stride..][..pass]);
-    let b: [&[Chunk]; T] = std::array::from_fn(|t| &b[t * stride..][..pass]);
+    let Pass { first, last, .. } = pass;
+    let a: [&[Chunk]; R] = std::array::from_fn(|r| &a[r * stride + first..r * stride + last]);
+    let sums = &mut sums[..R];
     let mut sum = [[s.splat(0.0); T]; R];
-    sum.copy_from_slice(&sums[..R]);
-    for i in 0..pass {
+    if first > 0 {
+        for r in 0..R {
+            sum[r].copy_from_slice(&sums[r][column..][..T]);
+        }
+    }
+    let lines = lines[first * LANES..].chunks(LANES);
+    for (i, line) in lines.take(last - first).enumerate() {
+        let line = &line[..T];
         let mut y = [s.splat(0.0); T];
         for t in 0..T {
-            y[t] = s.load(&b[t][i]);
+            y[t] = s.load(&line[t]);
         }
         for r in 0..R {
             let x = s.load(&a[r][i]);
@@ -287,77 +414,86 @@ fn tile<S: Simd, const R: usize, const T: usize>(
             }
         }
     }
-    sums[..R].copy_from_slice(&sum);
+    for r in 0..R {
+        sums[r][column..][..T].copy_from_slice(&sum[r]);
+    }
 }
 
-/// `a · b` on one thread: `a: [m, k]`, `b: [k, n]`, `out: [m, n]`; `n` is whole chunks.
+/// `a · b` on one thread: `a: [m, k]`, `b: [k, n]`, `out: [m, n]`.
 #[inline(always)]
-pub(super) fn axpys<S: Simd>(s: S, a: &[f32], b: &[f32], k: usize, out: &mut [f32]) {
-    let (b, out) = (b.as_chunks().0, out.as_chunks_mut().0);
+pub(super) fn axpys<S: Simd>(s: S, a: &[f32], b: Rows<'_>, out: &mut [f32]) {
     if S::WIDE {
-        blocks::<S, 4, 4>(s, a, b, k, out);
+        strips::<S, 4, 4>(s, a, b, out);
     } else {
-        blocks::<S, 2, 2>(s, a, b, k, out);
+        strips::<S, 2, 2>(s, a, b, out);
     }
 }
 
+/// Goes down `b` in passes of [`DEPTH`] rows, and over each in strips of `C` chunks.
 #[inline(always)]
-fn blocks<S: Simd, const R: usize, const C: usize>(
-    s: S,
-    a: &[f32],
-    b: &[Chunk],
-    k: usize,
-    out: &mut [Chunk],
-) {
-    let chunks = b.len() / k;
+fn strips<S: Simd, const R: usize, const C: usize>(s: S, a: &[f32], b: Rows<'_>, out: &mut [f32]) {
+    let (k, chunks) = (b.count(), b.width / LANES);
+    let out = out.as_chunks_mut().0;
     let whole = chunks / C * C;
-    for first in (0..whole).step_by(C) {
-        block::<S, R, C>(s, a, b, k, out, first);
-    }
-    for first in whole..chunks {
-        block::<S, R, 1>(s, a, b, k, out, first);
+    for top in (0..k).step_by(DEPTH) {
+        let deep = top..k.min(top + DEPTH);
+        for first in (0..whole).step_by(C) {
+            down::<S, R, C>(s, a, b, &deep, out, first);
+        }
+        for first in whole..chunks {
+            down::<S, R, 1>(s, a, b, &deep, out, first);
+        }
     }
 }
 
 /// `C` chunks of the columns from chunk `first`.
 #[inline(always)]
-fn block<S: Simd, const R: usize, const C: usize>(
+fn down<S: Simd, const R: usize, const C: usize>(
     s: S,
     a: &[f32],
-    b: &[Chunk],
-    k: usize,
+    b: Rows<'_>,
+    deep: &Range<usize>,
     out: &mut [Chunk],
     first: usize,
 ) {
-    let chunks = b.len() / k;
-    let rows = a.len() / k;
-    let whole = rows / R * R;
-    for row in (0..whole).step_by(R) {
-        patch::<S, R, C>(s, &a[row * k..], b, k, &mut out[row * chunks..], first);
-    }
-    for row in whole..rows {
-        patch::<S, 1, C>(s, &a[row * k..], b, k, &mut out[row * chunks..], first);
+    let (k, chunks) = (b.count(), b.width / LANES);
+    for (a, out) in a.chunks(R * k).zip(out.chunks_mut(R * chunks)) {
+        if a.len() == R * k {
+            patch::<S, R, C>(s, a, b, deep, out, first);
+        } else {
+            for (a, out) in a.chunks(k).zip(out.chunks_mut(chunks)) {
+                patch::<S, 1, C>(s, a, b, deep, out, first);
+            }
+        }
     }
 }
 
-/// The inner loop of [`axpys`]: `R` rows by `C` chunks over all of `k`.
+/// The inner loop of [`axpys`]: `R` rows by `C` chunks over the terms `deep`.
 #[inline(always)]
 fn patch<S: Simd, const R: usize, const C: usize>(
     s: S,
     a: &[f32],
-    b: &[Chunk],
-    k: usize,
+    b: Rows<'_>,
+    deep: &Range<usize>,
     out: &mut [Chunk],
     first: usize,
 ) {
-    let chunks = b.len() / k;
-    let a: [&[f32]; R] = std::array::from_fn(|r| &a[r * k..][..k]);
+    let (k, chunks) = (b.count(), b.width / LANES);
+    let a: [&[f32]; R] = std::array::from_fn(|r| &a[r * k + deep.start..r * k + deep.end]);
     let mut sum = [[s.splat(0.0); C]; R];
-    for (l, row) in b.chunks_exact(chunks).take(k).enumerate() {
-        let row = &row[first..][..C];
+    if deep.start > 0 {
+        for r in 0..R {
+            for c in 0..C {
+                sum[r][c] = s.load(&out[r * chunks + first + c]);
+            }
+        }
+    }
+    let lines = b.data.as_chunks().0.chunks_exact(b.stride / LANES);
+    for (l, line) in lines.skip(deep.start).take(deep.len()).enumerate() {
+        let line = &line[first..][..C];
         let mut y = [s.splat(0.0); C];
         for c in 0..C {
-            y[c] = s.load(&row[c]);
+            y[c] = s.load(&line[c]);
         }
         for r in 0..R {
             let x = s.splat(a[r][l]);
@@ -367,9 +503,8 @@ fn patch<S: Simd, const R: usize, const C: usize>(
         }
     }
     for r in 0..R {
-        let out = &mut out[r * chunks + first..][..C];
         for c in 0..C {
-            s.store(sum[r][c], &mut out[c]);
+            s.store(sum[r][c], &mut out[r * chunks + first + c]);
         }
     }
 }

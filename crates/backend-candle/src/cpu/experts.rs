@@ -51,7 +51,10 @@ pub(crate) fn experts<'a>(
             held = 0;
         }
         let weights = expert(routing.experts[visits[0]])?;
-        batch.push(Group { weights, visits: visits.to_vec() });
+        batch.push(Group {
+            weights,
+            visits: visits.to_vec(),
+        });
         held += visits.len();
     }
     run(pool, &rounded, routing, form, &batch, &mut out);
@@ -69,7 +72,11 @@ fn run(
 ) {
     let Some(first) = batch.first() else { return };
     let [inner, hidden] = first.weights[0].shape;
-    let visits: Vec<usize> = batch.iter().flat_map(|group| &group.visits).copied().collect();
+    let visits: Vec<usize> = batch
+        .iter()
+        .flat_map(|group| &group.visits)
+        .copied()
+        .collect();
     let mut inputs = Vec::with_capacity(visits.len() * hidden);
     for visit in &visits {
         inputs.extend_from_slice(&x[visit / routing.each * hidden..][..hidden]);
@@ -118,7 +125,11 @@ fn each_group<'a>(
         let weight = group.weights[which];
         let (head, rest) = x.split_at(group.visits.len() * weight.shape[1]);
         let (sums, after) = out.split_at_mut(group.visits.len() * weight.shape[0]);
-        jobs.push(Product { x: head, weight, out: sums });
+        jobs.push(Product {
+            x: head,
+            weight,
+            out: sums,
+        });
         (x, out) = (rest, after);
     }
 }

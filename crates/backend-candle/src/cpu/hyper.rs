@@ -41,7 +41,11 @@ pub(crate) fn hc_pre(
     weights: &HyperView<'_>,
     carried: Option<&[f32]>,
 ) -> HyperMix {
-    let HyperShape { streams: n, norm_eps, .. } = weights.shape;
+    let HyperShape {
+        streams: n,
+        norm_eps,
+        ..
+    } = weights.shape;
     let [outputs, width] = weights.projection.shape;
     assert_eq!(outputs, (2 + n) * n, "a projection for {n} streams");
     let tokens = streams.len() / width;
@@ -57,7 +61,10 @@ pub(crate) fn hc_pre(
         }
     });
     let part = |at: usize, length: usize| -> Vec<f32> {
-        z.chunks_exact(outputs).flat_map(|z| &z[at..at + length]).copied().collect()
+        z.chunks_exact(outputs)
+            .flat_map(|z| &z[at..at + length])
+            .copied()
+            .collect()
     };
     let (pre, post, comb) = (part(0, n), part(n, n), part(2 * n, n * n));
     let hidden = width / n;
@@ -66,7 +73,11 @@ pub(crate) fn hc_pre(
     pool.for_rows(&mut y, hidden, least_rows(width), |first, y| {
         for (index, y) in y.chunks_exact_mut(hidden).enumerate() {
             let token = first + index;
-            pool.table.mix_row(&shares[token * n..][..n], &streams[token * width..][..width], y);
+            pool.table.mix_row(
+                &shares[token * n..][..n],
+                &streams[token * width..][..width],
+                y,
+            );
         }
     });
     HyperMix { y, pre, post, comb }
@@ -74,7 +85,12 @@ pub(crate) fn hc_pre(
 
 /// Turns the projections of one token into `pre`, `post` and `comb`, in place.
 fn gates(z: &mut [f32], weights: &HyperView<'_>) {
-    let HyperShape { streams: n, sinkhorn, eps, .. } = weights.shape;
+    let HyperShape {
+        streams: n,
+        sinkhorn,
+        eps,
+        ..
+    } = weights.shape;
     for ((z, scale), base) in z.iter_mut().zip(weights.scale).zip(weights.base) {
         *z = *z * scale + base;
     }
@@ -106,7 +122,10 @@ fn divide_rows(comb: &mut [f32], n: usize, eps: f32) {
 fn divide_columns(comb: &mut [f32], n: usize, eps: f32) {
     for column in 0..n {
         let factor = 1.0 / (comb[column..].iter().step_by(n).sum::<f32>() + eps);
-        comb[column..].iter_mut().step_by(n).for_each(|x| *x *= factor);
+        comb[column..]
+            .iter_mut()
+            .step_by(n)
+            .for_each(|x| *x *= factor);
     }
 }
 
@@ -126,7 +145,11 @@ pub(crate) fn hc_post(
     let n = out.len() / y.len();
     let tokens = post.len() / n;
     let hidden = y.len() / tokens;
-    assert_eq!([streams.len(), comb.len()], [out.len(), tokens * n * n], "{n} streams");
+    assert_eq!(
+        [streams.len(), comb.len()],
+        [out.len(), tokens * n * n],
+        "{n} streams"
+    );
     let width = n * hidden;
     pool.for_rows(out, width, least_rows(width), |first, out| {
         for (index, out) in out.chunks_exact_mut(width).enumerate() {
@@ -137,7 +160,9 @@ pub(crate) fn hc_post(
             for (k, out) in out.chunks_exact_mut(hidden).enumerate() {
                 let shares: Vec<f32> = comb[k..].iter().step_by(n).copied().collect();
                 pool.table.mix_row(&shares, streams, out);
-                out.iter_mut().zip(y).for_each(|(out, y)| *out += post[k] * y);
+                out.iter_mut()
+                    .zip(y)
+                    .for_each(|(out, y)| *out += post[k] * y);
             }
         }
     });

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use deepseek_core::kernels::{Chosen, Seen};
 
+use super::dense::{Rows, aligned};
 use super::par::Pool;
 use super::rows::RowPool;
 use super::top_k::Best;
@@ -39,10 +40,25 @@ pub(crate) fn index_topk(
     k: usize,
     bf16: bool,
 ) -> Chosen {
-    assert_eq!(q.len(), weights.len() * keys.width(), "a weight for each head of {}", keys.width());
-    let search = Search { pool, q, weights, keys, seen, k, bf16 };
+    assert_eq!(
+        q.len(),
+        weights.len() * keys.width(),
+        "a weight for each head of {}",
+        keys.width()
+    );
+    let search = Search {
+        pool,
+        q,
+        weights,
+        keys,
+        seen,
+        k,
+        bf16,
+    };
     let tasks = search.tasks();
-    let parts = pool.map(tasks, |room: &mut Room, (queries, rows)| search.run(room, queries, rows));
+    let parts = pool.map(tasks, |room: &mut Room, (queries, rows)| {
+        search.run(room, queries, rows)
+    });
     let mut best: Vec<Option<Best>> = Vec::new();
     best.resize_with(seen.rows.len(), || None);
     for (query, part) in parts.into_iter().flatten() {
@@ -93,7 +109,11 @@ impl Search<'_> {
         let parts = (4 * self.pool.threads()).div_ceil(tiles.len().max(1));
         let mut tasks = Vec::new();
         for (queries, rows) in tiles {
-            let part = rows.len().div_ceil(parts).next_multiple_of(BLOCK).max(PART_MIN);
+            let part = rows
+                .len()
+                .div_ceil(parts)
+                .next_multiple_of(BLOCK)
+                .max(PART_MIN);
             for first in rows.clone().step_by(part) {
                 tasks.push((queries.clone(), first..rows.end.min(first + part as u32)));
             }
@@ -105,15 +125,16 @@ impl Search<'_> {
         let table = self.pool.table;
         let width = self.keys.width();
         let heads = self.weights.len() / self.seen.rows.len();
-        room.keys.resize(BLOCK * width, 0.0);
-        room.turned.resize(BLOCK * width, 0.0);
+        let keys = aligned(&mut room.keys, BLOCK * width);
+        let turned = aligned(&mut room.turned, BLOCK * width);
         room.products.resize(BLOCK * heads, 0.0);
         let mut scores = [0.0; BLOCK];
         let mut best: Vec<_> = queries.map(|query| (query, Best::new(self.k))).collect();
         for first in rows.clone().step_by(BLOCK) {
             let block = first..rows.end.min(first + BLOCK as u32);
-            self.keys.read_run(table, block.clone(), width, &mut room.keys);
-            table.transpose(&room.keys, width, BLOCK, &mut room.turned);
+            self.keys
+                .read_run(table, block.clone(), width, keys);
+            table.transpose(keys, width, BLOCK, turned);
             for (query, best) in &mut best {
                 let seen = &self.seen.rows[*query];
                 let (start, end) = (seen.start.max(block.start), seen.end.min(block.end));
@@ -122,7 +143,7 @@ impl Search<'_> {
                 }
                 let q = &self.q[*query * heads * width..][..heads * width];
                 let weights = &self.weights[*query * heads..][..heads];
-                table.axpys(q, &room.turned, width, &mut room.products);
+                table.axpys(q, Rows::new(turned, BLOCK), &mut room.products);
                 table.weigh(&room.products, weights, self.bf16, &mut scores);
                 let visible = (start - first) as usize..(end - first) as usize;
                 best.offer(&scores[visible], start);

@@ -1,7 +1,7 @@
 //! Functions of one number and the sums of exponentials, as loops that become vectors.
 
-use deepseek_core::kernels::Softmax;
 use deepseek_core::Unary;
+use deepseek_core::kernels::Softmax;
 
 use super::simd::{Chunk, LANES, Simd};
 
@@ -20,7 +20,15 @@ pub(super) fn exp(x: f32) -> f32 {
     let n = shifted - MAGIC;
     let r = n.mul_add(-LN2_REST, n.mul_add(-std::f32::consts::LN_2, x));
     let mut sum = 1.0 / 5040.0;
-    for term in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+    for term in [
+        1.0 / 720.0,
+        1.0 / 120.0,
+        1.0 / 24.0,
+        1.0 / 6.0,
+        0.5,
+        1.0,
+        1.0,
+    ] {
         sum = r.mul_add(sum, term);
     }
     // 2^n in two steps, because n reaches beyond the exponents of either end.
@@ -52,7 +60,13 @@ pub(super) fn map<S: Simd>(_: S, x: &mut [f32], f: Unary) {
         Unary::Sigmoid => each(x, sigmoid),
         Unary::Silu => each(x, silu),
         Unary::SqrtSoftplus => {
-            each(x, |x| if x > 20.0 { x.sqrt() } else { x.exp().ln_1p().sqrt() });
+            each(x, |x| {
+                if x > 20.0 {
+                    x.sqrt()
+                } else {
+                    x.exp().ln_1p().sqrt()
+                }
+            });
         }
     }
 }
@@ -72,7 +86,10 @@ fn peak(x: &[f32]) -> f32 {
             *lane = if *x > *lane { *x } else { *lane };
         }
     }
-    lanes.iter().chain(tail).fold(f32::NEG_INFINITY, |peak, x| peak.max(*x))
+    lanes
+        .iter()
+        .chain(tail)
+        .fold(f32::NEG_INFINITY, |peak, x| peak.max(*x))
 }
 
 /// Turns `logits` into the weights of values, not yet divided by the sum of all weights and of the
@@ -142,9 +159,7 @@ pub(super) fn swiglu<S: Simd>(
     weight: f32,
     brain: bool,
 ) {
-    let form = |gate: f32, up: f32| {
-        silu(gate.min(limit)) * up.min(limit).max(-limit) * weight
-    };
+    let form = |gate: f32, up: f32| silu(gate.min(limit)) * up.min(limit).max(-limit) * weight;
     if brain {
         for (gate, up) in gate.iter_mut().zip(up) {
             *gate = bf16(form(bf16(*gate), bf16(*up)));

@@ -34,7 +34,9 @@ impl Pool {
 
     /// How many threads work.
     pub(super) fn threads(&self) -> usize {
-        self.threads.as_ref().map_or(1, rayon::ThreadPool::current_num_threads)
+        self.threads
+            .as_ref()
+            .map_or(1, rayon::ThreadPool::current_num_threads)
     }
 
     /// Does all tasks, each with room that is used again for others, and returns what they gave,
@@ -45,11 +47,15 @@ impl Pool {
         work: impl Fn(&mut S, T) -> R + Sync + Send,
     ) -> Vec<R> {
         match &self.threads {
-            Some(threads) if tasks.len() > 1 => threads
-                .install(|| tasks.into_par_iter().map_init(S::default, &work).collect()),
+            Some(threads) if tasks.len() > 1 => {
+                threads.install(|| tasks.into_par_iter().map_init(S::default, &work).collect())
+            }
             _ => {
                 let mut room = S::default();
-                tasks.into_iter().map(|task| work(&mut room, task)).collect()
+                tasks
+                    .into_iter()
+                    .map(|task| work(&mut room, task))
+                    .collect()
             }
         }
     }
@@ -68,7 +74,9 @@ impl Pool {
         }
         let block = (out.len() / row).div_ceil(4 * self.threads()).max(least);
         let tasks = out.chunks_mut(block * row).enumerate().collect();
-        self.map(tasks, |(): &mut (), (index, rows)| work(index * block, rows));
+        self.map(tasks, |(): &mut (), (index, rows)| {
+            work(index * block, rows)
+        });
     }
 }
 

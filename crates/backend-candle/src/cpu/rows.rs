@@ -6,6 +6,8 @@ use std::ops::Range;
 use deepseek_core::quant::{self, e8m0, fp4, fp8};
 use deepseek_core::{Error, Format, Result, RowFormat, ScaleFormat};
 
+use super::decode::decode;
+use super::simd::Simd;
 use super::table::Table;
 
 /// A pool of `count` rows of `width` channels.
@@ -28,9 +30,18 @@ impl RowPool {
     pub(crate) fn new(format: RowFormat, width: usize, count: usize) -> Result<Self> {
         let size = format.row_bytes(width).saturating_mul(count);
         let Some(bytes) = zeroed(size) else {
-            return Err(Error::OutOfMemory { device: "cpu".to_owned(), bytes: size });
+            return Err(Error::OutOfMemory {
+                device: "cpu".to_owned(),
+                bytes: size,
+            });
         };
-        Ok(Self { format, width, count, bytes, table: Table::best() })
+        Ok(Self {
+            format,
+            width,
+            count,
+            bytes,
+            table: Table::best(),
+        })
     }
 
     /// Channels of a row.
@@ -43,7 +54,11 @@ impl RowPool {
         assert_eq!(from.len(), at.len() * self.width, "a place for each row");
         let size = self.format.row_bytes(self.width);
         for (row, from) in at.iter().zip(from.chunks_exact(self.width)) {
-            pack(self.format, from, &mut self.bytes[*row as usize * size..][..size]);
+            pack(
+                self.format,
+                from,
+                &mut self.bytes[*row as usize * size..][..size],
+            );
         }
     }
 
@@ -51,43 +66,64 @@ impl RowPool {
     pub(crate) fn read(&self, at: &[u32], out: &mut [f32]) {
         assert_eq!(out.len(), at.len() * self.width, "room for each row");
         for (row, out) in at.iter().zip(out.chunks_exact_mut(self.width)) {
-            self.unpack(self.table, *row, out);
+            self.read_run(self.table, *row..row + 1, self.width, out);
         }
     }
 
     /// Reads a run of rows, each to the head of `stride` numbers; the rest stays.
-    pub(super) fn read_run(
-        &self,
-        table: &Table,
-        run: Range<u32>,
-        stride: usize,
-        out: &mut [f32],
-    ) {
-        for (row, out) in run.zip(out.chunks_exact_mut(stride)) {
-            self.unpack(table, row, &mut out[..self.width]);
-        }
-    }
-
-    fn unpack(&self, table: &Table, row: u32, out: &mut [f32]) {
+    pub(super) fn read_run(&self, table: &Table, run: Range<u32>, stride: usize, out: &mut [f32]) {
+        assert!(
+            run.end as usize <= self.count,
+            "rows {run:?} of {}",
+            self.count
+        );
         let size = self.format.row_bytes(self.width);
-        let row = row as usize;
-        assert!(row < self.count, "row {row} of {}", self.count);
-        let packed = &self.bytes[row * size..][..size];
-        match self.format {
-            RowFormat::F32 => table.decode(Format::F32, packed, &[], out),
-            RowFormat::Bf16 => table.decode(Format::Bf16, packed, &[], out),
-            RowFormat::Fp8 { block, tail, tail_bytes } => {
-                let (out, last) = out.split_at_mut(out.len() - tail);
+        let packed = &self.bytes[run.start as usize * size..run.end as usize * size];
+        table.unpack(self.format, packed, self.width, stride, out);
+    }
+}
+
+/// Widens packed rows, each to the head of `stride` numbers.
+#[inline(always)]
+pub(super) fn unpack<S: Simd>(
+    s: S,
+    format: RowFormat,
+    packed: &[u8],
+    width: usize,
+    stride: usize,
+    out: &mut [f32],
+) {
+    let rows = packed
+        .chunks_exact(format.row_bytes(width))
+        .zip(out.chunks_exact_mut(stride));
+    for (packed, out) in rows {
+        let out = &mut out[..width];
+        match format {
+            RowFormat::F32 => decode(s, Format::F32, packed, &[], out),
+            RowFormat::Bf16 => decode(s, Format::Bf16, packed, &[], out),
+            RowFormat::Fp8 {
+                block,
+                tail,
+                tail_bytes,
+            } => {
+                let (out, last) = out.split_at_mut(width - tail);
                 let (codes, packed) = packed.split_at(out.len());
                 let (scales, packed) = packed.split_at(out.len().div_ceil(block));
-                let format = Format::Fp8 { tile: [1, block], scale: ScaleFormat::E8m0 };
-                table.decode(format, codes, scales, out);
-                let format = if tail_bytes == 2 { Format::Bf16 } else { Format::F32 };
-                table.decode(format, packed, &[], last);
+                let format = Format::Fp8 {
+                    tile: [1, block],
+                    scale: ScaleFormat::E8m0,
+                };
+                decode(s, format, codes, scales, out);
+                let format = if tail_bytes == 2 {
+                    Format::Bf16
+                } else {
+                    Format::F32
+                };
+                decode(s, format, packed, &[], last);
             }
             RowFormat::Fp4 { block } => {
-                let (codes, scales) = packed.split_at(out.len() / 2);
-                table.decode(Format::Fp4 { block }, codes, scales, out);
+                let (codes, scales) = packed.split_at(width / 2);
+                decode(s, Format::Fp4 { block }, codes, scales, out);
             }
         }
     }
@@ -112,7 +148,11 @@ fn pack(format: RowFormat, row: &[f32], out: &mut [u8]) {
     match format {
         RowFormat::F32 => pack_f32(row, out),
         RowFormat::Bf16 => pack_bf16(row, out),
-        RowFormat::Fp8 { block, tail, tail_bytes } => {
+        RowFormat::Fp8 {
+            block,
+            tail,
+            tail_bytes,
+        } => {
             let (row, last) = row.split_at(row.len() - tail);
             let (codes, out) = out.split_at_mut(row.len());
             let (scales, out) = out.split_at_mut(row.len().div_ceil(block));
@@ -124,11 +164,18 @@ fn pack(format: RowFormat, row: &[f32], out: &mut [u8]) {
                     *code = fp8::encode((x / scale).clamp(-fp8::MAX, fp8::MAX));
                 }
             }
-            if tail_bytes == 2 { pack_bf16(last, out) } else { pack_f32(last, out) }
+            if tail_bytes == 2 {
+                pack_bf16(last, out)
+            } else {
+                pack_f32(last, out)
+            }
         }
         RowFormat::Fp4 { block } => {
             let (codes, scales) = out.split_at_mut(row.len() / 2);
-            let blocks = row.chunks(block).zip(codes.chunks_mut(block / 2)).zip(scales);
+            let blocks = row
+                .chunks(block)
+                .zip(codes.chunks_mut(block / 2))
+                .zip(scales);
             for ((row, codes), byte) in blocks {
                 let scale = quant::fp4_scale(row);
                 *byte = e8m0::encode(scale);

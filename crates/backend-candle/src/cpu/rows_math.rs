@@ -15,13 +15,7 @@ pub(crate) fn map(pool: &Pool, x: &mut [f32], f: Unary) {
 }
 
 /// `weight ⊙ x / sqrt(mean(x²) + eps)` of every row of `width`.
-pub(crate) fn rms_norm(
-    pool: &Pool,
-    x: &mut [f32],
-    width: usize,
-    weight: Option<&[f32]>,
-    eps: f32,
-) {
+pub(crate) fn rms_norm(pool: &Pool, x: &mut [f32], width: usize, weight: Option<&[f32]>, eps: f32) {
     pool.for_rows(x, width, least_rows(width), |_, rows| {
         for row in rows.chunks_exact_mut(width) {
             pool.table.norm_row(row, weight, eps);
@@ -93,7 +87,10 @@ pub(super) fn mean_square<S: Simd>(s: S, row: &[f32]) -> f32 {
 pub(super) fn norm_row<S: Simd>(s: S, row: &mut [f32], weight: Option<&[f32]>, eps: f32) {
     let factor = 1.0 / (mean_square(s, row) + eps).sqrt();
     match weight {
-        Some(weight) => row.iter_mut().zip(weight).for_each(|(x, w)| *x = *x * factor * w),
+        Some(weight) => row
+            .iter_mut()
+            .zip(weight)
+            .for_each(|(x, w)| *x = *x * factor * w),
         None => row.iter_mut().for_each(|x| *x *= factor),
     }
 }
@@ -154,7 +151,10 @@ fn amax(block: &[f32], least: f32) -> f32 {
             *lane = if x.abs() > *lane { x.abs() } else { *lane };
         }
     }
-    lanes.iter().chain(tail).fold(least, |amax, x| amax.max(x.abs()))
+    lanes
+        .iter()
+        .chain(tail)
+        .fold(least, |amax, x| amax.max(x.abs()))
 }
 
 /// The nearest value of E4M3, ties to even; within its range.
@@ -164,7 +164,11 @@ fn near_fp8(x: f32) -> f32 {
     let bits = magnitude.to_bits();
     let normal = bits.wrapping_add(0x0007_ffff + ((bits >> 20) & 1)) & 0xfff0_0000;
     let small = (magnitude + 16_384.0) - 16_384.0;
-    let near = if magnitude < 0.015_625 { small } else { f32::from_bits(normal) };
+    let near = if magnitude < 0.015_625 {
+        small
+    } else {
+        f32::from_bits(normal)
+    };
     let near = if x.is_nan() { f32::NAN } else { near };
     f32::from_bits(near.to_bits() | (x.to_bits() & 0x8000_0000))
 }
@@ -176,7 +180,11 @@ fn near_fp4(x: f32) -> f32 {
     let bits = magnitude.to_bits();
     let normal = bits.wrapping_add(0x001f_ffff + ((bits >> 22) & 1)) & 0xffc0_0000;
     let small = (magnitude + 4_194_304.0) - 4_194_304.0;
-    let near = if magnitude < 1.0 { small } else { f32::from_bits(normal) };
+    let near = if magnitude < 1.0 {
+        small
+    } else {
+        f32::from_bits(normal)
+    };
     let near = if x.is_nan() { 0.0 } else { near };
     f32::from_bits(near.to_bits() | (x.to_bits() & 0x8000_0000))
 }
@@ -184,7 +192,11 @@ fn near_fp4(x: f32) -> f32 {
 /// As [`deepseek_core::quant::hadamard`].
 #[inline(always)]
 fn hadamard(row: &mut [f32]) {
-    assert!(row.len().is_power_of_two(), "a Hadamard transform of {} channels", row.len());
+    assert!(
+        row.len().is_power_of_two(),
+        "a Hadamard transform of {} channels",
+        row.len()
+    );
     let mut half = 1;
     while half < row.len() {
         for pair in row.chunks_exact_mut(2 * half) {

@@ -50,7 +50,9 @@ pub(crate) fn matmul(a: &[f32], b: &[f32], k: usize, out: &mut [f32]) {
     for (a, out) in a.chunks_exact(k).zip(out.chunks_exact_mut(n)) {
         out.fill(0.0);
         for (a, b) in a.iter().zip(b.chunks_exact(n)) {
-            out.iter_mut().zip(b).for_each(|(out, b)| *out = a.mul_add(*b, *out));
+            out.iter_mut()
+                .zip(b)
+                .for_each(|(out, b)| *out = a.mul_add(*b, *out));
         }
     }
 }
@@ -58,7 +60,11 @@ pub(crate) fn matmul(a: &[f32], b: &[f32], k: usize, out: &mut [f32]) {
 /// The indices of the `k` largest, ties to the lower index, ascending.
 pub(crate) fn top_k(row: &[f32], k: usize) -> Vec<u32> {
     let mut rows: Vec<u32> = (0..row.len() as u32).collect();
-    rows.sort_by(|a, b| row[*b as usize].total_cmp(&(row[*a as usize])).then(a.cmp(b)));
+    rows.sort_by(|a, b| {
+        row[*b as usize]
+            .total_cmp(&(row[*a as usize]))
+            .then(a.cmp(b))
+    });
     rows.truncate(k);
     rows.sort_unstable();
     rows
@@ -71,7 +77,10 @@ pub(crate) fn scores(q: &[f32], weights: &[f32], keys: &[f32], brain: bool) -> V
     let score = |key: &[f32]| {
         let mut sum = 0.0;
         for (q, weight) in q.chunks_exact(width).zip(weights) {
-            let product = q.iter().zip(key).fold(0.0, |sum: f32, (q, k)| q.mul_add(*k, sum));
+            let product = q
+                .iter()
+                .zip(key)
+                .fold(0.0, |sum: f32, (q, k)| q.mul_add(*k, sum));
             sum += round(round(product).max(0.0) * weight);
         }
         round(sum)
@@ -85,7 +94,10 @@ pub(crate) fn attend(q: &[f32], keys: &[f32], sink: &[f32], softmax: Softmax) ->
     let mut out = Vec::with_capacity(q.len());
     for (q, sink) in q.chunks_exact(width).zip(sink) {
         let product = |key: &[f32]| -> f64 {
-            q.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum()
+            q.iter()
+                .zip(key)
+                .map(|(q, k)| f64::from(*q) * f64::from(*k))
+                .sum()
         };
         let logits: Vec<f64> = keys
             .chunks_exact(width)
@@ -94,7 +106,13 @@ pub(crate) fn attend(q: &[f32], keys: &[f32], sink: &[f32], softmax: Softmax) ->
         let peak = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let weights: Vec<f64> = logits.iter().map(|x| (x - peak).exp()).collect();
         let total = weights.iter().sum::<f64>() + (f64::from(*sink) - peak).exp();
-        let round = |x: f64| if softmax.bf16 { f64::from(bf16(x as f32)) } else { x };
+        let round = |x: f64| {
+            if softmax.bf16 {
+                f64::from(bf16(x as f32))
+            } else {
+                x
+            }
+        };
         for channel in 0..width {
             let values = keys.chunks_exact(width).map(|key| f64::from(key[channel]));
             let sum: f64 = weights.iter().zip(values).map(|(w, v)| round(*w) * v).sum();
@@ -116,12 +134,18 @@ pub(crate) fn compress(
         Fold::Plain => (width, Box::new(|_| 0)),
         Fold::Overlap { ratio } => {
             let current = group.end - ratio;
-            (width / 2, Box::new(move |row| if row < current { 0 } else { width / 2 }))
+            (
+                width / 2,
+                Box::new(move |row| if row < current { 0 } else { width / 2 }),
+            )
         }
     };
     let pooled = |channel: usize| {
         let at = |row: usize| row * width + shift(row) + channel;
-        let peak = group.clone().map(|row| scores[at(row)]).fold(f32::NEG_INFINITY, f32::max);
+        let peak = group
+            .clone()
+            .map(|row| scores[at(row)])
+            .fold(f32::NEG_INFINITY, f32::max);
         let (mut sum, mut total) = (0.0, 0.0);
         for row in group.clone() {
             let share = f64::from(scores[at(row)] - peak).exp();

@@ -31,7 +31,9 @@ pub(super) trait Simd: Copy {
     fn sum(self, x: Self::V) -> f32;
     /// Lane `j` of vector `i` becomes lane `i` of vector `j`.
     fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES];
-    /// The values of sixteen E4M3 codes, times `2^-8`.
+    /// Sixteen brain floats.
+    fn bf16(self, bytes: &[u8; 2 * LANES]) -> Self::V;
+    /// The values of sixteen E4M3 codes.
     fn fp8(self, codes: &[u8; LANES]) -> Self::V;
     /// Prepares [`Self::fp4`].
     fn fp4_table(self, scale: f32) -> Self::Fp4;
@@ -110,8 +112,15 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn bf16(self, bytes: &[u8; 2 * LANES]) -> Chunk {
+        std::array::from_fn(|i| {
+            f32::from_bits(u32::from_le_bytes([0, 0, bytes[2 * i], bytes[2 * i + 1]]))
+        })
+    }
+
+    #[inline(always)]
     fn fp8(self, codes: &[u8; LANES]) -> Chunk {
-        codes.map(|code| fp8::decode(code) * 0.003_906_25)
+        codes.map(fp8::decode)
     }
 
     #[inline(always)]

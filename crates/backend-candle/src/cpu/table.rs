@@ -1,12 +1,14 @@
 //! The kernels of each instruction set, as one table of function pointers, chosen at the start.
 
 use deepseek_core::kernels::Softmax;
-use deepseek_core::{Format, Rounding, Unary};
+use deepseek_core::{Format, Rounding, RowFormat, Unary};
 
+use super::decode::Stored;
+use super::dense::{Panel, Rows};
 use super::simd::Portable;
 #[cfg(target_arch = "x86_64")]
 use super::x86::{Avx2, Avx512};
-use super::{decode, dense, math, rows_math};
+use super::{decode, dense, math, rows, rows_math};
 
 macro_rules! table {
     ($($name:ident in $home:ident: fn($($arg:ident: $ty:ty),*) $(-> $ret:ty)?;)*) => {
@@ -62,10 +64,12 @@ macro_rules! table {
 }
 
 table! {
-    dots in dense: fn(a: &[f32], b: &[f32], k: usize, out: &mut [f32]);
-    axpys in dense: fn(a: &[f32], b: &[f32], k: usize, out: &mut [f32]);
+    dots in dense: fn(a: Rows<'_>, b: &Panel, out: &mut [f32], steps: [usize; 2]);
+    axpys in dense: fn(a: &[f32], b: Rows<'_>, out: &mut [f32]);
+    dot_stored in decode: fn(weight: Stored<'_>, x: &[f32], out: &mut [f32]);
     transpose in dense: fn(from: &[f32], stride: usize, rows: usize, to: &mut [f32]);
     decode in decode: fn(format: Format, codes: &[u8], scales: &[u8], out: &mut [f32]);
+    unpack in rows: fn(format: RowFormat, packed: &[u8], width: usize, stride: usize, out: &mut [f32]);
     map in math: fn(x: &mut [f32], f: Unary);
     soften in math: fn(logits: &mut [f32], sink: f32, softmax: Softmax) -> f32;
     weigh in math: fn(products: &[f32], weights: &[f32], bf16: bool, scores: &mut [f32]);

@@ -19,7 +19,11 @@ pub(super) struct Best {
 
 impl Best {
     pub(super) fn new(k: usize) -> Self {
-        Self { k, found: Vec::with_capacity(2 * k.max(64)), bar: None }
+        Self {
+            k,
+            found: Vec::with_capacity(2 * k.max(64)),
+            bar: None,
+        }
     }
 
     /// Offers rows from `first` on, all beyond those offered before. NaN counts as least.
@@ -33,7 +37,8 @@ impl Best {
             }
             for (i, score) in scores.iter().enumerate() {
                 if self.bar.is_none_or(|bar| *score > bar) {
-                    self.found.push(rank(*score, first + (index * 64 + i) as u32));
+                    self.found
+                        .push(rank(*score, first + (index * 64 + i) as u32));
                 }
             }
             if self.found.len() + 64 > self.found.capacity() {
@@ -50,7 +55,8 @@ impl Best {
     /// Keeps the `k` best.
     fn cut(&mut self) {
         if self.found.len() > self.k && self.k > 0 {
-            self.found.select_nth_unstable_by(self.k - 1, |a, b| b.cmp(a));
+            self.found
+                .select_nth_unstable_by(self.k - 1, |a, b| b.cmp(a));
             self.bar = Some(score(self.found[self.k - 1]));
         }
         self.found.truncate(self.k);
@@ -67,14 +73,26 @@ impl Best {
 
 /// Orders by score, then by the lower row. Zeros of both signs are equal.
 fn rank(score: f32, row: u32) -> u64 {
-    let score = if score.is_nan() { f32::NEG_INFINITY } else { score + 0.0 };
+    let score = if score.is_nan() {
+        f32::NEG_INFINITY
+    } else {
+        score + 0.0
+    };
     let bits = score.to_bits();
-    let order = if bits >> 31 == 1 { !bits } else { bits | 0x8000_0000 };
+    let order = if bits >> 31 == 1 {
+        !bits
+    } else {
+        bits | 0x8000_0000
+    };
     u64::from(order) << 32 | u64::from(!row)
 }
 
 /// The score in a rank.
 fn score(rank: u64) -> f32 {
     let order = (rank >> 32) as u32;
-    f32::from_bits(if order >> 31 == 1 { order & 0x7fff_ffff } else { !order })
+    f32::from_bits(if order >> 31 == 1 {
+        order & 0x7fff_ffff
+    } else {
+        !order
+    })
 }

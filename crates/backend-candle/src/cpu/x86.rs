@@ -71,6 +71,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn bf16(self, bytes: &[u8; 2 * LANES]) -> __m512 {
+        // SAFETY: the token proves that the machine has AVX-512.
+        unsafe { bf16_512(bytes) }
+    }
+
+    #[inline(always)]
     fn fp8(self, codes: &[u8; LANES]) -> __m512 {
         // SAFETY: the token proves that the machine has AVX-512.
         unsafe { fp8_512(codes) }
@@ -89,13 +95,17 @@ impl Simd for Avx512 {
 }
 
 /// The values of the sixteen E2M1 codes.
-const FP4_VALUES: Chunk =
-    [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
+const FP4_VALUES: Chunk = [
+    0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0,
+];
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq")]
 fn sum512(x: __m512) -> f32 {
-    sum256(_mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x)))
+    sum256(_mm256_add_ps(
+        _mm512_castps512_ps256(x),
+        _mm512_extractf32x8_ps::<1>(x),
+    ))
 }
 
 /// Transposes 4 by 4 within quarters of the registers, then the quarters.
@@ -120,16 +130,28 @@ fn transpose512(rows: [__m512; LANES]) -> [__m512; LANES] {
     let mut out = rows;
     for j in 0..4 {
         let [a, b, c, d] = [quads[j], quads[4 + j], quads[8 + j], quads[12 + j]];
-        let (even_ab, odd_ab) =
-            (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
-        let (even_cd, odd_cd) =
-            (_mm512_shuffle_f32x4::<0x88>(c, d), _mm512_shuffle_f32x4::<0xdd>(c, d));
+        let (even_ab, odd_ab) = (
+            _mm512_shuffle_f32x4::<0x88>(a, b),
+            _mm512_shuffle_f32x4::<0xdd>(a, b),
+        );
+        let (even_cd, odd_cd) = (
+            _mm512_shuffle_f32x4::<0x88>(c, d),
+            _mm512_shuffle_f32x4::<0xdd>(c, d),
+        );
         out[j] = _mm512_shuffle_f32x4::<0x88>(even_ab, even_cd);
         out[4 + j] = _mm512_shuffle_f32x4::<0x88>(odd_ab, odd_cd);
         out[8 + j] = _mm512_shuffle_f32x4::<0xdd>(even_ab, even_cd);
         out[12 + j] = _mm512_shuffle_f32x4::<0xdd>(odd_ab, odd_cd);
     }
     out
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn bf16_512(bytes: &[u8; 2 * LANES]) -> __m512 {
+    // SAFETY: the bytes are as long as the register, and an unaligned read asks no more.
+    let halves = unsafe { bytes.as_ptr().cast::<__m256i>().read_unaligned() };
+    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
 }
 
 /// E4M3 shifted by seven is a half float of the same fields, with a bias greater by eight; the
@@ -141,7 +163,8 @@ fn fp8_512(codes: &[u8; LANES]) -> __m512 {
     let half = _mm256_and_si256(wide, _mm256_set1_epi16(0xbf80_u16 as i16));
     let magnitude = _mm256_and_si256(wide, _mm256_set1_epi16(0x3f80));
     let nan = _mm256_cmpeq_epi16_mask(magnitude, _mm256_set1_epi16(0x3f80));
-    _mm512_cvtph_ps(_mm256_mask_mov_epi16(half, nan, _mm256_set1_epi16(0x7e00)))
+    let half = _mm256_mask_mov_epi16(half, nan, _mm256_set1_epi16(0x7e00));
+    _mm512_mul_ps(_mm512_cvtph_ps(half), _mm512_set1_ps(256.0))
 }
 
 /// A byte beside itself shifted by 28: the low nibbles of the two halves are its two codes, and
@@ -234,6 +257,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn bf16(self, bytes: &[u8; 2 * LANES]) -> Pair {
+        // SAFETY: the token proves that the machine has AVX2.
+        unsafe { bf16_pair(bytes) }
+    }
+
+    #[inline(always)]
     fn fp8(self, codes: &[u8; LANES]) -> Pair {
         // SAFETY: the token proves that the machine has AVX2 and F16C.
         unsafe { fp8_pair(codes) }
@@ -266,7 +295,10 @@ fn mul(a: Pair, b: Pair) -> Pair {
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn fma(a: Pair, b: Pair, c: Pair) -> Pair {
-    Pair(_mm256_fmadd_ps(a.0, b.0, c.0), _mm256_fmadd_ps(a.1, b.1, c.1))
+    Pair(
+        _mm256_fmadd_ps(a.0, b.0, c.0),
+        _mm256_fmadd_ps(a.1, b.1, c.1),
+    )
 }
 
 #[inline]
@@ -327,6 +359,17 @@ fn transpose8(rows: [__m256; 8]) -> [__m256; 8] {
     out
 }
 
+#[inline]
+#[target_feature(enable = "avx2")]
+fn bf16_pair(bytes: &[u8; 2 * LANES]) -> Pair {
+    let (low, high) = bytes.split_at(LANES);
+    let widen = |half: &[u8]| {
+        let half = bytes16(half.first_chunk().expect("half of the bytes"));
+        _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(half)))
+    };
+    Pair(widen(low), widen(high))
+}
+
 /// As [`fp8_512`].
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
@@ -336,10 +379,12 @@ fn fp8_pair(codes: &[u8; LANES]) -> Pair {
     let magnitude = _mm256_and_si256(wide, _mm256_set1_epi16(0x3f80));
     let nan = _mm256_cmpeq_epi16(magnitude, _mm256_set1_epi16(0x3f80));
     let half = _mm256_or_si256(half, _mm256_and_si256(nan, _mm256_set1_epi16(0x7e00)));
-    Pair(
+    let value = Pair(
         _mm256_cvtph_ps(_mm256_castsi256_si128(half)),
         _mm256_cvtph_ps(_mm256_extracti128_si256::<1>(half)),
-    )
+    );
+    let factor = _mm256_set1_ps(256.0);
+    mul(value, Pair(factor, factor))
 }
 
 /// As [`fp4_512`], but the permutation holds eight magnitudes, so the sign goes beside.

@@ -52,6 +52,6 @@ pub(crate) fn text(error: &dyn Error) -> String {
 pub(crate) fn operations() -> &'static Path {
     Path::new(concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../../../shared/oracle/v4/ops-s0/ops.safetensors"
+        "/../../tests/fixtures/v4/ops-s0/ops.safetensors"
     ))
 }

@@ -56,7 +56,9 @@ impl Keys {
 
     /// Makes what may be absent required.
     pub(super) fn need<T>(&self, key: &str, value: Option<T>) -> Result<T, ConfigError> {
-        value.ok_or_else(|| ConfigError::Missing { key: self.name(key) })
+        value.ok_or_else(|| ConfigError::Missing {
+            key: self.name(key),
+        })
     }
 
     /// An object.
@@ -65,7 +67,10 @@ impl Keys {
             None => Ok(None),
             Some(Value::Object(map)) => Ok(Some(Self {
                 prefix: format!("{}.", self.name(key)),
-                map: map.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+                map: map
+                    .iter()
+                    .map(|(key, value)| (key.clone(), value.clone()))
+                    .collect(),
             })),
             Some(other) => Err(self.mismatch(key, other, "an object")),
         }
@@ -95,7 +100,9 @@ impl Keys {
         key: &str,
         range: RangeInclusive<usize>,
     ) -> Result<Option<usize>, ConfigError> {
-        self.value(key).map(|value| whole(&self.name(key), value, range)).transpose()
+        self.value(key)
+            .map(|value| whole(&self.name(key), value, range))
+            .transpose()
     }
 
     /// A whole number within `range` that must be there.
@@ -141,7 +148,11 @@ impl Keys {
     }
 
     fn mismatch(&self, key: &str, found: &Value, want: &'static str) -> ConfigError {
-        ConfigError::Kind { key: self.name(key), found: brief(found), want }
+        ConfigError::Kind {
+            key: self.name(key),
+            found: brief(found),
+            want,
+        }
     }
 }
 
@@ -153,7 +164,11 @@ pub(super) fn whole(
 ) -> Result<usize, ConfigError> {
     let Some(number) = value.as_u64() else {
         let (key, found) = (name.to_owned(), brief(value));
-        return Err(ConfigError::Kind { key, found, want: "a whole number" });
+        return Err(ConfigError::Kind {
+            key,
+            found,
+            want: "a whole number",
+        });
     };
     match usize::try_from(number) {
         Ok(number) if range.contains(&number) => Ok(number),

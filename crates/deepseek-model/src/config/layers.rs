@@ -17,15 +17,24 @@ pub(super) fn ratios(keys: &Keys, layers: usize, modules: usize) -> Result<Ratio
     let released = listed(keys, layers, modules)?;
     let named = named(keys, layers)?;
     match (released, named) {
-        (None, None) => {
-            Err(ConfigError::Missing { key: "compress_ratios (or layer_types)".to_owned() })
-        }
-        (Some(ratios), None) => Ok(Ratios { ratios, has_drafts: true }),
-        (None, Some(ratios)) => Ok(Ratios { ratios, has_drafts: false }),
+        (None, None) => Err(ConfigError::Missing {
+            key: "compress_ratios (or layer_types)".to_owned(),
+        }),
+        (Some(ratios), None) => Ok(Ratios {
+            ratios,
+            has_drafts: true,
+        }),
+        (None, Some(ratios)) => Ok(Ratios {
+            ratios,
+            has_drafts: false,
+        }),
         (Some(ratios), Some(named)) => {
             let pairs = ratios.iter().zip(&named).enumerate();
             match pairs.into_iter().find(|(_, (left, right))| left != right) {
-                None => Ok(Ratios { ratios, has_drafts: true }),
+                None => Ok(Ratios {
+                    ratios,
+                    has_drafts: true,
+                }),
                 Some((layer, (left, right))) => clash(
                     format!("compress_ratios[{layer}] is {left}"),
                     format!("layer_types[{layer}] means {right}"),
@@ -41,8 +50,16 @@ fn listed(keys: &Keys, layers: usize, modules: usize) -> Result<Option<Vec<u32>>
         return Ok(None);
     };
     // Refreshed files have an entry for each stage of their DSpark drafter.
-    let drafts_max = if keys.value("dspark_block_size").is_some() { layers } else { modules.max(1) };
-    if list.len().checked_sub(layers).is_none_or(|drafts| drafts > drafts_max) {
+    let drafts_max = if keys.value("dspark_block_size").is_some() {
+        layers
+    } else {
+        modules.max(1)
+    };
+    if list
+        .len()
+        .checked_sub(layers)
+        .is_none_or(|drafts| drafts > drafts_max)
+    {
         return clash(
             format!("compress_ratios has {} entries", list.len()),
             format!("num_hidden_layers is {layers} and num_nextn_predict_layers {modules}"),
@@ -89,16 +106,19 @@ fn named(keys: &Keys, layers: usize) -> Result<Option<Vec<u32>>> {
         let key = key("heavily_compressed_attention");
         return unsupported(&key, &Value::from(heavy), "other ratios than 4");
     }
-    let ratios = list.iter().enumerate().map(|(layer, value)| match value.as_str() {
-        Some("sliding_attention") => Ok(0),
-        Some("compressed_sparse_attention") => Ok(sparse),
-        Some("heavily_compressed_attention") => Ok(heavy),
-        Some(_) | None => unsupported(
-            &format!("layer_types[{layer}]"),
-            value,
-            "sliding_attention, compressed_sparse_attention and heavily_compressed_attention",
-        ),
-    });
+    let ratios = list
+        .iter()
+        .enumerate()
+        .map(|(layer, value)| match value.as_str() {
+            Some("sliding_attention") => Ok(0),
+            Some("compressed_sparse_attention") => Ok(sparse),
+            Some("heavily_compressed_attention") => Ok(heavy),
+            Some(_) | None => unsupported(
+                &format!("layer_types[{layer}]"),
+                value,
+                "sliding_attention, compressed_sparse_attention and heavily_compressed_attention",
+            ),
+        });
     ratios.collect::<Result<Vec<_>>>().map(Some)
 }
 
@@ -123,8 +143,16 @@ pub(super) fn hashed(keys: &Keys, layers: usize) -> Result<usize> {
 /// The leading entries that say `hash_moe`; all others must say `moe`.
 fn leading(list: &[Value], layers: usize) -> Result<usize> {
     count(list, "mlp_layer_types", layers)?;
-    let hashed = list.iter().take_while(|value| value.as_str() == Some("hash_moe")).count();
-    match list.iter().enumerate().skip(hashed).find(|(_, value)| value.as_str() != Some("moe")) {
+    let hashed = list
+        .iter()
+        .take_while(|value| value.as_str() == Some("hash_moe"))
+        .count();
+    match list
+        .iter()
+        .enumerate()
+        .skip(hashed)
+        .find(|(_, value)| value.as_str() != Some("moe"))
+    {
         None => Ok(hashed),
         Some((layer, value)) => Err(ConfigError::Unsupported {
             key: format!("mlp_layer_types[{layer}]"),

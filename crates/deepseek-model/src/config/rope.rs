@@ -41,11 +41,13 @@ fn share(factor: f32, head_dim: usize) -> Result<usize> {
         matches!((width, head), (Ok(width), Ok(head))
             if (f32::from(width) - factor * f32::from(head)).abs() < 1e-3)
     };
-    (2..=head_dim).find(close).ok_or_else(|| ConfigError::Range {
-        key: "partial_rotary_factor".to_owned(),
-        value: factor.to_string(),
-        want: format!("a whole number of the {head_dim} channels of a head"),
-    })
+    (2..=head_dim)
+        .find(close)
+        .ok_or_else(|| ConfigError::Range {
+            key: "partial_rotary_factor".to_owned(),
+            value: factor.to_string(),
+            want: format!("a whole number of the {head_dim} channels of a head"),
+        })
 }
 
 /// Both bases and the interpolation, from whichever form is there; from both if they agree.
@@ -63,7 +65,10 @@ pub(super) fn bases(keys: &Keys) -> Result<RopeConfig> {
                     "layers with nothing but a window have none".to_owned(),
                 );
             }
-            let bases = (main.positive("rope_theta")?, compress.positive("rope_theta")?);
+            let bases = (
+                main.positive("rope_theta")?,
+                compress.positive("rope_theta")?,
+            );
             (Some(bases), Some(yarn(&compress)?))
         }
         // The flat scaling under its newer name.
@@ -83,7 +88,9 @@ pub(super) fn bases(keys: &Keys) -> Result<RopeConfig> {
     };
     let yarn = match (flat_yarn, nested_yarn) {
         (None, None) => {
-            return Err(ConfigError::Missing { key: "rope_scaling (or rope_parameters)".to_owned() });
+            return Err(ConfigError::Missing {
+                key: "rope_scaling (or rope_parameters)".to_owned(),
+            });
         }
         (Some(flat), Some(nested)) if flat != nested => {
             return clash(
@@ -111,7 +118,10 @@ fn base(keys: &Keys, key: &str, nested: Option<f32>) -> Result<f32> {
             if flat == nested {
                 return Ok(flat);
             }
-            clash(format!("{key} is {flat}"), format!("rope_parameters says {nested}"))
+            clash(
+                format!("{key} is {flat}"),
+                format!("rope_parameters says {nested}"),
+            )
         }
     }
 }
@@ -123,7 +133,10 @@ fn yarn(keys: &Keys) -> Result<Option<Yarn>> {
     if let (Some(new), Some(old)) = (new, old)
         && new != old
     {
-        return clash(format!("{key} is {new}"), format!("{} is {old}", keys.name("type")));
+        return clash(
+            format!("{key} is {new}"),
+            format!("{} is {old}", keys.name("type")),
+        );
     }
     match new.or(old) {
         None => Err(ConfigError::Missing { key }),
@@ -158,7 +171,12 @@ fn yarn(keys: &Keys) -> Result<Option<Yarn>> {
 fn describe(yarn: Option<Yarn>) -> String {
     match yarn {
         None => "none".to_owned(),
-        Some(Yarn { factor, original, beta_fast, beta_slow }) => {
+        Some(Yarn {
+            factor,
+            original,
+            beta_fast,
+            beta_slow,
+        }) => {
             format!("yarn {factor} over {original}, {beta_fast} to {beta_slow}")
         }
     }

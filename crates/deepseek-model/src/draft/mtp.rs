@@ -59,15 +59,19 @@ impl<B: Kernels> Mtp<B> {
         memory: &mut Memory<B>,
     ) -> Result<B::Tensor> {
         let act = |x: B::Tensor| self.numerics.activation(be, x);
-        let [tokens, _, hidden] =
-            streams.shape().try_into().expect("streams are [tokens, streams, hidden]");
+        let [tokens, _, hidden] = streams
+            .shape()
+            .try_into()
+            .expect("streams are [tokens, streams, hidden]");
         let e = act(be.rms_norm(embedded, Some(&self.embedding_norm), self.norm_eps)?)?;
         let e = be.reshape(&self.embedding.forward(be, &e)?, &[tokens, 1, hidden])?;
         let h = act(be.rms_norm(streams, Some(&self.streams_norm), self.norm_eps)?)?;
         let h = self.streams.forward(be, &h)?;
         let joined = act(be.add(&e, &h)?)?;
         let mut carry = Carry::default();
-        let (streams, _) = self.block.forward(be, &joined, next, batch, memory, &mut carry)?;
+        let (streams, _) = self
+            .block
+            .forward(be, &joined, next, batch, memory, &mut carry)?;
         Ok(streams)
     }
 

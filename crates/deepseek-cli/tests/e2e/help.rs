@@ -1,0 +1,60 @@
+//! What the program says about itself.
+
+use crate::program::run;
+
+const COMMANDS: [&str; 5] = ["run", "chat", "inspect", "tokenize", "logits"];
+
+#[test]
+fn the_help_names_each_command_and_each_exit_code() {
+    let help = run(&["--help"]).done();
+    for command in COMMANDS {
+        assert!(
+            help.contains(&format!("\n  {command} ")),
+            "{command} in {help}"
+        );
+    }
+    assert!(help.contains("Exit codes:"), "{help}");
+    for code in ["  0 ", "  1 ", "  2 ", "  3 ", "  130 "] {
+        assert!(
+            help.lines().any(|line| line.starts_with(code)),
+            "{code:?} in {help}"
+        );
+    }
+}
+
+#[test]
+fn the_help_of_each_command_has_examples_and_exit_codes() {
+    for command in COMMANDS {
+        let help = run(&[command, "--help"]).done();
+        assert!(help.contains("Examples:"), "{help}");
+        assert!(help.contains("Exit codes: 0 "), "{help}");
+        let first = help.lines().next().unwrap_or_default();
+        assert!(first.ends_with('.'), "{first:?} is no sentence");
+    }
+}
+
+#[test]
+fn defaults_are_shown() {
+    let help = run(&["run", "--help"]).done();
+    for default in [
+        "[default: exact]",
+        "[default: cpu]",
+        "8192",
+        "one for each core",
+    ] {
+        assert!(help.contains(default), "{default} in {help}");
+    }
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    let version = run(&["--version"]).done();
+    assert_eq!(version, format!("deepseek {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn no_command_shows_the_help_and_is_misuse() {
+    let ran = run::<&str>(&[]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
+    assert!(ran.err.contains("Usage: deepseek"), "{}", ran.err);
+}

@@ -1,0 +1,141 @@
+//! How the program refuses: one line, a hint, and a code for who has to act.
+
+use std::fs;
+
+use crate::program::{Checkpoint, pipe, run};
+
+#[test]
+fn a_line_that_makes_no_sense_is_misuse() {
+    run(&["run", "--model"]).failed(2, "a value is required for '--model <DIR>'", "--help");
+    run(&["run", "x"]).failed(2, "not provided: --model <DIR>", "--help");
+    run(&["rum"]).failed(2, "unrecognized subcommand 'rum'", "'run'");
+    run(&["run", "--model", ".", "--tempo", "1", "x"]).failed(2, "'--tempo'", "'--temperature'");
+    run(&["run", "--model", ".", "--numerics", "half", "x"]).failed(2, "'half'", "--help");
+    run(&["run", "--model", ".", "--device", "gpu", "x"]).failed(
+        2,
+        "want cpu, cpu-plain, cuda[:N] or metal[:N]",
+        "--help",
+    );
+    run(&["run", "--model", ".", "--raw", "--system", "s", "x"]).failed(2, "'--raw'", "--help");
+    run(&["run", "--model", ".", "--max-tokens", "0", "x"]).failed(2, "'0'", "--help");
+    run(&["logits", "--model", ".", "--out", "x"]).failed(2, "--ids <IDS>", "--help");
+    run(&["tokenize", "x"]).failed(2, "--model <DIR>", "--help");
+}
+
+#[test]
+fn sampling_out_of_its_bounds_is_misuse() {
+    let refused = |flag: &str, value: &str, error: &str| {
+        run(&["run", "--model", ".", flag, value, "x"]).failed(2, error, "");
+    };
+    refused(
+        "--temperature",
+        "101",
+        "temperature: 101, must be from 0 to 100",
+    );
+    refused("--top-p", "0", "top_p: 0, must be above 0, up to 1");
+    refused("--min-p", "NaN", "min_p: NaN, must be from 0 to 1");
+    refused(
+        "--frequency-penalty",
+        "-3",
+        "frequency_penalty: -3, must be from -2 to 2",
+    );
+}
+
+#[test]
+fn a_prompt_is_wanted() {
+    run(&["run", "--model", "."]).failed(2, "the prompt is empty", "");
+    run(&["run", "--model", ".", ""]).failed(2, "the prompt is empty", "");
+    pipe(&["run", "--model", ".", "-"], b"\n").failed(2, "the prompt is empty", "");
+    pipe(&["run", "--model", "."], b"a\xff").failed(3, "stdin is not UTF-8 text", "");
+}
+
+#[test]
+fn a_folder_that_is_none_is_named() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let path = folder.path().to_str().expect("the path is text");
+    let missing = format!("{path}/missing");
+    let hint = "a folder with config.json, tokenizer.json and safetensors files";
+    run(&["run", "--model", &missing, "x"]).failed(3, &missing, hint);
+    run(&["chat", "--model", &missing]).failed(3, &missing, hint);
+    run(&["tokenize", "--model", &missing, "x"]).failed(3, &missing, hint);
+    run(&["inspect", &missing]).failed(3, &missing, hint);
+    run(&["run", "--model", path, "x"]).failed(3, "config.json: No such file", hint);
+    fs::write(&missing, "a file").expect("the folder takes files");
+    run(&["run", "--model", &missing, "x"]).failed(3, "missing is not a folder", hint);
+}
+
+#[test]
+fn a_config_that_does_not_hold_is_input() {
+    let checkpoint = Checkpoint::new();
+    checkpoint.write("config.json", b"{");
+    let hint = "";
+    checkpoint
+        .run("run", &["x"])
+        .failed(3, "config.json: the config is not a JSON object", hint);
+    checkpoint.write("config.json", b"\xff");
+    checkpoint
+        .run("run", &["x"])
+        .failed(3, "config.json is not UTF-8 text", hint);
+    checkpoint.write("config.json", &vec![b' '; 2 << 20]);
+    checkpoint
+        .run("run", &["x"])
+        .failed(3, "at most 1048576 are read", hint);
+    checkpoint.write("config.json", br#"{ "model_type": "llama" }"#);
+    checkpoint
+        .run("run", &["x"])
+        .failed(3, "model_type: \"llama\" is not supported", hint);
+    checkpoint.write("config.json", br#"{ "model_type": "deepseek_v4" }"#);
+    checkpoint.run("run", &["x"]).failed(3, "is missing", hint);
+}
+
+#[test]
+fn a_tokenizer_that_is_missing_or_broken_is_input() {
+    let checkpoint = Checkpoint::new();
+    checkpoint.write("tokenizer.json", b"[]");
+    checkpoint
+        .run("run", &["x"])
+        .failed(3, "tokenizer: not a readable tokenizer.json", "");
+    fs::remove_file(checkpoint.file("tokenizer.json")).expect("it is there");
+    let hint = "a folder with config.json, tokenizer.json and safetensors files";
+    checkpoint
+        .run("run", &["x"])
+        .failed(3, "tokenizer.json: No such file", hint);
+    checkpoint
+        .run("chat", &[])
+        .failed(3, "tokenizer.json: No such file", hint);
+}
+
+#[test]
+fn files_that_are_cut_short_are_input() {
+    let checkpoint = Checkpoint::new();
+    let whole = checkpoint.read("model.safetensors");
+    for length in [0, 7, 8, 100, whole.len() - 1] {
+        checkpoint.write("model.safetensors", &whole[..length]);
+        checkpoint
+            .run("run", &["x"])
+            .failed(3, "", "cut short or damaged");
+    }
+    fs::remove_file(checkpoint.file("model.safetensors")).expect("it is there");
+    checkpoint
+        .run("run", &["x"])
+        .failed(3, "holds neither", "cut short or damaged");
+}
+
+#[test]
+fn files_that_are_another_models_are_input() {
+    let checkpoint = Checkpoint::new();
+    checkpoint.set("q_lora_rank", 41);
+    let hint = "hold the files against the config with deepseek inspect";
+    checkpoint.run("run", &["x"]).failed(
+        3,
+        "shape [40, 48] in the file, [41, 48] by the config",
+        hint,
+    );
+}
+
+#[test]
+fn a_device_that_this_build_lacks_is_a_fault() {
+    let checkpoint = Checkpoint::new();
+    let ran = checkpoint.run("run", &["--device", "metal", "x"]);
+    ran.failed(1, "metal:0 does not support", "choose another --device");
+}

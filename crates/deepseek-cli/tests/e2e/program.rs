@@ -1,0 +1,165 @@
+//! The program under test, and checkpoints for it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use deepseek_text::Tokenizer;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// What a run of the program left behind.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ran {
+    /// What it printed, if it ended well.
+    #[track_caller]
+    pub(crate) fn done(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self.out
+    }
+
+    /// Holds the end against the exit code, the error and the hint that are wanted. Each is one
+    /// line, and `""` stands for no hint.
+    #[track_caller]
+    pub(crate) fn failed(&self, code: i32, error: &str, hint: &str) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        let lines: Vec<&str> = self.err.lines().collect();
+        let first = lines.first().and_then(|line| line.strip_prefix("error: "));
+        assert!(
+            first.is_some_and(|line| line.contains(error)),
+            "no {error:?} in {self:?}"
+        );
+        let second = lines
+            .get(1)
+            .and_then(|line| line.strip_prefix("hint: "))
+            .unwrap_or("");
+        assert_eq!(second.is_empty(), hint.is_empty(), "{self:?}");
+        assert!(second.contains(hint), "no {hint:?} in {self:?}");
+        assert!(lines.len() <= 2, "{self:?}");
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("the program writes text");
+        Self {
+            code: output.status.code(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
+    }
+}
+
+/// The program with arguments, no stdin, and nobody's settings.
+pub(crate) fn deepseek<A: AsRef<OsStr>>(args: &[A]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_deepseek"));
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command.env_clear();
+    command
+}
+
+/// Runs the program to its end.
+pub(crate) fn run<A: AsRef<OsStr>>(args: &[A]) -> Ran {
+    deepseek(args).output().expect("the program starts").into()
+}
+
+/// Runs it with `text` on stdin.
+pub(crate) fn pipe<A: AsRef<OsStr>>(args: &[A], text: &[u8]) -> Ran {
+    let mut child = deepseek(args)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    // It may have ended before it read everything.
+    let _ = stdin.write_all(text);
+    drop(stdin);
+    child.wait_with_output().expect("the program ends").into()
+}
+
+/// Presses Ctrl-C.
+pub(crate) fn interrupt(child: &Child) {
+    let line = format!("kill -INT {}", child.id());
+    let status = Command::new("sh")
+        .args(["-c", &line])
+        .status()
+        .expect("there is a shell");
+    assert!(status.success(), "{line}");
+}
+
+/// The folder of a fixture.
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/fixtures/v4")
+        .join(name)
+}
+
+/// A checkpoint of one's own, to be talked to and to be broken: a small model with random weights
+/// and a draft head, and a tokenizer of bytes.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    folder: TempDir,
+}
+
+impl Checkpoint {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let checkpoint = Self { folder };
+        for name in ["config.json", "model.safetensors"] {
+            checkpoint.write(
+                name,
+                &fs::read(fixture("prolike-s0").join(name)).expect(name),
+            );
+        }
+        let tokenizer = Tokenizer::tiny_json(288).expect("bytes and markers fit");
+        checkpoint.write("tokenizer.json", tokenizer.as_bytes());
+        checkpoint
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.folder.path().to_str().expect("the path is text")
+    }
+
+    /// The path of a file in it.
+    pub(crate) fn file(&self, name: &str) -> String {
+        format!("{}/{name}", self.path())
+    }
+
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.file(name)).expect(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.file(name), bytes).expect(name);
+    }
+
+    /// Sets a key of the config.
+    pub(crate) fn set(&self, key: &str, value: impl Into<Value>) {
+        let mut config: Value =
+            serde_json::from_slice(&self.read("config.json")).expect("the config is JSON");
+        config[key] = value.into();
+        self.write("config.json", config.to_string().as_bytes());
+    }
+
+    /// Runs `command` on it with more arguments.
+    pub(crate) fn run(&self, command: &str, args: &[&str]) -> Ran {
+        run(&self.line(command, args))
+    }
+
+    /// The arguments that run `command` on it.
+    pub(crate) fn line(&self, command: &str, args: &[&str]) -> Vec<String> {
+        let line = [command, "--model", self.path(), "--threads", "1"];
+        line.iter().chain(args).map(ToString::to_string).collect()
+    }
+}

@@ -1,0 +1,530 @@
+//! The engine from outside: what readers see, whatever else happens.
+
+mod alone;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::TryRecvError;
+use std::time::Duration;
+
+use alone::{alone, below, some_sampling};
+use deepseek_engine::toy::{Toy, ToyDecoder, ToyFault, ToyTally};
+use deepseek_engine::{
+    Engine, Event, Events, Fault, Limits, Reason, Refusal, Request, Sampling, Usage,
+};
+use deepseek_model::{Capacity, TokenId};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+fn spawn(toy: Toy, limits: Limits) -> (Engine, Arc<ToyTally>) {
+    let decoder = ToyDecoder::new(toy);
+    let tally = decoder.tally();
+    (Engine::spawn(Box::new(decoder), limits), tally)
+}
+
+/// One place, one unread token: whoever is not read keeps the place.
+fn narrow() -> (Toy, Limits) {
+    let capacity = Capacity {
+        sequences: 1,
+        ..Toy::default().capacity
+    };
+    let limits = Limits {
+        queue_max: 1,
+        unread_max: 1,
+        ..Limits::default()
+    };
+    (
+        Toy {
+            capacity,
+            ..Toy::default()
+        },
+        limits,
+    )
+}
+
+fn greedy(prompt: &[TokenId], max_tokens: u32) -> Request {
+    Request {
+        sampling: Sampling::greedy(),
+        max_tokens: Some(max_tokens),
+        ..Request::new(prompt.to_vec())
+    }
+}
+
+fn broken(number: u64, fault: ToyFault) -> Toy {
+    Toy {
+        faults: BTreeMap::from([(number, fault)]),
+        ..Toy::default()
+    }
+}
+
+/// Reads to the end.
+fn read(events: Events) -> (Vec<TokenId>, Result<(Reason, Usage), Fault>) {
+    let mut ids = Vec::new();
+    for event in events {
+        match event {
+            Event::Token { id } => ids.push(id),
+            Event::Finished { reason, usage } => return (ids, Ok((reason, usage))),
+            Event::Failed(fault) => return (ids, Err(fault)),
+            _ => {}
+        }
+    }
+    panic!("the events ended without an end, after {ids:?}");
+}
+
+/// Waits for the first token, skipping the prompt's progress.
+fn first(events: &mut Events) -> TokenId {
+    events
+        .find_map(|event| match event {
+            Event::Token { id } => Some(id),
+            _ => None,
+        })
+        .expect("a token")
+}
+
+#[test]
+fn a_request_yields_progress_then_tokens_then_its_end() {
+    let capacity = Capacity {
+        step_tokens: 4,
+        ..Toy::default().capacity
+    };
+    let toy = Toy {
+        capacity,
+        ..Toy::default()
+    };
+    let (engine, _) = spawn(toy.clone(), Limits::default());
+    let request = greedy(&[1, 2, 3, 4, 5, 6, 7], 3);
+    let (want, _) = alone(&toy, &request);
+    let mut stage = 0;
+    let mut ids = Vec::new();
+    for event in engine.submit(request).unwrap() {
+        match event {
+            Event::Prefill { done, total } => {
+                assert_eq!((stage, total), (0, 7));
+                assert!(done == 4 || done == 7, "{done}");
+            }
+            Event::Token { id } => {
+                stage = 1;
+                ids.push(id);
+            }
+            Event::Finished { reason, usage } => {
+                assert_eq!(
+                    (reason, usage.prompt, usage.generated),
+                    (Reason::Length, 7, 3)
+                );
+                stage = 2;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((stage, ids), (2, want));
+}
+
+#[test]
+fn an_answer_ends_at_a_stop_id_and_does_not_show_it() {
+    let (engine, _) = spawn(
+        Toy {
+            script: vec![5, 6, 7],
+            ..Toy::default()
+        },
+        Limits::default(),
+    );
+    let request = Request {
+        stop_ids: vec![9, 7],
+        ..greedy(&[1], 100)
+    };
+    let (ids, end) = read(engine.submit(request).unwrap());
+    let (reason, usage) = end.unwrap();
+    assert_eq!(
+        (ids, reason, usage.generated),
+        (vec![5, 6], Reason::Stop, 3)
+    );
+}
+
+#[test]
+fn an_answer_ends_with_the_context() {
+    let capacity = Capacity {
+        context: 10,
+        ..Toy::default().capacity
+    };
+    let (engine, _) = spawn(
+        Toy {
+            capacity,
+            ..Toy::default()
+        },
+        Limits::default(),
+    );
+    for (prompt, most) in [(4, 6), (9, 1)] {
+        let request = Request {
+            max_tokens: None,
+            ..greedy(&vec![1; prompt], 1)
+        };
+        let (ids, end) = read(engine.submit(request).unwrap());
+        assert_eq!((ids.len(), end.unwrap().0), (most, Reason::Length));
+    }
+    let refusal = engine.submit(Request::new(vec![1; 10])).unwrap_err();
+    assert_eq!(
+        refusal,
+        Refusal::TooLong {
+            tokens: 10,
+            context: 10
+        }
+    );
+}
+
+#[test]
+fn the_same_seed_gives_the_same_ids_in_any_company() {
+    let toy = Toy::default();
+    let request = Request {
+        max_tokens: Some(20),
+        drafts: 2,
+        ..Request::new(vec![1, 2, 3])
+    };
+    let (want, _) = alone(&toy, &request);
+    for company in 0..6 {
+        let (engine, _) = spawn(toy.clone(), Limits::default());
+        let others: Vec<Events> = (0..company)
+            .map(|id| {
+                engine
+                    .submit(greedy(&vec![id; 5 + id as usize], 30))
+                    .unwrap()
+            })
+            .collect();
+        let (ids, _) = read(engine.submit(request.clone()).unwrap());
+        assert_eq!(ids, want, "beside {company} others");
+        drop(others);
+    }
+}
+
+#[test]
+fn a_dropped_request_gives_its_place_back() {
+    let (toy, limits) = narrow();
+    let (engine, tally) = spawn(toy, limits);
+    let mut held = engine.submit(greedy(&[1], 500)).unwrap();
+    first(&mut held);
+    let next = engine.submit(greedy(&[2], 5)).unwrap();
+    drop(held);
+    let (ids, end) = read(next);
+    assert_eq!((ids.len(), end.unwrap().0), (5, Reason::Length));
+    engine.close(Duration::MAX).unwrap();
+    assert_eq!(tally.sequences(), 0);
+}
+
+#[test]
+fn a_cancelled_request_ends_and_says_so() {
+    let (toy, limits) = narrow();
+    let (engine, _) = spawn(toy, limits);
+    let mut running = engine.submit(greedy(&[1], 500)).unwrap();
+    first(&mut running);
+    let waiting = engine.submit(greedy(&[1, 2], 500)).unwrap();
+    waiting.canceller().cancel();
+    let (ids, end) = read(waiting);
+    let (reason, usage) = end.unwrap();
+    assert_eq!((ids.len(), reason, usage.prompt), (0, Reason::Cancelled, 2));
+    running.canceller().cancel();
+    assert_eq!(read(running).1.unwrap().0, Reason::Cancelled);
+}
+
+#[test]
+fn a_full_queue_refuses_until_someone_leaves() {
+    let (toy, limits) = narrow();
+    let (engine, _) = spawn(toy, limits);
+    let mut held = engine.submit(greedy(&[1], 500)).unwrap();
+    first(&mut held);
+    let waiting = engine.submit(greedy(&[2], 3)).unwrap();
+    let refusal = engine.submit(greedy(&[3], 3)).unwrap_err();
+    assert_eq!(refusal, Refusal::Busy { waiting: 1 });
+    waiting.canceller().cancel();
+    read(waiting).1.unwrap();
+    let waiting = engine.submit(greedy(&[3], 3)).unwrap();
+    drop(held);
+    assert_eq!(read(waiting).0.len(), 3);
+}
+
+#[test]
+fn a_slow_reader_is_paused_and_holds_up_nobody() {
+    let limits = Limits {
+        unread_max: 3,
+        ..Limits::default()
+    };
+    let toy = Toy::default();
+    let (engine, tally) = spawn(toy.clone(), limits);
+    let request = greedy(&[1], 50);
+    let mut slow = engine.submit(request.clone()).unwrap();
+    let head = first(&mut slow);
+    let (ids, _) = read(engine.submit(greedy(&[2], 40)).unwrap());
+    assert_eq!(ids.len(), 40);
+    // The slow one has had at most its first token, those unread and the prompt's step.
+    assert!(tally.tokens() <= 40 + 5, "{} tokens", tally.tokens());
+    let (tail, end) = read(slow);
+    assert_eq!([vec![head], tail].concat(), alone(&toy, &request).0);
+    assert_eq!(end.unwrap().1.generated, 50);
+}
+
+#[test]
+fn a_long_prompt_does_not_stop_those_who_talk() {
+    let capacity = Capacity {
+        step_tokens: 3,
+        ..Toy::default().capacity
+    };
+    let (engine, tally) = spawn(
+        Toy {
+            capacity,
+            ..Toy::default()
+        },
+        Limits::default(),
+    );
+    let mut talker = engine.submit(greedy(&[1], 1000)).unwrap();
+    first(&mut talker);
+    let long = engine.submit(greedy(&vec![2; 600], 1)).unwrap();
+    let (ids, _) = read(talker);
+    assert_eq!(ids.len(), 999);
+    // One token a step from the first to the last, whatever else a step holds.
+    assert!(tally.steps() >= 1000);
+    assert_eq!(read(long).0.len(), 1);
+}
+
+#[test]
+fn a_failed_step_fails_its_requests_and_no_others() {
+    let (engine, tally) = spawn(broken(3, ToyFault::Error), Limits::default());
+    let (ids, end) = read(engine.submit(greedy(&[1], 10)).unwrap());
+    assert_eq!(ids.len(), 3);
+    assert!(matches!(end, Err(Fault::Decoder(_))), "{end:?}");
+    let (ids, end) = read(engine.submit(greedy(&[1], 10)).unwrap());
+    assert_eq!((ids.len(), end.unwrap().0), (10, Reason::Length));
+    engine.close(Duration::MAX).unwrap();
+    assert_eq!(tally.sequences(), 0);
+}
+
+#[test]
+fn a_failed_draft_fails_its_request() {
+    let (engine, _) = spawn(broken(3, ToyFault::Draft), Limits::default());
+    let request = Request {
+        drafts: 1,
+        ..greedy(&[1], 100)
+    };
+    let (ids, end) = read(engine.submit(request.clone()).unwrap());
+    assert!((3..=5).contains(&ids.len()), "{ids:?}");
+    assert!(matches!(end, Err(Fault::Decoder(_))), "{end:?}");
+    assert!(read(engine.submit(request).unwrap()).1.is_ok());
+}
+
+#[test]
+fn logits_that_are_no_numbers_fail_their_request() {
+    for sampling in [Sampling::greedy(), Sampling::default()] {
+        let (engine, _) = spawn(broken(2, ToyFault::NotANumber), Limits::default());
+        let request = Request {
+            sampling,
+            ..greedy(&[1], 10)
+        };
+        let (ids, end) = read(engine.submit(request).unwrap());
+        assert_eq!(ids.len(), 2);
+        assert!(
+            matches!(end, Err(Fault::NotANumber { position: 3 })),
+            "{end:?}"
+        );
+    }
+}
+
+#[test]
+fn a_panic_of_the_decoder_ends_everything_and_says_so() {
+    let (mut toy, mut limits) = narrow();
+    toy.faults.insert(4, ToyFault::Panic);
+    limits.queue_max = 2;
+    let (engine, _) = spawn(toy, limits);
+    let mut running = engine.submit(greedy(&[1], 10)).unwrap();
+    first(&mut running);
+    let waiting = engine.submit(greedy(&[2], 10)).unwrap();
+    for (events, count) in [(running, 3), (waiting, 0)] {
+        let (ids, end) = read(events);
+        assert_eq!(ids.len(), count);
+        let Err(Fault::Panicked { message }) = end else {
+            panic!("{end:?}")
+        };
+        assert!(message.contains("told to panic in step 4"), "{message}");
+    }
+    let refusal = engine.submit(greedy(&[1], 1)).unwrap_err();
+    assert!(matches!(refusal, Refusal::Ended { .. }), "{refusal}");
+    assert!(matches!(
+        engine.close(Duration::ZERO),
+        Err(Fault::Panicked { .. })
+    ));
+}
+
+#[test]
+fn closing_lets_finish_what_was_taken() {
+    let toy = Toy::default();
+    let (engine, tally) = spawn(toy.clone(), Limits::default());
+    let requests: Vec<Request> = (1..9).map(|id| greedy(&[id], 30)).collect();
+    let all: Vec<Events> = requests
+        .iter()
+        .map(|request| engine.submit(request.clone()).unwrap())
+        .collect();
+    engine.close(Duration::MAX).unwrap();
+    assert_eq!(tally.sequences(), 0);
+    for (request, events) in requests.iter().zip(all) {
+        let (ids, end) = read(events);
+        assert_eq!(ids, alone(&toy, request).0);
+        assert_eq!(end.unwrap().0, Reason::Length);
+    }
+}
+
+#[test]
+fn closing_at_once_fails_what_is_left() {
+    for drop_only in [false, true] {
+        let (toy, limits) = narrow();
+        let (engine, _) = spawn(toy, limits);
+        let mut running = engine.submit(greedy(&[1], 100)).unwrap();
+        first(&mut running);
+        let waiting = engine.submit(greedy(&[2], 100)).unwrap();
+        if drop_only {
+            drop(engine);
+        } else {
+            engine.close(Duration::ZERO).unwrap();
+        }
+        for events in [running, waiting] {
+            assert!(matches!(read(events).1, Err(Fault::Closed)));
+        }
+    }
+}
+
+#[test]
+fn an_idle_engine_closes() {
+    let (engine, tally) = spawn(Toy::default(), Limits::default());
+    engine.close(Duration::MAX).unwrap();
+    assert_eq!(tally.steps(), 0);
+}
+
+/// A request that is being read.
+struct Reading {
+    events: Events,
+    ids: Vec<TokenId>,
+    /// What it yields alone, and how that ends.
+    alone: (Vec<TokenId>, Reason),
+}
+
+/// One life of an engine with random requests, readers, cancels and faults. Whatever was read of a
+/// request is what it yields alone: all of it if it finished, a beginning if it did not.
+fn swarm(seed: u64) {
+    let rng = &mut ChaCha8Rng::seed_from_u64(seed);
+    let capacity = Capacity {
+        vocabulary: 8 + below(rng, 24),
+        context: 8 + below(rng, 40),
+        sequences: 1 + below(rng, 4),
+        step_tokens: 1 + below(rng, 12),
+        rewind: below(rng, 4),
+        drafts: below(rng, 4),
+    };
+    let mut faults = BTreeMap::new();
+    let kinds = [
+        ToyFault::Error,
+        ToyFault::NotANumber,
+        ToyFault::Draft,
+        ToyFault::Error,
+        ToyFault::Panic,
+    ];
+    for _ in 0..[0, 0, 1, 3][below(rng, 4) as usize] {
+        let kind = kinds[below(rng, 5) as usize];
+        faults.insert(u64::from(below(rng, 60)), kind);
+    }
+    let drafts_right_percent = below(rng, 101);
+    let toy = Toy {
+        capacity,
+        seed,
+        faults,
+        drafts_right_percent,
+        ..Toy::default()
+    };
+    let limits = Limits {
+        queue_max: 1 + below(rng, 4) as usize,
+        unread_max: 1 + below(rng, 5) as usize,
+        ..Limits::default()
+    };
+    let may_panic = toy.faults.values().any(|&fault| fault == ToyFault::Panic);
+    let (engine, tally) = spawn(toy.clone(), limits);
+
+    let mut requests: Vec<Request> = (0..10).map(|_| some_request(rng, &capacity)).collect();
+    let mut open: Vec<Reading> = Vec::new();
+    while !(requests.is_empty() && open.is_empty()) {
+        if let Some(request) = requests.pop_if(|_| open.is_empty() || below(rng, 4) == 0) {
+            match engine.submit(request.clone()) {
+                Ok(events) => open.push(Reading {
+                    events,
+                    ids: Vec::new(),
+                    alone: alone(&toy, &request),
+                }),
+                Err(Refusal::Busy { .. }) => requests.push(request),
+                Err(Refusal::TooLong { tokens, .. }) => {
+                    assert!(tokens >= capacity.context as usize, "seed {seed}");
+                }
+                Err(Refusal::Ended { .. }) => assert!(may_panic, "seed {seed}"),
+                Err(refusal) => panic!("seed {seed}: {refusal}"),
+            }
+        }
+        if open.is_empty() {
+            continue;
+        }
+        let index = below(rng, open.len() as u32) as usize;
+        let Reading {
+            events,
+            ids,
+            alone: (want, end),
+        } = &mut open[index];
+        let event = match below(rng, 20) {
+            0 => Err(TryRecvError::Disconnected),
+            1 => {
+                events.canceller().cancel();
+                Err(TryRecvError::Empty)
+            }
+            2..10 => events.try_recv(),
+            _ => events.recv().ok_or(TryRecvError::Disconnected),
+        };
+        match event {
+            Ok(Event::Token { id }) => {
+                assert_eq!(want.get(ids.len()), Some(&id), "seed {seed}");
+                ids.push(id);
+            }
+            Ok(Event::Finished { reason, usage }) => {
+                if reason != Reason::Cancelled {
+                    assert_eq!((&*ids, reason), (&*want, *end), "seed {seed}");
+                    let stopped = u32::from(reason == Reason::Stop);
+                    assert_eq!(usage.generated as usize, ids.len() + stopped as usize);
+                }
+                assert!(usage.accepted <= usage.drafted, "seed {seed}");
+                open.swap_remove(index);
+            }
+            Ok(Event::Failed(fault)) => {
+                assert!(!toy.faults.is_empty(), "seed {seed}: {fault}");
+                open.swap_remove(index);
+            }
+            Ok(_) | Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => drop(open.swap_remove(index)),
+        }
+    }
+    match engine.close(Duration::MAX) {
+        Ok(()) => assert_eq!(tally.sequences(), 0, "seed {seed}"),
+        Err(fault) => assert!(may_panic, "seed {seed}: {fault}"),
+    }
+}
+
+fn some_request(rng: &mut ChaCha8Rng, capacity: &Capacity) -> Request {
+    // One prompt in a while is too long.
+    let length = 1 + below(rng, capacity.context + 2).min(below(rng, capacity.context + 2));
+    Request {
+        prompt: (0..length)
+            .map(|_| below(rng, capacity.vocabulary))
+            .collect(),
+        max_tokens: [None, Some(1 + below(rng, 12))][below(rng, 2) as usize],
+        stop_ids: (0..below(rng, 3))
+            .map(|_| below(rng, capacity.vocabulary))
+            .collect(),
+        sampling: some_sampling(rng),
+        drafts: below(rng, 5),
+    }
+}
+
+#[test]
+fn in_a_swarm_every_request_yields_what_it_yields_alone() {
+    for seed in 0..400 {
+        swarm(seed);
+    }
+}
