@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 
 use anyhow::anyhow;
 use deepseek_engine::{
-    Delta, Engine, Limits, Reason, Sampling, SamplingOptions, Turn, TurnError, TurnOptions, Usage,
+    Delta, Engine, Limits, Reason, Sampling, SamplingOptions, Turn, TurnOptions, Usage,
 };
 use deepseek_model::Budget;
 use deepseek_text::{Answer, Brief, Call, Conversation, Effort, Message, Mode, Options, Tokenizer};
@@ -55,15 +55,28 @@ impl Engaged {
     pub(crate) fn open(args: &Model, asked: &Generation, interrupt: &Interrupt) -> Result<Self> {
         let sampling = sampling(&asked.sampling)?;
         let folder = Folder::open(&args.folder)?;
-        let config = folder.config()?;
+        let mut config = folder.config()?;
         let tokenizer = folder.tokenizer()?;
-        if asked.draft > 0 && config.mtp_layers == 0 {
+        if tokenizer.vocab_size() > config.vocab_size {
+            let (ids, most) = (tokenizer.vocab_size(), config.vocab_size);
+            let error = anyhow!("{ids} ids in tokenizer.json, {most} in config.json");
+            return Err(Fault::input(error).hint("the two files are of different models"));
+        }
+        if asked.draft == 0 {
+            config = config.without_mtp();
+        } else if config.mtp_layers == 0 {
             let error = anyhow!("--draft {}: the checkpoint has no draft head", asked.draft);
             return Err(Fault::input(error).hint("leave out --draft"));
         }
-        let context = asked.context.map_or(CONTEXT.min(config.max_positions), |n| n as usize);
+        let context = asked
+            .context
+            .map_or(CONTEXT.min(config.max_positions), |n| n as usize);
         let step_tokens = STEP_TOKENS.min(context);
-        let budget = Budget { context, sequences: 1, step_tokens, drafts: asked.draft > 0 };
+        let budget = Budget {
+            context,
+            sequences: 1,
+            step_tokens,
+        };
         let decoder = load::decoder(args, &folder, &config, budget, interrupt)?;
         let answer = TurnOptions {
             max_tokens: asked.max_tokens,

@@ -114,13 +114,13 @@ Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) model: Model,
-    #[command(flatten)]
-    pub(crate) generation: Generation,
     /// Continue the text as it stands, without the markers of a conversation.
     #[arg(long, conflicts_with_all = ["system", "thinking", "no_thinking", "effort"])]
     pub(crate) raw: bool,
     /// Ask this; `-`, or nothing where stdin is no terminal, reads stdin.
     pub(crate) prompt: Option<String>,
+    #[command(flatten)]
+    pub(crate) generation: Generation,
 }
 
 /// Arguments of `chat`.
@@ -128,11 +128,11 @@ pub(crate) struct Run {
 pub(crate) struct Chat {
     #[command(flatten)]
     pub(crate) model: Model,
-    #[command(flatten)]
-    pub(crate) generation: Generation,
     /// Forget the lines typed when leaving, and read none from earlier.
     #[arg(long)]
     pub(crate) no_history: bool,
+    #[command(flatten)]
+    pub(crate) generation: Generation,
 }
 
 /// Arguments of `inspect`.

@@ -7,9 +7,9 @@ use anyhow::anyhow;
 use deepseek_core::Error;
 use deepseek_core::weights::{Checkpoint, Dtype, TensorSource, Tensors};
 use deepseek_model::bill::Tally;
+use deepseek_model::config::Storage;
 use deepseek_model::inventory::{TensorSpec, inventory};
 use deepseek_model::report::{Files, NUMERICS};
-use deepseek_model::config::Storage;
 use deepseek_model::{Budget, Config, Plan, Report, names};
 use serde_json::{Map, Value, json};
 

@@ -85,19 +85,14 @@ pub(crate) fn read_config(path: &Path) -> Result<Config> {
     Ok(Config::parse(&json)?)
 }
 
-/// Loads a model for one sequence of `context` positions, `step_tokens` at a time, with progress on
-/// stderr where that is a terminal.
+/// Loads a model within `budget`, with progress on stderr where that is a terminal.
 pub(crate) fn decoder(
     args: &Model,
-    (folder, config): (&Folder, &Config),
-    (context, step_tokens): (usize, usize),
+    folder: &Folder,
+    config: &Config,
+    budget: Budget,
     interrupt: &Interrupt,
 ) -> Result<Box<dyn Decoder>> {
-    let budget = Budget {
-        context,
-        sequences: 1,
-        step_tokens,
-    };
     let plan = Plan::new(config, numerics(args.numerics), budget)?;
     let checkpoint = folder.checkpoint()?;
     read_ahead(&checkpoint, interrupt)?;

@@ -16,11 +16,15 @@ use crate::load::{self, Folder};
 pub(crate) fn run(args: &Logits) -> Result<()> {
     let interrupt = Interrupt::listen(Second::Leaves)?;
     let folder = Folder::open(&args.model.folder)?;
-    let config = folder.config()?;
+    let config = folder.config()?.without_mtp();
     let ids = ids(args, &folder)?;
     check(&ids, &config)?;
     let chunk = ids.len().min(args.chunk as usize);
-    let budget = Budget { context: ids.len(), sequences: 1, step_tokens: chunk, drafts: false };
+    let budget = Budget {
+        context: ids.len(),
+        sequences: 1,
+        step_tokens: chunk,
+    };
     let mut decoder = load::decoder(&args.model, &folder, &config, budget, &interrupt)?;
 
     let mut table = Table::create(&args.out, [ids.len(), config.vocab_size])?;

@@ -110,14 +110,17 @@ impl Attention<'_> {
                 rest = after;
             }
         }
-        self.pool.map(tasks, |(): &mut (), (rows, run, part)| self.read(rows, run, part));
+        self.pool.map(tasks, |(): &mut (), (rows, run, part)| {
+            self.read(rows, run, part)
+        });
         keys
     }
 
     fn read(&self, rows: &RowPool, run: Range<u32>, out: &mut [f32]) {
         let padded = self.width.next_multiple_of(LANES);
         rows.read_run(self.pool.table, run, self.stride(), out);
-        out.chunks_exact_mut(self.stride()).for_each(|row| row[self.width..padded].fill(0.0));
+        out.chunks_exact_mut(self.stride())
+            .for_each(|row| row[self.width..padded].fill(0.0));
     }
 
     fn room<'k>(&self, query: usize, keys: &'k mut Vec<f32>) -> &'k mut [f32] {
@@ -155,7 +158,9 @@ impl Attention<'_> {
         }
         let values = aligned(&mut room.values, sink.len() * padded);
         table.axpys(logits, keys, values);
-        let heads = out.chunks_exact_mut(self.width).zip(values.chunks_exact(padded));
+        let heads = out
+            .chunks_exact_mut(self.width)
+            .zip(values.chunks_exact(padded));
         for ((out, values), total) in heads.zip(totals) {
             let share = 1.0 / total;
             for (out, value) in out.iter_mut().zip(values) {

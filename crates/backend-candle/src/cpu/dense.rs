@@ -17,7 +17,7 @@ use super::simd::{Chunk, LANES, Simd};
 /// in the innermost cache.
 const PASS: usize = 32;
 /// Rows of `a` whose sums are kept between passes.
-const GROUP: usize = 32;
+const GROUP: usize = 16;
 /// Rows of `b` that one pass of [`axpys`] takes, for the same reason.
 const DEPTH: usize = 96;
 /// Floats of widened weights at a time: within a core's own cache.
@@ -44,7 +44,12 @@ pub(super) fn products(pool: &Pool, products: Vec<Product<'_>>) {
     for product in products {
         let [rows, width] = product.weight.shape;
         let tokens = product.out.len() / rows.max(1);
-        assert_eq!(product.x.len(), tokens * width, "{}: inputs", product.weight.name);
+        assert_eq!(
+            product.x.len(),
+            tokens * width,
+            "{}: inputs",
+            product.weight.name
+        );
         let input = match tokens {
             0 => continue,
             1 => Input::Token(product.x),
@@ -61,7 +66,12 @@ pub(super) fn products(pool: &Pool, products: Vec<Product<'_>>) {
         let block = even.min(WIDENED / width.max(1)).clamp(4, 64);
         let tokens = sums.len() / rows;
         for (index, sums) in sums.chunks_mut(block * tokens).enumerate() {
-            tasks.push(Task { x: input, weight, first: index * block, sums });
+            tasks.push(Task {
+                x: input,
+                weight,
+                first: index * block,
+                sums,
+            });
         }
     }
     pool.map(tasks, |wide: &mut Vec<f32>, task| task.run(pool, wide));
@@ -88,7 +98,10 @@ struct Task<'a> {
 
 impl Task<'_> {
     fn run(self, pool: &Pool, wide: &mut Vec<f32>) {
-        let stored = Stored { weight: self.weight, first: self.first };
+        let stored = Stored {
+            weight: self.weight,
+            first: self.first,
+        };
         let width = self.weight.shape[1];
         let one;
         let panel = match self.x {
@@ -109,7 +122,8 @@ impl Task<'_> {
             out[width..].fill(0.0);
             widen_row(pool, self.weight, self.first + row, &mut out[..width]);
         }
-        pool.table.dots(Rows::new(wide, stride), panel, self.sums, [panel.count, 1]);
+        pool.table
+            .dots(Rows::new(wide, stride), panel, self.sums, [panel.count, 1]);
     }
 }
 
@@ -145,12 +159,20 @@ pub(super) struct Rows<'a> {
 impl<'a> Rows<'a> {
     /// Rows without gaps.
     pub(super) fn new(data: &'a [f32], width: usize) -> Self {
-        Self { data, width, stride: width }
+        Self {
+            data,
+            width,
+            stride: width,
+        }
     }
 
     /// The first `width` numbers of rows of `stride`.
     pub(super) fn within(data: &'a [f32], width: usize, stride: usize) -> Self {
-        Self { data, width, stride }
+        Self {
+            data,
+            width,
+            stride,
+        }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -158,8 +180,11 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Rows packed for [`dots`]: sixteen side by side, chunk after chunk, so that the inner loop reads
-/// one stream. Unpacked, rows whose length is a power of two compete for the same lines of a cache.
+/// Four rows side by side, chunk after chunk.
+type Quad = [Chunk; 4];
+
+/// Rows packed for [`dots`] in fours, so that the inner loop reads one stream. Unpacked, rows whose
+/// length is a power of two compete for the same lines of a cache.
 #[derive(Debug)]
 pub(super) struct Panel {
     room: Vec<f32>,
@@ -179,9 +204,9 @@ impl Panel {
     fn new(pool: &Pool, x: &[f32], width: usize) -> Self {
         let mut panel = Self::empty(x, width);
         let (chunks, length) = (panel.chunks, panel.length());
-        let block = LANES * LANES * chunks;
-        pool.for_rows(aligned(&mut panel.room, length), block, 1, |first, out| {
-            pack(&x[first * LANES * width..], width, chunks, out);
+        let row = chunks * size_of::<Quad>() / size_of::<f32>();
+        pool.for_rows(aligned(&mut panel.room, length), row, least_rows(row), |first, out| {
+            pack(&x[first * 4 * width..], width, chunks, out);
         });
         panel
     }
@@ -191,25 +216,23 @@ impl Panel {
     }
 
     fn length(&self) -> usize {
-        self.count.next_multiple_of(LANES) * self.chunks * LANES
+        self.count.next_multiple_of(4) * self.chunks * LANES
     }
 
-    fn blocks(&self) -> std::slice::ChunksExact<'_, Chunk> {
+    /// Sixteen rows at a time, as fours of `chunks`; the last may be fewer.
+    fn blocks(&self) -> std::slice::Chunks<'_, Quad> {
         let skip = self.room.as_ptr().align_offset(size_of::<Chunk>()).min(LANES);
-        self.room[skip..][..self.length()].as_chunks().0.chunks_exact(LANES * self.chunks)
+        let lines = self.room[skip..][..self.length()].as_chunks().0;
+        lines.as_chunks().0.chunks(4 * self.chunks)
     }
 }
 
 fn pack(x: &[f32], width: usize, chunks: usize, out: &mut [f32]) {
-    let blocks = out.as_chunks_mut::<LANES>().0.chunks_exact_mut(LANES * chunks);
-    for (out, x) in blocks.zip(x.chunks(LANES * width)) {
+    let quads = out.as_chunks_mut::<LANES>().0.as_chunks_mut::<4>().0;
+    for (quad, x) in quads.chunks_exact_mut(chunks).zip(x.chunks(4 * width)) {
         for (t, x) in x.chunks_exact(width).enumerate() {
-            let (whole, tail) = x.as_chunks::<LANES>();
-            for (out, x) in out[t..].iter_mut().step_by(LANES).zip(whole) {
-                *out = *x;
-            }
-            if !tail.is_empty() {
-                out[whole.len() * LANES + t][..tail.len()].copy_from_slice(tail);
+            for (line, x) in quad.iter_mut().zip(x.chunks(LANES)) {
+                line[t][..x.len()].copy_from_slice(x);
             }
         }
     }
@@ -247,13 +270,22 @@ pub(crate) fn matmul_t(pool: &Pool, a: &[f32], b: &[f32], k: usize, out: &mut [f
         return out.fill(0.0);
     }
     let n = b.len() / k;
-    assert_eq!(out.len() * k, a.len() * n, "a product of [m, {k}] and [{n}, {k}]");
+    assert_eq!(
+        out.len() * k,
+        a.len() * n,
+        "a product of [m, {k}] and [{n}, {k}]"
+    );
     let (a, stride) = (pad(a, k), k.next_multiple_of(LANES));
     let panel = Panel::new(pool, b, k);
-    pool.for_rows(out, n, least_rows(n * k).next_multiple_of(4), |first, out| {
-        let a = &a[first * stride..][..out.len() / n * stride];
-        pool.table.dots(Rows::new(a, stride), &panel, out, [n, 1]);
-    });
+    pool.for_rows(
+        out,
+        n,
+        least_rows(n * k).next_multiple_of(4),
+        |first, out| {
+            let a = &a[first * stride..][..out.len() / n * stride];
+            pool.table.dots(Rows::new(a, stride), &panel, out, [n, 1]);
+        },
+    );
 }
 
 /// `out = a · b`: `a: [m, k]`, `b: [k, n]`, `out: [m, n]`; each sum in the order of `k`.
@@ -311,22 +343,22 @@ fn groups<S: Simd, const R: usize, const T: usize>(
     let mut sums = [[s.splat(0.0); LANES]; GROUP];
     for (group, a) in a.data.as_chunks().0.chunks(GROUP * stride).enumerate() {
         let rows = a.len() / stride;
-        for (block, lines) in b.blocks().enumerate() {
-            let width = LANES.min(b.count - block * LANES);
+        let row = |row: usize| &a[row * stride..][..b.chunks];
+        for (index, block) in b.blocks().enumerate() {
+            let width = LANES.min(b.count - index * LANES);
             for first in (0..b.chunks).step_by(PASS) {
                 let pass = Pass { first, last: b.chunks.min(first + PASS), width };
-                for (a, sums) in a.chunks(R * stride).zip(sums.chunks_mut(R)) {
-                    if a.len() == R * stride {
-                        strip::<S, R, T>(s, a, stride, lines, pass, sums);
-                    } else {
-                        for (a, sum) in a.chunks(stride).zip(sums) {
-                            strip::<S, 1, T>(s, a, stride, lines, pass, std::slice::from_mut(sum));
-                        }
-                    }
+                let whole = rows / R * R;
+                for r in (0..whole).step_by(R) {
+                    let a: [&[Chunk]; R] = std::array::from_fn(|i| row(r + i));
+                    strip::<S, R, T>(s, a, block, pass, &mut sums[r..]);
+                }
+                for r in whole..rows {
+                    strip::<S, 1, T>(s, [row(r)], block, pass, &mut sums[r..]);
                 }
             }
             for (row, sums) in sums[..rows].iter().enumerate() {
-                let at = (group * GROUP + row) * steps[0] + block * LANES * steps[1];
+                let at = (group * GROUP + row) * steps[0] + index * LANES * steps[1];
                 total(s, sums, &mut out[at..], width, steps[1]);
             }
         }
@@ -365,44 +397,49 @@ struct Pass {
 #[inline(always)]
 fn strip<S: Simd, const R: usize, const T: usize>(
     s: S,
-    a: &[Chunk],
-    stride: usize,
-    lines: &[Chunk],
+    a: [&[Chunk]; R],
+    block: &[Quad],
     pass: Pass,
     sums: &mut [[S::V; LANES]],
 ) {
-    let whole = pass.width / T * T;
-    for t in (0..whole).step_by(T) {
-        tile::<S, R, T>(s, a, stride, &lines[t..], pass, sums, t);
-    }
-    for t in whole..pass.width {
-        tile::<S, R, 1>(s, a, stride, &lines[t..], pass, sums, t);
+    let chunks = a[0].len();
+    let a = a.map(|a| &a[pass.first..pass.last]);
+    for (index, quad) in block.chunks_exact(chunks).enumerate() {
+        let (quad, column) = (&quad[pass.first..pass.last], index * 4);
+        let width = (pass.width - column).min(4);
+        let whole = width / T * T;
+        let carry = pass.first > 0;
+        for t in (0..whole).step_by(T) {
+            tile::<S, R, T>(s, a, quad, t, carry, sums, column + t);
+        }
+        for t in whole..width {
+            tile::<S, R, 1>(s, a, quad, t, carry, sums, column + t);
+        }
     }
 }
 
-/// The inner loop of [`dots`].
+/// The inner loop of [`dots`]: `R` rows by `T` of four from row `t`, onto what the passes before
+/// left where there were some.
 #[inline(always)]
 fn tile<S: Simd, const R: usize, const T: usize>(
     s: S,
-    a: &[Chunk],
-    stride: usize,
-    lines: &[Chunk],
-    pass: Pass,
+    a: [&[Chunk]; R],
+    quad: &[Quad],
+    t: usize,
+    carry: bool,
     sums: &mut [[S::V; LANES]],
     column: usize,
 ) {
-    let Pass { first, last, .. } = pass;
-    let a: [&[Chunk]; R] = std::array::from_fn(|r| &a[r * stride + first..r * stride + last]);
     let sums = &mut sums[..R];
     let mut sum = [[s.splat(0.0); T]; R];
-    if first > 0 {
+    if carry {
         for r in 0..R {
             sum[r].copy_from_slice(&sums[r][column..][..T]);
         }
     }
-    let lines = lines[first * LANES..].chunks(LANES);
-    for (i, line) in lines.take(last - first).enumerate() {
-        let line = &line[..T];
+    let a = a.map(|a| &a[..quad.len()]);
+    for (i, line) in quad.iter().enumerate() {
+        let line = &line[t..][..T];
         let mut y = [s.splat(0.0); T];
         for t in 0..T {
             y[t] = s.load(&line[t]);
@@ -488,8 +525,8 @@ fn patch<S: Simd, const R: usize, const C: usize>(
             }
         }
     }
-    let lines = b.data.as_chunks().0.chunks_exact(b.stride / LANES);
-    for (l, line) in lines.skip(deep.start).take(deep.len()).enumerate() {
+    let lines = &b.data[deep.start * b.stride..deep.end * b.stride];
+    for (l, line) in lines.as_chunks().0.chunks_exact(b.stride / LANES).enumerate() {
         let line = &line[first..][..C];
         let mut y = [s.splat(0.0); C];
         for c in 0..C {

@@ -132,8 +132,7 @@ impl Search<'_> {
         let mut best: Vec<_> = queries.map(|query| (query, Best::new(self.k))).collect();
         for first in rows.clone().step_by(BLOCK) {
             let block = first..rows.end.min(first + BLOCK as u32);
-            self.keys
-                .read_run(table, block.clone(), width, keys);
+            self.keys.read_run(table, block.clone(), width, keys);
             table.transpose(keys, width, BLOCK, turned);
             for (query, best) in &mut best {
                 let seen = &self.seen.rows[*query];

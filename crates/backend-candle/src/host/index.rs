@@ -10,8 +10,9 @@ use super::lanes::{COLUMNS, columns};
 use super::pool::Pool;
 use super::rows::RowPool;
 
-/// Queries that share a block of widened keys.
-const GROUP: usize = 16;
+/// Queries times heads that share a block of turned keys: enough that turning costs little beside
+/// the products, few enough that these stay in a core's own cache.
+const ROWS: usize = 512;
 
 /// See [`deepseek_core::Kernels::index_topk`]. `q: [t, heads, width]`, `weights: [t, heads]`.
 ///
@@ -32,7 +33,7 @@ pub(crate) fn index_topk(
         return Chosen::default();
     }
     let heads = weights.len() / queries;
-    let groups: Vec<Range<usize>> = groups(seen, pool.count());
+    let groups: Vec<Range<usize>> = groups(seen, heads, pool.count());
     let rows: usize = seen.rows.iter().map(ExactSizeIterator::len).sum();
     let cost = rows * heads * keys.width();
     let found = pool.each(groups.len(), cost, |group| {
@@ -55,8 +56,9 @@ pub(crate) fn index_topk(
 }
 
 /// Neighbouring queries of one sequence, few enough that every thread has work.
-fn groups(seen: &Seen, threads: usize) -> Vec<Range<usize>> {
-    let size = seen.rows.len().div_ceil(threads * 2).clamp(1, GROUP);
+fn groups(seen: &Seen, heads: usize, threads: usize) -> Vec<Range<usize>> {
+    let most = (ROWS / heads.max(1)).max(1);
+    let size = seen.rows.len().div_ceil(threads * 2).clamp(1, most);
     let mut groups = Vec::new();
     let mut start = 0;
     for query in 1..=seen.rows.len() {

@@ -293,6 +293,12 @@ unsafe fn dots_strip<L: Lanes, const N: usize>(
         unsafe { dots_tile::<L, 4, N>(a, b, width, &mut out[first..], m) };
         first += 4;
     }
+    let mut rows = rows.remainder().chunks_exact(2 * width);
+    for a in &mut rows {
+        // SAFETY: promised by the caller.
+        unsafe { dots_tile::<L, 2, N>(a, b, width, &mut out[first..], m) };
+        first += 2;
+    }
     for a in rows.remainder().chunks_exact(width) {
         // SAFETY: promised by the caller.
         unsafe { dots_tile::<L, 1, N>(a, b, width, &mut out[first..], m) };
@@ -342,7 +348,11 @@ unsafe fn weigh_on<L: Lanes>(a: &[f32], b: &[f32], n: usize, out: &mut [f32]) {
         let wide = if width - first >= COLUMNS { 4 } else { 1 };
         let mut row = 0;
         while row < m {
-            let tall = if m - row >= 4 { 4 } else { 1 };
+            let tall = match m - row {
+                1 => 1,
+                2 | 3 => 2,
+                _ => 4,
+            };
             let (a, out) = (
                 &a[row * n..][..tall * n],
                 &mut out[row * width..][..tall * width],
@@ -352,6 +362,8 @@ unsafe fn weigh_on<L: Lanes>(a: &[f32], b: &[f32], n: usize, out: &mut [f32]) {
                 match (tall, wide) {
                     (4, 4) => weigh_tile::<L, 4, 4>(a, b, n, out, width, first),
                     (4, _) => weigh_tile::<L, 4, 1>(a, b, n, out, width, first),
+                    (2, 4) => weigh_tile::<L, 2, 4>(a, b, n, out, width, first),
+                    (2, _) => weigh_tile::<L, 2, 1>(a, b, n, out, width, first),
                     (_, 4) => weigh_tile::<L, 1, 4>(a, b, n, out, width, first),
                     _ => weigh_tile::<L, 1, 1>(a, b, n, out, width, first),
                 }

@@ -155,9 +155,13 @@ fn ctrl_c_stops_the_answer_and_not_the_program() {
     stdout.read_exact(&mut [0; 1]).expect("an answer begins");
     interrupt(&child);
     let mut said = String::new();
-    stderr.read_line(&mut said).expect("it says that it stopped");
+    stderr
+        .read_line(&mut said)
+        .expect("it says that it stopped");
     assert_eq!(said, "stopped\n");
-    stdin.write_all(b"/thinking on\n/system\n/quit\n").expect("it still listens");
+    stdin
+        .write_all(b"/thinking on\n/system\n/quit\n")
+        .expect("it still listens");
     said.clear();
     stderr.read_to_string(&mut said).expect("it says no more");
     assert_eq!(said, "no instructions\n");

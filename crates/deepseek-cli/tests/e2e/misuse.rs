@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use deepseek_text::Tokenizer;
+
 use crate::program::{Checkpoint, pipe, run};
 
 #[test]
@@ -95,6 +97,13 @@ fn a_tokenizer_that_is_missing_or_broken_is_input() {
     checkpoint
         .run("run", &["x"])
         .failed(3, "tokenizer: not a readable tokenizer.json", "");
+    let large = Tokenizer::tiny_json(289).expect("there are letters enough");
+    checkpoint.write("tokenizer.json", large.as_bytes());
+    checkpoint.run("run", &["x"]).failed(
+        3,
+        "289 ids in tokenizer.json, 288 in config.json",
+        "of different models",
+    );
     fs::remove_file(checkpoint.file("tokenizer.json")).expect("it is there");
     let hint = "a folder with config.json, tokenizer.json and safetensors files";
     checkpoint

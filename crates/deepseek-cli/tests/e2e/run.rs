@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use crate::program::{Checkpoint, deepseek, interrupt, pipe};
+use crate::program::{Checkpoint, deepseek, interrupt, pipe, run};
 
 /// Flags under which a text goes on without end markers getting in the way.
 const GREEDY: [&str; 3] = ["--raw", "--temperature", "0"];
@@ -89,9 +89,19 @@ fn the_same_seed_gives_the_same_text() {
     };
     let first = draw(&["--seed", "7"]);
     assert_eq!(draw(&["--seed", "7"]), first);
-    assert_eq!(draw(&["--seed", "7", "--threads", "3"]), first);
     assert_eq!(draw(&["--seed", "7", "--draft", "2"]), first);
     assert_ne!(draw(&["--seed", "8"]), first);
+}
+
+#[test]
+fn threads_do_not_change_the_text() {
+    let checkpoint = Checkpoint::new();
+    let go_on = |threads: &str| {
+        let flags = ["--seed", "7", "--raw", "--max-tokens", "24", "once"];
+        let line = ["run", "--model", checkpoint.path(), "--threads", threads];
+        run(&[&line[..], &flags].concat()).done()
+    };
+    assert_eq!(go_on("3"), go_on("1"));
 }
 
 #[test]
