@@ -18,7 +18,10 @@ impl DeviceTensor for Tensor {
 impl Tensor {
     /// Takes a tensor, copying it into place when it is a view with gaps.
     pub(crate) fn new(inner: candle_core::Tensor) -> Result<Self> {
-        Ok(Self(inner.contiguous().map_err(fault)?))
+        if inner.is_contiguous() {
+            return Ok(Self(inner));
+        }
+        inner.contiguous().map(Self).map_err(fault)
     }
 
     pub(crate) fn inner(&self) -> &candle_core::Tensor {
@@ -64,6 +67,10 @@ impl<G: Deref<Target = Storage>> Deref for Values<G> {
     }
 }
 
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the shape that `map_err` wants"
+)]
 /// A failure inside candle, in the words of the core.
 pub(crate) fn fault(error: candle_core::Error) -> Error {
     Error::Device {

@@ -71,7 +71,7 @@ impl<B: Backend> Window<B> {
                     self.row(span.slot, position) + 1,
                 );
                 if start < end {
-                    chosen.push([start..end]);
+                    chosen.push(std::iter::once(start..end));
                 } else {
                     let base = span.slot as u32 * self.ring;
                     chosen.push([start..base + self.ring, base..end]);

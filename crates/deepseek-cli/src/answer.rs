@@ -7,8 +7,10 @@ use anyhow::anyhow;
 use deepseek_engine::{
     Delta, Engine, Limits, Reason, Sampling, SamplingOptions, Turn, TurnOptions, Usage,
 };
-use deepseek_model::Budget;
-use deepseek_text::{Answer, Brief, Call, Conversation, Effort, Message, Mode, Options, Tokenizer};
+use deepseek_model::{Budget, Config};
+use deepseek_text::{
+    Answer, Brief, Call, Conversation, Edition, Effort, Message, Mode, Options, Tokenizer,
+};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
@@ -88,7 +90,7 @@ impl Engaged {
         Ok(Self {
             engine,
             tokenizer,
-            prompt: prompt_options(asked),
+            prompt: prompt_options(asked, &config),
             answer,
         })
     }
@@ -132,14 +134,15 @@ impl Engaged {
 /// Shows an answer as it comes. Ctrl-C stops it.
 fn show(turn: Turn, interrupt: &Interrupt) -> Result<Said> {
     let _watch = interrupt.watch(turn.canceller());
-    let mut page = Page::new();
+    let dims = io::stderr().is_terminal() && !args::wants_no_colour();
+    let mut page = Page::new(io::stdout(), io::stderr(), dims);
     let said = follow(turn, &mut page);
     // Whatever happened, the terminal is left as it was found.
     page.close()?;
     said
 }
 
-fn follow(turn: Turn, page: &mut Page) -> Result<Said> {
+fn follow(turn: Turn, page: &mut Page<impl Write, impl Write>) -> Result<Said> {
     let mut answer = Answer::default();
     for delta in turn {
         match delta? {
@@ -193,25 +196,32 @@ fn sampling(args: &args::Sampling) -> Result<Sampling> {
     })?)
 }
 
-fn prompt_options(asked: &Generation) -> Options {
+/// How prompts are written. The refreshed checkpoints have other words for effort, and another
+/// drafter by which they are known (spec `deepseek-v4.md` §1.4).
+fn prompt_options(asked: &Generation, config: &Config) -> Options {
     Options {
-        mode: if asked.no_thinking {
-            Mode::Chat
-        } else {
-            Mode::Thinking
+        mode: match asked.no_thinking {
+            true => Mode::Chat,
+            false => Mode::Thinking,
         },
         effort: match asked.effort {
             args::Effort::Low => Effort::Low,
             args::Effort::High => Effort::High,
             args::Effort::Max => Effort::Max,
         },
+        edition: match config.dspark {
+            true => Edition::Refreshed,
+            false => Edition::First,
+        },
         ..Options::default()
     }
 }
 
-/// Where an answer is shown.
+/// Where an answer is shown: words on `out`, reasoning on `err`.
 #[derive(Debug)]
-struct Page {
+struct Page<O, E> {
+    out: O,
+    err: E,
     /// Whether reasoning is dimmed.
     dims: bool,
     place: Place,
@@ -233,10 +243,11 @@ enum Place {
 const DIM: &str = "\x1b[2m";
 const PLAIN: &str = "\x1b[0m";
 
-impl Page {
-    fn new() -> Self {
-        let dims = io::stderr().is_terminal() && !args::wants_no_colour();
+impl<O: Write, E: Write> Page<O, E> {
+    fn new(out: O, err: E, dims: bool) -> Self {
         Self {
+            out,
+            err,
             dims,
             place: Place::LineStart,
             prompt: None,
@@ -256,10 +267,11 @@ impl Page {
             self.close()?;
             self.place = Place::Thinking;
             if self.dims {
-                write!(io::stderr(), "{DIM}")?;
+                write!(self.err, "{DIM}")?;
             }
         }
-        write!(io::stderr(), "{text}")
+        write!(self.err, "{text}")?;
+        self.err.flush()
     }
 
     fn say(&mut self, text: &str) -> io::Result<()> {
@@ -271,9 +283,8 @@ impl Page {
         } else {
             Place::Text
         };
-        let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        out.flush()
+        write!(self.out, "{text}")?;
+        self.out.flush()
     }
 
     /// A call of a tool, a line of its own. Arguments that are no JSON are shown as the text they
@@ -283,7 +294,8 @@ impl Page {
         let arguments: Value =
             serde_json::from_str(&call.arguments).unwrap_or_else(|_| json!(call.arguments));
         let line = json!({ "name": call.name, "arguments": arguments });
-        writeln!(io::stdout().lock(), "{line}")
+        writeln!(self.out, "{line}")?;
+        self.out.flush()
     }
 
     /// Ends the line, the dimming and the progress.
@@ -293,9 +305,78 @@ impl Page {
         }
         match std::mem::replace(&mut self.place, Place::LineStart) {
             Place::LineStart => Ok(()),
-            Place::Thinking if self.dims => writeln!(io::stderr(), "{PLAIN}"),
-            Place::Thinking => writeln!(io::stderr()),
-            Place::Text => writeln!(io::stdout().lock()),
+            Place::Thinking if self.dims => writeln!(self.err, "{PLAIN}"),
+            Place::Thinking => writeln!(self.err),
+            Place::Text => writeln!(self.out),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `show` leaves on stdout and on stderr.
+    fn shown(dims: bool, show: impl FnOnce(&mut Page<&mut Vec<u8>, &mut Vec<u8>>)) -> [String; 2] {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut page = Page::new(&mut out, &mut err, dims);
+        show(&mut page);
+        page.close().expect("memory takes all");
+        [out, err].map(|bytes| String::from_utf8(bytes).expect("text"))
+    }
+
+    #[test]
+    fn reasoning_is_dimmed_on_a_terminal_alone() {
+        let show = |page: &mut Page<&mut Vec<u8>, &mut Vec<u8>>| {
+            for text in ["so ", "it is"] {
+                page.think(text).expect("memory takes all");
+            }
+            page.say("It is.").expect("memory takes all");
+        };
+        assert_eq!(shown(true, show), ["It is.\n", "\x1b[2mso it is\x1b[0m\n"]);
+        assert_eq!(shown(false, show), ["It is.\n", "so it is\n"]);
+    }
+
+    #[test]
+    fn reasoning_that_was_stopped_leaves_the_terminal_plain() {
+        let show = |page: &mut Page<&mut Vec<u8>, &mut Vec<u8>>| {
+            page.think("so").expect("memory takes all");
+        };
+        assert_eq!(shown(true, show), ["", "\x1b[2mso\x1b[0m\n"]);
+    }
+
+    #[test]
+    fn an_answer_ends_its_line_once() {
+        for text in ["one", "one\n"] {
+            let [out, _] = shown(false, |page| page.say(text).expect("memory takes all"));
+            assert_eq!(out, "one\n");
+        }
+        assert_eq!(shown(true, |_| ()), ["", ""]);
+    }
+
+    #[test]
+    fn calls_are_json_a_line_each() {
+        let call = |arguments: &str| Call {
+            id: None,
+            name: "find".to_owned(),
+            arguments: arguments.to_owned(),
+        };
+        let [out, _] = shown(false, |page| {
+            page.say("Looking.").expect("memory takes all");
+            page.call(&call(r#"{ "x": 1 }"#)).expect("memory takes all");
+            page.call(&call(r#"{ "x": "#)).expect("memory takes all");
+        });
+        let lines: Vec<&str> = out.lines().collect();
+        assert_eq!(lines[0], "Looking.");
+        let values = lines[1..]
+            .iter()
+            .map(|line| serde_json::from_str(line).expect("JSON"));
+        assert_eq!(
+            values.collect::<Vec<Value>>(),
+            [
+                json!({ "name": "find", "arguments": { "x": 1 } }),
+                json!({ "name": "find", "arguments": "{ \"x\": " }),
+            ]
+        );
     }
 }

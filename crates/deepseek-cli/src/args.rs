@@ -227,7 +227,7 @@ pub(crate) struct Generation {
     /// Begin with these instructions.
     #[arg(long, value_name = "TEXT")]
     pub(crate) system: Option<String>,
-    /// Reason before answering [default].
+    /// Reason before answering: the default.
     #[arg(long, overrides_with = "no_thinking")]
     pub(crate) thinking: bool,
     /// Answer at once.

@@ -31,7 +31,7 @@ const HELP: &str = "\
 /quit               leave; so does Ctrl-D, and Ctrl-C twice
 A line that ends in a backslash goes on in the next. Ctrl-C stops an answer.";
 
-pub(crate) fn run(args: Chat) -> Result<()> {
+pub(crate) fn run(args: &Chat) -> Result<()> {
     let interrupt = Interrupt::listen(Second::WaitsForAnswer)?;
     let engaged = Engaged::open(&args.model, &args.generation, &interrupt)?;
     let mut prompt = Prompt::open(!args.no_history)?;

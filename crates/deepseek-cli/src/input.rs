@@ -8,9 +8,9 @@ use deepseek_text::Tokenizer;
 use crate::fault::{Fault, Result};
 
 /// The text typed, or all of stdin where that is `-` or nothing and stdin is no terminal.
-pub(crate) fn text(typed: Option<String>) -> Result<String> {
+pub(crate) fn text(typed: Option<&str>) -> Result<String> {
     match typed {
-        Some(text) if text != "-" => Ok(text),
+        Some(text) if text != "-" => Ok(text.to_owned()),
         None if io::stdin().is_terminal() => {
             Err(Fault::usage(anyhow!("no text is given")).hint("type it in quotes, or pipe it in"))
         }

@@ -29,19 +29,19 @@ fn main() -> ExitCode {
         Ok(line) => line,
         Err(error) => return answer_clap(&error),
     };
-    match command(line.command) {
+    match command(&line.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => fault.report(),
     }
 }
 
-fn command(command: Command) -> Result<()> {
+fn command(command: &Command) -> Result<()> {
     match command {
         Command::Run(args) => run::run(args),
         Command::Chat(args) => chat::run(args),
-        Command::Inspect(args) => inspect::run(&args),
+        Command::Inspect(args) => inspect::run(args),
         Command::Tokenize(args) => tokenize::run(args),
-        Command::Logits(args) => logits::run(&args),
+        Command::Logits(args) => logits::run(args),
     }
 }
 

@@ -12,9 +12,9 @@ use crate::fault::{Fault, Result};
 use crate::input;
 use crate::interrupt::{Interrupt, Second};
 
-pub(crate) fn run(args: Run) -> Result<()> {
+pub(crate) fn run(args: &Run) -> Result<()> {
     let interrupt = Interrupt::listen(Second::Leaves)?;
-    let prompt = input::text(args.prompt)?;
+    let prompt = input::text(args.prompt.as_deref())?;
     let prompt = prompt.strip_suffix('\n').unwrap_or(&prompt);
     if prompt.is_empty() {
         return Err(Fault::usage(anyhow!("the prompt is empty")));

@@ -11,7 +11,7 @@ use crate::fault::Result;
 use crate::input;
 use crate::load::Folder;
 
-pub(crate) fn run(args: Tokenize) -> Result<()> {
+pub(crate) fn run(args: &Tokenize) -> Result<()> {
     let tokenizer = match (&args.tokenizer, &args.model) {
         (Some(file), _) => Tokenizer::open(file)?,
         (None, Some(folder)) => Folder::open(folder)?.tokenizer()?,
@@ -20,7 +20,7 @@ pub(crate) fn run(args: Tokenize) -> Result<()> {
     if let Some(ids) = &args.decode {
         return decode(&tokenizer, &ids.read()?, args.json);
     }
-    let text = input::text(args.text)?;
+    let text = input::text(args.text.as_deref())?;
     let ids = match args.special {
         true => tokenizer.encode_trusted(&text)?,
         false => tokenizer.encode(&text)?,

@@ -129,6 +129,9 @@ pub enum Rounding {
     HadamardFp4 {
         /// Channels that share a scale.
         block: usize,
+        /// Whether what the transform yields is rounded to brain floats first, as where all
+        /// activations are.
+        bf16: bool,
     },
 }
 

@@ -213,10 +213,10 @@ impl Plan {
                     block: ENTRY_BLOCK,
                     tail: self.config.rope_dim,
                 }),
-                index_rounding: self
-                    .numerics
-                    .indexer
-                    .then_some(Rounding::HadamardFp4 { block: KEY_BLOCK }),
+                index_rounding: self.numerics.indexer.then_some(Rounding::HadamardFp4 {
+                    block: KEY_BLOCK,
+                    bf16: self.numerics.bf16,
+                }),
             },
             mixture: MixtureShape {
                 hidden: hidden_size,

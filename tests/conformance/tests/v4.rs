@@ -1,18 +1,31 @@
 //! The V4 model on the host against the reference: logits, choices, drafts.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use backend_candle::Candle;
 use conformance::compare::close;
-use conformance::fixture::Fixture;
-use conformance::v4::{Open, logits, open, trace};
+use conformance::fixture::{Fixture, folder};
+use conformance::v4::{Open, logits, open, step, trace};
 use deepseek_core::Numerics;
+use deepseek_model::{Decoder, SeqId};
 
 /// The fixtures and how many prompts each has.
-const FIXTURES: [(&str, usize); 4] = [
+const FIXTURES: [(&str, usize); 7] = [
     ("flashy-s0", 10),
     ("prolike-s0", 8),
     ("realrope-s0", 4),
+    ("cached-s0", 3),
     ("quant-s0", 3),
+    ("base-s0", 3),
+    ("dspark-s0", 2),
+];
+
+/// Those with a draft head.
+const DRAFTING: [&str; 5] = [
+    "flashy-s0",
+    "prolike-s0",
+    "realrope-s0",
+    "cached-s0",
+    "base-s0",
 ];
 
 /// Agreement with the reference on logits of unit scale (spec `deepseek-v4.md` §5.3, level A).
@@ -111,7 +124,7 @@ fn experts_and_rows_are_those_of_the_reference() -> Result<()> {
 
 #[test]
 fn draft_logits_are_those_of_the_reference() -> Result<()> {
-    for name in ["flashy-s0", "prolike-s0", "realrope-s0"] {
+    for name in DRAFTING {
         let reference = Fixture::open(&format!("{name}/reference.safetensors"))?;
         let mut model = open(
             host(),
@@ -123,7 +136,7 @@ fn draft_logits_are_those_of_the_reference() -> Result<()> {
         )?;
         let ids = reference.ids("mtp.input_ids")?;
         let want = reference.floats("mtp.logits")?;
-        let got = model.draft_logits(deepseek_model::SeqId(0), &ids)?;
+        let got = model.draft_logits(SeqId(0), &ids)?;
         close(&format!("{name} mtp"), got.data(), want.data(), TOLERANCE);
     }
     Ok(())
@@ -156,6 +169,142 @@ fn input_rounding_alone_and_with_the_cache_matches_the_reference() -> Result<()>
         assert!(rms <= 0.02, "{level}: {rms} apart");
     }
     Ok(())
+}
+
+#[test]
+fn a_chain_of_drafts_is_that_of_the_reference() -> Result<()> {
+    for name in DRAFTING {
+        let reference = Fixture::open(&format!("{name}/reference.safetensors"))?;
+        let opened = Open {
+            drafts: true,
+            ..Open::default()
+        };
+        let mut model = open(host(), name, opened)?;
+        let ids = reference.ids("mtp.input_ids")?;
+        let first = reference.floats("mtp.logits")?;
+        let second = reference.floats("mtp2.logits")?;
+        let third = reference.floats("mtp3.logits")?;
+        for (row, position) in reference.ids("chain.positions")?.into_iter().enumerate() {
+            let at = position as usize;
+            model.step(&step(0, 0, &ids[..=at]))?;
+            let got = model.draft(SeqId(0), ids[at + 1], 3)?;
+            let want = [
+                best(first.row(at)),
+                best(second.row(row)),
+                best(third.row(row)),
+            ];
+            assert_eq!(got, want, "{name} after position {at}");
+            model.forget(SeqId(0));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn files_saved_again_by_transformers_give_the_same_logits() -> Result<()> {
+    let reference = Fixture::open("flashy-s0/reference.safetensors")?;
+    for name in ["flashy-hf-s0", "flashy-resaved-s0"] {
+        let mut model = open(host(), name, Open::default())?;
+        let ids = reference.ids("p9.input_ids")?;
+        let want = reference.floats("p9.logits")?;
+        let got = logits(&mut model, &ids, &[512])?;
+        close(name, got.data(), want.data(), TOLERANCE);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_cache_level_gives_the_logits_of_the_reference() -> Result<()> {
+    for name in [
+        "realrope-s0",
+        "cached-s0",
+        "quant-s0",
+        "base-s0",
+        "dspark-s0",
+    ] {
+        let reference = Fixture::open(&format!("{name}/reference.safetensors"))?;
+        let opened = Open {
+            numerics: Numerics::CACHE,
+            ..Open::default()
+        };
+        let mut model = open(host(), name, opened)?;
+        let ids = reference.ids("cache.input_ids")?;
+        let want = reference.floats("cache.logits")?;
+        let got = logits(&mut model, &ids, &[512])?;
+        close(&format!("{name} cache"), got.data(), want.data(), TOLERANCE);
+    }
+    Ok(())
+}
+
+/// At this level some rounding always falls the other way and changes a choice, in any engine. How
+/// far the same roundings are apart when only the order of sums differs stands in each `meta.json`
+/// under `from_float64`; what the level changes at all, under `from_exact`.
+#[test]
+fn the_released_level_is_as_near_to_the_reference_as_roundings_allow() -> Result<()> {
+    for name in ["realrope-s0", "cached-s0", "quant-s0", "dspark-s0"] {
+        let reference = Fixture::open(&format!("{name}/reference.safetensors"))?;
+        let opened = Open {
+            numerics: Numerics::RELEASED,
+            ..Open::default()
+        };
+        let mut model = open(host(), name, opened)?;
+        let ids = reference.ids("released.input_ids")?;
+        let want = reference.floats("released.logits")?;
+        let got = logits(&mut model, &ids, &[512])?;
+        let rms = root_mean_square(got.data(), want.data());
+        let [order, level] = released_distances(name)?;
+        let bound = (3.0 * order).min(0.5 * level);
+        assert!(rms <= bound, "{name}: {rms} apart, at most {bound}");
+    }
+    Ok(())
+}
+
+/// Before choices flip, the streams themselves agree but for single steps of brain floats.
+#[test]
+fn the_released_level_rounds_at_the_places_of_the_reference() -> Result<()> {
+    for name in ["realrope-s0", "cached-s0", "quant-s0", "dspark-s0"] {
+        let reference = Fixture::open(&format!("{name}/reference.safetensors"))?;
+        let opened = Open {
+            numerics: Numerics::RELEASED,
+            ..Open::default()
+        };
+        let mut model = open(host(), name, opened)?;
+        let ids = reference.ids("released.input_ids")?;
+        let trace = trace(&mut model, &ids[..8])?;
+        for (layer, got) in trace.streams.iter().enumerate() {
+            let want = reference.floats(&format!("released.taps.streams.{layer}"))?;
+            let pairs = || got.data().iter().zip(want.data());
+            let off = pairs().filter(|(got, want)| got != want).count();
+            let share = off as f32 / want.data().len() as f32;
+            let worst = pairs()
+                .map(|(got, want)| (got - want).abs())
+                .fold(0.0, f32::max);
+            assert!(
+                share <= 0.02,
+                "{name} layer {layer}: {share} of the streams differ"
+            );
+            assert!(worst <= 0.0625, "{name} layer {layer}: {worst} apart");
+        }
+    }
+    Ok(())
+}
+
+/// Root mean squares by which the stored logits are from the same roundings in another order of
+/// sums, and from no roundings.
+fn released_distances(name: &str) -> Result<[f32; 2]> {
+    let path = folder().join(name).join("meta.json");
+    let meta: serde_json::Value = serde_json::from_slice(&std::fs::read(path)?)?;
+    let rms = |from: &str| -> Result<f32> {
+        let rms = meta["levels"]["released"][from]["rms"].as_f64();
+        Ok(rms.with_context(|| format!("{name}: {from}"))? as f32)
+    };
+    Ok([rms("from_float64")?, rms("from_exact")?])
+}
+
+/// The index of the largest, ties to the lower.
+fn best(row: &[f32]) -> u32 {
+    let first = |best: usize, at: usize| if row[at] > row[best] { at } else { best };
+    (0..row.len()).fold(0, first) as u32
 }
 
 fn root_mean_square(a: &[f32], b: &[f32]) -> f32 {

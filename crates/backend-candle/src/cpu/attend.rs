@@ -10,37 +10,33 @@ use super::rows::RowPool;
 use super::simd::LANES;
 
 /// Attention of `q: [t, heads, width]` over the rows of several pools, with a sink `[heads]` that
-/// only enlarges the denominator; `out` is shaped as `q`.
+/// only enlarges the denominator; returns the shape of `q`.
 ///
 /// Threads take queries, or heads of one query; a head's result is the same either way.
 pub(crate) fn attend(
     pool: &Pool,
     q: &[f32],
+    heads: usize,
     from: &[(&RowPool, &Chosen)],
     sink: &[f32],
     softmax: Softmax,
-    out: &mut [f32],
-) {
-    let heads = sink.len();
-    if out.is_empty() {
-        return;
-    }
-    let width = from.first().map_or(0, |(rows, _)| rows.width());
-    let tokens = q.len() / (heads * width);
-    assert_eq!(
-        [q.len(), out.len()],
-        [tokens * heads * width; 2],
-        "queries of {heads} heads"
-    );
+) -> Vec<f32> {
+    let mut out = vec![0.0; q.len()];
+    let Some((rows, chosen)) = from.first() else {
+        return out;
+    };
+    let (width, tokens) = (rows.width(), chosen.queries());
+    let each = heads * width;
+    assert_eq!(q.len(), tokens * each, "{tokens} queries of {heads} heads");
+    assert_eq!(sink.len(), heads, "a sink for each head");
     let attention = Attention {
         pool,
         from,
         softmax,
         width,
     };
-    let each = heads * width;
     if tokens >= pool.threads() {
-        pool.for_rows(out, each, 1, |first, out| {
+        pool.for_rows(&mut out, each, 1, |first, out| {
             let mut room = Room::default();
             let mut keys = Vec::new();
             for (index, out) in out.chunks_exact_mut(each).enumerate() {
@@ -49,8 +45,9 @@ pub(crate) fn attend(
                 attention.heads(&mut room, &q[query * each..][..each], keys, sink, out);
             }
         });
-        return;
+        return out;
     }
+    let group = heads.div_ceil(pool.threads()).next_multiple_of(4);
     for (query, (q, out)) in q
         .chunks_exact(each)
         .zip(out.chunks_exact_mut(each))
@@ -58,13 +55,13 @@ pub(crate) fn attend(
     {
         let mut keys = Vec::new();
         let keys = attention.gather_all(query, &mut keys);
-        let group = heads.div_ceil(pool.threads()).next_multiple_of(4);
         let tasks = q.chunks(group * width).zip(sink.chunks(group));
         let tasks = tasks.zip(out.chunks_mut(group * width)).collect();
         pool.map(tasks, |room: &mut Room, ((q, sink), out)| {
             attention.heads(room, q, keys, sink, out);
         });
     }
+    out
 }
 
 /// What every thread reads.
@@ -111,7 +108,7 @@ impl Attention<'_> {
             }
         }
         self.pool.map(tasks, |(): &mut (), (rows, run, part)| {
-            self.read(rows, run, part)
+            self.read(rows, run, part);
         });
         keys
     }

@@ -7,29 +7,28 @@ use deepseek_core::kernels::Fold;
 use super::par::Pool;
 
 /// Pools each group of rows into one: `Σ kv ⊙ softmax(scores)`, the softmax over the group for each
-/// channel on its own. `kv`, `scores: [rows, width]`; `out: [groups, width]`, or half the width with
-/// [`Fold::Overlap`].
+/// channel on its own. `kv`, `scores: [rows, width]`; returns `[groups, width]`, or half the width
+/// with [`Fold::Overlap`].
 pub(crate) fn compress(
     pool: &Pool,
-    kv: &[f32],
-    scores: &[f32],
+    (kv, scores): (&[f32], &[f32]),
+    width: usize,
     groups: &[Range<usize>],
     fold: Fold,
-    out: &mut [f32],
-) {
-    if out.is_empty() {
-        return;
-    }
-    let width = out.len() / groups.len();
-    pool.for_rows(out, width, 1, |first, out| {
+) -> Vec<f32> {
+    let width = match fold {
+        Fold::Plain => width,
+        Fold::Overlap { .. } => width / 2,
+    };
+    let mut out = vec![0.0; groups.len() * width];
+    pool.for_rows(&mut out, width, 1, |first, out| {
         for (out, group) in out.chunks_exact_mut(width).zip(&groups[first..]) {
-            let (kv, scores) = (
-                members(kv, group, fold, width),
-                members(scores, group, fold, width),
-            );
+            let kv = members(kv, group, fold, width);
+            let scores = members(scores, group, fold, width);
             pool.table.fold_rows(&kv, &scores, out);
         }
     });
+    out
 }
 
 /// The rows of a group with the channels that take part.

@@ -17,7 +17,7 @@ use super::simd::{Chunk, LANES, Simd};
 /// in the innermost cache.
 const PASS: usize = 32;
 /// Rows of `a` whose sums are kept between passes.
-const GROUP: usize = 16;
+const GROUP: usize = 32;
 /// Rows of `b` that one pass of [`axpys`] takes, for the same reason.
 const DEPTH: usize = 96;
 /// Floats of widened weights at a time: within a core's own cache.
@@ -205,14 +205,23 @@ impl Panel {
         let mut panel = Self::empty(x, width);
         let (chunks, length) = (panel.chunks, panel.length());
         let row = chunks * size_of::<Quad>() / size_of::<f32>();
-        pool.for_rows(aligned(&mut panel.room, length), row, least_rows(row), |first, out| {
-            pack(&x[first * 4 * width..], width, chunks, out);
-        });
+        pool.for_rows(
+            aligned(&mut panel.room, length),
+            row,
+            least_rows(row),
+            |first, out| {
+                pack(&x[first * 4 * width..], width, chunks, out);
+            },
+        );
         panel
     }
 
     fn empty(x: &[f32], width: usize) -> Self {
-        Self { room: Vec::new(), count: x.len() / width, chunks: width.div_ceil(LANES) }
+        Self {
+            room: Vec::new(),
+            count: x.len() / width,
+            chunks: width.div_ceil(LANES),
+        }
     }
 
     fn length(&self) -> usize {
@@ -221,7 +230,11 @@ impl Panel {
 
     /// Sixteen rows at a time, as fours of `chunks`; the last may be fewer.
     fn blocks(&self) -> std::slice::Chunks<'_, Quad> {
-        let skip = self.room.as_ptr().align_offset(size_of::<Chunk>()).min(LANES);
+        let skip = self
+            .room
+            .as_ptr()
+            .align_offset(size_of::<Chunk>())
+            .min(LANES);
         let lines = self.room[skip..][..self.length()].as_chunks().0;
         lines.as_chunks().0.chunks(4 * self.chunks)
     }
@@ -347,7 +360,11 @@ fn groups<S: Simd, const R: usize, const T: usize>(
         for (index, block) in b.blocks().enumerate() {
             let width = LANES.min(b.count - index * LANES);
             for first in (0..b.chunks).step_by(PASS) {
-                let pass = Pass { first, last: b.chunks.min(first + PASS), width };
+                let pass = Pass {
+                    first,
+                    last: b.chunks.min(first + PASS),
+                    width,
+                };
                 let whole = rows / R * R;
                 for r in (0..whole).step_by(R) {
                     let a: [&[Chunk]; R] = std::array::from_fn(|i| row(r + i));
@@ -526,7 +543,12 @@ fn patch<S: Simd, const R: usize, const C: usize>(
         }
     }
     let lines = &b.data[deep.start * b.stride..deep.end * b.stride];
-    for (l, line) in lines.as_chunks().0.chunks_exact(b.stride / LANES).enumerate() {
+    for (l, line) in lines
+        .as_chunks()
+        .0
+        .chunks_exact(b.stride / LANES)
+        .enumerate()
+    {
         let line = &line[first..][..C];
         let mut y = [s.splat(0.0); C];
         for c in 0..C {

@@ -7,18 +7,8 @@ use super::dense::linear;
 use super::math;
 use super::par::{Pool, least_rows};
 
-/// The weights of one mixer.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct HyperView<'a> {
-    /// `[(2 + n) * n, n * hidden]`.
-    pub(crate) projection: &'a WeightView,
-    /// One factor for each row of the projection.
-    pub(crate) scale: &'a [f32],
-    /// One term for each row of the projection.
-    pub(crate) base: &'a [f32],
-    /// Streams, rounds and the two epsilons.
-    pub(crate) shape: HyperShape,
-}
+/// The projection `[(2 + n) * n, n * hidden]` of a mixer, and a factor and a term for each of its rows.
+type Known<'a> = (&'a WeightView, &'a [f32], &'a [f32]);
 
 /// What [`hc_pre`] gives.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,26 +28,32 @@ pub(crate) struct HyperMix {
 pub(crate) fn hc_pre(
     pool: &Pool,
     streams: &[f32],
-    weights: &HyperView<'_>,
+    tokens: usize,
+    known: Known<'_>,
+    shape: HyperShape,
     carried: Option<&[f32]>,
 ) -> HyperMix {
     let HyperShape {
         streams: n,
         norm_eps,
         ..
-    } = weights.shape;
-    let [outputs, width] = weights.projection.shape;
+    } = shape;
+    let [outputs, width] = known.0.shape;
     assert_eq!(outputs, (2 + n) * n, "a projection for {n} streams");
-    let tokens = streams.len() / width;
+    assert_eq!(
+        streams.len(),
+        tokens * width,
+        "{n} streams of {tokens} tokens"
+    );
     // The product with the norm's factor commutes with the projection, which so needs no copy.
     let mut z = vec![0.0; tokens * outputs];
-    linear(pool, streams, weights.projection, &mut z);
+    linear(pool, streams, known.0, &mut z);
     pool.for_rows(&mut z, outputs, least_rows(width), |first, z| {
         for (index, z) in z.chunks_exact_mut(outputs).enumerate() {
             let flat = &streams[(first + index) * width..][..width];
             let factor = 1.0 / (pool.table.mean_square(flat) + norm_eps).sqrt();
             z.iter_mut().for_each(|z| *z *= factor);
-            gates(z, weights);
+            gates(z, known, shape);
         }
     });
     let part = |at: usize, length: usize| -> Vec<f32> {
@@ -84,14 +80,14 @@ pub(crate) fn hc_pre(
 }
 
 /// Turns the projections of one token into `pre`, `post` and `comb`, in place.
-fn gates(z: &mut [f32], weights: &HyperView<'_>) {
+fn gates(z: &mut [f32], (_, scale, base): Known<'_>, shape: HyperShape) {
     let HyperShape {
         streams: n,
         sinkhorn,
         eps,
         ..
-    } = weights.shape;
-    for ((z, scale), base) in z.iter_mut().zip(weights.scale).zip(weights.base) {
+    } = shape;
+    for ((z, scale), base) in z.iter_mut().zip(scale).zip(base) {
         *z = *z * scale + base;
     }
     let (pre, z) = z.split_at_mut(n);
@@ -130,28 +126,26 @@ fn divide_columns(comb: &mut [f32], n: usize, eps: f32) {
 }
 
 /// Writes a sub-layer's result `y: [t, hidden]` into the streams:
-/// `out_k = post_k · y + Σ_j comb[j, k] · stream_j`; `streams`, `out: [t, n, hidden]`.
+/// `stream'_k = post_k · y + Σ_j comb[j, k] · stream_j`; `streams: [t, n, hidden]`, and so is the result.
 pub(crate) fn hc_post(
     pool: &Pool,
-    y: &[f32],
-    streams: &[f32],
-    post: &[f32],
-    comb: &[f32],
-    out: &mut [f32],
-) {
-    if out.is_empty() {
-        return;
-    }
-    let n = out.len() / y.len();
+    (y, streams): (&[f32], &[f32]),
+    (post, comb): (&[f32], &[f32]),
+    n: usize,
+) -> Vec<f32> {
+    let mut out = vec![0.0; streams.len()];
     let tokens = post.len() / n;
-    let hidden = y.len() / tokens;
     assert_eq!(
         [streams.len(), comb.len()],
-        [out.len(), tokens * n * n],
+        [n * y.len(), tokens * n * n],
         "{n} streams"
     );
+    if out.is_empty() {
+        return out;
+    }
+    let hidden = y.len() / tokens;
     let width = n * hidden;
-    pool.for_rows(out, width, least_rows(width), |first, out| {
+    pool.for_rows(&mut out, width, least_rows(width), |first, out| {
         for (index, out) in out.chunks_exact_mut(width).enumerate() {
             let token = first + index;
             let (y, post) = (&y[token * hidden..][..hidden], &post[token * n..][..n]);
@@ -166,4 +160,5 @@ pub(crate) fn hc_post(
             }
         }
     });
+    out
 }

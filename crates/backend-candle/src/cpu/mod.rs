@@ -17,8 +17,12 @@ mod math;
 mod par;
 mod rows;
 mod rows_math;
+#[cfg(test)]
+mod scalar;
 mod simd;
 mod table;
+#[cfg(test)]
+mod tests;
 mod top_k;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -27,7 +31,7 @@ pub(crate) use attend::attend;
 pub(crate) use compress::compress;
 pub(crate) use dense::{linear, lookup, matmul, matmul_t};
 pub(crate) use experts::experts;
-pub(crate) use hyper::{HyperMix, HyperView, hc_post, hc_pre};
+pub(crate) use hyper::{hc_post, hc_pre};
 pub(crate) use index::index_topk;
 pub(crate) use par::Pool;
 pub use rows::RowPool;

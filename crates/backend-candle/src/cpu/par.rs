@@ -75,7 +75,7 @@ impl Pool {
         let block = (out.len() / row).div_ceil(4 * self.threads()).max(least);
         let tasks = out.chunks_mut(block * row).enumerate().collect();
         self.map(tasks, |(): &mut (), (index, rows)| {
-            work(index * block, rows)
+            work(index * block, rows);
         });
     }
 }

@@ -165,9 +165,9 @@ fn pack(format: RowFormat, row: &[f32], out: &mut [u8]) {
                 }
             }
             if tail_bytes == 2 {
-                pack_bf16(last, out)
+                pack_bf16(last, out);
             } else {
-                pack_f32(last, out)
+                pack_f32(last, out);
             }
         }
         RowFormat::Fp4 { block } => {

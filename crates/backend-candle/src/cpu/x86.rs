@@ -1,5 +1,6 @@
 //! The vectors of x86-64: AVX-512 as one register, AVX2 as two.
 
+#[allow(clippy::wildcard_imports, reason = "half a hundred intrinsics")]
 use std::arch::x86_64::*;
 
 use super::simd::{Chunk, LANES, Simd};

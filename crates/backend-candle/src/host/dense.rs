@@ -78,7 +78,7 @@ fn transposed(
     }
     let mut columns = vec![0.0; n * m];
     pool.pieces(&mut columns, STRIP * m, cost, |index, out| {
-        strip(index * STRIP, out)
+        strip(index * STRIP, out);
     });
     pool.pieces(out, n * STRIP, m * n, |index, out| {
         for (row, out) in out.chunks_exact_mut(n).enumerate() {

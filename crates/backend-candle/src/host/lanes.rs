@@ -3,6 +3,14 @@
 //! Every implementation of [`Lanes`] computes the same fused operations in the same order, so the
 //! choice of instruction set changes no bit. The inner loops are written once and compiled for each.
 #![allow(unsafe_code, reason = "vector instructions")]
+#![allow(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "one promise, that of the instruction set, covers all operations on registers"
+)]
+#![allow(
+    clippy::wildcard_imports,
+    reason = "the names of intrinsics are their own prefix"
+)]
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;

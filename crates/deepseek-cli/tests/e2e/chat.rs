@@ -7,7 +7,7 @@ use std::process::Stdio;
 use deepseek_text::Conversation;
 use serde_json::Value;
 
-use crate::program::{Checkpoint, Ran, deepseek, interrupt, pipe};
+use crate::program::{Checkpoint, Ran, deepseek, pipe};
 
 /// Flags under which every answer is the same.
 const STEADY: [&str; 5] = ["--no-thinking", "--seed", "1", "--max-tokens", "8"];
@@ -142,8 +142,9 @@ fn a_conversation_that_was_saved_can_be_read() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_stops_the_answer_and_not_the_program() {
-    let checkpoint = Checkpoint::new();
-    let line = checkpoint.line("chat", &["--no-thinking", "--temperature", "0"]);
+    let checkpoint = Checkpoint::endless();
+    let flags = ["--no-thinking", "--temperature", "0", "--context", "200000"];
+    let line = checkpoint.line("chat", &flags);
     let mut child = deepseek(&line)
         .stdin(Stdio::piped())
         .spawn()
@@ -153,7 +154,7 @@ fn ctrl_c_stops_the_answer_and_not_the_program() {
     let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
     stdin.write_all(b"once upon a time\n").expect("it listens");
     stdout.read_exact(&mut [0; 1]).expect("an answer begins");
-    interrupt(&child);
+    crate::program::interrupt(&child);
     let mut said = String::new();
     stderr
         .read_line(&mut said)

@@ -49,6 +49,25 @@ fn every_fixture_fits_its_config() {
 }
 
 #[test]
+fn the_released_models_have_the_published_totals() {
+    for (name, bytes, tensors) in [
+        ("v4-flash", "159,609,485,896", "69,187"),
+        ("v4-pro", "864,704,792,696", "145,116"),
+    ] {
+        let config = format!(
+            "{}/../../assets/configs/{name}/config.json",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let text = run(&["inspect", &config]).done();
+        let total = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("total"));
+        let total: Vec<&str> = total.expect("a total").split_whitespace().collect();
+        assert_eq!(total, [bytes, tensors], "{name}");
+    }
+}
+
+#[test]
 fn a_context_of_ones_own_is_added() {
     let checkpoint = Checkpoint::new();
     let text = run(&["inspect", checkpoint.path(), "--context", "777"]).done();

@@ -173,6 +173,33 @@ fn the_file_that_was_there_is_replaced_and_nothing_else_is_left() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn ctrl_c_leaves_nothing_behind() {
+    let checkpoint = Checkpoint::endless();
+    checkpoint.write("ids", "7 ".repeat(100_000).as_bytes());
+    let count = || fs::read_dir(checkpoint.path()).expect("the folder").count();
+    let (before, out) = (count(), checkpoint.file("out.safetensors"));
+    let ids = format!("@{}", checkpoint.file("ids"));
+    let line = checkpoint.line("logits", &["--ids", &ids, "--chunk", "1", "--out", &out]);
+    let mut child = crate::program::deepseek(&line).spawn().expect("it starts");
+    while count() == before {
+        assert_eq!(
+            child.try_wait().expect("it can be asked"),
+            None,
+            "it ended by itself"
+        );
+        std::thread::yield_now();
+    }
+    crate::program::interrupt(&child);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(
+        (output.status.code(), output.stderr.as_slice()),
+        (Some(130), &[][..])
+    );
+    assert_eq!(count(), before);
+}
+
 /// The shape and the numbers of a file of logits.
 #[track_caller]
 fn table(path: &Path) -> (Vec<usize>, Vec<f32>) {

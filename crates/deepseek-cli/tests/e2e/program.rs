@@ -4,9 +4,10 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use deepseek_text::Tokenizer;
+use safetensors::SafeTensors;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -89,7 +90,8 @@ pub(crate) fn pipe<A: AsRef<OsStr>>(args: &[A], text: &[u8]) -> Ran {
 }
 
 /// Presses Ctrl-C.
-pub(crate) fn interrupt(child: &Child) {
+#[cfg(unix)]
+pub(crate) fn interrupt(child: &std::process::Child) {
     let line = format!("kill -INT {}", child.id());
     let status = Command::new("sh")
         .args(["-c", &line])
@@ -124,6 +126,23 @@ impl Checkpoint {
         }
         let tokenizer = Tokenizer::tiny_json(288).expect("bytes and markers fit");
         checkpoint.write("tokenizer.json", tokenizer.as_bytes());
+        checkpoint
+    }
+
+    /// One whose likeliest answers do not end, and with room for them: the end of an answer has no
+    /// weights, so that another token is always likelier.
+    pub(crate) fn endless() -> Self {
+        const EOS: usize = 1;
+
+        let checkpoint = Self::new();
+        checkpoint.set("max_position_embeddings", 1 << 18);
+        let mut bytes = checkpoint.read("model.safetensors");
+        let (header, metadata) = SafeTensors::read_metadata(&bytes).expect("a safetensors file");
+        let head = metadata.info("head.weight").expect("the output matrix");
+        let row = (head.data_offsets.1 - head.data_offsets.0) / head.shape[0];
+        let start = 8 + header + head.data_offsets.0 + EOS * row;
+        bytes[start..start + row].fill(0);
+        checkpoint.write("model.safetensors", &bytes);
         checkpoint
     }
 

@@ -1,8 +1,9 @@
 //! `deepseek run`.
 
-use std::io::Read;
+use std::io::{BufReader, Read};
+use std::process::{Child, ChildStdout};
 
-use crate::program::{Checkpoint, deepseek, interrupt, pipe, run};
+use crate::program::{Checkpoint, deepseek, pipe, run};
 
 /// Flags under which a text goes on without end markers getting in the way.
 const GREEDY: [&str; 3] = ["--raw", "--temperature", "0"];
@@ -259,13 +260,8 @@ fn the_plain_host_gives_the_same_text() {
 
 #[test]
 fn a_reader_that_goes_away_ends_it_quietly() {
-    let checkpoint = Checkpoint::new();
-    let mut child = deepseek(&checkpoint.line("run", &[&GREEDY[..], &["once"]].concat()))
-        .spawn()
-        .expect("starts");
-    let mut first = [0; 1];
-    let mut stdout = child.stdout.take().expect("it is piped");
-    stdout.read_exact(&mut first).expect("an answer begins");
+    let checkpoint = Checkpoint::endless();
+    let (child, stdout) = begin(&checkpoint);
     drop(stdout);
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(
@@ -277,21 +273,32 @@ fn a_reader_that_goes_away_ends_it_quietly() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_the_answer_and_the_program() {
-    let checkpoint = Checkpoint::new();
-    let mut child = deepseek(&checkpoint.line("run", &[&GREEDY[..], &["once"]].concat()))
-        .spawn()
-        .expect("starts");
-    let mut first = [0; 1];
-    let mut stdout = child.stdout.take().expect("it is piped");
-    stdout.read_exact(&mut first).expect("an answer begins");
-    interrupt(&child);
-    let mut rest = Vec::new();
-    stdout.read_to_end(&mut rest).expect("the answer ends");
+    let checkpoint = Checkpoint::endless();
+    let (child, mut stdout) = begin(&checkpoint);
+    crate::program::interrupt(&child);
+    let mut rest = String::new();
+    stdout
+        .read_to_string(&mut rest)
+        .expect("characters are whole");
+    assert!(rest.ends_with('\n'), "{rest:?}");
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(
         (output.status.code(), output.stderr.as_slice()),
         (Some(130), &[][..])
     );
-    let text = String::from_utf8([first.to_vec(), rest].concat()).expect("characters are whole");
-    assert!(text.ends_with('\n'), "{text:?}");
+}
+
+/// An answer without end, of which the first byte has been read.
+fn begin(checkpoint: &Checkpoint) -> (Child, BufReader<ChildStdout>) {
+    let flags = ["--context", "200000", "once"];
+    let line = checkpoint.line("run", &[&GREEDY[..], &flags].concat());
+    let mut child = deepseek(&line).spawn().expect("it starts");
+    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut character = [0; 1];
+    stdout.read_exact(&mut character).expect("an answer begins");
+    assert!(
+        character[0].is_ascii(),
+        "the rest begins with a whole character"
+    );
+    (child, stdout)
 }

@@ -43,8 +43,11 @@ pub fn round_row(row: &mut [f32], to: Rounding) {
                 }
             }
         }
-        Rounding::HadamardFp4 { block } => {
+        Rounding::HadamardFp4 { block, bf16 } => {
             hadamard(row);
+            if bf16 {
+                round_row(row, Rounding::Bf16);
+            }
             round_row(row, Rounding::Fp4 { block });
         }
     }

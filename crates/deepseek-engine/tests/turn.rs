@@ -1,0 +1,366 @@
+//! A turn: typed pieces, nothing that is not certain, and one end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use deepseek_engine::toy::{Toy, ToyDecoder, ToyFault};
+use deepseek_engine::{
+    Delta, Engine, Fault, Limits, Reason, Refusal, Sampling, Turn, TurnError, TurnOptions, Usage,
+};
+use deepseek_model::{Capacity, TokenId};
+use deepseek_text::{Answer, Call, Conversation, Message, Mode, Options, Tokenizer, marker};
+
+const CALLS: &str = "\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"look_up\">\n\
+    <｜DSML｜parameter name=\"word\" string=\"true\">STOP 素</｜DSML｜parameter>\n\
+    </｜DSML｜invoke>\n<｜DSML｜invoke name=\"now\">\n\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>";
+
+fn tokenizer() -> Tokenizer {
+    Tokenizer::parse(Tokenizer::tiny_json(300).unwrap().as_bytes()).unwrap()
+}
+
+/// What the model says: a text with markers, then its end.
+fn script(text: &str) -> Vec<TokenId> {
+    tokenizer()
+        .encode_trusted(&format!("{text}{}", marker::EOS))
+        .unwrap()
+}
+
+fn toy(script: Vec<TokenId>) -> Toy {
+    let capacity = Capacity {
+        vocabulary: 300,
+        context: 2048,
+        ..Toy::default().capacity
+    };
+    Toy {
+        capacity,
+        script,
+        ..Toy::default()
+    }
+}
+
+fn spawn(toy: Toy) -> Engine {
+    Engine::spawn(Box::new(ToyDecoder::new(toy)), Limits::default())
+}
+
+fn options(stops: &[&str]) -> TurnOptions {
+    TurnOptions {
+        sampling: Sampling::greedy(),
+        stops: stops.iter().map(ToString::to_string).collect(),
+        ..TurnOptions::default()
+    }
+}
+
+fn start(engine: &Engine, mode: Mode, options: TurnOptions) -> Result<Turn, TurnError> {
+    let prompt = Options {
+        mode,
+        ..Options::default()
+    };
+    Turn::start(
+        engine,
+        &tokenizer(),
+        &Conversation::ask("What?"),
+        &prompt,
+        options,
+    )
+}
+
+/// The pieces of a turn put together.
+#[derive(Debug, Default, PartialEq)]
+struct Heard {
+    thinking: String,
+    text: String,
+    calls: Vec<(String, String, String)>,
+    reason: Option<Reason>,
+    usage: Usage,
+}
+
+fn hear(turn: Turn) -> (Heard, Option<TurnError>) {
+    let mut heard = Heard::default();
+    for delta in turn {
+        assert_eq!(heard.reason, None, "a delta after the end");
+        match delta {
+            Ok(Delta::Thinking(text)) => heard.thinking.push_str(&text),
+            Ok(Delta::Text(text)) => heard.text.push_str(&text),
+            Ok(Delta::ToolCall {
+                id,
+                name,
+                arguments,
+            }) => heard.calls.push((id, name, arguments)),
+            Ok(Delta::Finished { reason, usage }) => {
+                (heard.reason, heard.usage) = (Some(reason), usage);
+            }
+            Ok(_) => {}
+            Err(error) => return (heard, Some(error)),
+        }
+    }
+    (heard, None)
+}
+
+/// What is heard when the model says `said` in thinking mode.
+fn heard(said: &str, options: TurnOptions) -> Heard {
+    let engine = spawn(toy(script(said)));
+    let (heard, error) = hear(start(&engine, Mode::Thinking, options).unwrap());
+    assert!(error.is_none(), "{error:?}");
+    heard
+}
+
+fn call(id: &str, name: &str, arguments: &str) -> (String, String, String) {
+    (id.to_owned(), name.to_owned(), arguments.to_owned())
+}
+
+#[test]
+fn an_answer_comes_as_thinking_text_and_calls() {
+    let heard = heard(&format!("Größe 🙂?</think>Wait 素.{CALLS}"), options(&[]));
+    assert_eq!((&*heard.thinking, &*heard.text), ("Größe 🙂?", "Wait 素."));
+    let calls = [
+        call("call_0", "look_up", r#"{"word": "STOP 素"}"#),
+        call("call_1", "now", "{}"),
+    ];
+    assert_eq!(heard.calls, calls);
+    assert_eq!(heard.reason, Some(Reason::Stop));
+}
+
+#[test]
+fn every_piece_is_whole_characters_and_no_markers() {
+    let engine = spawn(toy(script("a素🙂</think>é🙂b")));
+    let pieces: Vec<Delta> = start(&engine, Mode::Thinking, options(&[]))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    for piece in &pieces {
+        if let Delta::Thinking(text) | Delta::Text(text) = piece {
+            assert!(!text.is_empty() && !text.contains([char::REPLACEMENT_CHARACTER, '<']));
+        }
+    }
+    assert!(pieces.contains(&Delta::Text("🙂".to_owned())), "{pieces:?}");
+}
+
+#[test]
+fn chat_mode_begins_with_text() {
+    let engine = spawn(toy(script("Done.")));
+    let (heard, _) = hear(start(&engine, Mode::Chat, options(&[])).unwrap());
+    assert_eq!((&*heard.thinking, &*heard.text), ("", "Done."));
+}
+
+#[test]
+fn a_stop_string_ends_visible_text_and_nothing_else() {
+    let stopped = heard("A STOP?</think>one STOP two", options(&["STOP"]));
+    assert_eq!((&*stopped.thinking, &*stopped.text), ("A STOP?", "one "));
+    assert_eq!(stopped.reason, Some(Reason::Stop));
+    let called = heard(&format!("</think>So.{CALLS}"), options(&["STOP", "素"]));
+    assert_eq!((&*called.text, called.calls.len()), ("So.", 2));
+    let nearly = heard("</think>one STO", options(&["STOP"]));
+    assert_eq!(nearly.text, "one STO");
+}
+
+#[test]
+fn what_might_have_become_a_stop_string_comes_before_the_call_that_follows_it() {
+    let engine = spawn(toy(script(&format!("one STO{CALLS}"))));
+    let pieces = start(&engine, Mode::Chat, options(&["STOP"]))
+        .unwrap()
+        .map(Result::unwrap);
+    let before: String = pieces
+        .take_while(|piece| !matches!(piece, Delta::ToolCall { .. }))
+        .filter_map(|piece| match piece {
+            Delta::Text(text) => Some(text),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(before, "one STO");
+}
+
+#[test]
+fn a_stop_string_is_found_across_any_boundary_of_tokens() {
+    let tokenizer = tokenizer();
+    let text = "ab素cd END ef";
+    let (end, _) = text.split_once("END").unwrap();
+    // Cut the bytes into two encodings at every character, so that tokens meet there.
+    for (cut, _) in text.char_indices() {
+        let (head, tail) = text.split_at(cut);
+        let mut ids = tokenizer
+            .encode_trusted(&format!("</think>{head}"))
+            .unwrap();
+        ids.extend(script(tail));
+        let engine = spawn(toy(ids));
+        let turn = start(&engine, Mode::Thinking, options(&["END"])).unwrap();
+        assert_eq!(hear(turn).0.text, end, "cut at {cut}");
+    }
+}
+
+#[test]
+fn what_is_counted_at_a_stop_string_does_not_depend_on_who_is_faster() {
+    let count = script("</think>one STOP").len() - 1;
+    for _ in 0..20 {
+        let heard = heard("</think>one STOP two three four five", options(&["STOP"]));
+        assert_eq!(heard.usage.generated as usize, count);
+        assert!(heard.usage.prompt > 0);
+    }
+}
+
+#[test]
+fn the_same_is_heard_with_drafts() {
+    let said = format!("Hm.</think>One, two, STOP.{CALLS}");
+    for stops in [&["STOP"][..], &[]] {
+        let plain = heard(&said, options(stops));
+        let fast = heard(
+            &said,
+            TurnOptions {
+                drafts: 4,
+                ..options(stops)
+            },
+        );
+        let usage = Usage::default();
+        assert_eq!(Heard { usage, ..fast }, Heard { usage, ..plain });
+    }
+}
+
+#[test]
+fn an_answer_cut_short_gives_all_that_it_has() {
+    let said = "</think>one 🙂 two";
+    let whole = script(said).len();
+    for max in 1..whole {
+        let short = heard(
+            said,
+            TurnOptions {
+                max_tokens: Some(max as u32),
+                ..options(&["o t"])
+            },
+        );
+        let text = short.text.trim_end_matches(char::REPLACEMENT_CHARACTER);
+        assert!("one 🙂 two".starts_with(text), "{text:?}");
+        assert_eq!(short.reason, Some(Reason::Length));
+        assert_eq!(short.usage.generated as usize, max);
+    }
+}
+
+#[test]
+fn a_call_cut_short_is_given_as_far_as_it_went() {
+    let said = format!("</think>So.{CALLS}");
+    let (before, _) = said.split_once("素").unwrap();
+    let max_tokens = Some(script(before).len() as u32 - 1);
+    let heard = heard(
+        &said,
+        TurnOptions {
+            max_tokens,
+            ..options(&[])
+        },
+    );
+    assert_eq!(heard.reason, Some(Reason::Length));
+    let [(id, name, arguments)] = &heard.calls[..] else {
+        panic!("{heard:?}")
+    };
+    assert_eq!((&**id, &**name), ("call_0", "look_up"));
+    assert!(arguments.starts_with(r#"{"word": "STOP"#), "{arguments}");
+}
+
+#[test]
+fn calls_have_names_that_are_new_in_the_conversation() {
+    let engine = spawn(toy(script(&format!("</think>{CALLS}"))));
+    let named = |id: &str| Call {
+        id: Some(id.to_owned()),
+        ..Call::default()
+    };
+    let mut conversation = Conversation::ask("What?");
+    conversation.messages.extend([
+        Message::Assistant {
+            answer: Answer {
+                calls: vec![named("call_0"), named("x")],
+                ..Answer::default()
+            },
+            task: None,
+            open: false,
+        },
+        Message::Tool {
+            call: Some("call_2".to_owned()),
+            text: "ok".to_owned(),
+        },
+    ]);
+    let prompt = Options::default();
+    let turn = Turn::start(&engine, &tokenizer(), &conversation, &prompt, options(&[])).unwrap();
+    let (heard, _) = hear(turn);
+    let ids: Vec<&str> = heard.calls.iter().map(|(id, ..)| &**id).collect();
+    assert_eq!(ids, ["call_1", "call_3"]);
+}
+
+#[test]
+fn a_completion_is_text_and_its_markers_are_spelled_out() {
+    let engine = spawn(toy(script("x</think>y 🙂 STOP z")));
+    let prompt = tokenizer().encode("Once").unwrap();
+    for (stops, want) in [
+        (&[][..], "x</think>y 🙂 STOP z"),
+        (&["STOP"], "x</think>y 🙂 "),
+    ] {
+        let turn = Turn::complete(&engine, &tokenizer(), prompt.clone(), options(stops)).unwrap();
+        let (heard, error) = hear(turn);
+        assert_eq!((&*heard.text, heard.reason), (want, Some(Reason::Stop)));
+        assert!(heard.thinking.is_empty() && error.is_none());
+        assert_eq!(heard.usage.prompt as usize, prompt.len());
+    }
+}
+
+#[test]
+fn a_cancelled_turn_ends_and_says_so() {
+    let capacity = Capacity {
+        sequences: 1,
+        ..toy(Vec::new()).capacity
+    };
+    let decoder = ToyDecoder::new(Toy {
+        capacity,
+        ..toy(script(&"on and ".repeat(200)))
+    });
+    let limits = Limits {
+        unread_max: 1,
+        ..Limits::default()
+    };
+    let engine = Engine::spawn(Box::new(decoder), limits);
+    let mut turn = start(&engine, Mode::Chat, options(&[])).unwrap();
+    turn.find(|delta| matches!(delta, Ok(Delta::Text(_))))
+        .unwrap()
+        .unwrap();
+    turn.canceller().cancel();
+    assert_eq!(hear(turn).0.reason, Some(Reason::Cancelled));
+    let dropped = start(&engine, Mode::Chat, options(&[])).unwrap();
+    drop(dropped);
+    engine.close(Duration::MAX).unwrap();
+}
+
+#[test]
+fn faults_refusals_and_unknown_ids_are_errors_with_their_kind() {
+    let faults = BTreeMap::from([(20, ToyFault::Error)]);
+    let engine = spawn(Toy {
+        faults,
+        ..toy(script("</think>one two three four five"))
+    });
+    let (heard, error) = hear(start(&engine, Mode::Thinking, options(&[])).unwrap());
+    assert!(!heard.text.is_empty() && "one two three four five".starts_with(&heard.text));
+    assert!(
+        matches!(error, Some(TurnError::Fault(Fault::Decoder(_)))),
+        "{error:?}"
+    );
+
+    let limits = Limits::default();
+    let long = "x".repeat(limits.stop_string_bytes_max);
+    assert!(start(&engine, Mode::Chat, options(&[&long])).is_ok());
+    for stops in [
+        vec![""],
+        vec![&*format!("{long}x")],
+        vec!["x"; limits.stop_strings_max + 1],
+    ] {
+        let error = start(&engine, Mode::Chat, options(&stops)).unwrap_err();
+        assert!(
+            matches!(error, TurnError::Refusal(Refusal::Invalid(_))),
+            "{error}"
+        );
+    }
+
+    let capacity = Capacity {
+        vocabulary: 301,
+        ..toy(Vec::new()).capacity
+    };
+    let engine = spawn(Toy {
+        capacity,
+        ..toy(vec![300])
+    });
+    let (_, error) = hear(start(&engine, Mode::Chat, options(&[])).unwrap());
+    assert!(matches!(error, Some(TurnError::Text(_))), "{error:?}");
+}
