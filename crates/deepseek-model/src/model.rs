@@ -214,7 +214,7 @@ impl<B: Kernels> Model<B> {
     ) -> Result<B::Tensor> {
         let be = &self.be;
         let config = self.plan.config();
-        let embedded = be.lookup(&self.embedding, tokens)?;
+        let embedded = self.embed(tokens)?;
         let embedded = be.reshape(&embedded, &[tokens.len(), 1, config.hidden_size])?;
         let mut streams = be.concat(&vec![&embedded; config.hyper.streams], 1)?;
         let mut carry = Carry::default();
@@ -229,6 +229,11 @@ impl<B: Kernels> Model<B> {
             }
         }
         Ok(streams)
+    }
+
+    fn embed(&self, tokens: &[TokenId]) -> Result<B::Tensor> {
+        let rows = self.be.lookup(&self.embedding, tokens)?;
+        Ok(self.plan.numerics().activation(&self.be, rows)?)
     }
 
     fn logits(&self, step: &Step, streams: &B::Tensor, batch: &Batch) -> Result<Logits> {
@@ -307,7 +312,7 @@ impl<B: Kernels> Model<B> {
         next: &[TokenId],
     ) -> Result<B::Tensor> {
         let batch = Batch::new(&self.ropes, parts.iter().copied());
-        let embedded = self.be.lookup(&self.embedding, next)?;
+        let embedded = self.embed(next)?;
         let mtp = self.mtp.as_ref().expect("asked only with a draft head");
         Ok(mtp.forward(
             &self.be,
