@@ -321,9 +321,13 @@ impl Backend for Candle {
             Unary::Sigmoid => x.neg().and_then(|x| (x.exp()? + 1.0)?.recip()),
             Unary::Silu => x.silu(),
             Unary::SqrtSoftplus => {
-                // ln(1 + e^x) without overflow is max(x, 0) + ln(1 + e^-|x|).
-                x.abs()
-                    .and_then(|a| ((a.neg()?.exp()? + 1.0)?.log()? + x.relu()?)?.sqrt())
+                // ln(1 + e^x) without overflow is max(x, 0) + ln(1 + a) with a = e^-|x|. The second
+                // term is corrected for what 1 + a loses of a small a.
+                x.abs().and_then(|x| x.neg()?.exp()).and_then(|a| {
+                    let u = (&a + 1.0)?;
+                    let lost = ((&a - (&u - 1.0)?)? / &u)?;
+                    ((u.log()? + lost)? + x.relu()?)?.sqrt()
+                })
             }
         };
         y.map_err(fault).and_then(Tensor::new)

@@ -63,6 +63,16 @@ pub struct Tail<B: Backend> {
     start: u32,
 }
 
+impl<B: Backend> Tail<B> {
+    /// Values and scores `[n, token width]`, where anything is kept, and the position of the first.
+    #[must_use]
+    pub fn rows(&self) -> Option<(&B::Tensor, &B::Tensor, u32)> {
+        self.rows
+            .as_ref()
+            .map(|(kv, scores)| (kv, scores, self.start))
+    }
+}
+
 impl<B: Backend> Default for Tail<B> {
     fn default() -> Self {
         Self {

@@ -78,6 +78,15 @@ impl<B: Kernels> Pool<B> {
         &self.rows
     }
 
+    /// What a sequence's next rows still need.
+    ///
+    /// # Panics
+    /// If there is no such sequence.
+    #[must_use]
+    pub fn tail(&self, slot: usize) -> &Tail<B> {
+        &self.tails[slot]
+    }
+
     /// Ends a sequence.
     pub fn forget(&mut self, slot: usize) {
         self.tails[slot] = Tail::default();

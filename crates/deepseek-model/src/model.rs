@@ -147,6 +147,12 @@ impl<B: Kernels> Model<B> {
         &self.be
     }
 
+    /// What it remembers of its sequences.
+    #[must_use]
+    pub fn memory(&self) -> &Memory<B> {
+        &self.memory
+    }
+
     /// As [`Decoder::step`], and tells what each layer decided.
     ///
     /// # Errors

@@ -1,9 +1,11 @@
 //! Single operations against golden numbers.
 
 use anyhow::Result;
-use deepseek_core::kernels::{Chosen, Fold, Gate, HyperShape, HyperWeights, Mix, Select, Softmax};
+use deepseek_core::kernels::{
+    Chosen, Fold, Gate, HyperShape, HyperWeights, Mix, Seen, Select, Softmax,
+};
 use deepseek_core::rope::{Rope, Yarn};
-use deepseek_core::{HostTensor, Kernels, Rounding, RowFormat, Turn, reference};
+use deepseek_core::{HostTensor, Kernels, Rounding, RowFormat, Turn, Unary, reference};
 
 use crate::compare::{close, same_bits};
 use crate::fixture::{Fixture, weight};
@@ -22,14 +24,20 @@ pub fn check<B: Kernels>(be: &B) -> Result<()> {
     let ops = Fixture::open("ops-s0/ops.safetensors")?;
     roundings(be, &ops)?;
     rope(be, &ops)?;
-    hyper_connections(be, &ops)?;
+    norms(be, &ops)?;
+    softplus(be, &ops)?;
+    hyper_connections(be, &ops, "", 4)?;
+    hyper_connections(be, &ops, "_2", 2)?;
     router(be, &ops)?;
     pooling(be, &ops)?;
-    attention(be, &ops)
+    attention(be, &ops, "sink_attention", false)?;
+    attention(be, &ops, "sink_attention_bf16", true)?;
+    indexer(be, &ops)
 }
 
 fn roundings<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
     let cases = [
+        ("bf16", Rounding::Bf16),
         (
             "fp8_round_trip_128",
             Rounding::Fp8 {
@@ -76,9 +84,48 @@ fn rope<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
     Ok(())
 }
 
-fn hyper_connections<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
+fn norms<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
+    let x = be.upload(&ops.floats("rms_norm.x")?)?;
+    let weight = be.upload(&ops.floats("rms_norm.weight")?)?;
+    let got = be.download(&be.rms_norm(&x, Some(&weight), 1e-6)?)?;
+    close(
+        "rms_norm",
+        got.data(),
+        ops.floats("rms_norm.out")?.data(),
+        TOLERANCE,
+    );
+    let x = be.upload(&ops.floats("head_norm.x")?)?;
+    let got = be.download(&be.rms_norm(&x, None, 1e-6)?)?;
+    close(
+        "head_norm",
+        got.data(),
+        ops.floats("head_norm.out")?.data(),
+        TOLERANCE,
+    );
+    Ok(())
+}
+
+fn softplus<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
+    let x = be.upload(&ops.floats("sqrt_softplus.x")?)?;
+    let got = be.download(&be.map(&x, Unary::SqrtSoftplus)?)?;
+    let want = ops.floats("sqrt_softplus.out")?;
+    for ((x, got), want) in be
+        .download(&x)?
+        .data()
+        .iter()
+        .zip(got.data())
+        .zip(want.data())
+    {
+        // Relative, because routing weights are shares: a small score beside small ones counts.
+        let near = (got - want).abs() <= TOLERANCE * want.abs() + f32::MIN_POSITIVE.sqrt();
+        assert!(near, "sqrt_softplus of {x}: {got}, want {want}");
+    }
+    Ok(())
+}
+
+fn hyper_connections<B: Kernels>(be: &B, ops: &Fixture, which: &str, n: usize) -> Result<()> {
     let shape = HyperShape {
-        streams: 4,
+        streams: n,
         sinkhorn: 20,
         eps: 1e-6,
         norm_eps: 1e-6,
@@ -97,9 +144,10 @@ fn hyper_connections<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
             shape,
         })
     };
-    let x = be.upload(&ops.floats("hyper_connection.x")?)?;
-    let (y, mix) = be.hc_pre(&x, &mixer("hyper_connection", &[4, 4, 16])?, None)?;
-    let golden = |name: &str| ops.floats(&format!("hyper_connection.{name}"));
+    let at = format!("hyper_connection{which}");
+    let golden = |name: &str| ops.floats(&format!("{at}.{name}"));
+    let x = be.upload(&golden("x")?)?;
+    let (y, mix) = be.hc_pre(&x, &mixer(&at, &[n, n, n * n])?, None)?;
     close(
         "collapsed",
         be.download(&y)?.data(),
@@ -132,12 +180,13 @@ fn hyper_connections<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
         TOLERANCE,
     );
 
-    let x = be.upload(&ops.floats("hyper_head.x")?)?;
-    let head = reference::hc_head(be, &x, &mixer("hyper_head", &[4])?)?;
+    let at = format!("hyper_head{which}");
+    let x = be.upload(&ops.floats(&format!("{at}.x"))?)?;
+    let head = be.download(&reference::hc_head(be, &x, &mixer(&at, &[n])?)?)?;
     close(
         "head",
-        be.download(&head)?.data(),
-        ops.floats("hyper_head.out")?.data(),
+        head.data(),
+        ops.floats(&format!("{at}.out"))?.data(),
         TOLERANCE,
     );
     Ok(())
@@ -191,31 +240,60 @@ fn pooling<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
     Ok(())
 }
 
-fn attention<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
-    let (q, kv) = (
-        ops.floats("sink_attention.q")?,
-        ops.floats("sink_attention.kv")?,
-    );
+fn attention<B: Kernels>(be: &B, ops: &Fixture, at: &str, bf16: bool) -> Result<()> {
+    let golden = |name: &str| ops.floats(&format!("{at}.{name}"));
+    let (q, kv) = (golden("q")?, golden("kv")?);
     let [heads, width] = q.shape().try_into()?;
     let count = kv.shape()[0];
     let mut rows = be.rows(RowFormat::F32, width, count + 3)?;
-    let at: Vec<u32> = (2..2 + count as u32).collect();
-    be.write_rows(&mut rows, &at, &be.upload(&kv)?)?;
+    let places: Vec<u32> = (2..2 + count as u32).collect();
+    be.write_rows(&mut rows, &places, &be.upload(&kv)?)?;
     let mut chosen = Chosen::default();
-    chosen.push_rows(at);
+    chosen.push_rows(places);
     let q = be.upload(&HostTensor::new(&[1, heads, width], q.into_data()))?;
-    let sink = be.upload(&ops.floats("sink_attention.sink")?)?;
+    let sink = be.upload(&golden("sink")?)?;
     let softmax = Softmax {
         scale: (width as f32).powf(-0.5),
-        bf16: false,
+        bf16,
     };
-    let out = be.attend(&q, &[(&rows, &chosen)], &sink, softmax)?;
-    let want = ops.floats("sink_attention.out")?;
+    let mut out = be.attend(&q, &[(&rows, &chosen)], &sink, softmax)?;
+    if bf16 {
+        out = be.round(&out, Rounding::Bf16)?;
+    }
+    // Where the result is rounded, it may fall to the neighbouring brain float.
+    let tolerance = if bf16 { 2.0_f32.powi(-8) } else { TOLERANCE };
     close(
-        "sink_attention",
+        at,
         be.download(&out)?.data(),
-        want.data(),
-        TOLERANCE,
+        golden("out")?.data(),
+        tolerance,
     );
+    Ok(())
+}
+
+fn indexer<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
+    let golden = |name: &str| ops.floats(&format!("index_scores.{name}"));
+    let (q, keys, weights) = (golden("q")?, golden("keys")?, golden("weights")?);
+    let [heads, width] = q.shape().try_into()?;
+    let count = keys.shape()[0] as u32;
+    let mut rows = be.rows(RowFormat::F32, width, count as usize)?;
+    be.write_rows(
+        &mut rows,
+        &(0..count).collect::<Vec<_>>(),
+        &be.upload(&keys)?,
+    )?;
+    let q = be.upload(&HostTensor::new(&[1, heads, width], q.into_data()))?;
+    let weights = be.upload(&HostTensor::new(&[1, heads], weights.into_data()))?;
+    let seen = Seen {
+        rows: vec![0..count],
+    };
+    for (name, bf16) in [("rows", false), ("rows_bf16", true)] {
+        let chosen = be.index_topk(&q, &weights, &rows, &seen, 12, bf16)?;
+        let want = ops.ids(&format!("index_scores.{name}"))?;
+        assert!(
+            chosen.rows(0).eq(want.iter().copied()),
+            "{name}: {chosen:?}, want {want:?}"
+        );
+    }
     Ok(())
 }

@@ -5,8 +5,9 @@ use backend_candle::Candle;
 use conformance::compare::same_bits;
 use conformance::fixture::Fixture;
 use conformance::v4::{Open, logits, open, step};
-use deepseek_core::Numerics;
-use deepseek_model::{Decoder, SeqId, Span, Step, TokenId, Want};
+use deepseek_attn::SourceId;
+use deepseek_core::{Backend, Numerics};
+use deepseek_model::{Decoder, Model, SeqId, Span, Step, TokenId, Want};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -49,6 +50,51 @@ fn any_chunking_gives_the_same_bits() -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[test]
+fn any_chunking_leaves_the_same_rows_and_tails() -> Result<()> {
+    for name in FIXTURES {
+        let ids = prompt(name)?;
+        for (level, numerics) in LEVELS {
+            let mut want = None;
+            for chunk in [512, 1, 3, 64] {
+                let opened = Open {
+                    numerics,
+                    ..Open::default()
+                };
+                let mut model = open(Candle::host(2), name, opened)?;
+                for (index, tokens) in ids.chunks(chunk).enumerate() {
+                    model.step(&step(0, index * chunk, tokens))?;
+                }
+                let got = remembered(&model, ids.len())?;
+                let want = want.get_or_insert_with(|| got.clone());
+                same_bits(&format!("{name} {level} in chunks of {chunk}"), &got, want);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every compressed row, key and tail of the first sequence, one after another.
+fn remembered(model: &Model<Candle>, positions: usize) -> Result<Vec<f32>> {
+    let be = model.backend();
+    let mut all = Vec::new();
+    for (source, (ratio, _)) in model.plan().sources().into_iter().enumerate() {
+        let store = model.memory().store(SourceId(source));
+        let rows: Vec<u32> = (0..positions as u32 / ratio).collect();
+        for pool in std::iter::once(&store.entries).chain(&store.keys) {
+            if !rows.is_empty() {
+                all.extend(be.download(&be.read_rows(pool.rows(), &rows)?)?.into_data());
+            }
+            if let Some((kv, scores, start)) = pool.tail(0).rows() {
+                all.push(start as f32);
+                all.extend(be.download(kv)?.into_data());
+                all.extend(be.download(scores)?.into_data());
+            }
+        }
+    }
+    Ok(all)
 }
 
 #[test]
