@@ -27,10 +27,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "warnings",
     ];
     shell::run(cargo().args(clippy))?;
-    // The binary is built first: the end-to-end tests drive it.
-    shell::run(cargo().args(["build", "--workspace", "--bins", "--examples", "--locked"]))?;
-    shell::run(cargo().args(["test", "--workspace", "--all-targets", "--locked"]))?;
-    shell::run(cargo().args(["test", "--workspace", "--doc", "--locked"]))?;
+    // Unit, integration and doc tests, and the examples are built. Benches are not run.
+    shell::run(cargo().args(["test", "--workspace", "--locked"]))?;
     let doc = [
         "doc",
         "--workspace",
