@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
-use deepseek_core::quant::{decode_row, e8m0, round_row};
+use deepseek_core::quant::round_row;
 use deepseek_core::rope::Angles;
 use deepseek_core::weights::WeightView;
-use deepseek_core::{Format, Rounding, Turn};
+use deepseek_core::{Rounding, Turn};
 
 use super::lanes::{LANES, dots, weigh};
 use super::pool::Pool;
+use super::widen::widen;
 
 /// Rows of a weight that are widened together: few enough to stay in a core's own cache.
 const STRIP: usize = 8;
@@ -24,7 +25,7 @@ pub(crate) fn linear(pool: &Pool, x: &[f32], weight: &WeightView, out: &mut [f32
     transposed(pool, m, rows, m * rows * inputs, out, |first, out| {
         let mut strip = vec![0.0; out.len() / m * width];
         for (row, strip) in strip.chunks_exact_mut(width).enumerate() {
-            widen(weight, first + row, &mut strip[..inputs]);
+            widen(pool.isa(), weight, first + row, &mut strip[..inputs]);
         }
         dots(pool.isa(), &x, &strip, width, out);
     });
@@ -103,35 +104,6 @@ pub(crate) fn padded(x: &[f32], width: usize) -> Cow<'_, [f32]> {
     out.into()
 }
 
-/// Widens a row of a weight, as [`decode_row`] does, in loops that the compiler turns into vectors.
-fn widen(weight: &WeightView, index: usize, out: &mut [f32]) {
-    let (row, scales) = (weight.row(index), weight.row_scales(index));
-    match weight.format {
-        Format::F32 | Format::Bf16 | Format::Fp8 { .. } => decode_row(weight, index, out),
-        Format::Fp4 { block } => {
-            let blocks = out.chunks_mut(block).zip(row.chunks(block / 2)).zip(scales);
-            for ((out, codes), scale) in blocks {
-                let factor = e8m0::decode(*scale);
-                for (pair, code) in out.as_chunks_mut::<2>().0.iter_mut().zip(codes) {
-                    *pair = [fp4(*code) * factor, fp4(code >> 4) * factor];
-                }
-            }
-        }
-    }
-}
-
-/// The value of an E2M1 code by arithmetic rather than a table, which vectors have no use for.
-#[inline]
-fn fp4(code: u8) -> f32 {
-    let magnitude = u32::from(code & 7);
-    let sign = u32::from(code & 8) << 28;
-    // A code without exponent has no leading one: 0 or 0.5 is what is left above 1.
-    let subnormal = f32::from_bits((magnitude << 22) + (127 << 23)) - 1.0;
-    let normal = f32::from_bits((magnitude << 22) + (126 << 23));
-    let value = if magnitude < 2 { subnormal } else { normal };
-    f32::from_bits(value.to_bits() | sign)
-}
-
 /// Normalises rows of `width` in place.
 pub(crate) fn rms_norm(pool: &Pool, x: &mut [f32], width: usize, weight: Option<&[f32]>, eps: f32) {
     let cost = x.len();
@@ -206,8 +178,9 @@ pub(crate) fn round_rows(pool: &Pool, x: &mut [f32], width: usize, to: Rounding)
 
 #[cfg(test)]
 mod tests {
-    use deepseek_core::ScaleFormat;
+    use deepseek_core::quant::decode_row;
     use deepseek_core::weights::Bytes;
+    use deepseek_core::{Format, ScaleFormat};
 
     use super::super::lanes::Isa;
     use super::*;
@@ -280,20 +253,12 @@ mod tests {
         for weight in views() {
             let (mut got, mut want) = (vec![0.0; weight.shape[1]], vec![0.0; weight.shape[1]]);
             for row in 0..weight.shape[0] {
-                widen(&weight, row, &mut got);
                 decode_row(&weight, row, &mut want);
-                assert!(same(&got, &want), "{} row {row}", weight.format);
+                for isa in Isa::available() {
+                    widen(isa, &weight, row, &mut got);
+                    assert!(same(&got, &want), "{} row {row} {isa:?}", weight.format);
+                }
             }
-        }
-    }
-
-    #[test]
-    fn arithmetic_gives_every_fp4_code() {
-        for code in 0..16 {
-            assert_eq!(
-                fp4(code).to_bits(),
-                deepseek_core::quant::fp4::decode(code).to_bits()
-            );
         }
     }
 

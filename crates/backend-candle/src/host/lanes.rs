@@ -53,7 +53,7 @@ impl Isa {
 ///
 /// # Safety
 /// The functions of an implementation may be called only where its instruction set is available.
-unsafe trait Lanes: Copy {
+pub(super) unsafe trait Lanes: Copy {
     unsafe fn splat(x: f32) -> Self;
     unsafe fn load(from: &[f32; LANES]) -> Self;
     unsafe fn store(self, to: &mut [f32; LANES]);
@@ -100,7 +100,7 @@ unsafe impl Lanes for [f32; LANES] {
 
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
-struct Pair(__m256, __m256);
+pub(super) struct Pair(__m256, __m256);
 
 /// The sum of four lanes, folded in halves.
 #[cfg(target_arch = "x86_64")]
@@ -216,28 +216,28 @@ unsafe impl Lanes for __m512 {
 macro_rules! for_each_isa {
     ($(#[$doc:meta])* $name:ident($($arg:ident: $ty:ty),* $(,)?) = $body:ident) => {
         $(#[$doc])*
-        pub(crate) fn $name(isa: Isa, $($arg: $ty),*) {
+        pub(crate) fn $name(isa: $crate::host::lanes::Isa, $($arg: $ty),*) {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx2,fma")]
             unsafe fn avx512($($arg: $ty),*) {
                 // SAFETY: compiled for AVX-512F.
-                unsafe { $body::<__m512>($($arg),*) }
+                unsafe { $body::<std::arch::x86_64::__m512>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             unsafe fn avx2($($arg: $ty),*) {
                 // SAFETY: compiled for AVX2 and FMA.
-                unsafe { $body::<Pair>($($arg),*) }
+                unsafe { $body::<$crate::host::lanes::Pair>($($arg),*) }
             }
             match isa {
                 // SAFETY: an `Isa` comes from `Isa::available`, which asked the machine.
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => unsafe { avx512($($arg),*) },
+                $crate::host::lanes::Isa::Avx512 => unsafe { avx512($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => unsafe { avx2($($arg),*) },
+                $crate::host::lanes::Isa::Avx2 => unsafe { avx2($($arg),*) },
                 // SAFETY: plain arithmetic.
-                Isa::Baseline => unsafe { $body::<[f32; LANES]>($($arg),*) },
+                $crate::host::lanes::Isa::Baseline => unsafe { $body::<[f32; $crate::host::lanes::LANES]>($($arg),*) },
             }
         }
     };
@@ -263,6 +263,8 @@ for_each_isa! {
 
 /// Columns that [`columns`] takes at once.
 pub(crate) const COLUMNS: usize = 4 * LANES;
+
+pub(super) use for_each_isa;
 
 /// Splits into whole vectors; what is left is dropped.
 #[inline(always)]

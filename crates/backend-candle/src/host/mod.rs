@@ -12,6 +12,7 @@ mod index;
 mod lanes;
 mod pool;
 mod rows;
+mod widen;
 
 pub(crate) use attend::attend;
 pub(crate) use dense::{linear, matmul, matmul_t, rms_norm, rope, round_rows};
