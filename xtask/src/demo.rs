@@ -71,7 +71,7 @@ pub(crate) fn checkpoint(
     out: &Path,
 ) -> Result<()> {
     let json = std::fs::read_to_string(config).with_context(|| config.display().to_string())?;
-    support::write_checkpoint(out, &json, seed)?;
+    deepseek_testkit::write_checkpoint(out, &json, seed)?;
     if let Some(tokenizer) = tokenizer {
         std::fs::copy(tokenizer, out.join("tokenizer.json"))
             .with_context(|| tokenizer.display().to_string())?;

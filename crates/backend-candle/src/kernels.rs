@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 
-use deepseek_core::kernels::{Chosen, Fold, HyperWeights, Mix, Seen, Softmax};
+use deepseek_core::kernels::{
+    Chosen, Experts, FeedForward, Fold, HyperWeights, Mix, Routing, Seen, Softmax, SwiGlu,
+};
 use deepseek_core::{DeviceTensor, Kernels, Result, reference};
 
 use crate::backend::{Candle, Rows, Weight};
-use crate::host;
+use crate::cpu;
 use crate::tensor::Tensor;
 
 impl Kernels for Candle {
@@ -24,7 +26,7 @@ impl Kernels for Candle {
         let (scale, base) = (weights.scale.values(), weights.base.values());
         let known = (projection, &*scale, &*base);
         let shape = weights.shape;
-        let read = host::hc_pre(
+        let read = cpu::hc_pre(
             pool,
             &streams.values(),
             tokens,
@@ -45,7 +47,7 @@ impl Kernels for Candle {
             return reference::hc_post(self, y, streams, mix);
         };
         let shares = (&*mix.post.values(), &*mix.comb.values());
-        let out = host::hc_post(
+        let out = cpu::hc_post(
             pool,
             (&y.values(), &streams.values()),
             shares,
@@ -65,7 +67,7 @@ impl Kernels for Candle {
             return reference::compress(self, kv, scores, groups, fold);
         };
         let rows = (&*kv.values(), &*scores.values());
-        let out = host::compress(pool, rows, kv.width(), groups, fold);
+        let out = cpu::compress(pool, rows, kv.width(), groups, fold);
         Tensor::host(&[groups.len(), out.len() / groups.len().max(1)], out)
     }
 
@@ -81,7 +83,7 @@ impl Kernels for Candle {
         let (Some(pool), Rows::Packed(rows)) = (self.pool(), keys) else {
             return reference::index_topk(self, q, weights, keys, seen, k, bf16);
         };
-        Ok(host::index_topk(
+        Ok(cpu::index_topk(
             pool,
             &q.values(),
             &weights.values(),
@@ -110,7 +112,24 @@ impl Kernels for Candle {
             })
             .collect();
         let heads = q.shape()[1];
-        let out = host::attend(pool, &q.values(), heads, &from, &sink.values(), softmax);
+        let out = cpu::attend(pool, &q.values(), heads, &from, &sink.values(), softmax);
         Tensor::host(q.shape(), out)
+    }
+
+    fn experts(
+        &self,
+        x: &Tensor,
+        routing: &Routing,
+        bank: &dyn Experts<Self>,
+        form: SwiGlu,
+    ) -> Result<Tensor> {
+        let Some(pool) = self.pool() else {
+            return reference::experts(self, x, routing, bank, form);
+        };
+        let out = cpu::experts(pool, &x.values(), routing, form, |id| {
+            let FeedForward { gate, up, down } = bank.expert(id)?;
+            Ok([gate, up, down].map(Weight::stored))
+        })?;
+        Tensor::host(x.shape(), out)
     }
 }

@@ -2,7 +2,7 @@
 #![deny(unsafe_code)]
 
 mod backend;
-mod host;
+mod cpu;
 mod kernels;
 mod tensor;
 

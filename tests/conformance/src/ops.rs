@@ -285,7 +285,7 @@ fn indexer<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
     let q = be.upload(&HostTensor::new(&[1, heads, width], q.into_data()))?;
     let weights = be.upload(&HostTensor::new(&[1, heads], weights.into_data()))?;
     let seen = Seen {
-        rows: vec![0..count],
+        rows: std::iter::once(0..count).collect(),
     };
     for (name, bf16) in [("rows", false), ("rows_bf16", true)] {
         let chosen = be.index_topk(&q, &weights, &rows, &seen, 12, bf16)?;

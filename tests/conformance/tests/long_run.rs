@@ -46,7 +46,7 @@ fn token(position: usize) -> TokenId {
 #[test]
 fn a_million_positions_take_the_memory_that_the_plan_foretells() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    support::write_checkpoint(folder.path(), CONFIG, 11)?;
+    deepseek_testkit::write_checkpoint(folder.path(), CONFIG, 11)?;
     let config = Config::parse(CONFIG)?;
     let budget = Budget {
         context: POSITIONS,
