@@ -10,7 +10,7 @@ use deepseek_core::{
     Turn, Unary,
 };
 
-use crate::cpu::{self, Pool, RowPool};
+use crate::host::{self, Pool, RowPool};
 use crate::tensor::{Tensor, fault};
 
 /// A device that candle knows: the host with kernels of our own, or CUDA and Metal as candle has
@@ -38,19 +38,6 @@ pub enum Rows {
     Packed(RowPool),
     /// As 32-bit floats `[count, width]`, on a device.
     Floats(candle_core::Tensor),
-}
-
-impl Weight {
-    /// The weight as stored.
-    ///
-    /// # Panics
-    /// If it is not: only host kernels ask.
-    pub(crate) fn stored(&self) -> &WeightView {
-        match self {
-            Self::Stored(view) => view,
-            Self::Widened(_) => unreachable!("the host's weights are stored"),
-        }
-    }
 }
 
 impl Candle {
@@ -247,8 +234,9 @@ impl Backend for Candle {
             Weight::Stored(view) => {
                 let width = view.shape[1];
                 let mut values = vec![0.0; at.len() * width];
-                let pool = self.host.as_ref().expect("stored weights are the host's");
-                cpu::lookup(pool, view, at, &mut values);
+                for (row, out) in at.iter().zip(values.chunks_exact_mut(width)) {
+                    decode_row(view, *row as usize, out);
+                }
                 Tensor::host(&[at.len(), width], values)
             }
             Weight::Widened(weight) => {
@@ -268,7 +256,7 @@ impl Backend for Candle {
                 *last = view.shape[0];
                 let pool = self.host.as_ref().expect("stored weights are the host's");
                 let mut out = vec![0.0; rows * view.shape[0]];
-                cpu::linear(pool, &x.values(), view, &mut out);
+                host::linear(pool, &x.values(), view, &mut out);
                 Tensor::host(&shape, out)
             }
             Weight::Widened(weight) => {
@@ -289,7 +277,7 @@ impl Backend for Candle {
         };
         let (m, n) = (a.shape()[0], b.shape()[0]);
         let mut out = vec![0.0; m * n];
-        cpu::matmul_t(pool, &a.values(), &b.values(), a.width(), &mut out);
+        host::matmul_t(pool, &a.values(), &b.values(), a.width(), &mut out);
         Tensor::host(&[m, n], out)
     }
 
@@ -303,7 +291,7 @@ impl Backend for Candle {
         };
         let (m, n) = (a.shape()[0], b.width());
         let mut out = vec![0.0; m * n];
-        cpu::matmul(pool, &a.values(), &b.values(), a.width(), &mut out);
+        host::matmul(pool, &a.values(), &b.values(), a.width(), &mut out);
         Tensor::host(&[m, n], out)
     }
 
@@ -322,11 +310,6 @@ impl Backend for Candle {
     }
 
     fn map(&self, x: &Tensor, f: Unary) -> Result<Tensor> {
-        if let Some(pool) = &self.host {
-            let mut out = x.values().to_vec();
-            cpu::map(pool, &mut out, f);
-            return Tensor::host(x.shape(), out);
-        }
         let x = x.inner();
         let y = match f {
             Unary::Affine { mul, add } => x.affine(f64::from(mul), f64::from(add)),
@@ -368,7 +351,7 @@ impl Backend for Candle {
         if let Some(pool) = &self.host {
             let mut out = x.values().to_vec();
             let weight = weight.map(Tensor::values);
-            cpu::rms_norm(pool, &mut out, x.width(), weight.as_deref(), eps);
+            host::rms_norm(pool, &mut out, x.width(), weight.as_deref(), eps);
             return Tensor::host(x.shape(), out);
         }
         let norm = || {
@@ -383,7 +366,7 @@ impl Backend for Candle {
     fn rope(&self, x: &Tensor, angles: &Angles, turn: Turn) -> Result<Tensor> {
         if let Some(pool) = &self.host {
             let mut out = x.values().to_vec();
-            cpu::rope(pool, &mut out, x.shape()[0], x.width(), angles, turn);
+            host::rope(pool, &mut out, x.shape()[0], x.width(), angles, turn);
             return Tensor::host(x.shape(), out);
         }
         let (rows, width, pairs) = (x.shape()[0], x.width(), angles.pairs());
@@ -412,7 +395,7 @@ impl Backend for Candle {
         let host = self.download(x)?;
         let mut best = Vec::with_capacity(x.rows() * k);
         for row in 0..x.rows() {
-            cpu::top_k(host.row(row), k, &mut best);
+            host::top_k(host.row(row), k, &mut best);
         }
         Ok(best)
     }
@@ -420,7 +403,7 @@ impl Backend for Candle {
     fn round(&self, x: &Tensor, to: Rounding) -> Result<Tensor> {
         if let Some(pool) = &self.host {
             let mut out = x.values().to_vec();
-            cpu::round_rows(pool, &mut out, x.width(), to);
+            host::round_rows(pool, &mut out, x.width(), to);
             return Tensor::host(x.shape(), out);
         }
         // Rounding must be exact, and candle has no such casts on every device: through the host.

@@ -2,13 +2,11 @@
 
 use std::ops::Range;
 
-use deepseek_core::kernels::{
-    Chosen, Experts, FeedForward, Fold, HyperWeights, Mix, Routing, Seen, Softmax, SwiGlu,
-};
+use deepseek_core::kernels::{Chosen, Fold, HyperWeights, Mix, Seen, Softmax};
 use deepseek_core::{DeviceTensor, Kernels, Result, reference};
 
 use crate::backend::{Candle, Rows, Weight};
-use crate::cpu;
+use crate::host;
 use crate::tensor::Tensor;
 
 impl Kernels for Candle {
@@ -26,7 +24,7 @@ impl Kernels for Candle {
         let (scale, base) = (weights.scale.values(), weights.base.values());
         let known = (projection, &*scale, &*base);
         let shape = weights.shape;
-        let read = cpu::hc_pre(
+        let read = host::hc_pre(
             pool,
             &streams.values(),
             tokens,
@@ -47,7 +45,7 @@ impl Kernels for Candle {
             return reference::hc_post(self, y, streams, mix);
         };
         let shares = (&*mix.post.values(), &*mix.comb.values());
-        let out = cpu::hc_post(
+        let out = host::hc_post(
             pool,
             (&y.values(), &streams.values()),
             shares,
@@ -67,7 +65,7 @@ impl Kernels for Candle {
             return reference::compress(self, kv, scores, groups, fold);
         };
         let rows = (&*kv.values(), &*scores.values());
-        let out = cpu::compress(pool, rows, kv.width(), groups, fold);
+        let out = host::compress(pool, rows, kv.width(), groups, fold);
         Tensor::host(&[groups.len(), out.len() / groups.len().max(1)], out)
     }
 
@@ -83,7 +81,7 @@ impl Kernels for Candle {
         let (Some(pool), Rows::Packed(rows)) = (self.pool(), keys) else {
             return reference::index_topk(self, q, weights, keys, seen, k, bf16);
         };
-        Ok(cpu::index_topk(
+        Ok(host::index_topk(
             pool,
             &q.values(),
             &weights.values(),
@@ -112,24 +110,7 @@ impl Kernels for Candle {
             })
             .collect();
         let heads = q.shape()[1];
-        let out = cpu::attend(pool, &q.values(), heads, &from, &sink.values(), softmax);
+        let out = host::attend(pool, &q.values(), heads, &from, &sink.values(), softmax);
         Tensor::host(q.shape(), out)
-    }
-
-    fn experts(
-        &self,
-        x: &Tensor,
-        routing: &Routing,
-        bank: &dyn Experts<Self>,
-        form: SwiGlu,
-    ) -> Result<Tensor> {
-        let Some(pool) = self.pool() else {
-            return reference::experts(self, x, routing, bank, form);
-        };
-        let out = cpu::experts(pool, &x.values(), routing, form, |id| {
-            let FeedForward { gate, up, down } = bank.expert(id)?;
-            Ok([gate, up, down].map(Weight::stored))
-        })?;
-        Tensor::host(x.shape(), out)
     }
 }

@@ -2,7 +2,7 @@
 #![deny(unsafe_code)]
 
 mod backend;
-mod cpu;
+mod host;
 mod kernels;
 mod tensor;
 

@@ -6,7 +6,7 @@ use super::house::{House, code};
 /// Where `unsafe` may stand, by crate. The roots of these crates deny it, all others forbid it.
 const UNSAFE: [(&str, &str); 2] = [
     ("crates/deepseek-core", "src/weights/shard.rs"),
-    ("crates/backend-candle", "src/cpu"),
+    ("crates/backend-candle", "src/host"),
 ];
 
 /// Where outside bytes are read, by the beginning of the path, and the fuzz target for it.

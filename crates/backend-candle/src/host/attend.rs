@@ -1,0 +1,175 @@
+//! Attention over gathered rows.
+
+use deepseek_core::kernels::{Chosen, Softmax};
+use deepseek_core::quant::bf16;
+
+use super::dense::padded;
+use super::lanes::{LANES, dots, weigh};
+use super::pool::Pool;
+use super::rows::RowPool;
+
+/// Rows looked at together: their logits and values pass through a core's own cache.
+const BLOCK: usize = 128;
+
+/// See [`deepseek_core::Kernels::attend`]. `q: [t, heads, width]`, and so is the result.
+///
+/// Queries are independent. A single query is shared among threads by its heads, which are
+/// independent too.
+pub(crate) fn attend(
+    pool: &Pool,
+    q: &[f32],
+    heads: usize,
+    from: &[(&RowPool, &Chosen)],
+    sink: &[f32],
+    softmax: Softmax,
+) -> Vec<f32> {
+    let width = from[0].0.width();
+    let queries = q.len() / (heads * width);
+    let groups = if queries >= pool.count() {
+        1
+    } else {
+        pool.count().min(heads)
+    };
+    let each = heads.div_ceil(groups);
+    let rows: usize = (0..queries).map(|query| count(from, query)).sum();
+    let cost = rows * heads * width * 2;
+    let mut out = vec![0.0; q.len()];
+    if groups == 1 {
+        pool.pieces(&mut out, heads * width, cost, |query, out| {
+            one(
+                pool,
+                &q[query * heads * width..][..heads * width],
+                from,
+                query,
+                sink,
+                softmax,
+                out,
+            );
+        });
+    } else {
+        for query in 0..queries {
+            let range = query * heads * width..(query + 1) * heads * width;
+            let q = &q[range.clone()];
+            pool.pieces(&mut out[range], each * width, cost, |group, out| {
+                let q = &q[group * each * width..][..out.len()];
+                let sink = &sink[group * each..][..out.len() / width];
+                one(pool, q, from, query, sink, softmax, out);
+            });
+        }
+    }
+    out
+}
+
+fn count(from: &[(&RowPool, &Chosen)], query: usize) -> usize {
+    from.iter()
+        .flat_map(|(_, chosen)| chosen.runs(query))
+        .map(ExactSizeIterator::len)
+        .sum()
+}
+
+/// Some heads `q: [heads, width]` of one query.
+fn one(
+    pool: &Pool,
+    q: &[f32],
+    from: &[(&RowPool, &Chosen)],
+    query: usize,
+    sink: &[f32],
+    softmax: Softmax,
+    out: &mut [f32],
+) {
+    let (heads, width) = (sink.len(), from[0].0.width());
+    let wide = width.next_multiple_of(LANES);
+    let q = padded(q, width);
+    let total = count(from, query);
+
+    // Logits as `[rows, heads]`, blocks of rows in the order of the lists.
+    let mut logits = vec![0.0; total * heads];
+    let mut done = 0;
+    blocks(from, query, |rows| {
+        let rows = padded(rows, width);
+        let count = rows.len() / wide;
+        dots(
+            pool.isa(),
+            &q,
+            &rows,
+            wide,
+            &mut logits[done * heads..][..count * heads],
+        );
+        done += count;
+    });
+
+    // Weights as `[heads, rows]`, and what divides them.
+    let mut weights = vec![0.0; heads * total];
+    let mut totals = vec![0.0; heads];
+    for head in 0..heads {
+        let logits = || {
+            logits
+                .iter()
+                .skip(head)
+                .step_by(heads)
+                .map(|x| x * softmax.scale)
+        };
+        let peak = logits().fold(f32::NEG_INFINITY, f32::max);
+        let mut sum = 0.0;
+        for (weight, logit) in weights[head * total..][..total].iter_mut().zip(logits()) {
+            let e = (logit - peak).exp();
+            sum += e;
+            *weight = if softmax.bf16 { bf16(e) } else { e };
+        }
+        totals[head] = sum + (sink[head] - peak).exp();
+    }
+
+    let mut sums = vec![0.0; heads * wide];
+    let mut part = Vec::new();
+    let mut done = 0;
+    blocks(from, query, |rows| {
+        let rows = padded(rows, width);
+        let count = rows.len() / wide;
+        part.clear();
+        for head in 0..heads {
+            part.extend_from_slice(&weights[head * total + done..][..count]);
+        }
+        weigh(pool.isa(), &part, &rows, count, &mut sums);
+        done += count;
+    });
+    let sums = sums.chunks_exact(wide);
+    for ((out, sums), total) in out.chunks_exact_mut(width).zip(sums).zip(&totals) {
+        let factor = 1.0 / total;
+        out.iter_mut()
+            .zip(sums)
+            .for_each(|(out, sum)| *out = sum * factor);
+    }
+}
+
+/// The rows of a query in order, at most [`BLOCK`] at a time: where they lie if they are floats in
+/// a run worth it, else widened into a buffer.
+fn blocks(from: &[(&RowPool, &Chosen)], query: usize, mut each: impl FnMut(&[f32])) {
+    let width = from[0].0.width();
+    let mut buffer = Vec::with_capacity(BLOCK * width);
+    for (rows, chosen) in from {
+        for run in chosen.runs(query) {
+            let mut start = run.start;
+            while start < run.end {
+                let held = buffer.len() / width;
+                let end = run.end.min(start + (BLOCK - held) as u32);
+                let whole = end - start == BLOCK as u32;
+                match rows.floats(start..end).filter(|_| whole) {
+                    Some(floats) => each(floats),
+                    None => {
+                        let length = buffer.len();
+                        buffer.resize(length + (end - start) as usize * width, 0.0);
+                        rows.read_run(start..end, &mut buffer[length..]);
+                        if buffer.len() == BLOCK * width {
+                            each(&buffer);
+                            buffer.clear();
+                        }
+                    }
+                }
+                start = end;
+            }
+        }
+    }
+    if !buffer.is_empty() {
+        each(&buffer);
+    }
+}

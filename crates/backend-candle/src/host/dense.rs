@@ -1,0 +1,316 @@
+//! Products with weights and the plain row operations.
+
+use std::borrow::Cow;
+
+use deepseek_core::quant::round_row;
+use deepseek_core::rope::Angles;
+use deepseek_core::weights::WeightView;
+use deepseek_core::{Rounding, Turn};
+
+use super::lanes::{LANES, dots, weigh};
+use super::pool::Pool;
+use super::widen::widen;
+
+/// Rows of a weight that are widened together: few enough to stay in a core's own cache.
+const STRIP: usize = 8;
+
+/// `x: [m, in] · weightᵀ` to `out: [m, out]`.
+///
+/// A strip of weight rows is widened once and serves all rows of `x`.
+pub(crate) fn linear(pool: &Pool, x: &[f32], weight: &WeightView, out: &mut [f32]) {
+    let [rows, inputs] = weight.shape;
+    let m = x.len() / inputs;
+    let x = padded(x, inputs);
+    let width = inputs.next_multiple_of(LANES);
+    transposed(pool, m, rows, m * rows * inputs, out, |first, out| {
+        let mut strip = vec![0.0; out.len() / m * width];
+        for (row, strip) in strip.chunks_exact_mut(width).enumerate() {
+            widen(pool.isa(), weight, first + row, &mut strip[..inputs]);
+        }
+        dots(pool.isa(), &x, &strip, width, out);
+    });
+}
+
+/// `a: [m, width] · bᵀ` of `b: [n, width]` to `out: [m, n]`.
+pub(crate) fn matmul_t(pool: &Pool, a: &[f32], b: &[f32], width: usize, out: &mut [f32]) {
+    let (m, n) = (a.len() / width, b.len() / width);
+    let (a, b) = (padded(a, width), padded(b, width));
+    let wide = width.next_multiple_of(LANES);
+    transposed(pool, m, n, m * n * width, out, |first, out| {
+        dots(
+            pool.isa(),
+            &a,
+            &b[first * wide..][..out.len() / m * wide],
+            wide,
+            out,
+        );
+    });
+}
+
+/// `a: [m, n] · b: [n, columns]` to `out: [m, columns]`.
+pub(crate) fn matmul(pool: &Pool, a: &[f32], b: &[f32], n: usize, out: &mut [f32]) {
+    let m = a.len() / n;
+    let columns = out.len() / m;
+    let b = padded(b, columns);
+    let wide = columns.next_multiple_of(LANES);
+    pool.pieces(out, columns, m * n * columns, |row, out| {
+        let mut sums = vec![0.0; wide];
+        weigh(pool.isa(), &a[row * n..][..n], &b, n, &mut sums);
+        out.copy_from_slice(&sums[..columns]);
+    });
+}
+
+/// Computes `[n, m]` in strips of `n`, in parallel, and turns it into `out: [m, n]`.
+fn transposed(
+    pool: &Pool,
+    m: usize,
+    n: usize,
+    cost: usize,
+    out: &mut [f32],
+    strip: impl Fn(usize, &mut [f32]) + Sync,
+) {
+    if m == 0 {
+        return;
+    }
+    if m == 1 {
+        // One column is a row already.
+        pool.pieces(out, STRIP, cost, |index, out| strip(index * STRIP, out));
+        return;
+    }
+    let mut columns = vec![0.0; n * m];
+    pool.pieces(&mut columns, STRIP * m, cost, |index, out| {
+        strip(index * STRIP, out);
+    });
+    pool.pieces(out, n * STRIP, m * n, |index, out| {
+        for (row, out) in out.chunks_exact_mut(n).enumerate() {
+            let row = index * STRIP + row;
+            for (column, out) in out.iter_mut().enumerate() {
+                *out = columns[column * m + row];
+            }
+        }
+    });
+}
+
+/// Rows of `width`, each lengthened with zeros to whole vectors. Zeros change no sum.
+pub(crate) fn padded(x: &[f32], width: usize) -> Cow<'_, [f32]> {
+    if width.is_multiple_of(LANES) {
+        return x.into();
+    }
+    let wide = width.next_multiple_of(LANES);
+    let mut out = vec![0.0; x.len() / width * wide];
+    for (out, x) in out.chunks_exact_mut(wide).zip(x.chunks_exact(width)) {
+        out[..width].copy_from_slice(x);
+    }
+    out.into()
+}
+
+/// Normalises rows of `width` in place.
+pub(crate) fn rms_norm(pool: &Pool, x: &mut [f32], width: usize, weight: Option<&[f32]>, eps: f32) {
+    let cost = x.len();
+    pool.pieces(x, width, cost, |_, row| {
+        let mean = sum_of_squares(row) / width as f32;
+        let norm = 1.0 / (mean + eps).sqrt();
+        match weight {
+            Some(weight) => {
+                row.iter_mut()
+                    .zip(weight)
+                    .for_each(|(x, weight)| *x = *x * norm * weight);
+            }
+            None => row.iter_mut().for_each(|x| *x *= norm),
+        }
+    });
+}
+
+fn sum_of_squares(row: &[f32]) -> f32 {
+    let mut lanes = [0.0_f32; LANES];
+    let (whole, rest) = row.as_chunks::<LANES>();
+    for vector in whole {
+        lanes
+            .iter_mut()
+            .zip(vector)
+            .for_each(|(lane, x)| *lane += x * x);
+    }
+    lanes
+        .iter_mut()
+        .zip(rest)
+        .for_each(|(lane, x)| *lane += x * x);
+    for half in [8, 4, 2, 1] {
+        for lane in 0..half {
+            lanes[lane] += lanes[lane + half];
+        }
+    }
+    lanes[0]
+}
+
+/// Rotates the last channels of `x: [rows, .., width]` in place, see
+/// [`deepseek_core::Backend::rope`].
+pub(crate) fn rope(
+    pool: &Pool,
+    x: &mut [f32],
+    rows: usize,
+    width: usize,
+    angles: &Angles,
+    turn: Turn,
+) {
+    let (piece, pairs, cost) = (x.len() / rows.max(1), angles.pairs(), x.len());
+    if piece == 0 {
+        return;
+    }
+    let sign = if turn == Turn::Back { -1.0 } else { 1.0 };
+    pool.pieces(x, piece, cost, |row, x| {
+        let cos = &angles.cos()[row * pairs..][..pairs];
+        let sin = &angles.sin()[row * pairs..][..pairs];
+        for head in x.chunks_exact_mut(width) {
+            let moving = head[width - 2 * pairs..].as_chunks_mut::<2>().0;
+            for ((pair, cos), sin) in moving.iter_mut().zip(cos).zip(sin) {
+                let ([a, b], sin) = (*pair, sin * sign);
+                *pair = [a * cos - b * sin, a * sin + b * cos];
+            }
+        }
+    });
+}
+
+/// Rounds rows of `width` in place.
+pub(crate) fn round_rows(pool: &Pool, x: &mut [f32], width: usize, to: Rounding) {
+    let cost = x.len() * 8;
+    pool.pieces(x, width, cost, |_, row| round_row(row, to));
+}
+
+#[cfg(test)]
+mod tests {
+    use deepseek_core::quant::decode_row;
+    use deepseek_core::weights::Bytes;
+    use deepseek_core::{Format, ScaleFormat};
+
+    use super::super::lanes::Isa;
+    use super::*;
+
+    fn view(format: Format, shape: [usize; 2], tile_row: usize) -> WeightView {
+        let bytes = |count: usize, seed: usize| -> Vec<u8> {
+            (0..count)
+                .map(|at| (at * 131 + at / 7 + seed) as u8)
+                .collect()
+        };
+        let [rows, columns] = shape;
+        let floats = || (0..rows * columns).map(|at| (at as f32 * 0.37).sin());
+        let (data, scales): (Vec<u8>, Vec<u8>) = match format {
+            Format::F32 => (floats().flat_map(f32::to_le_bytes).collect(), Vec::new()),
+            Format::Bf16 => (
+                floats()
+                    .flat_map(|x| x.to_le_bytes()[2..].to_vec())
+                    .collect(),
+                vec![],
+            ),
+            Format::Fp8 { tile, scale } => {
+                let count = (rows + tile_row).div_ceil(tile[0]) * columns.div_ceil(tile[1]);
+                let scales = match scale {
+                    ScaleFormat::E8m0 => bytes(count, 3).iter().map(|b| 110 + b % 20).collect(),
+                    ScaleFormat::F32 => (0..count)
+                        .flat_map(|at| (0.01 * (at + 1) as f32).to_le_bytes())
+                        .collect(),
+                };
+                (bytes(rows * columns, 5), scales)
+            }
+            Format::Fp4 { block } => {
+                let scales = bytes(rows * columns.div_ceil(block), 3);
+                (
+                    bytes(rows * columns / 2, 1),
+                    scales.iter().map(|b| 110 + b % 20).collect(),
+                )
+            }
+        };
+        let (data, scales) = (Bytes::from(data), Bytes::from(scales));
+        WeightView {
+            name: "w".to_owned(),
+            format,
+            shape,
+            data,
+            scales,
+            tile_row,
+        }
+    }
+
+    fn views() -> Vec<WeightView> {
+        let fp8 = |tile, scale| Format::Fp8 { tile, scale };
+        vec![
+            view(Format::F32, [9, 33], 0),
+            view(Format::Bf16, [17, 64], 0),
+            view(fp8([128, 128], ScaleFormat::E8m0), [130, 300], 0),
+            view(fp8([32, 32], ScaleFormat::E8m0), [40, 96], 5),
+            view(fp8([128, 128], ScaleFormat::F32), [7, 256], 120),
+            view(Format::Fp4 { block: 32 }, [31, 128], 0),
+        ]
+    }
+
+    /// Equal bits; a NaN equals any other.
+    fn same(a: &[f32], b: &[f32]) -> bool {
+        let pair = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+        a.len() == b.len() && a.iter().zip(b).all(pair)
+    }
+
+    #[test]
+    fn widening_is_decoding() {
+        for weight in views() {
+            let (mut got, mut want) = (vec![0.0; weight.shape[1]], vec![0.0; weight.shape[1]]);
+            for row in 0..weight.shape[0] {
+                decode_row(&weight, row, &mut want);
+                for isa in Isa::available() {
+                    widen(isa, &weight, row, &mut got);
+                    assert!(same(&got, &want), "{} row {row} {isa:?}", weight.format);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_of_a_product_is_the_same_bits_in_any_batch_and_on_any_instruction_set() {
+        for weight in views() {
+            let [outputs, inputs] = weight.shape;
+            let x: Vec<f32> = (0..9 * inputs).map(|at| (at as f32 * 0.11).cos()).collect();
+            let mut want = vec![0.0; 9 * outputs];
+            linear(&Pool::new(1), &x, &weight, &mut want);
+            for isa in Isa::available() {
+                for threads in [1, 2, 3] {
+                    let pool = Pool::new(threads).with_isa(isa);
+                    for rows in [1, 2, 4, 5, 9] {
+                        let mut got = vec![0.0; rows * outputs];
+                        linear(&pool, &x[(9 - rows) * inputs..], &weight, &mut got);
+                        let want = &want[(9 - rows) * outputs..];
+                        let what = format!("{} {isa:?} {threads} threads", weight.format);
+                        assert!(same(&got, want), "{what}, {rows} rows");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_product_is_what_the_plain_sum_gives() {
+        for weight in views() {
+            let [outputs, inputs] = weight.shape;
+            let x: Vec<f32> = (0..2 * inputs).map(|at| (at as f32 * 0.23).sin()).collect();
+            let mut got = vec![0.0; 2 * outputs];
+            linear(&Pool::new(2), &x, &weight, &mut got);
+            let mut row = vec![0.0; inputs];
+            for output in 0..outputs {
+                decode_row(&weight, output, &mut row);
+                for (token, x) in x.chunks_exact(inputs).enumerate() {
+                    let terms = || {
+                        row.iter()
+                            .zip(x)
+                            .map(|(w, x)| f64::from(*w) * f64::from(*x))
+                    };
+                    let (want, size): (f64, f64) =
+                        (terms().sum(), terms().map(f64::abs).sum::<f64>() + 1e-30);
+                    let got = f64::from(got[token * outputs + output]);
+                    let near = (got - want).abs() <= 1e-6 * size || want.is_nan() && got.is_nan();
+                    assert!(
+                        near,
+                        "{} output {output}: {got}, want {want}",
+                        weight.format
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,499 @@
+//! Sixteen lanes of 32-bit floats, on whatever the machine has, and the inner loops on them.
+//!
+//! Every implementation of [`Lanes`] computes the same fused operations in the same order, so the
+//! choice of instruction set changes no bit. The inner loops are written once and compiled for each.
+#![allow(unsafe_code, reason = "vector instructions")]
+#![allow(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "one promise, that of the instruction set, covers all operations on registers"
+)]
+#![allow(
+    clippy::wildcard_imports,
+    reason = "the names of intrinsics are their own prefix"
+)]
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+
+/// Numbers in a vector.
+pub(crate) const LANES: usize = 16;
+
+/// The instruction sets with an implementation of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Isa {
+    /// Whatever the target has by itself. On aarch64 this is NEON already.
+    Baseline,
+    /// AVX2 with fused multiply-add.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// AVX-512 foundation.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Isa {
+    /// All that this machine can run, the best first.
+    pub(crate) fn available() -> Vec<Self> {
+        let mut found = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") {
+                found.push(Self::Avx512);
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                found.push(Self::Avx2);
+            }
+        }
+        found.push(Self::Baseline);
+        found
+    }
+}
+
+/// Sixteen numbers.
+///
+/// # Safety
+/// The functions of an implementation may be called only where its instruction set is available.
+pub(super) unsafe trait Lanes: Copy {
+    unsafe fn splat(x: f32) -> Self;
+    unsafe fn load(from: &[f32; LANES]) -> Self;
+    unsafe fn store(self, to: &mut [f32; LANES]);
+    /// `self * by + to`, rounded once.
+    unsafe fn fma(self, by: Self, to: Self) -> Self;
+    /// The sum of the lanes, folded in halves.
+    unsafe fn fold(self) -> f32;
+}
+
+// SAFETY: plain arithmetic, available everywhere.
+unsafe impl Lanes for [f32; LANES] {
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self {
+        [x; LANES]
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: &[f32; LANES]) -> Self {
+        *from
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: &mut [f32; LANES]) {
+        *to = self;
+    }
+
+    #[inline(always)]
+    unsafe fn fma(self, by: Self, to: Self) -> Self {
+        std::array::from_fn(|lane| self[lane].mul_add(by[lane], to[lane]))
+    }
+
+    #[inline(always)]
+    unsafe fn fold(mut self) -> f32 {
+        let mut half = LANES / 2;
+        while half > 0 {
+            for lane in 0..half {
+                self[lane] += self[lane + half];
+            }
+            half /= 2;
+        }
+        self[0]
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(super) struct Pair(__m256, __m256);
+
+/// The sum of four lanes, folded in halves.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn fold_quarter(x: __m128) -> f32 {
+    // SAFETY: SSE is part of every x86-64.
+    unsafe {
+        let x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+        _mm_cvtss_f32(_mm_add_ss(x, _mm_shuffle_ps::<1>(x, x)))
+    }
+}
+
+// SAFETY: needs AVX2 and FMA, which the callers of the trait's functions promise.
+#[cfg(target_arch = "x86_64")]
+unsafe impl Lanes for Pair {
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self {
+        // SAFETY: promised by the caller.
+        let x = unsafe { _mm256_set1_ps(x) };
+        Self(x, x)
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: &[f32; LANES]) -> Self {
+        // SAFETY: eight numbers from the first.
+        let low = unsafe { _mm256_loadu_ps(from.as_ptr()) };
+        // SAFETY: eight numbers from the ninth.
+        let high = unsafe { _mm256_loadu_ps(from[8..].as_ptr()) };
+        Self(low, high)
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: &mut [f32; LANES]) {
+        // SAFETY: eight numbers from the first.
+        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), self.0) };
+        // SAFETY: eight numbers from the ninth.
+        unsafe { _mm256_storeu_ps(to[8..].as_mut_ptr(), self.1) };
+    }
+
+    #[inline(always)]
+    unsafe fn fma(self, by: Self, to: Self) -> Self {
+        // SAFETY: promised by the caller.
+        let low = unsafe { _mm256_fmadd_ps(self.0, by.0, to.0) };
+        // SAFETY: promised by the caller.
+        let high = unsafe { _mm256_fmadd_ps(self.1, by.1, to.1) };
+        Self(low, high)
+    }
+
+    #[inline(always)]
+    unsafe fn fold(self) -> f32 {
+        // SAFETY: promised by the caller.
+        let eight = unsafe { _mm256_add_ps(self.0, self.1) };
+        // SAFETY: promised by the caller.
+        let (low, high) = (unsafe { _mm256_castps256_ps128(eight) }, unsafe {
+            _mm256_extractf128_ps::<1>(eight)
+        });
+        // SAFETY: SSE is part of every x86-64.
+        let four = unsafe { _mm_add_ps(low, high) };
+        // SAFETY: as above.
+        unsafe { fold_quarter(four) }
+    }
+}
+
+// SAFETY: needs AVX-512F, which the callers of the trait's functions promise.
+#[cfg(target_arch = "x86_64")]
+unsafe impl Lanes for __m512 {
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self {
+        // SAFETY: promised by the caller.
+        unsafe { _mm512_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: &[f32; LANES]) -> Self {
+        // SAFETY: sixteen numbers.
+        unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: &mut [f32; LANES]) {
+        // SAFETY: sixteen numbers.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), self) };
+    }
+
+    #[inline(always)]
+    unsafe fn fma(self, by: Self, to: Self) -> Self {
+        // SAFETY: promised by the caller.
+        unsafe { _mm512_fmadd_ps(self, by, to) }
+    }
+
+    #[inline(always)]
+    unsafe fn fold(self) -> f32 {
+        // SAFETY: promised by the caller.
+        let low = unsafe { _mm512_castps512_ps256(self) };
+        // SAFETY: promised by the caller; 64-bit lanes hold pairs of ours.
+        let high = unsafe { _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(self)) };
+        // SAFETY: AVX-512F brings AVX.
+        let high = unsafe { _mm256_castpd_ps(high) };
+        // SAFETY: as above.
+        let eight = unsafe { _mm256_add_ps(low, high) };
+        // SAFETY: as above.
+        let (low, high) = (unsafe { _mm256_castps256_ps128(eight) }, unsafe {
+            _mm256_extractf128_ps::<1>(eight)
+        });
+        // SAFETY: SSE is part of every x86-64.
+        let four = unsafe { _mm_add_ps(low, high) };
+        // SAFETY: as above.
+        unsafe { fold_quarter(four) }
+    }
+}
+
+/// Makes `$name` run `$body` compiled for the instruction set that it is given.
+macro_rules! for_each_isa {
+    ($(#[$doc:meta])* $name:ident($($arg:ident: $ty:ty),* $(,)?) = $body:ident) => {
+        $(#[$doc])*
+        pub(crate) fn $name(isa: $crate::host::lanes::Isa, $($arg: $ty),*) {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx2,fma")]
+            unsafe fn avx512($($arg: $ty),*) {
+                // SAFETY: compiled for AVX-512F.
+                unsafe { $body::<std::arch::x86_64::__m512>($($arg),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            unsafe fn avx2($($arg: $ty),*) {
+                // SAFETY: compiled for AVX2 and FMA.
+                unsafe { $body::<$crate::host::lanes::Pair>($($arg),*) }
+            }
+            match isa {
+                // SAFETY: an `Isa` comes from `Isa::available`, which asked the machine.
+                #[cfg(target_arch = "x86_64")]
+                $crate::host::lanes::Isa::Avx512 => unsafe { avx512($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                $crate::host::lanes::Isa::Avx2 => unsafe { avx2($($arg),*) },
+                // SAFETY: plain arithmetic.
+                $crate::host::lanes::Isa::Baseline => unsafe { $body::<[f32; $crate::host::lanes::LANES]>($($arg),*) },
+            }
+        }
+    };
+}
+
+for_each_isa! {
+    /// Dot products of all rows of `a: [m, width]` with all rows of `b: [n, width]`, written to
+    /// `out: [n, m]`. The width must be a multiple of [`LANES`].
+    dots(a: &[f32], b: &[f32], width: usize, out: &mut [f32]) = dots_on
+}
+
+for_each_isa! {
+    /// `out: [m, width] += Σ_j a[m, j] · b[j, width]`, rows `j` in order. The width must be a
+    /// multiple of [`LANES`]; rows of `a` have `n` numbers.
+    weigh(a: &[f32], b: &[f32], n: usize, out: &mut [f32]) = weigh_on
+}
+
+for_each_isa! {
+    /// `out: [m, columns] = a: [m, n] · b: [n, columns]`, summed in the order of `n` with fused
+    /// multiply-adds from zero, for exactly [`COLUMNS`] columns.
+    columns(a: &[f32], b: &[f32], n: usize, out: &mut [f32]) = columns_on
+}
+
+/// Columns that [`columns`] takes at once.
+pub(crate) const COLUMNS: usize = 4 * LANES;
+
+pub(super) use for_each_isa;
+
+/// Splits into whole vectors; what is left is dropped.
+#[inline(always)]
+fn vectors(x: &[f32]) -> &[[f32; LANES]] {
+    x.as_chunks().0
+}
+
+#[inline(always)]
+unsafe fn dots_on<L: Lanes>(a: &[f32], b: &[f32], width: usize, out: &mut [f32]) {
+    let m = a.len() / width;
+    let mut b_rows = b.chunks_exact(4 * width);
+    let mut outs = out.chunks_exact_mut(4 * m);
+    for (b, out) in (&mut b_rows).zip(&mut outs) {
+        // SAFETY: promised by the caller.
+        unsafe { dots_strip::<L, 4>(a, b, width, out) };
+    }
+    let rest = b_rows.remainder().chunks_exact(width);
+    for (b, out) in rest.zip(outs.into_remainder().chunks_exact_mut(m)) {
+        // SAFETY: promised by the caller.
+        unsafe { dots_strip::<L, 1>(a, b, width, out) };
+    }
+}
+
+#[inline(always)]
+unsafe fn dots_strip<L: Lanes, const N: usize>(
+    a: &[f32],
+    b: &[f32],
+    width: usize,
+    out: &mut [f32],
+) {
+    let m = a.len() / width;
+    let mut first = 0;
+    let mut rows = a.chunks_exact(4 * width);
+    for a in &mut rows {
+        // SAFETY: promised by the caller.
+        unsafe { dots_tile::<L, 4, N>(a, b, width, &mut out[first..], m) };
+        first += 4;
+    }
+    let mut rows = rows.remainder().chunks_exact(2 * width);
+    for a in &mut rows {
+        // SAFETY: promised by the caller.
+        unsafe { dots_tile::<L, 2, N>(a, b, width, &mut out[first..], m) };
+        first += 2;
+    }
+    for a in rows.remainder().chunks_exact(width) {
+        // SAFETY: promised by the caller.
+        unsafe { dots_tile::<L, 1, N>(a, b, width, &mut out[first..], m) };
+        first += 1;
+    }
+}
+
+/// `M` rows by `N` rows: each loaded vector serves several products.
+#[inline(always)]
+unsafe fn dots_tile<L: Lanes, const M: usize, const N: usize>(
+    a: &[f32],
+    b: &[f32],
+    width: usize,
+    out: &mut [f32],
+    stride: usize,
+) {
+    let a: [&[[f32; LANES]]; M] = std::array::from_fn(|i| vectors(&a[i * width..][..width]));
+    let b: [&[[f32; LANES]]; N] = std::array::from_fn(|j| vectors(&b[j * width..][..width]));
+    // SAFETY: promised by the caller.
+    let mut sums = [[unsafe { L::splat(0.0) }; N]; M];
+    for v in 0..width / LANES {
+        // SAFETY: promised by the caller.
+        let b: [L; N] = std::array::from_fn(|j| unsafe { L::load(&b[j][v]) });
+        for i in 0..M {
+            // SAFETY: promised by the caller.
+            let a = unsafe { L::load(&a[i][v]) };
+            for j in 0..N {
+                // SAFETY: promised by the caller.
+                sums[i][j] = unsafe { a.fma(b[j], sums[i][j]) };
+            }
+        }
+    }
+    for i in 0..M {
+        for j in 0..N {
+            // SAFETY: promised by the caller.
+            out[j * stride + i] = unsafe { sums[i][j].fold() };
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn weigh_on<L: Lanes>(a: &[f32], b: &[f32], n: usize, out: &mut [f32]) {
+    let m = a.len() / n;
+    let width = out.len() / m;
+    let mut first = 0;
+    while first < width {
+        let wide = if width - first >= COLUMNS { 4 } else { 1 };
+        let mut row = 0;
+        while row < m {
+            let tall = match m - row {
+                1 => 1,
+                2 | 3 => 2,
+                _ => 4,
+            };
+            let (a, out) = (
+                &a[row * n..][..tall * n],
+                &mut out[row * width..][..tall * width],
+            );
+            // SAFETY: promised by the caller.
+            unsafe {
+                match (tall, wide) {
+                    (4, 4) => weigh_tile::<L, 4, 4>(a, b, n, out, width, first),
+                    (4, _) => weigh_tile::<L, 4, 1>(a, b, n, out, width, first),
+                    (2, 4) => weigh_tile::<L, 2, 4>(a, b, n, out, width, first),
+                    (2, _) => weigh_tile::<L, 2, 1>(a, b, n, out, width, first),
+                    (_, 4) => weigh_tile::<L, 1, 4>(a, b, n, out, width, first),
+                    _ => weigh_tile::<L, 1, 1>(a, b, n, out, width, first),
+                }
+            }
+            row += tall;
+        }
+        first += wide * LANES;
+    }
+}
+
+/// `M` rows by `V` vectors of columns, kept in registers over all `n`.
+#[inline(always)]
+unsafe fn weigh_tile<L: Lanes, const M: usize, const V: usize>(
+    a: &[f32],
+    b: &[f32],
+    n: usize,
+    out: &mut [f32],
+    width: usize,
+    first: usize,
+) {
+    // SAFETY: promised by the caller.
+    let mut sums = [[unsafe { L::splat(0.0) }; V]; M];
+    for i in 0..M {
+        for v in 0..V {
+            let at = vectors(&out[i * width + first + v * LANES..][..LANES]);
+            // SAFETY: promised by the caller.
+            sums[i][v] = unsafe { L::load(&at[0]) };
+        }
+    }
+    for j in 0..n {
+        let b = vectors(&b[j * width + first..][..V * LANES]);
+        // SAFETY: promised by the caller.
+        let b: [L; V] = std::array::from_fn(|v| unsafe { L::load(&b[v]) });
+        for i in 0..M {
+            // SAFETY: promised by the caller.
+            let a = unsafe { L::splat(a[i * n + j]) };
+            for v in 0..V {
+                // SAFETY: promised by the caller.
+                sums[i][v] = unsafe { a.fma(b[v], sums[i][v]) };
+            }
+        }
+    }
+    for i in 0..M {
+        for v in 0..V {
+            let at = out[i * width + first + v * LANES..].as_chunks_mut().0;
+            // SAFETY: promised by the caller.
+            unsafe { sums[i][v].store(&mut at[0]) };
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn columns_on<L: Lanes>(a: &[f32], b: &[f32], n: usize, out: &mut [f32]) {
+    out.fill(0.0);
+    // SAFETY: promised by the caller.
+    unsafe { weigh_on::<L>(a, b, n, out) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The order of summation, in so many words.
+    fn dot(a: &[f32], b: &[f32]) -> f32 {
+        let mut lanes = [0.0_f32; LANES];
+        for (index, (a, b)) in a.iter().zip(b).enumerate() {
+            lanes[index % LANES] = a.mul_add(*b, lanes[index % LANES]);
+        }
+        for half in [8, 4, 2, 1] {
+            for lane in 0..half {
+                lanes[lane] += lanes[lane + half];
+            }
+        }
+        lanes[0]
+    }
+
+    fn numbers(seed: u32, count: usize) -> Vec<f32> {
+        let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn dots_are_the_plain_order_on_every_instruction_set() {
+        for isa in Isa::available() {
+            for (m, n, width) in [(1, 1, 16), (4, 4, 32), (5, 7, 48), (3, 9, 16), (8, 1, 160)] {
+                let (a, b) = (numbers(1, m * width), numbers(2, n * width));
+                let mut out = vec![0.0; m * n];
+                dots(isa, &a, &b, width, &mut out);
+                for j in 0..n {
+                    for i in 0..m {
+                        let want = dot(&a[i * width..][..width], &b[j * width..][..width]);
+                        let got = out[j * m + i];
+                        assert_eq!(got.to_bits(), want.to_bits(), "{isa:?} {m}x{n}x{width}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn weighing_is_the_plain_order_on_every_instruction_set() {
+        for isa in Isa::available() {
+            for (m, n, width) in [(1, 1, 16), (4, 3, 64), (5, 7, 80), (6, 2, 144)] {
+                let (a, b) = (numbers(3, m * n), numbers(4, n * width));
+                let start = numbers(5, m * width);
+                let mut out = start.clone();
+                weigh(isa, &a, &b, n, &mut out);
+                for i in 0..m {
+                    for c in 0..width {
+                        let want = (0..n).fold(start[i * width + c], |sum, j| {
+                            a[i * n + j].mul_add(b[j * width + c], sum)
+                        });
+                        assert_eq!(out[i * width + c].to_bits(), want.to_bits(), "{isa:?}");
+                    }
+                }
+            }
+        }
+    }
+}

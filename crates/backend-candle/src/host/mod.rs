@@ -1,0 +1,22 @@
+//! The host's kernels: free functions on slices and numbers.
+//!
+//! One rule holds for all of them: a row of a result depends on that row's inputs alone, bit for
+//! bit, whatever the batch, the tiling, the number of threads or the instruction set. So there is
+//! one order of summation. A dot product runs over sixteen lanes, lane `i` taking elements `i`,
+//! `i + 16`, ... with fused multiply-adds, and then folds the lanes in halves.
+
+mod attend;
+mod dense;
+mod hyper;
+mod index;
+mod lanes;
+mod pool;
+mod rows;
+mod widen;
+
+pub(crate) use attend::attend;
+pub(crate) use dense::{linear, matmul, matmul_t, rms_norm, rope, round_rows};
+pub(crate) use hyper::{compress, hc_post, hc_pre};
+pub(crate) use index::{index_topk, top_k};
+pub(crate) use pool::Pool;
+pub(crate) use rows::RowPool;

@@ -1,0 +1,289 @@
+//! Pools of cache rows in host memory, packed.
+
+use std::ops::Range;
+
+use deepseek_core::quant::{bf16, e8m0, fp4, fp4_scale, fp8, fp8_scale};
+use deepseek_core::{Error, Result, RowFormat};
+
+/// `count` rows of `width` channels. Pages that no row was written to cost no memory.
+pub struct RowPool {
+    format: RowFormat,
+    width: usize,
+    store: Store,
+}
+
+/// Floats are kept as floats, so that they can be read in place.
+enum Store {
+    Floats(Vec<f32>),
+    Packed { bytes: Vec<u8>, row: usize },
+}
+
+impl std::fmt::Debug for RowPool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RowPool({:?} of {})", self.format, self.width)
+    }
+}
+
+impl RowPool {
+    /// A pool of zeros.
+    pub(crate) fn new(format: RowFormat, width: usize, count: usize) -> Result<Self> {
+        let row = format.row_bytes(width);
+        let bytes = row
+            .checked_mul(count)
+            .filter(|bytes| *bytes <= isize::MAX as usize);
+        let Some(bytes) = bytes else {
+            return Err(Error::OutOfMemory {
+                device: "cpu".to_owned(),
+                bytes: usize::MAX,
+            });
+        };
+        // Zeroed memory comes from the system untouched. Asking first turns an abort into an error.
+        if Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
+            return Err(Error::OutOfMemory {
+                device: "cpu".to_owned(),
+                bytes,
+            });
+        }
+        let store = match format {
+            RowFormat::F32 => Store::Floats(vec![0.0; width * count]),
+            _ => Store::Packed {
+                bytes: vec![0; bytes],
+                row,
+            },
+        };
+        Ok(Self {
+            format,
+            width,
+            store,
+        })
+    }
+
+    /// Channels of a row.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Stores rows of `from` at `at`.
+    pub(crate) fn write(&mut self, at: &[u32], from: &[f32]) {
+        let width = self.width;
+        for (row, from) in at.iter().zip(from.chunks_exact(width)) {
+            let index = *row as usize;
+            match &mut self.store {
+                Store::Floats(floats) => {
+                    floats[index * width..][..width].copy_from_slice(from);
+                }
+                Store::Packed { bytes, row } => {
+                    pack(self.format, from, &mut bytes[index * *row..][..*row]);
+                }
+            }
+        }
+    }
+
+    /// Reads the rows `at`.
+    pub(crate) fn read(&self, at: &[u32], out: &mut [f32]) {
+        for (row, out) in at.iter().zip(out.chunks_exact_mut(self.width)) {
+            self.read_run(*row..*row + 1, out);
+        }
+    }
+
+    /// Reads a run of neighbours.
+    pub(crate) fn read_run(&self, run: Range<u32>, out: &mut [f32]) {
+        match &self.store {
+            Store::Floats(_) => out.copy_from_slice(self.floats(run).expect("kept as floats")),
+            Store::Packed { bytes, row } => {
+                let bytes = &bytes[run.start as usize * row..run.end as usize * row];
+                for (bytes, out) in bytes
+                    .chunks_exact(*row)
+                    .zip(out.chunks_exact_mut(self.width))
+                {
+                    unpack(self.format, bytes, out);
+                }
+            }
+        }
+    }
+
+    /// A run of neighbours where it lies, if rows are kept as floats.
+    pub(crate) fn floats(&self, run: Range<u32>) -> Option<&[f32]> {
+        match &self.store {
+            Store::Floats(floats) => {
+                Some(&floats[run.start as usize * self.width..run.end as usize * self.width])
+            }
+            Store::Packed { .. } => None,
+        }
+    }
+}
+
+fn halves(bytes: &mut [u8], values: &[f32]) {
+    for (bytes, x) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(values) {
+        *bytes = ((bf16(*x).to_bits() >> 16) as u16).to_le_bytes();
+    }
+}
+
+fn from_halves(bytes: &[u8], values: &mut [f32]) {
+    for (bytes, x) in bytes.as_chunks::<2>().0.iter().zip(values) {
+        *x = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
+    }
+}
+
+/// Packs a row. The scale of a block is that of its rounding; a block that was rounded before gets
+/// a scale under which its values are codes again, so nothing is lost twice.
+fn pack(format: RowFormat, values: &[f32], bytes: &mut [u8]) {
+    match format {
+        RowFormat::F32 => unreachable!("floats are kept as floats"),
+        RowFormat::Bf16 => halves(bytes, values),
+        RowFormat::Fp8 {
+            block,
+            tail,
+            tail_bytes,
+        } => {
+            let codes = values.len() - tail;
+            let (body, rest) = bytes.split_at_mut(codes);
+            let (scales, rest) = rest.split_at_mut(codes.div_ceil(block));
+            let blocks = values[..codes]
+                .chunks(block)
+                .zip(body.chunks_mut(block))
+                .zip(scales);
+            for ((values, codes), byte) in blocks {
+                let scale = fp8_scale(values);
+                *byte = e8m0::encode(scale);
+                for (x, code) in values.iter().zip(codes) {
+                    *code = fp8::encode((x / scale).clamp(-fp8::MAX, fp8::MAX));
+                }
+            }
+            match tail_bytes {
+                2 => halves(rest, &values[codes..]),
+                _ => {
+                    let quads = rest.as_chunks_mut::<4>().0;
+                    quads
+                        .iter_mut()
+                        .zip(&values[codes..])
+                        .for_each(|(b, x)| *b = x.to_le_bytes());
+                }
+            }
+        }
+        RowFormat::Fp4 { block } => {
+            let (body, scales) = bytes.split_at_mut(values.len() / 2);
+            let blocks = values
+                .chunks(block)
+                .zip(body.chunks_mut(block / 2))
+                .zip(scales);
+            for ((values, codes), byte) in blocks {
+                let scale = fp4_scale(values);
+                *byte = e8m0::encode(scale);
+                let code = |x: f32| fp4::encode((x / scale).clamp(-fp4::MAX, fp4::MAX));
+                for (pair, codes) in values.as_chunks::<2>().0.iter().zip(codes) {
+                    *codes = code(pair[0]) | code(pair[1]) << 4;
+                }
+            }
+        }
+    }
+}
+
+fn unpack(format: RowFormat, bytes: &[u8], values: &mut [f32]) {
+    match format {
+        RowFormat::F32 => unreachable!("floats are kept as floats"),
+        RowFormat::Bf16 => from_halves(bytes, values),
+        RowFormat::Fp8 {
+            block,
+            tail,
+            tail_bytes,
+        } => {
+            let codes = values.len() - tail;
+            let (body, rest) = bytes.split_at(codes);
+            let (scales, rest) = rest.split_at(codes.div_ceil(block));
+            let blocks = values[..codes]
+                .chunks_mut(block)
+                .zip(body.chunks(block))
+                .zip(scales);
+            for ((values, codes), byte) in blocks {
+                let scale = e8m0::decode(*byte);
+                values
+                    .iter_mut()
+                    .zip(codes)
+                    .for_each(|(x, code)| *x = fp8::decode(*code) * scale);
+            }
+            match tail_bytes {
+                2 => from_halves(rest, &mut values[codes..]),
+                _ => {
+                    let quads = rest.as_chunks::<4>().0;
+                    let tail = values[codes..].iter_mut().zip(quads);
+                    tail.for_each(|(x, b)| *x = f32::from_le_bytes(*b));
+                }
+            }
+        }
+        RowFormat::Fp4 { block } => {
+            let (body, scales) = bytes.split_at(values.len() / 2);
+            let blocks = values
+                .chunks_mut(block)
+                .zip(body.chunks(block / 2))
+                .zip(scales);
+            for ((values, codes), byte) in blocks {
+                let scale = e8m0::decode(*byte);
+                for (pair, code) in values.as_chunks_mut::<2>().0.iter_mut().zip(codes) {
+                    *pair = [fp4::decode(*code) * scale, fp4::decode(code >> 4) * scale];
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use deepseek_core::Rounding;
+    use deepseek_core::quant::round_row;
+
+    use super::*;
+
+    #[test]
+    fn what_was_rounded_before_comes_back_bit_for_bit() {
+        let cases = [
+            (RowFormat::F32, None),
+            (RowFormat::Bf16, Some(Rounding::Bf16)),
+            (
+                RowFormat::Fp8 {
+                    block: 64,
+                    tail: 32,
+                    tail_bytes: 4,
+                },
+                Some(Rounding::Fp8 {
+                    block: 64,
+                    tail: 32,
+                }),
+            ),
+            (
+                RowFormat::Fp4 { block: 32 },
+                Some(Rounding::Fp4 { block: 32 }),
+            ),
+        ];
+        for (format, rounding) in cases {
+            let width = 224;
+            let mut pool = RowPool::new(format, width, 90).expect("room");
+            for exponent in -40..40 {
+                let magnitude = 2.0_f32.powi(exponent) * 1.37;
+                let mut row: Vec<f32> = (0..width)
+                    .map(|at| (at as f32 * 0.9).sin() * magnitude)
+                    .collect();
+                row[..64].fill(0.0);
+                if let Some(rounding) = rounding {
+                    round_row(&mut row, rounding);
+                }
+                let at = [(exponent + 40) as u32];
+                pool.write(&at, &row);
+                let mut back = vec![0.0; width];
+                pool.read(&at, &mut back);
+                // A negative zero may lose its sign nowhere either.
+                let same = row
+                    .iter()
+                    .zip(&back)
+                    .all(|(a, b)| a.to_bits() == b.to_bits());
+                assert!(same, "{format:?} at 2^{exponent}: {row:?} and {back:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pool_beyond_all_memory_is_an_error() {
+        let error = RowPool::new(RowFormat::Bf16, 1 << 20, 1 << 42).expect_err("no such room");
+        assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+    }
+}
