@@ -315,10 +315,15 @@ impl Backend for Candle {
             Unary::Affine { mul, add } => x.affine(f64::from(mul), f64::from(add)),
             Unary::Clamp { min, max } => x.clamp(min, max),
             Unary::Exp => x.exp(),
+            Unary::Gelu => x.gelu_erf(),
             Unary::Recip => x.recip(),
             Unary::Relu => x.relu(),
             Unary::Rsqrt => x.sqrt().and_then(|x| x.recip()),
             Unary::Sigmoid => x.neg().and_then(|x| (x.exp()? + 1.0)?.recip()),
+            Unary::SignedSqrt { min } => x
+                .abs()
+                .and_then(|x| x.clamp(min, f32::INFINITY)?.sqrt())
+                .and_then(|root| x.ge(0.0)?.where_cond(&root, &root.neg()?)),
             Unary::Silu => x.silu(),
             Unary::SqrtSoftplus => {
                 // ln(1 + e^x) without overflow is max(x, 0) + ln(1 + a) with a = e^-|x|. The second

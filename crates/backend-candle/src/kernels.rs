@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use deepseek_core::kernels::{Chosen, Fold, HyperWeights, Mix, Seen, Softmax};
+use deepseek_core::kernels::{Chosen, Fold, HyperWeights, Mix, Pick, Picked, Softmax};
 use deepseek_core::{DeviceTensor, Kernels, Result, reference};
 
 use crate::backend::{Candle, Rows, Weight};
@@ -74,22 +74,14 @@ impl Kernels for Candle {
         q: &Tensor,
         weights: &Tensor,
         keys: &Rows,
-        seen: &Seen,
-        k: usize,
-        bf16: bool,
-    ) -> Result<Chosen> {
+        seen: &Chosen,
+        pick: &Pick,
+    ) -> Result<Picked> {
         let (Some(pool), Rows::Packed(rows)) = (self.pool(), keys) else {
-            return reference::index_topk(self, q, weights, keys, seen, k, bf16);
+            return reference::index_topk(self, q, weights, keys, seen, pick);
         };
-        Ok(host::index_topk(
-            pool,
-            &q.values(),
-            &weights.values(),
-            rows,
-            seen,
-            k,
-            bf16,
-        ))
+        let (q, weights) = (q.values(), weights.values());
+        Ok(host::index_topk(pool, &q, &weights, rows, seen, pick))
     }
 
     fn attend(

@@ -13,6 +13,45 @@ pub struct Span {
     pub at: u32,
     /// Its rows of the batch.
     pub rows: Range<usize>,
+    /// What its rows see of the window.
+    pub sight: Sight,
+}
+
+/// What the rows of a span see of the window, beside what came before them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// Each row itself and those before it, but none before position `from`.
+    Causal {
+        /// The first position in sight; 0 unless a prompt was cut (spec `deepseek-v41.md` §3.10).
+        from: u32,
+    },
+    /// Every row all rows of the span, and the window before the first (§5 there).
+    Whole,
+}
+
+/// A sequence's part of a batch to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The sequence's place in every pool.
+    pub slot: usize,
+    /// The position of its first row.
+    pub at: u32,
+    /// How many rows it has.
+    pub tokens: usize,
+    /// What they see of the window.
+    pub sight: Sight,
+}
+
+impl From<(usize, u32, usize)> for Part {
+    /// `(slot, at, tokens)`, each row with all of its window.
+    fn from((slot, at, tokens): (usize, u32, usize)) -> Self {
+        Self {
+            slot,
+            at,
+            tokens,
+            sight: Sight::Causal { from: 0 },
+        }
+    }
 }
 
 impl Span {
@@ -41,6 +80,17 @@ pub struct Ropes {
     pub compressed: Rope,
 }
 
+impl Ropes {
+    /// One of them.
+    #[must_use]
+    pub fn of(&self, set: RopeSet) -> &Rope {
+        match set {
+            RopeSet::Window => &self.window,
+            RopeSet::Compressed => &self.compressed,
+        }
+    }
+}
+
 /// The rows of a step with their positions and angles.
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -51,19 +101,21 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A batch of `(slot, at, tokens)` spans, in this order.
+    /// A batch of parts, in this order.
     #[must_use]
-    pub fn new(ropes: &Ropes, parts: impl IntoIterator<Item = (usize, u32, usize)>) -> Self {
+    pub fn new(ropes: &Ropes, parts: impl IntoIterator<Item = impl Into<Part>>) -> Self {
         let mut positions = Vec::new();
         let spans = parts
             .into_iter()
-            .map(|(slot, at, tokens)| {
+            .map(|part| {
+                let part: Part = part.into();
                 let first = positions.len();
-                positions.extend((at..).take(tokens));
+                positions.extend((part.at..).take(part.tokens));
                 Span {
-                    slot,
-                    at,
+                    slot: part.slot,
+                    at: part.at,
                     rows: first..positions.len(),
+                    sight: part.sight,
                 }
             })
             .collect();

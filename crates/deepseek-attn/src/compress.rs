@@ -1,24 +1,31 @@
 //! From tokens to compressed rows: projection, pooling, norm and rotation.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use deepseek_core::kernels::Fold;
 use deepseek_core::rope::Rope;
-use deepseek_core::{Backend, DeviceTensor};
-use deepseek_core::{Kernels, Loader, Result, Rounding, Turn};
+use deepseek_core::{Backend, DeviceTensor, HostTensor};
+use deepseek_core::{Kernels, Loader, Numerics, Result, Rounding, Turn};
 
 use crate::batch::Span;
+use crate::role::Pooling;
 
-/// One compressor (spec `deepseek-v4.md` §3.5).
+/// One compressor (spec `deepseek-v4.md` §3.5, `deepseek-v41.md` §3.5).
 #[derive(Debug)]
 pub struct Compressor<B: Backend> {
     kv: B::Weight,
-    score: B::Weight,
-    bias: B::Tensor,
+    gate: Option<Gate<B>>,
     norm: B::Tensor,
-    rope: Arc<Rope>,
     shape: CompressorShape,
-    bf16: bool,
+    numerics: Numerics,
+}
+
+/// What weighs the tokens of a group.
+#[derive(Debug)]
+struct Gate<B: Backend> {
+    score: B::Weight,
+    bias: Option<B::Tensor>,
 }
 
 /// The numbers that shape a compressor.
@@ -30,19 +37,21 @@ pub struct CompressorShape {
     pub width: usize,
     /// Tokens a compressed row stands for.
     pub ratio: usize,
-    /// Whether a row also draws on the tokens of the row before it.
-    pub overlap: bool,
+    /// How they become one.
+    pub pooling: Pooling,
     /// Added to the mean square in the norm.
     pub norm_eps: f32,
-    /// How a finished row is rounded before it is stored.
-    pub rounding: Option<Rounding>,
 }
 
 impl CompressorShape {
+    fn overlaps(&self) -> bool {
+        matches!(self.pooling, Pooling::Gated { overlap: true, .. })
+    }
+
     /// Channels of a token's contribution: twice the width with overlap.
     #[must_use]
     pub fn token_width(&self) -> usize {
-        self.width * if self.overlap { 2 } else { 1 }
+        self.width * if self.overlaps() { 2 } else { 1 }
     }
 
     /// The first position whose contribution may still be needed when a sequence stands at `end`
@@ -51,8 +60,50 @@ impl CompressorShape {
     pub fn needed_from(&self, end: u32, rewind: u32) -> u32 {
         let ratio = self.ratio as u32;
         let group = end.saturating_sub(rewind) / ratio;
-        group.saturating_sub(u32::from(self.overlap)) * ratio
+        group.saturating_sub(u32::from(self.overlaps())) * ratio
     }
+}
+
+/// How finished rows are stored: turned to the first position of their groups, and rounded.
+#[derive(Debug, Clone)]
+pub struct Finish {
+    /// The frequencies.
+    pub rope: Arc<Rope>,
+    /// Tokens a row stands for.
+    pub ratio: u32,
+    /// How a row is rounded before it is stored.
+    pub rounding: Option<Rounding>,
+    /// What else is rounded.
+    pub numerics: Numerics,
+}
+
+impl Finish {
+    /// Turns and rounds `rows: [n, width]`, those of the groups `indices`.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn apply<B: Backend>(
+        &self,
+        be: &B,
+        rows: &B::Tensor,
+        indices: Range<u32>,
+    ) -> Result<B::Tensor> {
+        let positions: Vec<u32> = indices.map(|index| index * self.ratio).collect();
+        let rows = be.rope(rows, &self.rope.angles(&positions), Turn::Forward)?;
+        let rows = self.numerics.activation(be, rows)?;
+        match self.rounding {
+            Some(rounding) => be.round(&rows, rounding),
+            None => Ok(rows),
+        }
+    }
+}
+
+/// What the rows of a batch add to compressed rows: `[rows, token width]` each.
+#[derive(Debug)]
+pub struct Contributions<B: Backend> {
+    kv: B::Tensor,
+    /// The weights before the softmax; none where every token is a row of its own.
+    scores: Option<B::Tensor>,
 }
 
 /// The contributions of a sequence's last tokens: what its next compressed rows may still need.
@@ -110,53 +161,59 @@ impl<B: Kernels> Tail<B> {
 }
 
 impl<B: Kernels> Compressor<B> {
-    /// Reads `wkv`, `wgate`, `ape` and `norm`.
+    /// Reads `wkv`, `norm`, and as the pooling has it `wgate` and `ape`.
     ///
     /// # Errors
     /// A tensor that is missing, of another shape or of an unusable format.
-    pub fn load(at: &Loader<'_, B>, rope: Arc<Rope>, shape: CompressorShape) -> Result<Self> {
+    pub fn load(at: &Loader<'_, B>, shape: CompressorShape) -> Result<Self> {
         let wide = shape.token_width();
-        let bias = at.tensors.array("ape", &[shape.ratio, wide])?;
+        let gate = match shape.pooling {
+            Pooling::Each => None,
+            Pooling::Gated { bias, .. } => {
+                let places = [shape.ratio, wide];
+                let bias = match bias {
+                    true => Some(HostTensor::new(&places, at.tensors.array("ape", &places)?)),
+                    false => None,
+                };
+                Some(Gate {
+                    score: at.weight("wgate.weight", [wide, shape.hidden])?,
+                    bias: bias.map(|bias| at.be.upload(&bias)).transpose()?,
+                })
+            }
+        };
         Ok(Self {
             kv: at.weight("wkv.weight", [wide, shape.hidden])?,
-            score: at.weight("wgate.weight", [wide, shape.hidden])?,
-            bias: at
-                .be
-                .upload(&deepseek_core::HostTensor::new(&[shape.ratio, wide], bias))?,
+            gate,
             norm: at.vector("norm.weight", shape.width)?,
-            rope,
             shape,
-            bf16: at.numerics.bf16,
+            numerics: at.numerics,
         })
     }
 
-    /// Its shape.
-    #[must_use]
-    pub fn shape(&self) -> &CompressorShape {
-        &self.shape
-    }
-
-    /// The contributions of all rows of a batch: values and scores, `[rows, token width]` each.
+    /// The contributions of all rows of a batch.
     ///
     /// # Errors
     /// What the device says.
-    pub fn contribute(
-        &self,
-        be: &B,
-        x: &B::Tensor,
-        positions: &[u32],
-    ) -> Result<(B::Tensor, B::Tensor)> {
-        let phase: Vec<u32> = positions
-            .iter()
-            .map(|p| p % self.shape.ratio as u32)
-            .collect();
+    pub fn contribute(&self, be: &B, x: &B::Tensor, positions: &[u32]) -> Result<Contributions<B>> {
         let kv = be.linear(x, &self.kv)?;
-        let scores = be.add(&be.linear(x, &self.score)?, &be.gather(&self.bias, &phase)?)?;
-        Ok((kv, scores))
+        let Some(gate) = &self.gate else {
+            return Ok(Contributions { kv, scores: None });
+        };
+        let scores = be.linear(x, &gate.score)?;
+        let scores = match &gate.bias {
+            None => scores,
+            Some(bias) => {
+                let ratio = self.shape.ratio as u32;
+                let places: Vec<u32> = positions.iter().map(|p| p % ratio).collect();
+                be.add(&scores, &be.gather(bias, &places)?)?
+            }
+        };
+        let scores = Some(scores);
+        Ok(Contributions { kv, scores })
     }
 
-    /// Takes one sequence's contributions and returns the rows they complete, `[n, width]`, with
-    /// the index of the first; nothing while a group stays open.
+    /// Takes one sequence's contributions and returns the rows they complete, `[n, width]`,
+    /// normalised, with the index of the first; nothing while a group stays open.
     ///
     /// A row depends on the contributions of its own group (and the one before it) alone, so it is
     /// the same however the prompt is cut.
@@ -166,31 +223,44 @@ impl<B: Kernels> Compressor<B> {
     pub fn advance(
         &self,
         be: &B,
-        (kv, scores): (&B::Tensor, &B::Tensor),
+        made: &Contributions<B>,
         span: &Span,
         tail: &mut Tail<B>,
         rewind: u32,
     ) -> Result<Option<(u32, B::Tensor)>> {
-        let ratio = self.shape.ratio as u32;
         let cut = |x: &B::Tensor| be.narrow(x, 0, span.rows.start, span.rows.len());
-        let (mut kv, mut scores) = (cut(kv)?, cut(scores)?);
+        let mut kv = cut(&made.kv)?;
+        let Some(scores) = &made.scores else {
+            return Ok(Some((span.at, self.normalise(be, kv)?)));
+        };
+        let mut scores = cut(scores)?;
         if let Some((old_kv, old_scores)) = tail.take(be, span.at)? {
             kv = be.concat(&[&old_kv, &kv], 0)?;
             scores = be.concat(&[&old_scores, &scores], 0)?;
         }
+        let ratio = self.shape.ratio as u32;
         let start = tail.start;
         let done = span.at / ratio..span.end() / ratio;
         let groups: Vec<_> = done
             .clone()
             .map(|group| {
-                let before = u32::from(self.shape.overlap && group > 0);
+                let before = u32::from(self.shape.overlaps() && group > 0);
                 let first = (group - before) * ratio - start;
                 first as usize..((group + 1) * ratio - start) as usize
             })
             .collect();
         let finished = match groups.is_empty() {
             true => None,
-            false => Some((done.start, self.finish(be, (&kv, &scores), &groups, done)?)),
+            false => {
+                let fold = match self.shape.overlaps() {
+                    true => Fold::Overlap {
+                        ratio: self.shape.ratio,
+                    },
+                    false => Fold::Plain,
+                };
+                let rows = be.compress(&kv, &scores, &groups, fold)?;
+                Some((done.start, self.normalise(be, rows)?))
+            }
         };
 
         let keep = self.shape.needed_from(span.end(), rewind).max(start);
@@ -206,37 +276,10 @@ impl<B: Kernels> Compressor<B> {
         Ok(finished)
     }
 
-    /// Pools, normalises, rotates at the first position of each group, and rounds.
-    fn finish(
-        &self,
-        be: &B,
-        (kv, scores): (&B::Tensor, &B::Tensor),
-        groups: &[std::ops::Range<usize>],
-        indices: std::ops::Range<u32>,
-    ) -> Result<B::Tensor> {
-        let fold = match self.shape.overlap {
-            true => Fold::Overlap {
-                ratio: self.shape.ratio,
-            },
-            false => Fold::Plain,
-        };
-        let round = |x: B::Tensor| {
-            if self.bf16 {
-                be.round(&x, Rounding::Bf16)
-            } else {
-                Ok(x)
-            }
-        };
-        let rows = round(be.compress(kv, scores, groups, fold)?)?;
-        let rows = round(be.rms_norm(&rows, Some(&self.norm), self.shape.norm_eps)?)?;
-        let positions: Vec<u32> = indices
-            .map(|index| index * self.shape.ratio as u32)
-            .collect();
-        let rows = round(be.rope(&rows, &self.rope.angles(&positions), Turn::Forward)?)?;
+    fn normalise(&self, be: &B, rows: B::Tensor) -> Result<B::Tensor> {
+        let rows = self.numerics.activation(be, rows)?;
+        let rows = be.rms_norm(&rows, Some(&self.norm), self.shape.norm_eps)?;
         debug_assert_eq!(rows.width(), self.shape.width);
-        match self.shape.rounding {
-            Some(rounding) => be.round(&rows, rounding),
-            None => Ok(rows),
-        }
+        self.numerics.activation(be, rows)
     }
 }

@@ -1,18 +1,18 @@
 //! The lightning indexer's own weights: queries and their shares.
 
-use deepseek_core::kernels::{Chosen, Seen};
+use deepseek_core::kernels::{Chosen, Pick, Picked};
 use deepseek_core::rope::Angles;
 use deepseek_core::{
-    Backend, DeviceTensor, Kernels, Linear, Loader, Result, Rounding, Turn, Unary,
+    Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result, Rounding, Turn, Unary,
 };
 
-/// Scores compressed rows for each query (spec `deepseek-v4.md` §3.6).
+/// Scores compressed rows for each query (spec `deepseek-v4.md` §3.6, `deepseek-v41.md` §3.6).
 #[derive(Debug)]
 pub struct Indexer<B: Backend> {
     query: Linear<B>,
     share: Linear<B>,
     shape: IndexerShape,
-    bf16: bool,
+    numerics: Numerics,
 }
 
 /// The numbers that shape an indexer.
@@ -40,11 +40,11 @@ impl<B: Kernels> Indexer<B> {
             query: at.linear("wq_b.weight", [shape.heads * shape.width, shape.latent])?,
             share: at.linear("weights_proj.weight", [shape.heads, shape.hidden])?,
             shape,
-            bf16: at.numerics.bf16,
+            numerics: at.numerics,
         })
     }
 
-    /// The best `k` of the rows that each query sees. `x: [t, hidden]`, `latent: [t, latent]`.
+    /// Picks among the rows that each query sees. `x: [t, hidden]`, `latent: [t, latent]`.
     ///
     /// # Errors
     /// What the device says.
@@ -53,46 +53,36 @@ impl<B: Kernels> Indexer<B> {
         be: &B,
         (x, latent): (&B::Tensor, &B::Tensor),
         keys: &B::Rows,
-        seen: &Seen,
+        seen: &Chosen,
         angles: &Angles,
-        k: usize,
-    ) -> Result<Chosen> {
+        pick: &Pick,
+    ) -> Result<Picked> {
         let IndexerShape {
             heads,
             width,
             rounding,
             ..
         } = self.shape;
-        let round = |x: B::Tensor| {
-            if self.bf16 {
-                be.round(&x, Rounding::Bf16)
-            } else {
-                Ok(x)
-            }
-        };
-        if seen.rows.iter().all(|rows| rows.len() <= k) {
+        if (0..seen.queries()).all(|query| seen.count(query) <= pick.k) {
             // All rows fit: nothing to score.
-            let mut chosen = Chosen::with_capacity(seen.rows.len());
-            seen.rows
-                .iter()
-                .for_each(|rows| chosen.push([rows.clone()]));
-            return Ok(chosen);
+            return Ok(Picked {
+                rows: seen.clone(),
+                candidates: pick.blocks.map(|_| seen.clone()),
+            });
         }
         let q = be.reshape(&self.query.forward(be, latent)?, &[x.rows(), heads, width])?;
-        let q = round(be.rope(&q, angles, Turn::Forward)?)?;
+        let q = be.rope(&q, angles, Turn::Forward)?;
+        let q = self.numerics.activation(be, q)?;
         let q = match rounding {
             Some(rounding) => be.round(&q, rounding)?,
             None => q,
         };
-        let scale = ((width * heads) as f32).powf(-0.5);
-        let shares = self.share.forward(be, x)?;
-        let shares = round(be.map(
-            &shares,
-            Unary::Affine {
-                mul: scale,
-                add: 0.0,
-            },
-        )?)?;
-        be.index_topk(&q, &shares, keys, seen, k, self.bf16)
+        let scale = Unary::Affine {
+            mul: ((width * heads) as f32).powf(-0.5),
+            add: 0.0,
+        };
+        let shares = be.map(&self.share.forward(be, x)?, scale)?;
+        let shares = self.numerics.activation(be, shares)?;
+        be.index_topk(&q, &shares, keys, seen, pick)
     }
 }

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use deepseek_core::kernels::{Chosen, Softmax};
+use deepseek_core::kernels::{Chosen, Pick, Picked, ScoreRounding, Softmax};
 use deepseek_core::{
     Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result, Rounding, Turn, Unary,
 };
 
-use crate::batch::{Batch, RopeSet, Ropes};
-use crate::compress::{Compressor, CompressorShape};
+use crate::batch::{Batch, Ropes};
+use crate::compress::{Compressor, CompressorShape, Finish};
 use crate::indexer::{Indexer, IndexerShape};
 use crate::memory::Memory;
-use crate::role::{Choice, Role};
+use crate::role::{Choice, Filter, Keys, Making, Role, SourceId};
+use crate::store::Finished;
 
 /// The numbers that shape an attention layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,10 +35,16 @@ pub struct AttentionShape {
     pub index_width: usize,
     /// Added to mean squares in norms.
     pub norm_eps: f32,
-    /// How a row of keys and values is rounded before it is stored.
+    /// Whether query heads are normalised, which V4 does and V4.1 does not.
+    pub head_norm: bool,
+    /// How a row of the window is rounded before it is stored.
+    pub window_rounding: Option<Rounding>,
+    /// The same for a compressed row.
     pub entry_rounding: Option<Rounding>,
     /// How index queries and keys are rounded.
     pub index_rounding: Option<Rounding>,
+    /// What of an index score is rounded.
+    pub score_rounding: Option<ScoreRounding>,
 }
 
 /// What one layer leaves for the next, and for an onlooker, within a step.
@@ -45,9 +52,14 @@ pub struct AttentionShape {
 pub struct Carry {
     /// The compressed rows that each query of the last layer attended to.
     pub chosen: Option<Chosen>,
+    /// The rows that later layers may choose among.
+    pub candidates: Option<Chosen>,
+    /// A source whose rows of this step have been made ahead of its layer.
+    pub published: Option<SourceId>,
 }
 
-/// Attention over a window and over chosen compressed rows (spec `deepseek-v4.md` §3.4 to §3.6).
+/// Attention over a window and over chosen compressed rows (spec `deepseek-v4.md` §3.4 to
+/// §3.6, `deepseek-v41.md` the same).
 #[derive(Debug)]
 pub struct Attention<B: Backend> {
     q_latent: Linear<B>,
@@ -58,12 +70,77 @@ pub struct Attention<B: Backend> {
     sink: B::Tensor,
     out_groups: Vec<Linear<B>>,
     out: Linear<B>,
-    compressor: Option<Compressor<B>>,
-    indexer: Option<(Indexer<B>, Compressor<B>)>,
+    maker: Option<Maker<B>>,
+    indexer: Option<Indexer<B>>,
     role: Role,
     layer: usize,
     shape: AttentionShape,
     numerics: Numerics,
+}
+
+/// What makes the rows of a source.
+#[derive(Debug)]
+struct Maker<B: Backend> {
+    entries: Compressor<B>,
+    entries_finish: Finish,
+    keys: Option<KeyMaker<B>>,
+    keys_finish: Finish,
+}
+
+/// What makes the keys to those rows.
+#[derive(Debug)]
+enum KeyMaker<B: Backend> {
+    Compressed(Compressor<B>),
+    Projected {
+        projection: Linear<B>,
+        norm: B::Tensor,
+    },
+}
+
+impl<B: Kernels> Maker<B> {
+    fn load(
+        at: &Loader<'_, B>,
+        ropes: &Ropes,
+        (role, making): (Role, Making),
+        shape: &AttentionShape,
+    ) -> Result<Self> {
+        let compressor = |width, pooling| CompressorShape {
+            hidden: shape.hidden,
+            width,
+            ratio: role.ratio as usize,
+            pooling,
+            norm_eps: shape.norm_eps,
+        };
+        let rope = Arc::new(ropes.of(role.rope).clone());
+        let finish = |rounding| Finish {
+            rope: Arc::clone(&rope),
+            ratio: role.ratio,
+            rounding,
+            numerics: at.numerics,
+        };
+        let (width, pooling) = (shape.index_width, making.pooling);
+        let keys = match making.keys {
+            Keys::None => None,
+            Keys::Compressed => {
+                let at = at.at("indexer.compressor");
+                let keys = Compressor::load(&at, compressor(width, pooling))?;
+                Some(KeyMaker::Compressed(keys))
+            }
+            Keys::Projected => {
+                let at = at.at("indexer");
+                Some(KeyMaker::Projected {
+                    projection: at.linear("wk.weight", [width, shape.head_dim])?,
+                    norm: at.vector("k_norm.weight", width)?,
+                })
+            }
+        };
+        Ok(Self {
+            entries: Compressor::load(&at.at("compressor"), compressor(shape.head_dim, pooling))?,
+            entries_finish: finish(shape.entry_rounding),
+            keys,
+            keys_finish: finish(shape.index_rounding),
+        })
+    }
 }
 
 impl<B: Kernels> Attention<B> {
@@ -97,29 +174,12 @@ impl<B: Kernels> Attention<B> {
                 Ok(at.linear_of(&wo_a.narrow(rows))?.without_input_rounding())
             })
             .collect::<Result<_>>()?;
-        let rope = Arc::new(match role.rope {
-            RopeSet::Window => ropes.window.clone(),
-            RopeSet::Compressed => ropes.compressed.clone(),
-        });
-        let compressor_shape = |width, rounding| CompressorShape {
-            hidden,
-            width,
-            ratio: role.ratio as usize,
-            overlap: role.is_sparse(),
-            norm_eps: shape.norm_eps,
-            rounding,
+        let maker = match role.publishes {
+            Some(making) => Some(Maker::load(at, ropes, (role, making), &shape)?),
+            None => None,
         };
-        let compressor = match role.publishes {
-            true => Some(Compressor::load(
-                &at.at("compressor"),
-                Arc::clone(&rope),
-                compressor_shape(head_dim, shape.entry_rounding),
-            )?),
-            false => None,
-        };
-        let indexer = match role.is_sparse() {
-            true => {
-                let at = at.at("indexer");
+        let indexer = match role.choice {
+            Choice::Fresh { .. } => {
                 let indexer_shape = IndexerShape {
                     hidden,
                     latent,
@@ -127,11 +187,9 @@ impl<B: Kernels> Attention<B> {
                     width: shape.index_width,
                     rounding: shape.index_rounding,
                 };
-                let keys = compressor_shape(shape.index_width, shape.index_rounding);
-                let keys = Compressor::load(&at.at("compressor"), rope, keys)?;
-                Some((Indexer::load(&at, indexer_shape)?, keys))
+                Some(Indexer::load(&at.at("indexer"), indexer_shape)?)
             }
-            false => None,
+            Choice::None | Choice::All | Choice::Carried => None,
         };
         Ok(Self {
             q_latent: at.linear("wq_a.weight", [latent, hidden])?,
@@ -142,7 +200,7 @@ impl<B: Kernels> Attention<B> {
             sink: at.vector("attn_sink", heads)?,
             out_groups,
             out: at.linear("wo_b.weight", [hidden, groups * group_latent])?,
-            compressor,
+            maker,
             indexer,
             role,
             layer,
@@ -180,18 +238,17 @@ impl<B: Kernels> Attention<B> {
             &self.q_heads.forward(be, &latent)?,
             &[tokens, heads, head_dim],
         )?;
-        let q = act(be.rope(&self.norm_heads(be, &q)?, angles, Turn::Forward)?)?;
-
-        let kv = act(be.rms_norm(&self.kv.forward(be, x)?, Some(&self.kv_norm), norm_eps)?)?;
-        let kv = act(be.rope(&kv, angles, Turn::Forward)?)?;
-        let kv = match self.shape.entry_rounding {
-            Some(rounding) => be.round(&kv, rounding)?,
-            None => kv,
+        let q = match self.shape.head_norm {
+            true => self.norm_heads(be, &q)?,
+            false => q,
         };
-        memory.window_mut(self.layer).write(be, &kv, batch)?;
-        self.publish(be, x, batch, memory)?;
+        let q = act(be.rope(&q, angles, Turn::Forward)?)?;
 
-        carry.chosen = self.choose(be, (x, &latent), batch, memory)?;
+        self.remember(be, x, batch, memory)?;
+        if self.role.source.is_some() && carry.published != self.role.source {
+            self.publish(be, x, batch, memory)?;
+        }
+        self.choose(be, (x, &latent), batch, memory, carry)?;
         let window = memory.window(self.layer);
         let recent = window.chosen(batch);
         let mut from = vec![(window.rows(), &recent)];
@@ -205,6 +262,28 @@ impl<B: Kernels> Attention<B> {
         let out = act(be.attend(&q, &from, &self.sink, softmax)?)?;
         let out = act(be.rope(&out, angles, Turn::Back)?)?;
         self.project(be, &out)
+    }
+
+    /// Stores what the window keeps of `x: [t, hidden]`, normalised.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn remember(
+        &self,
+        be: &B,
+        x: &B::Tensor,
+        batch: &Batch,
+        memory: &mut Memory<B>,
+    ) -> Result<()> {
+        let act = |x: B::Tensor| self.numerics.activation(be, x);
+        let kv = self.kv.forward(be, x)?;
+        let kv = act(be.rms_norm(&kv, Some(&self.kv_norm), self.shape.norm_eps)?)?;
+        let kv = act(be.rope(&kv, batch.angles(self.role.rope), Turn::Forward)?)?;
+        let kv = match self.shape.window_rounding {
+            Some(rounding) => be.round(&kv, rounding)?,
+            None => kv,
+        };
+        memory.window_mut(self.layer).write(be, &kv, batch)
     }
 
     /// Normalises each query head over its channels, without weights. The released code does this
@@ -225,52 +304,100 @@ impl<B: Kernels> Attention<B> {
         round(be.mul(q, &round(be.map(&mean, Unary::Rsqrt)?)?)?)
     }
 
-    fn publish(&self, be: &B, x: &B::Tensor, batch: &Batch, memory: &mut Memory<B>) -> Result<()> {
-        let Some(source) = self.role.source else {
+    /// Makes and stores the compressed rows that `x: [t, hidden]`, normalised, completes, if the
+    /// layer is the one that makes its source's rows.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn publish(
+        &self,
+        be: &B,
+        x: &B::Tensor,
+        batch: &Batch,
+        memory: &mut Memory<B>,
+    ) -> Result<()> {
+        let (Some(source), Some(maker)) = (self.role.source, &self.maker) else {
             return Ok(());
         };
         let rewind = memory.rewind_max();
         let store = memory.store_mut(source);
-        if let Some(compressor) = &self.compressor {
-            store.entries.publish(be, compressor, x, batch, rewind)?;
+        let entries = store
+            .entries
+            .advance(be, &maker.entries, x, batch, rewind)?;
+        for finished in &entries {
+            store.entries.store(be, finished, &maker.entries_finish)?;
         }
-        if let (Some((_, compressor)), Some(keys)) = (&self.indexer, &mut store.keys) {
-            keys.publish(be, compressor, x, batch, rewind)?;
+        let (Some(making), Some(pool)) = (&maker.keys, &mut store.keys) else {
+            return Ok(());
+        };
+        let keys = match making {
+            KeyMaker::Compressed(compressor) => pool.advance(be, compressor, x, batch, rewind)?,
+            KeyMaker::Projected { projection, norm } => entries
+                .iter()
+                .map(|entry| {
+                    let rows = projection.forward(be, &entry.rows)?;
+                    let rows = be.rms_norm(&rows, Some(norm), self.shape.norm_eps)?;
+                    Ok(Finished {
+                        rows: self.numerics.activation(be, rows)?,
+                        ..*entry
+                    })
+                })
+                .collect::<Result<_>>()?,
+        };
+        for finished in &keys {
+            pool.store(be, finished, &maker.keys_finish)?;
         }
         Ok(())
     }
 
+    /// Settles in `carry` which compressed rows each query attends to.
     fn choose(
         &self,
         be: &B,
         (x, latent): (&B::Tensor, &B::Tensor),
         batch: &Batch,
         memory: &Memory<B>,
-    ) -> Result<Option<Chosen>> {
+        carry: &mut Carry,
+    ) -> Result<()> {
         let Some(source) = self.role.source else {
-            return Ok(None);
+            carry.chosen = None;
+            return Ok(());
         };
         let store = memory.store(source);
-        let seen = store.entries.seen(batch, self.role.ratio);
+        let seen = || store.entries.seen(batch, self.role.ratio);
         match self.role.choice {
-            Choice::None => Ok(None),
-            Choice::All => {
-                let mut chosen = Chosen::with_capacity(seen.rows.len());
-                seen.rows.into_iter().for_each(|rows| chosen.push([rows]));
-                Ok(Some(chosen))
-            }
-            Choice::Fresh { k } => {
-                let (indexer, _) = self
+            Choice::Carried => {}
+            Choice::None => carry.chosen = None,
+            Choice::All => carry.chosen = Some(seen()),
+            Choice::Fresh { k, filter } => {
+                let indexer = self
                     .indexer
                     .as_ref()
                     .expect("a fresh choice has an indexer");
                 let keys = store.keys.as_ref().expect("and a store with keys");
+                let pick = Pick {
+                    k,
+                    blocks: match filter {
+                        Filter::Keep(blocks) => Some(blocks),
+                        Filter::Open | Filter::Use => None,
+                    },
+                    round: self.shape.score_rounding,
+                };
+                let seen = match (filter, carry.candidates.take()) {
+                    (Filter::Use, Some(candidates)) => candidates,
+                    _ => seen(),
+                };
                 let angles = batch.angles(self.role.rope);
-                indexer
-                    .choose(be, (x, latent), keys.rows(), &seen, angles, k)
-                    .map(Some)
+                let Picked { rows, candidates } =
+                    indexer.choose(be, (x, latent), keys.rows(), &seen, angles, &pick)?;
+                carry.chosen = Some(rows);
+                carry.candidates = match filter {
+                    Filter::Use => Some(seen),
+                    Filter::Open | Filter::Keep(_) => candidates,
+                };
             }
         }
+        Ok(())
     }
 
     /// Each group of heads through its own block, then all through one matrix.

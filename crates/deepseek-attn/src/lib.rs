@@ -10,7 +10,7 @@ pub mod role;
 pub mod store;
 pub mod window;
 
-pub use batch::{Batch, RopeSet, Ropes, Span};
+pub use batch::{Batch, Part, RopeSet, Ropes, Sight, Span};
 pub use layer::{Attention, AttentionShape, Carry};
 pub use memory::{Memory, MemoryShape};
-pub use role::{Choice, Role, SourceId};
+pub use role::{Choice, Filter, Keys, Making, Pooling, Role, SourceId};

@@ -21,7 +21,9 @@ pub struct MemoryShape {
     pub rewind: u32,
     /// Channels of a row of keys and values.
     pub width: usize,
-    /// How those rows are kept.
+    /// How those of windows are kept.
+    pub windows: RowFormat,
+    /// How compressed ones are kept.
     pub entries: RowFormat,
     /// Channels of an indexer's key.
     pub key_width: usize,
@@ -57,7 +59,7 @@ impl<B: Kernels> Memory<B> {
             ..
         } = *shape;
         let windows = (0..layers)
-            .map(|_| Window::new(be, shape.entries, shape.width, [sequences, ring, window]))
+            .map(|_| Window::new(be, shape.windows, shape.width, [sequences, ring, window]))
             .collect::<Result<_>>()?;
         let stores = sources
             .iter()

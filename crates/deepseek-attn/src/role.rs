@@ -1,5 +1,7 @@
-//! What differs between attention layers, and between releases: who publishes compressed rows, and
-//! who chooses among them.
+//! What differs between attention layers, and between releases: who publishes compressed rows, how
+//! they are made, and who chooses among them.
+
+use deepseek_core::kernels::Blocks;
 
 use crate::batch::RopeSet;
 
@@ -14,12 +16,46 @@ pub struct Role {
     pub source: Option<SourceId>,
     /// Tokens one of those rows stands for; 0 without a source.
     pub ratio: u32,
-    /// Whether the layer makes those rows.
-    pub publishes: bool,
+    /// How the layer makes those rows, if it does.
+    pub publishes: Option<Making>,
     /// Which of the rows each query attends to.
     pub choice: Choice,
     /// Which frequencies the layer turns by.
     pub rope: RopeSet,
+}
+
+/// How compressed rows are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Making {
+    /// How the tokens of a group become one row.
+    pub pooling: Pooling,
+    /// Where the indexer's keys come from.
+    pub keys: Keys,
+}
+
+/// How the tokens of a group become one row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    /// A row for each token, as it is.
+    Each,
+    /// A weighted sum, the weights a softmax over the group for each channel on its own.
+    Gated {
+        /// Whether the place in the group enters the weights (`ape`).
+        bias: bool,
+        /// Whether a row also draws on the tokens of the row before it.
+        overlap: bool,
+    },
+}
+
+/// Where the keys come from that an indexer scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    /// There is no indexer.
+    None,
+    /// From a compressor of their own (spec `deepseek-v4.md` §3.6).
+    Compressed,
+    /// From the rows, before these are turned (spec `deepseek-v41.md` §3.5).
+    Projected,
 }
 
 /// Which of a source's rows a query attends to.
@@ -33,7 +69,22 @@ pub enum Choice {
     Fresh {
         /// Rows per query.
         k: usize,
+        /// The first level of a two-level choice.
+        filter: Filter,
     },
+    /// Those of the last layer that chose.
+    Carried,
+}
+
+/// The first level of a two-level choice (spec `deepseek-v41.md` §3.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filter {
+    /// All visible rows are scored.
+    Open,
+    /// All visible rows are scored, and the best blocks kept as candidates of later layers.
+    Keep(Blocks),
+    /// Only the candidates are scored.
+    Use,
 }
 
 impl Role {
@@ -41,15 +92,8 @@ impl Role {
     pub const WINDOW: Self = Self {
         source: None,
         ratio: 0,
-        publishes: false,
+        publishes: None,
         choice: Choice::None,
         rope: RopeSet::Window,
     };
-
-    /// Whether a compressed row also draws on the tokens of the row before it, and rows are chosen
-    /// by an indexer: in V4 both hold for the ratio 4 alone (spec `deepseek-v4.md` §1.2).
-    #[must_use]
-    pub fn is_sparse(&self) -> bool {
-        matches!(self.choice, Choice::Fresh { .. })
-    }
 }

@@ -1,10 +1,21 @@
 //! The compressed rows of one source, for every sequence, and what its next rows still need.
 
-use deepseek_core::kernels::Seen;
-use deepseek_core::{Backend, Kernels, Result, RowFormat};
+use deepseek_core::kernels::Chosen;
+use deepseek_core::{Backend, DeviceTensor, Kernels, Result, RowFormat};
 
 use crate::batch::Batch;
-use crate::compress::{Compressor, Tail};
+use crate::compress::{Compressor, Finish, Tail};
+
+/// Rows that one sequence has completed, normalised, not yet turned.
+#[derive(Debug)]
+pub struct Finished<B: Backend> {
+    /// The sequence's place.
+    pub slot: usize,
+    /// The index of the first.
+    pub first: u32,
+    /// `[n, width]`.
+    pub rows: B::Tensor,
+}
 
 /// Compressed rows, found by index: row `index` of a sequence's part of the pool.
 #[derive(Debug)]
@@ -32,44 +43,54 @@ impl<B: Kernels> Pool<B> {
         })
     }
 
-    /// Takes the rows of a batch through `compressor` and stores what they complete.
+    /// Takes the rows of a batch through `compressor` and returns what they complete.
     ///
     /// # Errors
     /// What the device says.
-    pub fn publish(
+    pub fn advance(
         &mut self,
         be: &B,
         compressor: &Compressor<B>,
         x: &B::Tensor,
         batch: &Batch,
         rewind: u32,
-    ) -> Result<()> {
-        let (kv, scores) = compressor.contribute(be, x, batch.positions())?;
+    ) -> Result<Vec<Finished<B>>> {
+        let made = compressor.contribute(be, x, batch.positions())?;
+        let mut finished = Vec::new();
         for span in batch.spans() {
             let tail = &mut self.tails[span.slot];
-            let finished = compressor.advance(be, (&kv, &scores), span, tail, rewind)?;
-            if let Some((first, rows)) = finished {
-                let count = span.end() / compressor.shape().ratio as u32 - first;
-                let base = span.slot as u32 * self.capacity + first;
-                let at: Vec<u32> = (base..base + count).collect();
-                be.write_rows(&mut self.rows, &at, &rows)?;
+            if let Some((first, rows)) = compressor.advance(be, &made, span, tail, rewind)? {
+                let slot = span.slot;
+                finished.push(Finished { slot, first, rows });
             }
         }
-        Ok(())
+        Ok(finished)
+    }
+
+    /// Turns finished rows to the first position of their groups, rounds and stores them.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn store(&mut self, be: &B, finished: &Finished<B>, finish: &Finish) -> Result<()> {
+        let count = finished.rows.rows() as u32;
+        let indices = finished.first..finished.first + count;
+        let rows = finish.apply(be, &finished.rows, indices.clone())?;
+        let base = finished.slot as u32 * self.capacity;
+        let at: Vec<u32> = indices.map(|index| base + index).collect();
+        be.write_rows(&mut self.rows, &at, &rows)
     }
 
     /// The rows that each row of a batch sees: those of finished groups, its own group included.
     #[must_use]
-    pub fn seen(&self, batch: &Batch, ratio: u32) -> Seen {
-        let rows = batch
-            .spans()
-            .iter()
-            .flat_map(|span| {
-                let base = span.slot as u32 * self.capacity;
-                (span.at..span.end()).map(move |position| base..base + (position + 1) / ratio)
-            })
-            .collect();
-        Seen { rows }
+    pub fn seen(&self, batch: &Batch, ratio: u32) -> Chosen {
+        let mut seen = Chosen::with_capacity(batch.positions().len());
+        for span in batch.spans() {
+            let base = span.slot as u32 * self.capacity;
+            for position in span.at..span.end() {
+                seen.push(std::iter::once(base..base + (position + 1) / ratio));
+            }
+        }
+        seen
     }
 
     /// The pool.

@@ -3,7 +3,7 @@
 use deepseek_core::kernels::Chosen;
 use deepseek_core::{Backend, Result, RowFormat};
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Sight};
 
 /// Recent rows, found by position: row `position mod ring` of a sequence's part of the pool.
 ///
@@ -59,17 +59,20 @@ impl<B: Backend> Window<B> {
         be.write_rows(&mut self.rows, &at, kv)
     }
 
-    /// What each row of a batch sees: its own position and those before it, oldest first.
+    /// What each row of a batch sees, oldest first.
     #[must_use]
     pub fn chosen(&self, batch: &Batch) -> Chosen {
         let mut chosen = Chosen::with_capacity(batch.positions().len());
         for span in batch.spans() {
             for position in span.at..span.end() {
-                let first = (position + 1).saturating_sub(self.window);
-                let (start, end) = (
-                    self.row(span.slot, first),
-                    self.row(span.slot, position) + 1,
-                );
+                let (first, last) = match span.sight {
+                    Sight::Causal { from } => {
+                        let first = (position + 1).saturating_sub(self.window);
+                        (first.max(from), position)
+                    }
+                    Sight::Whole => (span.at.saturating_sub(self.window), span.end() - 1),
+                };
+                let (start, end) = (self.row(span.slot, first), self.row(span.slot, last) + 1);
                 if start < end {
                     chosen.push(std::iter::once(start..end));
                 } else {

@@ -1,16 +1,15 @@
 //! A model ready to answer, and an answer on its way to the user: words to stdout, reasoning to
 //! stderr.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::anyhow;
 use deepseek_engine::{
     Delta, Engine, Limits, Reason, Sampling, SamplingOptions, Turn, TurnOptions, Usage,
 };
-use deepseek_model::{Budget, Config};
-use deepseek_text::{
-    Answer, Brief, Call, Conversation, Edition, Effort, Message, Mode, Options, Tokenizer,
-};
+use deepseek_model::{Config, Family, Prefill};
+use deepseek_text::{Answer, Call, Conversation, Edition, Message, Mode, Options, Tokenizer};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
@@ -18,6 +17,7 @@ use crate::args::{self, Generation, Model};
 use crate::fault::{Fault, Result};
 use crate::interrupt::Interrupt;
 use crate::load::{self, Folder, STEP_TOKENS};
+use crate::pictures;
 use crate::stats;
 
 /// Positions of a sequence, unless asked otherwise or the model has fewer.
@@ -42,14 +42,7 @@ pub(crate) struct Said {
 
 /// How a conversation begins.
 pub(crate) fn opening(system: Option<&str>) -> Vec<Message> {
-    let brief = |text: &str| Brief {
-        text: text.to_owned(),
-        ..Brief::default()
-    };
-    system
-        .map(|text| Message::System(brief(text)))
-        .into_iter()
-        .collect()
+    system.map(Message::system).into_iter().collect()
 }
 
 impl Engaged {
@@ -65,32 +58,32 @@ impl Engaged {
             return Err(Fault::input(error).hint("the two files are of different models"));
         }
         if asked.draft == 0 {
-            config = config.without_mtp();
-        } else if config.mtp_layers == 0 {
+            config = config.without_drafts();
+        } else if config.mtp_layers == 0 && config.drafter.is_none() {
             let error = anyhow!("--draft {}: the checkpoint has no draft head", asked.draft);
             return Err(Fault::input(error).hint("leave out --draft"));
         }
+        let prompt = prompt_options(asked, &config);
+        // What the model cannot be told is better known before its weights are loaded.
+        deepseek_text::encode(&tokenizer, &Conversation::default(), &prompt)?;
         let context = asked
             .context
             .map_or(CONTEXT.min(config.max_positions), |n| n as usize);
         let step_tokens = STEP_TOKENS.min(context);
-        let budget = Budget {
-            context,
-            sequences: 1,
-            step_tokens,
-        };
+        let budget = load::budget(args, context, step_tokens, Prefill::Replay);
         let decoder = load::decoder(args, &folder, &config, budget, interrupt)?;
         let answer = TurnOptions {
             max_tokens: asked.max_tokens,
             sampling,
             drafts: asked.draft,
+            media: BTreeMap::new(),
             stops: asked.sampling.stop.clone(),
         };
         let engine = Engine::spawn(decoder, Limits::default());
         Ok(Self {
             engine,
             tokenizer,
-            prompt: prompt_options(asked, &config),
+            prompt,
             answer,
         })
     }
@@ -107,11 +100,20 @@ impl Engaged {
         prompt: &Options,
         interrupt: &Interrupt,
     ) -> Result<Said> {
-        let (engine, tokenizer, answer) = (&self.engine, &self.tokenizer, self.answer.clone());
+        let (engine, tokenizer) = (&self.engine, &self.tokenizer);
+        let answer = TurnOptions {
+            media: pictures::of(conversation, engine.capacity().vision)?,
+            ..self.answer.clone()
+        };
         show(
             Turn::start(engine, tokenizer, conversation, prompt, answer)?,
             interrupt,
         )
+    }
+
+    /// Whether a picture can be shown.
+    pub(crate) fn look(&self, name: &str) -> Result<()> {
+        pictures::look(name, self.engine.capacity().vision).map(drop)
     }
 
     /// Goes on with a text as it stands.
@@ -204,14 +206,11 @@ fn prompt_options(asked: &Generation, config: &Config) -> Options {
             true => Mode::Chat,
             false => Mode::Thinking,
         },
-        effort: match asked.effort {
-            args::Effort::Low => Effort::Low,
-            args::Effort::High => Effort::High,
-            args::Effort::Max => Effort::Max,
-        },
-        edition: match config.dspark {
-            true => Edition::Refreshed,
-            false => Edition::First,
+        effort: asked.effort,
+        edition: match (config.family, config.dspark) {
+            (Family::V41, _) => Edition::V41,
+            (Family::V4, true) => Edition::Refreshed,
+            (Family::V4, false) => Edition::First,
         },
         ..Options::default()
     }

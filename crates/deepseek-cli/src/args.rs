@@ -3,13 +3,16 @@
 
 use std::env;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use deepseek_model::Prefill;
+use deepseek_text::Effort;
 
 use crate::device::DeviceName;
 use crate::ids::Ids;
 
-/// Run DeepSeek-V4 checkpoints.
+/// Run DeepSeek-V4 and V4.1 checkpoints.
 ///
 /// A checkpoint is a folder with `config.json`, `tokenizer.json` and safetensors files, as it was
 /// released or as transformers saved it again. Nothing is converted, and nothing is fetched.
@@ -50,6 +53,8 @@ Examples:
   deepseek run --model DIR \"Why is the sky blue?\"
   deepseek run --model DIR --no-thinking --temperature 0 \"Name a colour.\"
   deepseek run --model DIR --raw --max-tokens 20 \"Once upon a time\"
+  deepseek run --model DIR --image cat.png --image dog.png \"What differs?\"
+  deepseek run --model DIR --conversation talk.json
   git diff | deepseek run --model DIR --system \"Review this change.\" --stats
 
 Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
@@ -98,12 +103,14 @@ Exit codes: 0 done, 2 usage, 3 bad input.")]
     /// Write the logits after each of some ids to a file.
     ///
     /// The file holds one tensor, `logits`, F32 [ids, vocabulary]. Row i is what the model expects
-    /// after id i. Any chunk gives the same bits. The file appears when it is whole.
+    /// after id i; a picture counts as many ids as it has rows. With --prefill replay there is one
+    /// row, the last. Any chunk gives the same bits. The file appears when it is whole.
     #[command(after_long_help = "\
 Examples:
   deepseek logits --model DIR --ids 0,128803,1 --out logits.safetensors
   deepseek logits --model DIR --ids @ids.txt --numerics released --out logits.safetensors
   deepseek logits --model DIR --prompt \"Once upon a time\" --out logits.safetensors
+  deepseek logits --model DIR --image cat.png --prompt \"A \" --prefill replay --out logits.safetensors
 
 Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
     Logits(Logits),
@@ -117,6 +124,14 @@ pub(crate) struct Run {
     /// Continue the text as it stands, without the markers of a conversation.
     #[arg(long, conflicts_with_all = ["system", "thinking", "no_thinking", "effort"])]
     pub(crate) raw: bool,
+    /// Show this picture before the prompt: PNG, JPEG, GIF, WebP, BMP or TIFF. May be repeated
+    /// (V4.1).
+    #[arg(long = "image", value_name = "FILE", conflicts_with = "raw")]
+    pub(crate) images: Vec<PathBuf>,
+    /// Answer this conversation: a JSON list of messages in the chat-completions form, whose
+    /// pictures are files or data URLs. A prompt, if there is one, comes after it.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["raw", "system"])]
+    pub(crate) conversation: Option<PathBuf>,
     /// Ask this; `-`, or nothing where stdin is no terminal, reads stdin.
     pub(crate) prompt: Option<String>,
     #[command(flatten)]
@@ -185,6 +200,9 @@ pub(crate) struct Logits {
     /// Run the begin-of-sentence marker and this text.
     #[arg(long, value_name = "TEXT", conflicts_with = "ids")]
     pub(crate) prompt: Option<String>,
+    /// Run this picture before the text of --prompt. May be repeated (V4.1).
+    #[arg(long = "image", value_name = "FILE", requires = "prompt")]
+    pub(crate) images: Vec<PathBuf>,
     /// Run so many ids at a time.
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) chunk: u32,
@@ -205,9 +223,63 @@ pub(crate) struct Model {
     /// Compute on this device.
     #[arg(long, value_name = "DEVICE", default_value_t, long_help = DeviceName::HELP)]
     pub(crate) device: DeviceName,
+    /// Run this much of a prompt through the layers that make no rows of their own (V4.1).
+    ///
+    /// [default: replay for answers, full for logits]
+    #[arg(long, value_name = "MUCH")]
+    pub(crate) prefill: Option<HowMuch>,
+    /// Hold so many bytes of n-gram tables in memory, such as 512M or 8G (V4.1) [default: what the
+    /// system finds room for].
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) engram_memory: Option<Bytes>,
     /// Use so many threads [default: one for each core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
+}
+
+/// How much of a prompt runs through all layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HowMuch {
+    /// All of it: the reference.
+    Full,
+    /// The last positions alone, as many as a window holds: what the vendor's service does, at less
+    /// than half the work. The same as full for a prompt that fits the window.
+    Replay,
+}
+
+impl From<HowMuch> for Prefill {
+    fn from(much: HowMuch) -> Self {
+        match much {
+            HowMuch::Full => Self::Full,
+            HowMuch::Replay => Self::Replay,
+        }
+    }
+}
+
+/// A number of bytes, as `512M` or `8G`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bytes(pub(crate) u64);
+
+impl FromStr for Bytes {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let shift = match text.as_bytes().last().map(u8::to_ascii_uppercase) {
+            Some(b'K') => 10,
+            Some(b'M') => 20,
+            Some(b'G') => 30,
+            Some(b'T') => 40,
+            _ => 0,
+        };
+        let digits = text.trim_end_matches(|c: char| shift > 0 && c.is_ascii_alphabetic());
+        let number: u64 = digits
+            .parse()
+            .map_err(|_| "want a number, with K, M, G or T")?;
+        let bytes = number
+            .checked_mul(1 << shift)
+            .ok_or("more than can be counted")?;
+        Ok(Self(bytes))
+    }
 }
 
 /// Which roundings the model applies.
@@ -233,7 +305,7 @@ pub(crate) struct Generation {
     /// Answer at once.
     #[arg(long, overrides_with = "thinking")]
     pub(crate) no_thinking: bool,
-    /// Think this hard.
+    /// Think this hard: low, high or max; V4.1 counts from 1 to 100, too.
     #[arg(long, value_name = "EFFORT", default_value = "high")]
     pub(crate) effort: Effort,
     /// Write at most so many tokens [default: what the context holds].
@@ -253,17 +325,6 @@ pub(crate) struct Generation {
     pub(crate) stats: bool,
     #[command(flatten)]
     pub(crate) sampling: Sampling,
-}
-
-/// How hard to think.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Effort {
-    /// Less than usual.
-    Low,
-    /// As usual.
-    High,
-    /// All that is possible.
-    Max,
 }
 
 /// How tokens are drawn.

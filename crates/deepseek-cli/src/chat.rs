@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use deepseek_engine::Reason;
-use deepseek_text::{Answer, Conversation, Effort, Message, Mode, Options};
+use deepseek_text::{Answer, Conversation, Message, Mode, Options};
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
 use rustyline::{Config, Editor};
@@ -16,6 +16,7 @@ use crate::answer::{Engaged, Said, opening};
 use crate::args::{self, Chat};
 use crate::fault::{Fault, Result};
 use crate::interrupt::{Interrupt, Second};
+use crate::run::content;
 
 /// Lines that are remembered.
 const HISTORY_MAX: usize = 1000;
@@ -25,7 +26,8 @@ const HELP: &str = "\
 /clear              forget what was said, but not the instructions
 /system [TEXT]      show the instructions, or replace them
 /thinking on|off    reason before answering, or answer at once
-/effort low|high|max  think this hard
+/effort EFFORT      think this hard: low, high, max; V4.1 counts from 1 to 100, too
+/image FILE         show a picture with what is said next (V4.1)
 /stats              show the figures of the last answer
 /save FILE          write the conversation as JSON
 /quit               leave; so does Ctrl-D, and Ctrl-C twice
@@ -40,6 +42,7 @@ pub(crate) fn run(args: &Chat) -> Result<()> {
         engaged,
         interrupt,
         messages: opening(args.generation.system.as_deref()),
+        images: Vec::new(),
         stats: args.generation.stats,
         last: None,
     };
@@ -55,6 +58,8 @@ struct Talk {
     interrupt: Interrupt,
     options: Options,
     messages: Vec<Message>,
+    /// Pictures to go with what is said next.
+    images: Vec<PathBuf>,
     /// Whether each answer's figures are shown.
     stats: bool,
     last: Option<Said>,
@@ -74,7 +79,7 @@ impl Talk {
             let done = match line.trim() {
                 "" => Ok(Next::GoOn),
                 command if command.starts_with('/') => self.obey(command),
-                _ => self.answer(line),
+                _ => self.answer(&line),
             };
             match done {
                 Ok(Next::GoOn) => {}
@@ -87,9 +92,10 @@ impl Talk {
     }
 
     /// One turn. What was refused, or stopped before a word was said, was never asked.
-    fn answer(&mut self, text: String) -> Result<Next> {
+    fn answer(&mut self, text: &str) -> Result<Next> {
         self.interrupt.lower();
-        self.messages.push(Message::User { text, task: None });
+        self.messages
+            .push(Message::user(content(&self.images, text)));
         let conversation = Conversation {
             messages: self.messages.clone(),
         };
@@ -109,12 +115,9 @@ impl Talk {
         if said.answer == Answer::default() {
             self.messages.pop();
         } else {
+            self.images.clear();
             let answer = said.answer.clone();
-            self.messages.push(Message::Assistant {
-                answer,
-                task: None,
-                open: false,
-            });
+            self.messages.push(Message::assistant(answer));
         }
         if self.stats {
             self.engaged.report(&mut io::stderr().lock(), &said)?;
@@ -131,9 +134,16 @@ impl Talk {
         match (command, rest) {
             ("/quit" | "/exit", "") => return Ok(Next::Leave),
             ("/help", "") => writeln!(out, "{HELP}")?,
-            ("/clear", "") => self.messages.retain(is_system),
+            ("/clear", "") => {
+                self.messages.retain(is_system);
+                self.images.clear();
+            }
+            ("/image", file) if !file.is_empty() => {
+                self.engaged.look(file)?;
+                self.images.push(file.into());
+            }
             ("/system", "") => match self.messages.first() {
-                Some(Message::System(brief)) => writeln!(out, "{}", brief.text)?,
+                Some(Message::System(brief)) => writeln!(out, "{}", brief.content.text())?,
                 _ => writeln!(out, "no instructions")?,
             },
             ("/system", text) => {
@@ -142,9 +152,9 @@ impl Talk {
             }
             ("/thinking", "on") => self.options.mode = Mode::Thinking,
             ("/thinking", "off") => self.options.mode = Mode::Chat,
-            ("/effort", "low") => self.options.effort = Effort::Low,
-            ("/effort", "high") => self.options.effort = Effort::High,
-            ("/effort", "max") => self.options.effort = Effort::Max,
+            ("/effort", effort) if !effort.is_empty() => {
+                self.options.effort = effort.parse().map_err(Fault::usage)?;
+            }
             ("/stats", "") => match &self.last {
                 Some(said) => self.engaged.report(&mut out, said)?,
                 None => writeln!(out, "no answer yet")?,
@@ -173,8 +183,8 @@ fn is_system(message: &Message) -> bool {
 /// A message in the form of chat completions. A conversation held here has three kinds.
 fn to_json(message: &Message) -> Value {
     match message {
-        Message::System(brief) => json!({ "role": "system", "content": brief.text }),
-        Message::User { text, .. } => json!({ "role": "user", "content": text }),
+        Message::System(brief) => json!({ "role": "system", "content": brief.content }),
+        Message::User { content, .. } => json!({ "role": "user", "content": content }),
         Message::Assistant { answer, .. } => {
             let mut value = json!({ "role": "assistant", "content": answer.text });
             if !answer.reasoning.is_empty() {

@@ -64,13 +64,14 @@ impl fmt::Display for DeviceName {
     }
 }
 
-/// Loads the model of `plan`. On the host `threads` threads compute. `progress` hears how many of
+/// Loads the model of `plan`; `compressed` as [`Model::load`] takes them. On the host `threads` threads compute. `progress` hears how many of
 /// how many layers are done, and may break off.
 pub(crate) fn load(
     name: DeviceName,
     threads: usize,
     plan: Plan,
     checkpoint: &Checkpoint,
+    compressed: Option<Vec<u32>>,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Box<dyn Decoder>> {
     let device = match name {
@@ -79,7 +80,8 @@ pub(crate) fn load(
         DeviceName::Cuda(number) => Candle::cuda(number)?,
         DeviceName::Metal(number) => Candle::metal(number)?,
     };
-    Ok(Box::new(Model::load(device, plan, checkpoint, progress)?))
+    let model = Model::load(device, plan, checkpoint, compressed, progress)?;
+    Ok(Box::new(model))
 }
 
 #[cfg(test)]

@@ -155,6 +155,12 @@ impl From<deepseek_model::Error> for Fault {
         match error {
             deepseek_model::Error::Core(error) => error.into(),
             deepseek_model::Error::Interrupted => Self::interrupted(),
+            deepseek_model::Error::CompressedIds { .. } => {
+                Self::input(error).hint("tokenizer.json and config.json are of different models")
+            }
+            deepseek_model::Error::NoCompressedIds
+            | deepseek_model::Error::TableRows { .. }
+            | deepseek_model::Error::Blind => Self::input(error),
             error => Self::machine(error),
         }
     }
@@ -197,7 +203,7 @@ impl From<Refusal> for Fault {
             Refusal::UnknownToken { .. } => {
                 Self::input(refusal).hint("tokenizer.json and config.json are of different models")
             }
-            Refusal::Empty => Self::input(refusal),
+            Refusal::Empty | Refusal::Blind => Self::input(refusal),
             refusal => Self::machine(refusal),
         }
     }
@@ -209,6 +215,7 @@ impl From<TurnError> for Fault {
             TurnError::Text(error) => error.into(),
             TurnError::Refusal(refusal) => refusal.into(),
             TurnError::Fault(fault) => fault.into(),
+            TurnError::Picture { .. } => Self::input(error),
             error => Self::machine(error),
         }
     }

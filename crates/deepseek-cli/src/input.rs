@@ -1,8 +1,10 @@
-//! Text that the user gives: on the command line, or on stdin.
+//! What the user gives: text on the command line or on stdin, and files.
 
+use std::fs::File;
 use std::io::{self, IsTerminal, Read};
+use std::path::Path;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use deepseek_text::Tokenizer;
 
 use crate::fault::{Fault, Result};
@@ -28,5 +30,26 @@ pub(crate) fn text(typed: Option<&str>) -> Result<String> {
                 false => Ok(text),
             }
         }
+    }
+}
+
+/// A file, whole, of at most so many bytes.
+pub(crate) fn file(path: &Path, most: usize) -> Result<Vec<u8>> {
+    let read = || {
+        let mut bytes = Vec::new();
+        File::open(path)?
+            .take(most as u64 + 1)
+            .read_to_end(&mut bytes)?;
+        Ok::<_, io::Error>(bytes)
+    };
+    let bytes = read()
+        .with_context(|| path.display().to_string())
+        .map_err(Fault::input)?;
+    match bytes.len() > most {
+        true => Err(Fault::input(anyhow!(
+            "{} has more than {most} bytes",
+            path.display()
+        ))),
+        false => Ok(bytes),
     }
 }

@@ -8,7 +8,7 @@ use deepseek_core::Error;
 use deepseek_core::weights::{Checkpoint, Dtype, TensorSource, Tensors};
 use deepseek_model::bill::Tally;
 use deepseek_model::config::Storage;
-use deepseek_model::inventory::{TensorSpec, inventory};
+use deepseek_model::inventory::{Component, TensorSpec, inventory};
 use deepseek_model::report::{Files, NUMERICS};
 use deepseek_model::{Budget, Config, Plan, Report, names};
 use serde_json::{Map, Value, json};
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Inspect) -> Result<()> {
     if let Some(checkpoint) = &checkpoint {
         let source = names::source(checkpoint);
         if !has_drafts(&*source) {
-            config = config.without_mtp();
+            config = config.without_drafts();
         }
         flaws = compare(&config, &*source);
         files = Some(held(checkpoint));
@@ -39,6 +39,7 @@ pub(crate) fn run(args: &Inspect) -> Result<()> {
         context,
         sequences: 1,
         step_tokens: STEP_TOKENS,
+        ..Budget::default()
     };
     let mut report = Report::new(&config, budget)?;
     if let Some(files) = files {
@@ -77,7 +78,7 @@ fn open(path: &Path) -> Result<(Config, Option<Checkpoint>)> {
 
 /// Whether the files hold draft modules: those that transformers writes do not.
 fn has_drafts(source: &dyn TensorSource) -> bool {
-    !matches!(source.find("mtp.0.norm.weight"), Ok(None))
+    !matches!(source.find("mtp.0.attn_norm.weight"), Ok(None))
 }
 
 fn held(checkpoint: &Checkpoint) -> Files {
@@ -104,7 +105,14 @@ fn compare(config: &Config, source: &dyn TensorSource) -> Vec<Error> {
 
 fn fits(spec: &TensorSpec, tensors: &Tensors<'_>, source: &dyn TensorSource) -> Result<(), Error> {
     match (spec.dtype, spec.shape.as_slice()) {
-        (Dtype::F32, &[rows, columns]) => tensors.matrix(&spec.name, [rows, columns]).map(drop),
+        (Dtype::F32, &[rows, columns]) => {
+            // Rows of n-gram tables have scales of their own (spec `deepseek-v41.md` §2.3).
+            let tensors = match spec.component {
+                Component::EngramTables => &tensors.tiled([1, 32]),
+                _ => tensors,
+            };
+            tensors.matrix(&spec.name, [rows, columns]).map(drop)
+        }
         (_, shape) => {
             let name = spec.name.clone();
             let raw = source.find(&name)?.ok_or(Error::Missing { name })?;

@@ -10,13 +10,14 @@ use anyhow::{Context, anyhow};
 use deepseek_core::Numerics;
 use deepseek_core::weights::Checkpoint;
 use deepseek_model::limits::CONFIG_BYTES_MAX;
-use deepseek_model::{Budget, Config, Decoder, Plan, PlanError};
+use deepseek_model::{Budget, Config, Decoder, Plan, PlanError, Prefill};
 use deepseek_text::Tokenizer;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{Level, Model};
 use crate::device;
 use crate::fault::{FOLDER, Fault, Result};
+use crate::input;
 use crate::interrupt::Interrupt;
 
 /// Tokens that are run at a time, unless asked otherwise: enough for every expert to be shared by
@@ -45,6 +46,16 @@ impl Folder {
 
     pub(crate) fn config(&self) -> Result<Config> {
         read_config(&self.path.join("config.json"))
+    }
+
+    /// The compressed ids of the tokenizer, where the model's n-gram memory is addressed by them.
+    fn compressed_ids(&self, config: &Config) -> Result<Option<Vec<u32>>> {
+        if config.engram.is_none() {
+            return Ok(None);
+        }
+        let path = self.path.join("tokenizer.json");
+        let bytes = input::file(&path, Tokenizer::FILE_BYTES_MAX as usize)?;
+        Ok(Some(Tokenizer::engram_ids_of(&bytes)?))
     }
 
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
@@ -95,6 +106,7 @@ pub(crate) fn decoder(
 ) -> Result<Box<dyn Decoder>> {
     let plan = Plan::new(config, numerics(args.numerics), budget)?;
     let checkpoint = folder.checkpoint()?;
+    let compressed = folder.compressed_ids(config)?;
     read_ahead(&checkpoint, interrupt)?;
     let threads = args.threads.map_or_else(cores, usize::from);
     let bar = bar("loading", "{pos}/{len} layers");
@@ -103,7 +115,14 @@ pub(crate) fn decoder(
         bar.set_position(done as u64);
         interrupt.poll()
     };
-    let decoder = device::load(args.device, threads, plan, &checkpoint, &mut progress);
+    let decoder = device::load(
+        args.device,
+        threads,
+        plan,
+        &checkpoint,
+        compressed,
+        &mut progress,
+    );
     bar.finish_and_clear();
     decoder
 }
@@ -112,7 +131,9 @@ pub(crate) fn decoder(
 /// for the disk.
 fn read_ahead(checkpoint: &Checkpoint, interrupt: &Interrupt) -> Result<()> {
     let bar = bar("reading", "{bytes}/{total_bytes}, {bytes_per_sec}");
-    let flow = checkpoint.warm(&mut |done, total| {
+    // Of n-gram tables a token reads a few rows, so they stay where they are.
+    let wanted = |name: &str| !name.contains(".engram.embed.");
+    let flow = checkpoint.warm(&wanted, &mut |done, total| {
         bar.set_length(total);
         bar.set_position(done);
         interrupt.poll()
@@ -130,6 +151,17 @@ pub(crate) fn bar(what: &'static str, figures: &str) -> ProgressBar {
     let style =
         ProgressStyle::with_template(&template).expect("the templates stand in this program");
     ProgressBar::new(1).with_style(style).with_message(what)
+}
+
+/// What the memory is laid out for, as asked.
+pub(crate) fn budget(args: &Model, context: usize, step_tokens: usize, prefill: Prefill) -> Budget {
+    Budget {
+        context,
+        sequences: 1,
+        step_tokens,
+        prefill: args.prefill.map_or(prefill, Prefill::from),
+        engram: args.engram_memory.map(|bytes| bytes.0),
+    }
 }
 
 /// What the level rounds.

@@ -5,29 +5,33 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use deepseek_model::{Budget, Config, SeqId, Span, Step, TokenId, Want};
+use deepseek_model::{Config, Insert, Media, Prefill, SeqId, Span, Step, TokenId, Want};
 use serde_json::json;
 
 use crate::args::Logits;
 use crate::fault::{Fault, Result};
 use crate::interrupt::{Interrupt, Second};
 use crate::load::{self, Folder};
+use crate::pictures;
 
 pub(crate) fn run(args: &Logits) -> Result<()> {
     let interrupt = Interrupt::listen(Second::Leaves)?;
     let folder = Folder::open(&args.model.folder)?;
-    let config = folder.config()?.without_mtp();
-    let ids = ids(args, &folder)?;
+    let config = folder.config()?.without_drafts();
+    let Prompt { ids, pictures } = prompt(args, &folder, &config)?;
     check(&ids, &config)?;
     let chunk = ids.len().min(args.chunk as usize);
-    let budget = Budget {
-        context: ids.len(),
-        sequences: 1,
-        step_tokens: chunk,
-    };
+    let budget = load::budget(&args.model, ids.len(), chunk, Prefill::Full);
     let mut decoder = load::decoder(&args.model, &folder, &config, budget, &interrupt)?;
+    let mut seen = Vec::with_capacity(pictures.len());
+    for (at, media) in &pictures {
+        seen.push((decoder.attach(media)?, *at..*at + media.tokens()));
+    }
 
-    let mut table = Table::create(&args.out, [ids.len(), config.vocab_size])?;
+    // A prompt that is cut has one row of logits.
+    let cut = budget.prefill == Prefill::Replay && config.sharing.is_some();
+    let rows = if cut { 1 } else { ids.len() };
+    let mut table = Table::create(&args.out, [rows, config.vocab_size])?;
     let bar = load::bar("running", "{pos}/{len} ids, {eta} left");
     bar.set_length(ids.len() as u64);
     let mut at = 0;
@@ -36,29 +40,60 @@ pub(crate) fn run(args: &Logits) -> Result<()> {
             bar.finish_and_clear();
             return Err(Fault::interrupted());
         }
+        let end = at + tokens.len();
+        let inserts = seen.iter().filter_map(|(media, places)| {
+            let (first, last) = (places.start.max(at), places.end.min(end));
+            (first < last).then(|| Insert {
+                media: *media,
+                tokens: first - at..last - at,
+                from: first - places.start,
+            })
+        });
         let span = Span {
             seq: SeqId(0),
-            at,
+            at: at as u32,
             tokens: tokens.to_vec(),
-            want: Want::All,
+            media: inserts.collect(),
+            want: match cut {
+                false => Want::All,
+                true if end == ids.len() => Want::Last,
+                true => Want::Nothing,
+            },
         };
         table.push(&decoder.step(&Step { spans: vec![span] })?.into_values())?;
-        at += tokens.len() as u32;
-        bar.set_position(u64::from(at));
+        at = end;
+        bar.set_position(at as u64);
     }
     bar.finish_and_clear();
     table.finish()
 }
 
-fn ids(args: &Logits, folder: &Folder) -> Result<Vec<TokenId>> {
+/// What is run: ids, and the pictures among them by the place of their first row.
+#[derive(Debug, Default)]
+struct Prompt {
+    ids: Vec<TokenId>,
+    pictures: Vec<(usize, Media)>,
+}
+
+fn prompt(args: &Logits, folder: &Folder, config: &Config) -> Result<Prompt> {
+    let mut prompt = Prompt::default();
     match (&args.ids, &args.prompt) {
-        (Some(ids), _) => ids.read(),
+        (Some(ids), _) => prompt.ids = ids.read()?,
         (None, Some(text)) => {
             let tokenizer = folder.tokenizer()?;
-            Ok([vec![tokenizer.bos()], tokenizer.encode(text)?].concat())
+            prompt.ids.push(tokenizer.bos());
+            for file in &args.images {
+                let media = pictures::look(&file.display().to_string(), config.vision)?;
+                let id = config.image_token.unwrap_or_default();
+                let at = prompt.ids.len();
+                prompt.ids.resize(at + media.tokens(), id);
+                prompt.pictures.push((at, media));
+            }
+            prompt.ids.extend(tokenizer.encode(text)?);
         }
         (None, None) => unreachable!("one of the two is required"),
     }
+    Ok(prompt)
 }
 
 fn check(ids: &[TokenId], config: &Config) -> Result<()> {

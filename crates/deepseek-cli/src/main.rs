@@ -12,6 +12,7 @@ mod inspect;
 mod interrupt;
 mod load;
 mod logits;
+mod pictures;
 mod run;
 mod stats;
 mod tokenize;

@@ -1,10 +1,11 @@
 //! `deepseek run`: one prompt, one answer.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use deepseek_engine::Reason;
-use deepseek_text::{Conversation, Message};
+use deepseek_text::{Content, Conversation, Message, Part, Tokenizer};
 
 use crate::answer::{Engaged, opening};
 use crate::args::Run;
@@ -14,22 +15,22 @@ use crate::interrupt::{Interrupt, Second};
 
 pub(crate) fn run(args: &Run) -> Result<()> {
     let interrupt = Interrupt::listen(Second::Leaves)?;
-    let prompt = input::text(args.prompt.as_deref())?;
-    let prompt = prompt.strip_suffix('\n').unwrap_or(&prompt);
-    if prompt.is_empty() {
-        return Err(Fault::usage(anyhow!("the prompt is empty")));
+    let prompt = prompt(args)?;
+    let asks = !prompt.is_empty() || !args.images.is_empty();
+    let mut messages = match &args.conversation {
+        None if !asks => return Err(Fault::usage(anyhow!("the prompt is empty"))),
+        None => opening(args.generation.system.as_deref()),
+        Some(file) => conversation(file)?.messages,
+    };
+    if asks && !args.raw {
+        messages.push(Message::user(content(&args.images, &prompt)));
     }
     let engaged = Engaged::open(&args.model, &args.generation, &interrupt)?;
     let said = match args.raw {
-        true => engaged.go_on(prompt, &interrupt)?,
+        true => engaged.go_on(&prompt, &interrupt)?,
         false => {
-            let mut messages = opening(args.generation.system.as_deref());
-            messages.push(Message::User {
-                text: prompt.to_owned(),
-                task: None,
-            });
-            let prompt = engaged.prompt_options();
-            engaged.answer(&Conversation { messages }, &prompt, &interrupt)?
+            let options = engaged.prompt_options();
+            engaged.answer(&Conversation { messages }, &options, &interrupt)?
         }
     };
     if args.generation.stats {
@@ -39,4 +40,36 @@ pub(crate) fn run(args: &Run) -> Result<()> {
         Reason::Cancelled => Err(Fault::interrupted()),
         _ => Ok(()),
     }
+}
+
+/// What is asked. Beside a conversation or a picture nothing need be, and stdin is not waited for.
+fn prompt(args: &Run) -> Result<String> {
+    let typed = args.prompt.as_deref();
+    if typed.is_none() && (args.conversation.is_some() || !args.images.is_empty()) {
+        return Ok(String::new());
+    }
+    let text = input::text(typed)?;
+    Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
+}
+
+fn conversation(file: &Path) -> Result<Conversation> {
+    let json = input::file(file, Tokenizer::TEXT_BYTES_MAX)?;
+    let name = || file.display().to_string();
+    let json = String::from_utf8(json)
+        .with_context(name)
+        .map_err(Fault::input)?;
+    let conversation = Conversation::parse(&json).with_context(name);
+    conversation.map_err(|error| Fault::input(error).hint("want a JSON list of messages"))
+}
+
+/// Pictures in their order, and what is said about them.
+pub(crate) fn content(images: &[PathBuf], text: &str) -> Content {
+    let mut parts: Vec<Part> = images
+        .iter()
+        .map(|file| Part::Image(file.display().to_string()))
+        .collect();
+    if !text.is_empty() {
+        parts.push(Part::Text(text.to_owned()));
+    }
+    Content(parts)
 }

@@ -45,6 +45,8 @@ pub enum Unary {
     },
     /// `e^x`.
     Exp,
+    /// `x * (1 + erf(x / sqrt(2))) / 2`: the exact GELU, without its usual approximation.
+    Gelu,
     /// `1 / x`.
     Recip,
     /// `max(x, 0)`.
@@ -53,6 +55,12 @@ pub enum Unary {
     Rsqrt,
     /// `1 / (1 + e^-x)`.
     Sigmoid,
+    /// `sqrt(max(|x|, min))` with the sign of `x`; that of zero is positive (spec
+    /// `deepseek-v41.md` §3.7).
+    SignedSqrt {
+        /// Lower bound of the magnitude.
+        min: f32,
+    },
     /// `x / (1 + e^-x)`.
     Silu,
     /// `sqrt(ln(1 + e^x))`, with `x` for the logarithm beyond 20 (spec `deepseek-v4.md` §3.7).

@@ -78,11 +78,22 @@ pub enum RowFormat {
         /// Bytes of each of those channels: 2 or 4.
         tail_bytes: usize,
     },
-    /// Two E2M1 codes a byte with one E8M0 scale per `block` channels.
+    /// Two E2M1 codes a byte with one scale, a byte, per `block` channels.
     Fp4 {
         /// Channels that share a scale.
         block: usize,
+        /// How the scales are stored.
+        scale: Fp4Scale,
     },
+}
+
+/// How a row of FP4 keeps its scales.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fp4Scale {
+    /// A power of two.
+    E8m0,
+    /// A float of 8 bits.
+    E4m3,
 }
 
 impl RowFormat {
@@ -100,7 +111,7 @@ impl RowFormat {
                 let codes = width - tail;
                 codes + codes.div_ceil(block) + tail * tail_bytes
             }
-            Self::Fp4 { block } => width / 2 + width.div_ceil(block),
+            Self::Fp4 { block, .. } => width / 2 + width.div_ceil(block),
         }
     }
 }
@@ -120,12 +131,15 @@ pub enum Rounding {
         /// Channels at the end that are left alone.
         tail: usize,
     },
-    /// E2M1 per `block` channels with scale `2^ceil(log2(max(amax, 6 * 2^-126) / 6))`.
+    /// E2M1 per `block` channels. The scale is `2^ceil(log2(max(amax, 6 * 2^-126) / 6))` for E8M0,
+    /// and `max(amax, 6 * 2^-9) / 6` rounded to E4M3 for that (spec `deepseek-v41.md` §7.1, item 3).
     Fp4 {
         /// Channels that share a scale.
         block: usize,
+        /// Which scale.
+        scale: Fp4Scale,
     },
-    /// The normalised Walsh–Hadamard transform over the row, then E2M1 as above.
+    /// The normalised Walsh–Hadamard transform over the row, then E2M1 with E8M0 as above.
     HadamardFp4 {
         /// Channels that share a scale.
         block: usize,

@@ -61,14 +61,7 @@ pub enum Fold {
     },
 }
 
-/// The rows that each query may choose among.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// For each query, the visible rows of the pool, oldest first.
-    pub rows: Vec<Range<u32>>,
-}
-
-/// The rows of one pool that each query attends to, as ascending runs.
+/// The rows of one pool that each query sees, or has chosen, as runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chosen {
     ends: Vec<u32>,
@@ -133,10 +126,59 @@ impl Chosen {
         &self.runs[start..self.ends[query] as usize]
     }
 
+    /// How many rows one query has.
+    ///
+    /// # Panics
+    /// If there is no such query.
+    #[must_use]
+    pub fn count(&self, query: usize) -> usize {
+        self.runs(query).iter().map(ExactSizeIterator::len).sum()
+    }
+
     /// The rows of one query, in order.
     pub fn rows(&self, query: usize) -> impl Iterator<Item = u32> + '_ {
         self.runs(query).iter().cloned().flatten()
     }
+}
+
+/// What [`Kernels::index_topk`] picks for each query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pick {
+    /// How many rows.
+    pub k: usize,
+    /// Blocks of rows to be kept as candidates of later layers.
+    pub blocks: Option<Blocks>,
+    /// What of a score is rounded to brain floats.
+    pub round: Option<ScoreRounding>,
+}
+
+/// The two-level filter (spec `deepseek-v41.md` §3.6): the visible rows of a query are cut into
+/// blocks by their place from the first of them, a block counts as much as its best row, and the
+/// block of the last row always stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blocks {
+    /// Rows of a block.
+    pub size: usize,
+    /// Blocks that stay.
+    pub keep: usize,
+}
+
+/// Which parts of an index score are brain floats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScoreRounding {
+    /// Products, and what the weights make of them (spec `deepseek-v41.md` §7.1, item 5).
+    Products,
+    /// Their sum as well (spec `deepseek-v4.md` §5.1).
+    ProductsAndSum,
+}
+
+/// What [`Kernels::index_topk`] found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Picked {
+    /// The best rows of each query, ascending.
+    pub rows: Chosen,
+    /// The rows of the best blocks, where those were asked for.
+    pub candidates: Option<Chosen>,
 }
 
 /// How [`Kernels::attend`] weighs rows.
@@ -152,9 +194,10 @@ pub struct Softmax {
 /// How a router chooses experts.
 #[derive(Debug)]
 pub enum Select<B: Backend> {
-    /// The best scores after adding this bias `[experts]`, which does not enter the weights.
+    /// The best scores after adding a bias, which does not enter the weights.
     Score {
-        /// The bias.
+        /// `[1, experts]`, or `[2, experts]`: for rows of text, and for rows of other media (spec
+        /// `deepseek-v41.md` §3.8).
         bias: B::Tensor,
     },
     /// Fixed experts for each token id.
@@ -208,6 +251,23 @@ impl TokenTable {
     }
 }
 
+/// What the rows of a step stand for.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The id of each row.
+    pub tokens: &'a [u32],
+    /// Whether it is a row of a picture or a sound; empty where none is.
+    pub media: &'a [bool],
+}
+
+impl<'a> Inputs<'a> {
+    /// Rows of text.
+    #[must_use]
+    pub fn text(tokens: &'a [u32]) -> Self {
+        Self { tokens, media: &[] }
+    }
+}
+
 /// A router (spec `deepseek-v4.md` §3.7).
 #[derive(Debug)]
 pub struct Gate<B: Backend> {
@@ -219,6 +279,15 @@ pub struct Gate<B: Backend> {
     pub each: usize,
     /// Factor on the normalised weights.
     pub scale: f32,
+}
+
+/// The gate of an n-gram memory (spec `deepseek-v41.md` §3.7).
+#[derive(Debug)]
+pub struct EngramGate<B: Backend> {
+    /// `[n, hidden]`: the weights of streams and keys, multiplied.
+    pub weight: B::Tensor,
+    /// Added to the mean squares of streams and of keys.
+    pub eps: f32,
 }
 
 /// Which experts each token visits, and with what weight.
@@ -305,18 +374,17 @@ pub trait Kernels: Backend {
 
     /// The lightning indexer: the `k` rows of each query with the highest
     /// `Σ_h weights_h · relu(q_h · key)` among those it sees, ties to the lower row; all that it
-    /// sees when those are at most `k`. `q: [t, heads, width]`, `weights: [t, heads]`. With `bf16`
-    /// products, their weighting and the sum are each rounded to brain floats.
+    /// sees when those are at most `k`. Candidates likewise, by blocks. `q: [t, heads, width]`,
+    /// `weights: [t, heads]`; what a query sees ascends.
     fn index_topk(
         &self,
         q: &Self::Tensor,
         weights: &Self::Tensor,
         keys: &Self::Rows,
-        seen: &Seen,
-        k: usize,
-        bf16: bool,
-    ) -> Result<Chosen> {
-        reference::index_topk(self, q, weights, keys, seen, k, bf16)
+        seen: &Chosen,
+        pick: &Pick,
+    ) -> Result<Picked> {
+        reference::index_topk(self, q, weights, keys, seen, pick)
     }
 
     /// Attention of `q: [t, heads, width]` over rows that are key and value at once, gathered from
@@ -332,9 +400,9 @@ pub trait Kernels: Backend {
         reference::attend(self, q, from, sink, softmax)
     }
 
-    /// Routes `x: [t, hidden]`; `tokens` are the ids of the rows.
-    fn route(&self, x: &Self::Tensor, gate: &Gate<Self>, tokens: &[u32]) -> Result<Routing> {
-        reference::route(self, x, gate, tokens)
+    /// Routes `x: [t, hidden]` as `rows` are routed.
+    fn route(&self, x: &Self::Tensor, gate: &Gate<Self>, rows: Inputs<'_>) -> Result<Routing> {
+        reference::route(self, x, gate, rows)
     }
 
     /// The weighted sum of the routed experts on `x: [t, hidden]`, in the order of the routing.
@@ -346,5 +414,20 @@ pub trait Kernels: Backend {
         form: SwiGlu,
     ) -> Result<Self::Tensor> {
         reference::experts(self, x, routing, bank, form)
+    }
+
+    /// Adds to each of the streams `[t, n, hidden]` what was recalled, as far as the stream agrees
+    /// with it: `stream_j + g_j · value`, where `g_j` is 0 in rows of `media` and else
+    /// `sigmoid(√a)`, `a` the weighted product of stream and key at unit scale over `√hidden`, its
+    /// sign kept (spec `deepseek-v41.md` §3.7). `recalled: [t, (n + 1) * hidden]` holds a key for
+    /// each stream, then the value; `media` is empty where no row is.
+    fn engram(
+        &self,
+        streams: &Self::Tensor,
+        recalled: &Self::Tensor,
+        gate: &EngramGate<Self>,
+        media: &[bool],
+    ) -> Result<Self::Tensor> {
+        reference::engram(self, streams, recalled, gate, media)
     }
 }

@@ -14,7 +14,7 @@ pub mod weights;
 
 pub use backend::{Backend, DeviceTensor, Turn, Unary};
 pub use error::{Error, Result};
-pub use format::{Format, Numerics, Rounding, RowFormat, ScaleFormat};
+pub use format::{Format, Fp4Scale, Numerics, Rounding, RowFormat, ScaleFormat};
 pub use host::HostTensor;
 pub use kernels::Kernels;
 pub use loader::{Linear, Loader};

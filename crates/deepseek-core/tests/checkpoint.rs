@@ -196,7 +196,7 @@ fn warming_reports_every_byte_and_can_be_broken_off() {
     let checkpoint = Checkpoint::open(dir.path()).unwrap();
 
     let mut reports = Vec::new();
-    let whole = checkpoint.warm(&mut |done, total| {
+    let whole = checkpoint.warm(&|_| true, &mut |done, total| {
         reports.push((done, total));
         ControlFlow::Continue(())
     });
@@ -207,7 +207,7 @@ fn warming_reports_every_byte_and_can_be_broken_off() {
     assert_eq!(reports.last(), Some(&(size, size)));
 
     let mut count = 0;
-    let broken = checkpoint.warm(&mut |_, _| {
+    let broken = checkpoint.warm(&|_| true, &mut |_, _| {
         count += 1;
         if count == 2 {
             ControlFlow::Break(())
@@ -216,6 +216,9 @@ fn warming_reports_every_byte_and_can_be_broken_off() {
         }
     });
     assert!(broken.is_break() && count == 2);
+
+    let none = checkpoint.warm(&|_| false, &mut |_, _| unreachable!("nothing is wanted"));
+    assert!(none.is_continue());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod support;
 
-use deepseek_core::format::{Format, Rounding, ScaleFormat};
+use deepseek_core::format::{Format, Fp4Scale, Rounding, ScaleFormat};
 use deepseek_core::quant::{self, e8m0, fp4, fp8};
 use deepseek_core::rope::{Rope, Yarn};
 use deepseek_core::weights::{Shard, Tensors, WeightView};
@@ -253,7 +253,13 @@ fn a_tail_is_left_alone() {
 
 #[test]
 fn indexer_rows_round_as_in_the_reference_with_every_tie() {
-    rounds("fp4_round_trip_32", Rounding::Fp4 { block: 32 });
+    rounds(
+        "fp4_round_trip_32",
+        Rounding::Fp4 {
+            block: 32,
+            scale: Fp4Scale::E8m0,
+        },
+    );
 }
 
 #[test]

@@ -20,6 +20,6 @@ mod turn;
 pub use engine::Engine;
 pub use events::{Canceller, Event, Events, Fault, Reason, Usage};
 pub use limits::Limits;
-pub use request::{Invalid, Refusal, Request};
+pub use request::{Invalid, Placed, Refusal, Request};
 pub use sampler::{Sampler, Sampling, SamplingOptions};
 pub use turn::{Delta, Turn, TurnError, TurnOptions};

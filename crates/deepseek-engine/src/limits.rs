@@ -9,6 +9,8 @@ pub struct Limits {
     pub queue_max: usize,
     /// Tokens that wait for one request's reader. At least 1; a full buffer pauses the request.
     pub unread_max: usize,
+    /// Pictures in one prompt.
+    pub pictures_max: usize,
     /// Ids at which one request may ask to stop.
     pub stop_ids_max: usize,
     /// Strings at which one turn may ask to stop.
@@ -22,6 +24,7 @@ impl Default for Limits {
         Self {
             queue_max: 64,
             unread_max: 64,
+            pictures_max: 600,
             stop_ids_max: 16,
             stop_strings_max: 16,
             stop_string_bytes_max: 256,

@@ -1,9 +1,10 @@
 //! What is asked of the engine, and the ways in which it says no.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
-use deepseek_model::{Capacity, TokenId};
+use deepseek_model::{Capacity, Media, TokenId};
 
 use crate::events::Sender;
 use crate::limits::Limits;
@@ -15,6 +16,8 @@ use crate::sampler::Sampling;
 pub struct Request {
     /// The ids to go on from, at least one.
     pub prompt: Vec<TokenId>,
+    /// What in the prompt is no text, in order.
+    pub media: Vec<Placed>,
     /// Ids to draw at most, at least 1. Whatever is asked, prompt and answer together end where
     /// the context does.
     pub max_tokens: Option<u32>,
@@ -27,6 +30,15 @@ pub struct Request {
     pub drafts: u32,
 }
 
+/// A picture in a prompt.
+#[derive(Debug, Clone)]
+pub struct Placed {
+    /// The first id of the prompt that stands for a row of it; as many follow as it has rows.
+    pub at: usize,
+    /// The picture.
+    pub media: Arc<Media>,
+}
+
 impl Request {
     /// A request with defaults: as long as the context allows, no stop ids, default sampling, no
     /// drafts.
@@ -34,6 +46,7 @@ impl Request {
     pub fn new(prompt: Vec<TokenId>) -> Self {
         Self {
             prompt,
+            media: Vec::new(),
             max_tokens: None,
             stop_ids: Vec::new(),
             sampling: Sampling::default(),
@@ -63,6 +76,7 @@ impl Request {
             let bounds = format!("at most {}", limits.stop_ids_max);
             return Err(Invalid::new("stop_ids", self.stop_ids.len(), bounds).into());
         }
+        self.check_media(capacity, limits)?;
         let vocabulary = capacity.vocabulary;
         let mut ids = self.prompt.iter().chain(&self.stop_ids);
         if let Some(&id) = ids.find(|&&id| id >= vocabulary) {
@@ -71,10 +85,33 @@ impl Request {
         Ok(Order {
             length_max: context - room + self.max_tokens.unwrap_or(room).min(room),
             prompt: self.prompt,
+            media: self.media,
             stop_ids: self.stop_ids,
             sampling: self.sampling,
             drafts: self.drafts.min(capacity.drafts).min(capacity.rewind),
         })
+    }
+
+    /// Whether the model looks at pictures, and each lies in the prompt behind the one before.
+    fn check_media(&self, capacity: &Capacity, limits: &Limits) -> Result<(), Refusal> {
+        if !self.media.is_empty() && capacity.vision.is_none() {
+            return Err(Refusal::Blind);
+        }
+        if self.media.len() > limits.pictures_max {
+            let bounds = format!("at most {}", limits.pictures_max);
+            return Err(Invalid::new("media", self.media.len(), bounds).into());
+        }
+        let mut free = 0;
+        for placed in &self.media {
+            let tokens = placed.media.tokens();
+            let end = placed.at.saturating_add(tokens);
+            if placed.at < free || end > self.prompt.len() {
+                let bounds = format!("{tokens} ids between {free} and {}", self.prompt.len());
+                return Err(Invalid::new("media", placed.at, bounds).into());
+            }
+            free = end;
+        }
+        Ok(())
     }
 }
 
@@ -83,6 +120,8 @@ impl Request {
 #[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) prompt: Vec<TokenId>,
+    /// One behind the other, within the prompt.
+    pub(crate) media: Vec<Placed>,
     /// Ids of prompt and answer together: more than the prompt's, no more than the context's.
     pub(crate) length_max: u32,
     pub(crate) stop_ids: Vec<TokenId>,
@@ -128,6 +167,9 @@ pub enum Refusal {
         /// The ids of the model are below this.
         vocabulary: u32,
     },
+    /// The prompt holds a picture, and the model does not look at any.
+    #[error("the model does not look at pictures")]
+    Blind,
     /// A parameter is out of its bounds.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -179,6 +221,7 @@ mod tests {
         step_tokens: 4,
         rewind: 3,
         drafts: 5,
+        vision: None,
     };
 
     fn check(change: impl FnOnce(&mut Request)) -> Result<Order, Refusal> {

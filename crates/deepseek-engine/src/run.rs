@@ -70,7 +70,8 @@ impl<'a> Run<'a> {
             if self.is_over(&door) {
                 return;
             }
-            let parts = self.draft(self.schedule());
+            let parts = self.attach(self.schedule());
+            let parts = self.draft(parts);
             if parts.is_empty() {
                 self.wait(&door);
                 continue;
@@ -112,6 +113,19 @@ impl<'a> Run<'a> {
         schedule(&standings, self.step_tokens)
     }
 
+    /// Has the pictures looked at that the step will read. Who fails at that is left out of it.
+    fn attach(&mut self, grants: Vec<Grant>) -> Vec<Grant> {
+        let mut attached = Vec::with_capacity(grants.len());
+        for grant in grants {
+            let sequence = &mut self.running[grant.index];
+            match sequence.attach(&mut *self.decoder, grant.tokens) {
+                Ok(()) => attached.push(grant),
+                Err(error) => sequence.fail_with(&Arc::new(error)),
+            }
+        }
+        attached
+    }
+
     /// Has the drafts made that were granted. Who fails at that is left out of the step.
     fn draft(&mut self, grants: Vec<Grant>) -> Vec<Part> {
         let mut parts = Vec::with_capacity(grants.len());
@@ -145,6 +159,7 @@ impl<'a> Run<'a> {
             if let Some(position) = sequence.read(part.grant.tokens, &part.drafted, rows) {
                 self.decoder.rewind(sequence.seq, position);
             }
+            sequence.release(&mut *self.decoder);
         }
     }
 
@@ -157,7 +172,8 @@ impl<'a> Run<'a> {
 
     /// Frees the places of those who are over, then tells their readers.
     fn retire(&mut self) {
-        for sequence in self.running.extract_if(.., |sequence| sequence.is_over()) {
+        for mut sequence in self.running.extract_if(.., |sequence| sequence.is_over()) {
+            sequence.release(&mut *self.decoder);
             self.decoder.forget(sequence.seq);
             self.places.push(sequence.seq);
             sequence.conclude();

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use deepseek_model::{SeqId, Span, TokenId, Want};
+use deepseek_model::{Decoder, Insert, MediaId, SeqId, Span, TokenId, Want};
 
 use crate::events::{Event, Fault, Reason, Sender, Usage};
-use crate::request::Job;
+use crate::request::{Job, Placed};
 use crate::sampler::Sampler;
 use crate::scheduler::Standing;
 use crate::speculate::verify;
@@ -18,6 +18,7 @@ use crate::speculate::verify;
 pub(crate) struct Sequence {
     pub(crate) seq: SeqId,
     ids: Vec<TokenId>,
+    media: Vec<Seen>,
     fed: u32,
     length_max: u32,
     stop_ids: Vec<TokenId>,
@@ -28,6 +29,20 @@ pub(crate) struct Sequence {
     admitted: Instant,
     first_drawn: Option<Instant>,
     end: Option<End>,
+}
+
+/// A picture of the prompt.
+#[derive(Debug)]
+struct Seen {
+    placed: Placed,
+    /// Its number, from the step that reads its first row to the one that reads its last.
+    id: Option<MediaId>,
+}
+
+impl Seen {
+    fn end(&self) -> usize {
+        self.placed.at + self.placed.media.tokens()
+    }
 }
 
 /// How a sequence ended.
@@ -48,8 +63,13 @@ impl Sequence {
         let prompt = u32::try_from(order.prompt.len()).expect("a prompt fits the context");
         Self {
             seq,
-            sampler: Sampler::new(order.sampling, &order.prompt),
+            sampler: Sampler::new(order.sampling, &words(&order.prompt, &order.media)),
             ids: order.prompt,
+            media: order
+                .media
+                .into_iter()
+                .map(|placed| Seen { placed, id: None })
+                .collect(),
             fed: 0,
             length_max: order.length_max,
             stop_ids: order.stop_ids,
@@ -89,6 +109,37 @@ impl Sequence {
         *self.ids.last().expect("a prompt is not empty")
     }
 
+    /// Has the decoder look at the pictures that its next `tokens` reach.
+    pub(crate) fn attach(
+        &mut self,
+        decoder: &mut dyn Decoder,
+        tokens: u32,
+    ) -> deepseek_model::Result<()> {
+        let (start, end) = (self.fed as usize, (self.fed + tokens) as usize);
+        for seen in &mut self.media {
+            if seen.id.is_none() && seen.placed.at < end && seen.end() > start {
+                seen.id = Some(decoder.attach(&seen.placed.media)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of the pictures that have been read, or of all where the sequence is over.
+    pub(crate) fn release(&mut self, decoder: &mut dyn Decoder) {
+        let read = if self.is_over() {
+            usize::MAX
+        } else {
+            self.fed as usize
+        };
+        for seen in &mut self.media {
+            if seen.end() <= read
+                && let Some(id) = seen.id.take()
+            {
+                decoder.release(id);
+            }
+        }
+    }
+
     /// Its part of a step: its next `tokens`, then those drafted.
     pub(crate) fn span(&self, tokens: u32, drafted: &[TokenId]) -> Span {
         let (start, end) = (self.fed as usize, (self.fed + tokens) as usize);
@@ -102,8 +153,22 @@ impl Sequence {
             seq: self.seq,
             at: self.fed,
             tokens,
+            media: self.inserts(start, end),
             want,
         }
+    }
+
+    /// Which of the ids `start..end` are rows of pictures.
+    fn inserts(&self, start: usize, end: usize) -> Vec<Insert> {
+        let insert = |seen: &Seen| {
+            let (first, last) = (seen.placed.at.max(start), seen.end().min(end));
+            Some(Insert {
+                media: seen.id.filter(|_| first < last)?,
+                tokens: first - start..last - start,
+                from: first - seen.placed.at,
+            })
+        };
+        self.media.iter().filter_map(insert).collect()
     }
 
     /// Reads what a step yielded for [`span`](Self::span). Answers the position to which the
@@ -182,4 +247,16 @@ impl Sequence {
                 End::Failed(fault) => Event::Failed(fault),
             });
     }
+}
+
+/// The ids of a prompt that are text: what repeats in a picture is no repetition.
+fn words(prompt: &[TokenId], media: &[Placed]) -> Vec<TokenId> {
+    let mut words = Vec::with_capacity(prompt.len());
+    let mut read = 0;
+    for placed in media {
+        words.extend_from_slice(&prompt[read..placed.at]);
+        read = placed.at + placed.media.tokens();
+    }
+    words.extend_from_slice(&prompt[read..]);
+    words
 }

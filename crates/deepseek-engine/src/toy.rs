@@ -28,7 +28,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use deepseek_model::{Capacity, Decoder, Error, Logits, Result, SeqId, Step, TokenId, Want};
+use deepseek_model::{
+    Capacity, Decoder, Error, Logits, Media, MediaId, Result, SeqId, Span, Step, TokenId, Want,
+};
 
 /// What a [`ToyDecoder`] says, and when it breaks.
 #[derive(Debug, Clone)]
@@ -71,6 +73,7 @@ impl Default for Toy {
                 step_tokens: 16,
                 rewind: 4,
                 drafts: 4,
+                vision: None,
             },
             seed: 0,
             script: Vec::new(),
@@ -86,6 +89,7 @@ pub struct ToyTally {
     steps: AtomicU64,
     tokens: AtomicU64,
     sequences: AtomicU64,
+    pictures: AtomicU64,
 }
 
 impl ToyTally {
@@ -106,6 +110,12 @@ impl ToyTally {
     pub fn sequences(&self) -> u64 {
         self.sequences.load(Ordering::Acquire)
     }
+
+    /// Pictures that are attached and not released.
+    #[must_use]
+    pub fn pictures(&self) -> u64 {
+        self.pictures.load(Ordering::Acquire)
+    }
 }
 
 /// A [`Decoder`] that computes nothing.
@@ -118,6 +128,8 @@ pub struct ToyDecoder {
     /// For `n` ids of the script, the longest of its beginnings, but itself, with which they end.
     borders: Vec<usize>,
     sequences: HashMap<SeqId, Sequence>,
+    /// What each picture is, in short, and how many rows it has.
+    pictures: HashMap<MediaId, (u64, usize)>,
     tally: Arc<ToyTally>,
 }
 
@@ -169,6 +181,7 @@ impl ToyDecoder {
             toy,
             borders,
             sequences: HashMap::new(),
+            pictures: HashMap::new(),
             tally: Arc::default(),
         }
     }
@@ -189,6 +202,21 @@ impl ToyDecoder {
         Mark {
             hash: mix(mark.hash ^ u64::from(id)),
             said,
+        }
+    }
+
+    /// The history after token `index` of a span, be it text or a row of a picture.
+    fn after_row(&self, mark: Mark, span: &Span, index: usize) -> Mark {
+        let insert = span.media.iter().find(|own| own.tokens.contains(&index));
+        let Some(insert) = insert else {
+            return self.after(mark, span.tokens[index]);
+        };
+        let row = insert.from + index - insert.tokens.start;
+        let (picture, rows) = self.pictures[&insert.media];
+        assert!(row < rows, "row {row} of {rows}");
+        Mark {
+            hash: mix(mark.hash ^ mix(picture ^ row as u64)),
+            said: 0,
         }
     }
 
@@ -264,6 +292,9 @@ impl ToyDecoder {
         self.tally
             .sequences
             .store(self.sequences.len() as u64, Ordering::Release);
+        self.tally
+            .pictures
+            .store(self.pictures.len() as u64, Ordering::Release);
     }
 }
 
@@ -287,8 +318,8 @@ impl Decoder for ToyDecoder {
             let mut sequence = self.sequences.remove(&span.seq).unwrap_or_default();
             let mut mark = sequence.marks.last().copied().unwrap_or_default();
             let before = values.len();
-            for (index, &id) in span.tokens.iter().enumerate() {
-                mark = self.after(mark, id);
+            for index in 0..span.tokens.len() {
+                mark = self.after_row(mark, span, index);
                 sequence.marks.push(mark);
                 let wanted = match span.want {
                     Want::Nothing => false,
@@ -371,6 +402,25 @@ impl Decoder for ToyDecoder {
         self.sequences.remove(&seq);
         self.tell();
     }
+
+    fn attach(&mut self, media: &Media) -> Result<MediaId> {
+        assert!(self.toy.capacity.vision.is_some(), "pictures are refused");
+        let id = (0..)
+            .map(MediaId)
+            .find(|id| !self.pictures.contains_key(id))
+            .expect("an endless range");
+        let hash = format!("{media:?}")
+            .bytes()
+            .fold(0, |hash, byte| mix(hash ^ u64::from(byte)));
+        self.pictures.insert(id, (hash, media.tokens()));
+        self.tell();
+        Ok(id)
+    }
+
+    fn release(&mut self, media: MediaId) {
+        assert!(self.pictures.remove(&media).is_some(), "{media:?}");
+        self.tell();
+    }
 }
 
 /// A bijection without pattern: the finaliser of splitmix64.
@@ -390,8 +440,6 @@ fn unit(x: u64) -> f32 {
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    use deepseek_model::Span;
-
     use super::*;
 
     fn run(decoder: &mut ToyDecoder, at: u32, tokens: &[TokenId], want: Want) -> Vec<f32> {
@@ -399,6 +447,7 @@ mod tests {
             seq: SeqId(0),
             at,
             tokens: tokens.to_vec(),
+            media: Vec::new(),
             want,
         };
         decoder
@@ -513,6 +562,7 @@ mod tests {
             seq: SeqId(1),
             at: 0,
             tokens: vec![1],
+            media: Vec::new(),
             want: Want::Last,
         };
         let twice = Step {
@@ -523,6 +573,7 @@ mod tests {
             seq: SeqId(4),
             at: 0,
             tokens: vec![1],
+            media: Vec::new(),
             want: Want::Last,
         };
         assert!(
@@ -546,6 +597,7 @@ mod tests {
             seq: SeqId(0),
             at: 1,
             tokens: vec![2],
+            media: Vec::new(),
             want: Want::Last,
         };
         let step = Step { spans: vec![span] };

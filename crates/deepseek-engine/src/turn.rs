@@ -1,13 +1,14 @@
 //! A conversation in, typed pieces of the answer out.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
 
-use deepseek_model::TokenId;
+use deepseek_model::{Media, TokenId};
 use deepseek_text::{Call, Conversation, Detokenizer, Message, Reader, Tokenizer};
 
 use crate::engine::Engine;
 use crate::events::{Canceller, Event, Events, Fault, Reason, Usage};
-use crate::request::{Refusal, Request};
+use crate::request::{Placed, Refusal, Request};
 use crate::sampler::Sampling;
 use crate::stops::Stops;
 
@@ -20,6 +21,8 @@ pub struct TurnOptions {
     pub sampling: Sampling,
     /// As in [`Request::drafts`].
     pub drafts: u32,
+    /// The pictures of the conversation, by the names that it gives them.
+    pub media: BTreeMap<String, Arc<Media>>,
     /// Strings before which the answer ends. Only visible text is searched, neither reasoning nor
     /// calls.
     pub stops: Vec<String>,
@@ -66,6 +69,12 @@ pub enum TurnError {
     /// The conversation cannot be encoded, or the model wrote an id that the tokenizer lacks.
     #[error(transparent)]
     Text(#[from] deepseek_text::Error),
+    /// The conversation names a picture that is not at hand.
+    #[error("the conversation names the picture {name}, which is not at hand")]
+    Picture {
+        /// Its name there.
+        name: String,
+    },
     /// The engine does not take it.
     #[error(transparent)]
     Refusal(#[from] Refusal),
@@ -108,14 +117,17 @@ impl Turn {
         tokenizer: &Tokenizer,
         conversation: &Conversation,
         prompt: &deepseek_text::Options,
-        options: TurnOptions,
+        mut options: TurnOptions,
     ) -> Result<Self, TurnError> {
         let encoded = deepseek_text::encode(tokenizer, conversation, prompt)?;
         let reader = Reader::new(tokenizer, encoded.start, Vec::new());
+        let media = std::mem::take(&mut options.media);
+        let places = encoded.images.into_iter().zip(encoded.sources);
+        let prompt = unfold(&encoded.ids, places, &media)?;
         let mut turn = Self::submit(
             engine,
             tokenizer,
-            encoded.ids,
+            prompt,
             options,
             Voice::Answer(reader.into()),
         )?;
@@ -135,13 +147,13 @@ impl Turn {
         options: TurnOptions,
     ) -> Result<Self, TurnError> {
         let voice = Voice::Plain(Detokenizer::new(tokenizer));
-        Self::submit(engine, tokenizer, prompt, options, voice)
+        Self::submit(engine, tokenizer, (prompt, Vec::new()), options, voice)
     }
 
     fn submit(
         engine: &Engine,
         tokenizer: &Tokenizer,
-        prompt: Vec<TokenId>,
+        (prompt, media): (Vec<TokenId>, Vec<Placed>),
         options: TurnOptions,
         voice: Voice,
     ) -> Result<Self, TurnError> {
@@ -150,6 +162,7 @@ impl Turn {
             sampling,
             drafts,
             stops,
+            ..
         } = options;
         let stops = Stops::new(stops, engine.limits()).map_err(Refusal::from)?;
         let stop_ids = vec![tokenizer.eos()];
@@ -160,6 +173,7 @@ impl Turn {
         };
         let request = Request {
             prompt,
+            media,
             max_tokens,
             stop_ids,
             sampling,
@@ -347,4 +361,27 @@ fn call_ids(conversation: &Conversation) -> HashSet<String> {
         | Message::LatestReminder { .. } => Vec::new(),
     };
     conversation.messages.iter().flat_map(ids).collect()
+}
+
+/// Gives each picture the ids for its rows, where its one placeholder stands.
+fn unfold(
+    ids: &[TokenId],
+    places: impl Iterator<Item = (usize, String)>,
+    media: &BTreeMap<String, Arc<Media>>,
+) -> Result<(Vec<TokenId>, Vec<Placed>), TurnError> {
+    let mut prompt = Vec::with_capacity(ids.len());
+    let mut placed = Vec::new();
+    let mut read = 0;
+    for (place, name) in places {
+        let Some(media) = media.get(&name) else {
+            return Err(TurnError::Picture { name });
+        };
+        prompt.extend_from_slice(&ids[read..place]);
+        let (at, media) = (prompt.len(), Arc::clone(media));
+        prompt.extend(std::iter::repeat_n(ids[place], media.tokens()));
+        placed.push(Placed { at, media });
+        read = place + 1;
+    }
+    prompt.extend_from_slice(&ids[read..]);
+    Ok((prompt, placed))
 }

@@ -1,6 +1,7 @@
 //! The engine from outside: what readers see, whatever else happens.
 
 mod alone;
+mod sight;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,11 +11,12 @@ use std::time::Duration;
 use alone::{alone, below, some_sampling};
 use deepseek_engine::toy::{Toy, ToyDecoder, ToyFault, ToyTally};
 use deepseek_engine::{
-    Engine, Event, Events, Fault, Limits, Reason, Refusal, Request, Sampling, Usage,
+    Engine, Event, Events, Fault, Limits, Placed, Reason, Refusal, Request, Sampling, Usage,
 };
 use deepseek_model::{Capacity, TokenId};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
+use sight::{VISION, picture};
 
 fn spawn(toy: Toy, limits: Limits) -> (Engine, Arc<ToyTally>) {
     let decoder = ToyDecoder::new(toy);
@@ -413,6 +415,7 @@ fn swarm(seed: u64) {
         step_tokens: 1 + below(rng, 12),
         rewind: below(rng, 4),
         drafts: below(rng, 4),
+        vision: (below(rng, 2) == 0).then_some(VISION),
     };
     let mut faults = BTreeMap::new();
     let kinds = [
@@ -504,7 +507,7 @@ fn swarm(seed: u64) {
         }
     }
     match engine.close(Duration::MAX) {
-        Ok(()) => assert_eq!(tally.sequences(), 0, "seed {seed}"),
+        Ok(()) => assert_eq!((tally.sequences(), tally.pictures()), (0, 0), "seed {seed}"),
         Err(fault) => assert!(may_panic, "seed {seed}: {fault}"),
     }
 }
@@ -512,10 +515,25 @@ fn swarm(seed: u64) {
 fn some_request(rng: &mut ChaCha8Rng, capacity: &Capacity) -> Request {
     // One prompt in a while is too long.
     let length = 1 + below(rng, capacity.context + 2).min(below(rng, capacity.context + 2));
+    let mut media = Vec::new();
+    let mut free = 0;
+    while capacity.vision.is_some() && below(rng, 3) > 0 {
+        let (at, media_at) = (free + below(rng, 4) as usize, picture(rng));
+        free = at + media_at.tokens();
+        if free > length as usize {
+            break;
+        }
+        let media_at = Arc::new(media_at);
+        media.push(Placed {
+            at,
+            media: media_at,
+        });
+    }
     Request {
         prompt: (0..length)
             .map(|_| below(rng, capacity.vocabulary))
             .collect(),
+        media,
         max_tokens: [None, Some(1 + below(rng, 12))][below(rng, 2) as usize],
         stop_ids: (0..below(rng, 3))
             .map(|_| below(rng, capacity.vocabulary))
@@ -529,5 +547,51 @@ fn some_request(rng: &mut ChaCha8Rng, capacity: &Capacity) -> Request {
 fn in_a_swarm_every_request_yields_what_it_yields_alone() {
     for seed in 0..400 {
         swarm(seed);
+    }
+}
+
+#[test]
+fn a_picture_has_to_lie_in_the_prompt_of_a_model_that_sees() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(1);
+    let media = Arc::new(picture(rng));
+    let tokens = media.tokens();
+    let request = |places: &[usize]| {
+        let placed = |at: &usize| Placed {
+            at: *at,
+            media: Arc::clone(&media),
+        };
+        Request {
+            media: places.iter().map(placed).collect(),
+            ..greedy(&vec![1; 2 * tokens], 1)
+        }
+    };
+    let (blind, _) = spawn(Toy::default(), Limits::default());
+    assert_eq!(blind.submit(request(&[0])).unwrap_err(), Refusal::Blind);
+
+    let capacity = Capacity {
+        vision: Some(VISION),
+        ..Toy::default().capacity
+    };
+    let toy = Toy {
+        capacity,
+        ..Toy::default()
+    };
+    let limits = Limits {
+        pictures_max: 2,
+        ..Limits::default()
+    };
+    let (engine, _) = spawn(toy, limits);
+    assert!(engine.submit(request(&[0, tokens])).is_ok());
+    for places in [
+        &[tokens + 1][..],
+        &[0, tokens - 1],
+        &[0, 0],
+        &[0, tokens, 0],
+    ] {
+        let refusal = engine.submit(request(places)).unwrap_err();
+        assert!(
+            matches!(&refusal, Refusal::Invalid(invalid) if invalid.field == "media"),
+            "{places:?}: {refusal}"
+        );
     }
 }

@@ -1,6 +1,9 @@
 //! A turn: typed pieces, nothing that is not certain, and one end.
 
+mod sight;
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deepseek_engine::toy::{Toy, ToyDecoder, ToyFault};
@@ -8,7 +11,11 @@ use deepseek_engine::{
     Delta, Engine, Fault, Limits, Reason, Refusal, Sampling, Turn, TurnError, TurnOptions, Usage,
 };
 use deepseek_model::{Capacity, TokenId};
-use deepseek_text::{Answer, Call, Conversation, Message, Mode, Options, Tokenizer, marker};
+use deepseek_text::{
+    Answer, Call, Conversation, Edition, Message, Mode, Options, Part, Tokenizer, marker,
+};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
 
 const CALLS: &str = "\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"look_up\">\n\
     <｜DSML｜parameter name=\"word\" string=\"true\">STOP 素</｜DSML｜parameter>\n\
@@ -262,18 +269,11 @@ fn calls_have_names_that_are_new_in_the_conversation() {
     };
     let mut conversation = Conversation::ask("What?");
     conversation.messages.extend([
-        Message::Assistant {
-            answer: Answer {
-                calls: vec![named("call_0"), named("x")],
-                ..Answer::default()
-            },
-            task: None,
-            open: false,
-        },
-        Message::Tool {
-            call: Some("call_2".to_owned()),
-            text: "ok".to_owned(),
-        },
+        Message::assistant(Answer {
+            calls: vec![named("call_0"), named("x")],
+            ..Answer::default()
+        }),
+        Message::tool("call_2", "ok"),
     ]);
     let prompt = Options::default();
     let turn = Turn::start(&engine, &tokenizer(), &conversation, &prompt, options(&[])).unwrap();
@@ -363,4 +363,58 @@ fn faults_refusals_and_unknown_ids_are_errors_with_their_kind() {
     });
     let (_, error) = hear(start(&engine, Mode::Chat, options(&[])).unwrap());
     assert!(matches!(error, Some(TurnError::Text(_))), "{error:?}");
+}
+
+#[test]
+fn pictures_stand_where_the_conversation_names_them() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(3);
+    let media = BTreeMap::from([
+        ("a.png".to_owned(), Arc::new(sight::picture(rng))),
+        ("b.png".to_owned(), Arc::new(sight::picture(rng))),
+    ]);
+    let extra: usize = ["b.png", "a.png", "b.png"]
+        .iter()
+        .map(|name| media[*name].tokens() - 1)
+        .sum();
+    let capacity = Capacity {
+        vision: Some(sight::VISION),
+        ..toy(Vec::new()).capacity
+    };
+    let json = Tokenizer::tiny_v41_json(300).unwrap();
+    let tokenizer = Tokenizer::parse(json.as_bytes()).unwrap();
+    let said = format!("Two.{}", marker::EOS);
+    let engine = spawn(Toy {
+        capacity,
+        ..toy(tokenizer.encode_trusted(&said).unwrap())
+    });
+    let conversation = Conversation::ask(vec![
+        Part::Image("b.png".to_owned()),
+        Part::Text("and".to_owned()),
+        Part::Image("a.png".to_owned()),
+        Part::Image("b.png".to_owned()),
+    ]);
+    let prompt = Options {
+        mode: Mode::Chat,
+        edition: Edition::V41,
+        ..Options::default()
+    };
+    let ask = |media| {
+        let options = TurnOptions {
+            media,
+            ..options(&[])
+        };
+        Turn::start(&engine, &tokenizer, &conversation, &prompt, options)
+    };
+    let plain = deepseek_text::encode(&tokenizer, &conversation, &prompt).unwrap();
+    let (heard, error) = hear(ask(media.clone()).unwrap());
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(heard.text, "Two.");
+    assert_eq!(heard.usage.prompt as usize, plain.ids.len() + extra);
+
+    let one = BTreeMap::from([("a.png".to_owned(), Arc::clone(&media["a.png"]))]);
+    let error = ask(one).unwrap_err();
+    assert!(
+        matches!(&error, TurnError::Picture { name } if name == "b.png"),
+        "{error}"
+    );
 }

@@ -2,10 +2,59 @@
 
 use std::collections::BTreeMap;
 
+use deepseek_attn::{Choice, Filter};
 use deepseek_core::weights::Dtype;
 
-use crate::config::{Config, SPARSE_RATIO, Storage};
-use crate::inventory::{Component, inventory};
+use crate::config::{Config, Family, Storage};
+use crate::inventory::{Component, TensorSpec, inventory};
+use crate::plan::{Plan, Prefill};
+
+/// What a token is there for, which decides how much of the model it meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The next one is asked for: all layers and the head.
+    Decode,
+    /// It is one of a prompt: no head, and with [`Prefill::Replay`] no layer behind the last source,
+    /// of which it meets what makes rows. What the last positions of the prompt take once more, at
+    /// its end, is not counted.
+    Prefill(Prefill),
+}
+
+impl Phase {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 3] = [
+        Self::Decode,
+        Self::Prefill(Prefill::Full),
+        Self::Prefill(Prefill::Replay),
+    ];
+
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Prefill(Prefill::Full) => "prefill, full",
+            Self::Prefill(Prefill::Replay) => "prefill, replay",
+        }
+    }
+
+    /// The layer that a token meets no more than the making of rows of; none if it meets all.
+    fn end(self, config: &Config) -> Option<usize> {
+        match self {
+            Self::Decode | Self::Prefill(Prefill::Full) => None,
+            Self::Prefill(Prefill::Replay) => config.sharing.as_ref()?.kv_sources.last().copied(),
+        }
+    }
+
+    /// Whether a token is multiplied with a matrix of the backbone, or of an expert that it is sent to.
+    fn meets(self, config: &Config, spec: &TensorSpec) -> bool {
+        let within = match (self.end(config), spec.layer) {
+            (Some(end), Some(layer)) => layer < end || (layer == end && spec.makes_rows()),
+            (None, _) | (_, None) => true,
+        };
+        within && (self == Self::Decode || spec.component != Component::Head)
+    }
+}
 
 /// Tensors and their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,13 +81,21 @@ pub struct Weights {
     pub components: BTreeMap<Component, Tally>,
     /// The types that occur.
     pub dtypes: BTreeMap<Dtype, Tally>,
-    /// Parameters of the backbone, embedding and head included.
+    /// Parameters of the backbone, embedding and head included, n-gram tables not.
     pub backbone: u64,
+    /// Parameters of the n-gram tables.
+    pub tables: u64,
     /// Parameters of the draft modules.
     pub mtp: u64,
-    /// Parameters of the matrices of the backbone that one token is multiplied with, the head
-    /// included.
+    /// Parameters of the picture tower, its aligner and its delimiters.
+    pub vision: u64,
+    /// Parameters of the matrices of the backbone that one token is multiplied with when the next is
+    /// asked for, the head included.
     pub active: u64,
+    /// The same for a token of a prompt that runs through all layers.
+    pub active_full: u64,
+    /// The same for one that runs through the first layers alone.
+    pub active_replay: u64,
 }
 
 impl Weights {
@@ -50,40 +107,68 @@ impl Weights {
             components: BTreeMap::new(),
             dtypes: BTreeMap::new(),
             backbone: 0,
+            tables: 0,
             mtp: 0,
+            vision: 0,
             active: 0,
+            active_full: 0,
+            active_replay: 0,
         };
-        let mut routed = 0;
+        let (mut dense, mut routed) = ([0; 3], [0; 3]);
         for spec in inventory(config, storage) {
-            let bytes = spec.bytes();
-            weights.total.add(bytes);
-            weights
-                .components
-                .entry(spec.component)
-                .or_default()
-                .add(bytes);
-            weights.dtypes.entry(spec.dtype).or_default().add(bytes);
-            match spec.component {
-                Component::Mtp => weights.mtp += spec.parameters(),
-                Component::RoutedExperts => routed += spec.parameters(),
-                _ => {
-                    weights.backbone += spec.parameters();
-                    weights.active += if spec.is_matrix() {
-                        spec.parameters()
-                    } else {
-                        0
-                    };
+            weights.add(&spec);
+            let met = match spec.component {
+                Component::EngramTables
+                | Component::Mtp
+                | Component::Drafter
+                | Component::Vision
+                | Component::Aligner
+                | Component::Delimiters => continue,
+                Component::RoutedExperts => &mut routed,
+                _ => &mut dense,
+            };
+            for (met, phase) in met.iter_mut().zip(Phase::ALL) {
+                if spec.is_matrix() && phase.meets(config, &spec) {
+                    *met += spec.parameters();
                 }
             }
         }
-        weights.backbone += routed;
-        weights.active += routed / config.experts.count as u64 * config.experts.each as u64;
+        let (count, each) = (config.experts.count as u64, config.experts.each as u64);
+        let active = [0, 1, 2].map(|phase| dense[phase] + routed[phase] / count * each);
+        [weights.active, weights.active_full, weights.active_replay] = active;
         weights
+    }
+
+    fn add(&mut self, spec: &TensorSpec) {
+        let bytes = spec.bytes();
+        self.total.add(bytes);
+        self.components
+            .entry(spec.component)
+            .or_default()
+            .add(bytes);
+        self.dtypes.entry(spec.dtype).or_default().add(bytes);
+        let part = match spec.component {
+            Component::EngramTables => &mut self.tables,
+            Component::Mtp | Component::Drafter => &mut self.mtp,
+            Component::Vision | Component::Aligner | Component::Delimiters => &mut self.vision,
+            _ => &mut self.backbone,
+        };
+        *part += spec.parameters();
+    }
+
+    /// Parameters of the matrices that one token is multiplied with.
+    #[must_use]
+    pub fn active_in(&self, phase: Phase) -> u64 {
+        match phase {
+            Phase::Decode => self.active,
+            Phase::Prefill(Prefill::Full) => self.active_full,
+            Phase::Prefill(Prefill::Replay) => self.active_replay,
+        }
     }
 }
 
-/// Floating-point operations of one decoded token, two for a multiplication with its addition
-/// (spec `deepseek-v4.md` §7.1).
+/// Floating-point operations of one token, two for a multiplication with its addition (spec
+/// `deepseek-v4.md` §7.1, `deepseek-v41.md` §8.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flops {
     /// Products with weights.
@@ -95,26 +180,41 @@ pub struct Flops {
 }
 
 impl Flops {
-    /// A token after `context` others. `active` is [`Weights::active`].
+    /// A token after `context` others.
     #[must_use]
-    pub fn at(config: &Config, active: u64, context: usize) -> Self {
+    pub fn at(plan: &Plan, weights: &Weights, phase: Phase, context: usize) -> Self {
+        let config = plan.config();
+        let layers = phase.end(config).unwrap_or(config.layers);
+        let sharing = config.sharing.as_ref();
+        let candidates = sharing.and_then(|sharing| sharing.candidates);
+        let candidates = candidates.map_or(usize::MAX, |(_, blocks)| blocks.size * blocks.keep);
         let (mut rows, mut keys) = (0, 0);
-        for ratio in &config.ratios {
-            let made = context.checked_div(*ratio as usize).unwrap_or(0);
-            let sparse = *ratio == SPARSE_RATIO;
+        for layer in &plan.layers()[..layers] {
+            let made = context.checked_div(layer.role.ratio as usize).unwrap_or(0);
             rows += config.window
-                + if sparse {
-                    made.min(config.index.topk)
-                } else {
-                    made
+                + match layer.role.choice {
+                    Choice::None => 0,
+                    Choice::All => made,
+                    Choice::Fresh { .. } | Choice::Carried => made.min(config.index.topk),
                 };
-            keys += if sparse { made } else { 0 };
+            keys += match layer.role.choice {
+                Choice::None | Choice::All | Choice::Carried => 0,
+                Choice::Fresh { filter, .. } => match filter {
+                    Filter::Open | Filter::Keep(_) => made,
+                    Filter::Use => made.min(candidates),
+                },
+            };
         }
+        // Each head multiplies a key. That its score then enters the sum over heads, the published
+        // figures of V4 count, and those of V4.1 do not.
+        let key = match config.family {
+            Family::V4 => config.index.head_dim + 1,
+            Family::V41 => config.index.head_dim,
+        };
         Self {
-            linear: 2 * active,
+            linear: 2 * weights.active_in(phase),
             core: 4 * (config.heads * config.head_dim) as u64 * rows as u64,
-            // Each head multiplies a key, and its score enters the sum over heads.
-            indexer: 2 * (config.index.heads * (config.index.head_dim + 1)) as u64 * keys as u64,
+            indexer: 2 * (config.index.heads * key) as u64 * keys as u64,
         }
     }
 

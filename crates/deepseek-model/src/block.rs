@@ -2,9 +2,10 @@
 //! residual streams.
 
 use deepseek_attn::{Attention, AttentionShape, Batch, Carry, Memory, Role, Ropes};
-use deepseek_core::kernels::{HyperShape, HyperWeights, Mix, Routing};
-use deepseek_core::reference::hc_head;
-use deepseek_core::{Backend, HostTensor, Kernels, Loader, Numerics, Result};
+use deepseek_core::kernels::{HyperShape, HyperWeights, Inputs, Mix, Routing};
+use deepseek_core::reference::{hc_collapse, hc_head};
+use deepseek_core::{Backend, DeviceTensor, HostTensor, Kernels, Loader, Numerics, Result};
+use deepseek_engram::{Engram, LayerShape};
 use deepseek_moe::{Mixture, MixtureShape, RouteBy};
 
 /// The numbers that shape every layer of a model.
@@ -16,6 +17,9 @@ pub struct BlockShape {
     pub mixture: MixtureShape,
     /// Residual streams.
     pub hyper: HyperShape,
+    /// Whether the streams are read as the sub-layer before settled it (spec `deepseek-v41.md`
+    /// §3.2), instead of by the mix of the sub-layer itself.
+    pub single_pass: bool,
 }
 
 /// What differs between the layers of a model.
@@ -25,11 +29,123 @@ pub struct BlockPlan {
     pub role: Role,
     /// How tokens find their experts.
     pub route: RouteBy,
+    /// Which n-gram table it reads, if any, by its place among the tables.
+    pub engram: Option<usize>,
+    /// Whether a drafter reads what goes into the layer.
+    pub tap: bool,
 }
 
-/// One layer (spec `deepseek-v4.md` §3.1).
+impl BlockPlan {
+    /// A layer of a draft module: nothing but a window, routed by score. `media` as in [`RouteBy`].
+    #[must_use]
+    pub fn draft(media: bool) -> Self {
+        Self {
+            role: Role::WINDOW,
+            route: RouteBy::Score { media },
+            engram: None,
+            tap: false,
+        }
+    }
+}
+
+/// What flows from layer to layer.
+#[derive(Debug)]
+pub struct Residual<B: Backend> {
+    /// `[t, n, hidden]`.
+    pub streams: B::Tensor,
+    /// `[t, n]`: the share of each stream in what the next sub-layer reads; none where each
+    /// sub-layer settles that for itself.
+    pub pre: Option<B::Tensor>,
+}
+
+impl<B: Backend> Residual<B> {
+    /// All streams alike, `x: [t, hidden]`, as the first layer reads them.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn start(be: &B, x: &B::Tensor, shape: &BlockShape) -> Result<Self> {
+        let (tokens, n) = (x.rows(), shape.hyper.streams);
+        let one = be.reshape(x, &[tokens, 1, x.width()])?;
+        let pre = match shape.single_pass {
+            false => None,
+            true => {
+                let mut first = vec![0.0; tokens * n];
+                first.iter_mut().step_by(n).for_each(|share| *share = 1.0);
+                Some(be.upload(&HostTensor::new(&[tokens, n], first))?)
+            }
+        };
+        Ok(Self {
+            streams: be.concat(&vec![&one; n], 1)?,
+            pre,
+        })
+    }
+
+    /// Some of the rows.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn gather(&self, be: &B, rows: &[u32]) -> Result<Self> {
+        self.each(|x| be.gather(x, rows))
+    }
+
+    /// `length` rows from `start`.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn narrow(&self, be: &B, start: usize, length: usize) -> Result<Self> {
+        self.each(|x| be.narrow(x, 0, start, length))
+    }
+
+    fn each(&self, f: impl Fn(&B::Tensor) -> Result<B::Tensor>) -> Result<Self> {
+        Ok(Self {
+            streams: f(&self.streams)?,
+            pre: self.pre.as_ref().map(f).transpose()?,
+        })
+    }
+
+    /// The rows of all parts, one part after the other.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn concat(be: &B, parts: &[&Self]) -> Result<Self> {
+        let streams: Vec<_> = parts.iter().map(|part| &part.streams).collect();
+        let pre: Option<Vec<_>> = parts.iter().map(|part| part.pre.as_ref()).collect();
+        Ok(Self {
+            streams: be.concat(&streams, 0)?,
+            pre: pre.map(|pre| be.concat(&pre, 0)).transpose()?,
+        })
+    }
+
+    /// The mean of the streams, `[t, hidden]`.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn mean(&self, be: &B) -> Result<B::Tensor> {
+        let [tokens, n, hidden] = dims(&self.streams);
+        let mean = deepseek_core::Unary::Affine {
+            mul: 1.0 / n as f32,
+            add: 0.0,
+        };
+        be.reshape(
+            &be.map(&be.sum(&self.streams, 1)?, mean)?,
+            &[tokens, hidden],
+        )
+    }
+}
+
+/// What the rows of a step are.
+#[derive(Debug)]
+pub struct Rows<'a, B: Backend> {
+    /// Their ids and kinds.
+    pub inputs: Inputs<'a>,
+    /// What the layer's n-gram table holds for each, if the layer has one.
+    pub recalled: Option<&'a B::Tensor>,
+}
+
+/// One layer (spec `deepseek-v4.md` §3.1, `deepseek-v41.md` §3.1).
 #[derive(Debug)]
 pub struct Block<B: Backend> {
+    engram: Option<Engram<B>>,
     attention_mixer: HyperWeights<B>,
     attention_norm: B::Tensor,
     attention: Attention<B>,
@@ -41,7 +157,8 @@ pub struct Block<B: Backend> {
 }
 
 impl<B: Kernels> Block<B> {
-    /// Reads the layer; `layer` is the number of its window in the memory.
+    /// Reads the layer; `layer` is the number of its window in the memory, `engram` the shape of
+    /// its n-gram memory, if it has one.
     ///
     /// # Errors
     /// A tensor that is missing, of another shape or of an unusable format.
@@ -51,10 +168,14 @@ impl<B: Kernels> Block<B> {
         plan: BlockPlan,
         layer: usize,
         shape: &BlockShape,
+        engram: Option<LayerShape>,
     ) -> Result<Self> {
         let hidden = shape.attention.hidden;
         let role = plan.role;
         Ok(Self {
+            engram: engram
+                .map(|shape| Engram::load(&at.at("engram"), shape))
+                .transpose()?,
             attention_mixer: mixer(at, "hc_attn", hidden, shape.hyper)?,
             attention_norm: at.vector("attn_norm.weight", hidden)?,
             attention: Attention::load(&at.at("attn"), ropes, role, layer, shape.attention)?,
@@ -66,27 +187,85 @@ impl<B: Kernels> Block<B> {
         })
     }
 
-    /// Streams `[t, n, hidden]` in and out, and how the rows were routed.
+    /// Streams in and out, and how the rows were routed.
     ///
     /// # Errors
     /// What the device says.
+    ///
+    /// # Panics
+    /// If the layer has an n-gram memory and nothing was recalled for it.
     pub fn forward(
         &self,
         be: &B,
-        streams: &B::Tensor,
-        tokens: &[u32],
+        residual: &Residual<B>,
+        rows: &Rows<'_, B>,
         batch: &Batch,
         memory: &mut Memory<B>,
         carry: &mut Carry,
-    ) -> Result<(B::Tensor, Routing)> {
-        let (x, mix) = self.read(be, streams, &self.attention_mixer, &self.attention_norm)?;
+    ) -> Result<(Residual<B>, Routing)> {
+        let Residual { streams, pre } = residual;
+        let streams = match &self.engram {
+            None => streams.clone(),
+            Some(engram) => {
+                let recalled = rows.recalled.expect("rows of the layer's table");
+                engram.forward(be, streams, recalled, rows.inputs.media)?
+            }
+        };
+        let (mixer, norm) = (&self.attention_mixer, &self.attention_norm);
+        let (x, mix) = self.read(be, &streams, mixer, norm, pre.as_ref())?;
         let y = self.attention.forward(be, &x, batch, memory, carry)?;
-        let streams = self.write(be, &y, streams, &mix)?;
+        let streams = self.write(be, &y, &streams, &mix)?;
 
-        let (x, mix) = self.read(be, &streams, &self.mixture_mixer, &self.mixture_norm)?;
-        let routing = self.mixture.route(be, &x, tokens)?;
+        let carried = pre.as_ref().map(|_| &mix.pre);
+        let (mixer, norm) = (&self.mixture_mixer, &self.mixture_norm);
+        let (x, mix) = self.read(be, &streams, mixer, norm, carried)?;
+        let routing = self.mixture.route(be, &x, rows.inputs)?;
         let y = self.mixture.forward(be, &x, &routing)?;
-        Ok((self.write(be, &y, &streams, &mix)?, routing))
+        let residual = Residual {
+            streams: self.write(be, &y, &streams, &mix)?,
+            pre: carried.map(|_| mix.pre.clone()),
+        };
+        Ok((residual, routing))
+    }
+
+    /// Makes and stores the compressed rows of the layer, and does nothing else of it (spec
+    /// `deepseek-v41.md` §3.10).
+    ///
+    /// # Errors
+    /// What the device says.
+    ///
+    /// # Panics
+    /// If sub-layers settle for themselves how streams are read.
+    pub fn publish(
+        &self,
+        be: &B,
+        residual: &Residual<B>,
+        batch: &Batch,
+        memory: &mut Memory<B>,
+    ) -> Result<()> {
+        let pre = residual.pre.as_ref().expect("a share carried from before");
+        let x = hc_collapse(be, &residual.streams, pre)?;
+        let x = be.rms_norm(
+            &self.numerics.activation(be, x)?,
+            Some(&self.attention_norm),
+            self.norm_eps,
+        )?;
+        let x = self.numerics.activation(be, x)?;
+        self.attention.publish(be, &x, batch, memory)
+    }
+
+    /// Stores what the layer's window keeps of `x: [t, hidden]`, in place of its own input.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn remember(
+        &self,
+        be: &B,
+        x: &B::Tensor,
+        batch: &Batch,
+        memory: &mut Memory<B>,
+    ) -> Result<()> {
+        self.attention.remember(be, x, batch, memory)
     }
 
     fn read(
@@ -95,8 +274,9 @@ impl<B: Kernels> Block<B> {
         streams: &B::Tensor,
         mixer: &HyperWeights<B>,
         norm: &B::Tensor,
+        carried: Option<&B::Tensor>,
     ) -> Result<(B::Tensor, Mix<B>)> {
-        let (x, mix) = be.hc_pre(streams, mixer, None)?;
+        let (x, mix) = be.hc_pre(streams, mixer, carried)?;
         let x = self.numerics.activation(be, x)?;
         let x = be.rms_norm(&x, Some(norm), self.norm_eps)?;
         Ok((self.numerics.activation(be, x)?, mix))
@@ -110,38 +290,70 @@ impl<B: Kernels> Block<B> {
 /// From streams to logits: the final collapse, a norm and the output matrix.
 #[derive(Debug)]
 pub struct Head<B: Backend> {
-    mixer: HyperWeights<B>,
+    /// None where the last sub-layer settled how its result is read.
+    mixer: Option<HyperWeights<B>>,
     norm: B::Tensor,
     norm_eps: f32,
     numerics: Numerics,
 }
 
 impl<B: Kernels> Head<B> {
-    /// Reads `hc_head` and `norm`.
+    /// Reads `norm`, and `hc_head` where there is one.
     ///
     /// # Errors
     /// A tensor that is missing, of another shape or of an unusable format.
     pub fn load(at: &Loader<'_, B>, shape: &BlockShape) -> Result<Self> {
         let hidden = shape.attention.hidden;
         Ok(Self {
-            mixer: mixer(at, "hc_head", hidden, shape.hyper)?,
+            mixer: match shape.single_pass {
+                true => None,
+                false => Some(mixer(at, "hc_head", hidden, shape.hyper)?),
+            },
             norm: at.vector("norm.weight", hidden)?,
             norm_eps: shape.attention.norm_eps,
             numerics: at.numerics,
         })
     }
 
-    /// Streams `[t, n, hidden]` to logits `[t, vocabulary]`; `output: [vocabulary, hidden]`.
+    /// The streams as one, `[t, hidden]`.
     ///
     /// # Errors
     /// What the device says.
-    pub fn forward(&self, be: &B, streams: &B::Tensor, output: &B::Weight) -> Result<B::Tensor> {
-        let x = self
-            .numerics
-            .activation(be, hc_head(be, streams, &self.mixer)?)?;
-        let x = be.rms_norm(&x, Some(&self.norm), self.norm_eps)?;
+    ///
+    /// # Panics
+    /// If neither the head nor the last sub-layer says how they are read.
+    pub fn collapse(&self, be: &B, residual: &Residual<B>) -> Result<B::Tensor> {
+        let x = match (&self.mixer, &residual.pre) {
+            (Some(mixer), _) => hc_head(be, &residual.streams, mixer)?,
+            (None, Some(pre)) => hc_collapse(be, &residual.streams, pre)?,
+            (None, None) => panic!("streams without a share"),
+        };
+        self.numerics.activation(be, x)
+    }
+
+    /// `x: [t, hidden]`, collapsed, to logits `[t, vocabulary]`; `output: [vocabulary, hidden]`.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn logits(&self, be: &B, x: &B::Tensor, output: &B::Weight) -> Result<B::Tensor> {
+        let x = be.rms_norm(x, Some(&self.norm), self.norm_eps)?;
         be.linear(&self.numerics.activation(be, x)?, output)
     }
+
+    /// Both.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn forward(&self, be: &B, residual: &Residual<B>, output: &B::Weight) -> Result<B::Tensor> {
+        self.logits(be, &self.collapse(be, residual)?, output)
+    }
+}
+
+fn dims<T: DeviceTensor>(streams: &T) -> [usize; 3] {
+    streams
+        .shape()
+        .try_into()
+        .expect("streams are [tokens, streams, hidden]")
 }
 
 /// Reads `{name}_fn`, `{name}_scale` and `{name}_base`. The collapse has one row a stream and one

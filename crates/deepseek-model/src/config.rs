@@ -16,24 +16,49 @@
 mod keys;
 mod layers;
 mod rope;
+mod v41;
 
 use deepseek_core::rope::Yarn;
+use deepseek_vision::VisionShape;
 use serde_json::Value;
 
 use self::keys::{Keys, brief, whole};
+pub use self::v41::{DsparkConfig, EngramConfig, SharingConfig};
 use crate::limits::{
     CONFIG_BYTES_MAX, EXPERTS_MAX, HEAD_DIM_MAX, HEADS_MAX, LAYERS_MAX, MODULES_MAX, POSITIONS_MAX,
     SINKHORN_MAX, STOPS_MAX, STREAMS_MAX, VOCABULARY_MAX, WIDTH_MAX, WINDOW_MAX,
 };
 
-/// The ratio that implies overlapping groups and an indexer (spec `deepseek-v4.md` §1.2).
+/// The ratio that implies overlapping groups and an indexer in V4 (spec `deepseek-v4.md` §1.2).
 pub const SPARSE_RATIO: u32 = 4;
+
+/// The releases of the architecture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// DeepSeek-V4.
+    V4,
+    /// DeepSeek-V4.1.
+    V41,
+}
+
+impl Family {
+    /// Its `model_type`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V4 => "deepseek_v4",
+            Self::V41 => "deepseek_v41",
+        }
+    }
+}
 
 /// The numbers of a model, each within its range and in agreement with the others. Only
 /// [`Config::parse`] makes one.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
+    /// The release.
+    pub family: Family,
     /// Ids are below this.
     pub vocab_size: usize,
     /// Channels of a residual stream.
@@ -57,8 +82,16 @@ pub struct Config {
     pub o_lora_rank: usize,
     /// Positions that a query sees uncompressed, its own included.
     pub window: usize,
-    /// The indexer of layers with ratio 4.
+    /// The indexer of layers that choose.
     pub index: IndexConfig,
+    /// Which layers share compressed rows and choices. None where every layer makes its own (V4).
+    pub sharing: Option<SharingConfig>,
+    /// The n-gram memory, if there is one.
+    pub engram: Option<EngramConfig>,
+    /// The picture tower, if there is one.
+    pub vision: Option<VisionShape>,
+    /// The id that stands in a prompt for a row of a picture.
+    pub image_token: Option<u32>,
     /// The mixture of experts.
     pub experts: ExpertConfig,
     /// The residual streams.
@@ -77,7 +110,9 @@ pub struct Config {
     /// the `mtp.` tensors are of the DSpark kind, and in files that transformers saved again, which
     /// leave them out.
     pub mtp_layers: usize,
-    /// Whether the `mtp.` tensors are a DSpark drafter, which is left aside.
+    /// The DSpark drafter of V4.1, if there is one.
+    pub drafter: Option<DsparkConfig>,
+    /// Whether the `mtp.` tensors of a refreshed V4 are a DSpark drafter, which is left aside.
     pub dspark: bool,
     /// Rows and columns of a weight matrix that share a scale where weights are FP8.
     pub fp8_tile: [usize; 2],
@@ -90,7 +125,7 @@ pub struct Config {
 pub struct IndexConfig {
     /// Index heads.
     pub heads: usize,
-    /// Channels of an index head: a power of two, for the Hadamard rotation.
+    /// Channels of an index head: in V4 a power of two, for the Hadamard rotation.
     pub head_dim: usize,
     /// Compressed rows that a query attends to.
     pub topk: usize,
@@ -205,12 +240,6 @@ pub enum ConfigError {
         /// The values that are.
         only: String,
     },
-    /// A model that is known and has yet to be built.
-    #[error("model_type {model} is not supported yet")]
-    NotYet {
-        /// Its type.
-        model: String,
-    },
 }
 
 /// A result with [`ConfigError`].
@@ -246,24 +275,51 @@ impl Config {
         if json.len() > CONFIG_BYTES_MAX {
             return Err(ConfigError::TooLarge { bytes: json.len() });
         }
-        let keys: Keys = serde_json::from_str(json).map_err(ConfigError::Json)?;
-        check_kind(&keys)?;
-        let dspark = keys.value("dspark_block_size").is_some();
+        let top: Keys = serde_json::from_str(json).map_err(ConfigError::Json)?;
+        let family = family(&top)?;
+        // V4.1 keeps the numbers of the text model in an object of their own.
+        let nested = match family {
+            Family::V4 => None,
+            Family::V41 => Some(top.need("text_config", top.object("text_config")?)?),
+        };
+        let keys = nested.as_ref().unwrap_or(&top);
+        check_fixed(&top, &FIXED)?;
+        check_fixed(keys, &FIXED)?;
+        let refreshed = family == Family::V4 && keys.value("dspark_block_size").is_some();
         let head_dim = keys.size("head_dim", 1..=HEAD_DIM_MAX)?;
         let layers = keys.size("num_hidden_layers", 1..=LAYERS_MAX)?;
         let modules = keys
             .whole("num_nextn_predict_layers", 0..=MODULES_MAX)?
             .unwrap_or(0);
-        let mtp_layers = if dspark { 0 } else { modules };
-        let layers::Ratios { ratios, has_drafts } = layers::ratios(&keys, layers, mtp_layers)?;
+        let mtp_layers = match family {
+            Family::V4 if !refreshed => modules,
+            Family::V4 | Family::V41 => 0,
+        };
+        let layers::Ratios { ratios, has_drafts } = layers::ratios(keys, layers, mtp_layers)?;
+        let hidden_size = keys.size("hidden_size", 1..=WIDTH_MAX)?;
+        let (sharing, engram, vision, drafter) = match family {
+            Family::V4 => (None, None, None, None),
+            Family::V41 => {
+                let sharing = v41::sharing(keys, &ratios)?;
+                let engram = v41::engram(keys, &sharing)?;
+                let vision = v41::vision(top.object("vision_config")?.as_ref(), hidden_size)?;
+                let drafter = v41::dspark(keys, layers, &sharing)?;
+                (Some(sharing), engram, vision, drafter)
+            }
+        };
+        let image_token = match vision {
+            None => None,
+            Some(_) => Some(id("image_token_id", top.value("image_token_id"))?),
+        };
         let config = Self {
+            family,
             vocab_size: keys.size("vocab_size", 1..=VOCABULARY_MAX)?,
-            hidden_size: keys.size("hidden_size", 1..=WIDTH_MAX)?,
+            hidden_size,
             layers,
             ratios,
             heads: keys.size("num_attention_heads", 1..=HEADS_MAX)?,
             head_dim,
-            rope_dim: rope::width(&keys, head_dim)?,
+            rope_dim: rope::width(keys, head_dim)?,
             q_lora_rank: keys.size("q_lora_rank", 1..=WIDTH_MAX)?,
             o_groups: keys.size("o_groups", 1..=HEADS_MAX)?,
             o_lora_rank: keys.size("o_lora_rank", 1..=WIDTH_MAX)?,
@@ -273,11 +329,18 @@ impl Config {
                 head_dim: keys.size("index_head_dim", 2..=HEAD_DIM_MAX)?,
                 topk: keys.size("index_topk", 1..=POSITIONS_MAX)?,
             },
+            sharing,
+            engram,
+            vision,
+            image_token,
             experts: ExpertConfig {
                 count: keys.size("n_routed_experts", 1..=EXPERTS_MAX)?,
                 each: keys.size("num_experts_per_tok", 1..=EXPERTS_MAX)?,
                 inner: keys.size("moe_intermediate_size", 1..=WIDTH_MAX)?,
-                hash_layers: layers::hashed(&keys, layers)?,
+                hash_layers: match family {
+                    Family::V4 => layers::hashed(keys, layers)?,
+                    Family::V41 => 0,
+                },
                 scale: keys.positive("routed_scaling_factor")?,
                 limit: keys.number("swiglu_limit")?.filter(|limit| *limit > 0.0),
             },
@@ -287,24 +350,26 @@ impl Config {
                 eps: keys.positive("hc_eps")?,
             },
             norm_eps: keys.positive("rms_norm_eps")?,
-            rope: rope::bases(&keys)?,
+            rope: rope::bases(keys)?,
             max_positions: keys.size("max_position_embeddings", 1..=POSITIONS_MAX)?,
-            bos: id(&keys.name("bos_token_id"), keys.value("bos_token_id"))?,
-            eos: stops(&keys)?,
+            bos: id(&top.name("bos_token_id"), top.value("bos_token_id"))?,
+            eos: stops(&top)?,
             mtp_layers: if has_drafts { mtp_layers } else { 0 },
-            dspark,
-            fp8_tile: tile(&keys)?,
-            storage: storage(&keys)?,
+            drafter,
+            dspark: refreshed,
+            fp8_tile: tile(&top, family)?,
+            storage: storage(&top)?,
         };
         config.agree()?;
         Ok(config)
     }
 
-    /// The same for a checkpoint that holds no draft modules.
+    /// The same without draft modules: for a checkpoint that holds none, or for who wants none.
     #[must_use]
-    pub fn without_mtp(self) -> Self {
+    pub fn without_drafts(self) -> Self {
         Self {
             mtp_layers: 0,
+            drafter: None,
             ..self
         }
     }
@@ -327,12 +392,25 @@ impl Config {
                 format!("index_head_dim is {}", self.index.head_dim),
             );
         }
-        if !self.index.head_dim.is_power_of_two() {
+        if self.family == Family::V4 && !self.index.head_dim.is_power_of_two() {
             return Err(ConfigError::Range {
                 key: "index_head_dim".to_owned(),
                 value: self.index.head_dim.to_string(),
                 want: "a power of two".to_owned(),
             });
+        }
+        let packed = [
+            ("head_dim", self.head_dim),
+            ("index_head_dim", self.index.head_dim),
+        ];
+        for (key, width) in packed {
+            if self.family == Family::V41 && width % 2 != 0 {
+                return Err(ConfigError::Range {
+                    key: key.to_owned(),
+                    value: width.to_string(),
+                    want: "an even number".to_owned(),
+                });
+            }
         }
         if self.experts.each > self.experts.count {
             return clash(
@@ -353,9 +431,20 @@ impl Config {
             );
         }
         let outside = |id: &u32| usize::try_from(*id).is_ok_and(|id| id >= self.vocab_size);
+        let engram = self.engram.as_ref();
+        let drafter = self.drafter.as_ref();
+        if let Some(engram) = engram.filter(|engram| engram.compressed > self.vocab_size) {
+            return clash(
+                format!("engram_compressed_vocab_size is {}", engram.compressed),
+                format!("vocab_size is {}", self.vocab_size),
+            );
+        }
         let named = [("bos_token_id", &self.bos)]
             .into_iter()
-            .chain(self.eos.iter().map(|id| ("eos_token_id", id)));
+            .chain(self.eos.iter().map(|id| ("eos_token_id", id)))
+            .chain(self.image_token.iter().map(|id| ("image_token_id", id)))
+            .chain(engram.map(|engram| ("engram_pad_token_id", &engram.pad)))
+            .chain(drafter.map(|drafter| ("dspark_noise_token_id", &drafter.noise)));
         for (key, id) in named {
             if outside(id) {
                 return clash(
@@ -382,18 +471,17 @@ fn unsupported<T>(key: &str, found: &Value, only: &str) -> Result<T> {
     })
 }
 
-/// Whether this is the architecture at all, and in the one form that there is.
-fn check_kind(keys: &Keys) -> Result<()> {
+/// Which release this is, if it is the architecture at all.
+fn family(keys: &Keys) -> Result<Family> {
     match keys.need("model_type", keys.text("model_type")?)? {
-        "deepseek_v4" => {}
-        model @ "deepseek_v41" => {
-            return Err(ConfigError::NotYet {
-                model: model.to_owned(),
-            });
-        }
-        other => return unsupported("model_type", &Value::from(other), "\"deepseek_v4\""),
+        "deepseek_v4" => Ok(Family::V4),
+        "deepseek_v41" => Ok(Family::V41),
+        other => unsupported(
+            "model_type",
+            &Value::from(other),
+            "\"deepseek_v4\" and \"deepseek_v41\"",
+        ),
     }
-    check_fixed(keys, &FIXED)
 }
 
 /// Whether those of the keys that are present say what they must.
@@ -468,14 +556,19 @@ fn storage(keys: &Keys) -> Result<Storage> {
     }
 }
 
-/// Rows and columns that share a scale.
-fn tile(keys: &Keys) -> Result<[usize; 2]> {
+/// Rows and columns that share a scale. The release has the same in its rounding of activations, even
+/// where the weights are floats.
+fn tile(keys: &Keys, family: Family) -> Result<[usize; 2]> {
+    let released = match family {
+        Family::V4 => [128, 128],
+        Family::V41 => [32, 32],
+    };
     let Some(quantisation) = keys.object("quantization_config")? else {
-        return Ok([128, 128]);
+        return Ok(released);
     };
     let name = quantisation.name("weight_block_size");
     match quantisation.list("weight_block_size")? {
-        None => Ok([128, 128]),
+        None => Ok(released),
         Some([rows, columns]) => Ok([
             whole(&name, rows, 1..=WIDTH_MAX)?,
             whole(&name, columns, 1..=WIDTH_MAX)?,

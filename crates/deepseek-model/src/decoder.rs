@@ -1,8 +1,11 @@
 //! Where the world of devices ends: ids in, logits out.
 
 use std::fmt;
+use std::ops::Range;
 
-use crate::error::Result;
+use deepseek_vision::{Canvas, VisionShape};
+
+use crate::error::{Error, Result};
 
 /// A token's number in the vocabulary.
 pub type TokenId = u32;
@@ -11,8 +14,30 @@ pub type TokenId = u32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SeqId(pub u32);
 
+/// A picture that the decoder has taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MediaId(pub u32);
+
+/// What can stand in a prompt beside text.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Media {
+    /// A picture, at the size at which it is looked at.
+    Picture(Canvas),
+}
+
+impl Media {
+    /// Positions that it takes in a sequence.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        match self {
+            Self::Picture(canvas) => canvas.grid().tokens(),
+        }
+    }
+}
+
 /// What a decoder can hold. Fixed when it is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Capacity {
     /// Ids are below this; a row of logits has as many numbers.
     pub vocabulary: u32,
@@ -26,6 +51,8 @@ pub struct Capacity {
     pub rewind: u32,
     /// Tokens that [`Decoder::draft`] can propose at once; 0 without a draft head.
     pub drafts: u32,
+    /// How it looks at pictures, if it does.
+    pub vision: Option<VisionShape>,
 }
 
 /// Which logits a span asks for.
@@ -39,6 +66,17 @@ pub enum Want {
     All,
 }
 
+/// Tokens of a span that are rows of a picture, whatever their ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Insert {
+    /// The picture.
+    pub media: MediaId,
+    /// Which of the span's tokens.
+    pub tokens: Range<usize>,
+    /// The row of the picture that the first of them is.
+    pub from: usize,
+}
+
 /// One sequence's part of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
@@ -48,7 +86,9 @@ pub struct Span {
     pub at: u32,
     /// The tokens, at least one.
     pub tokens: Vec<TokenId>,
-    /// The logits to return.
+    /// Those among them that are no text, in order.
+    pub media: Vec<Insert>,
+    /// The logits to return. A prompt may be cut into spans that want nothing and a last one.
     pub want: Want,
 }
 
@@ -146,4 +186,19 @@ pub trait Decoder: fmt::Debug + Send {
 
     /// Ends a sequence. Its place can begin anew at position 0.
     fn forget(&mut self, seq: SeqId);
+
+    /// Takes in a picture, to be named in spans until it is released.
+    ///
+    /// # Errors
+    /// A model that does not look at such things, or a fault of the device.
+    fn attach(&mut self, media: &Media) -> Result<MediaId> {
+        match media {
+            Media::Picture(_) => Err(Error::Blind),
+        }
+    }
+
+    /// Lets go of a picture. Sequences that have read it keep what they have read.
+    fn release(&mut self, media: MediaId) {
+        let _ = media;
+    }
 }

@@ -13,6 +13,36 @@ pub enum Error {
         /// What it says.
         why: String,
     },
+    /// The model has an n-gram memory, which is addressed by compressed ids, and none were given.
+    #[error("the model needs the compressed ids of its tokenizer")]
+    NoCompressedIds,
+    /// The tokenizer is not the one that the model was made with.
+    #[error(
+        "the tokenizer has {tokens} tokens, {count} when compressed; the model has {vocabulary} and {want}"
+    )]
+    CompressedIds {
+        /// Tokens of the tokenizer.
+        tokens: usize,
+        /// Compressed ids that they make.
+        count: usize,
+        /// Tokens of the model.
+        vocabulary: usize,
+        /// Compressed ids by the config.
+        want: usize,
+    },
+    /// The config and the hashes do not agree on the size of a table.
+    #[error("layer {layer}: an n-gram table of {rows} rows by the config, {hashed} by its hashes")]
+    TableRows {
+        /// The layer.
+        layer: usize,
+        /// Rows by the config.
+        rows: u64,
+        /// Rows by the primes of the hashes.
+        hashed: u64,
+    },
+    /// The model cannot look at pictures.
+    #[error("the model does not look at pictures")]
+    Blind,
     /// Loading was stopped before its end.
     #[error("interrupted while loading")]
     Interrupted,

@@ -11,12 +11,16 @@ pub mod inventory;
 pub mod limits;
 pub mod model;
 pub mod names;
+mod ngrams;
+mod pictures;
 pub mod plan;
 pub mod report;
 
-pub use config::{Config, ConfigError, Storage};
-pub use decoder::{Capacity, Decoder, Logits, SeqId, Span, Step, TokenId, Want};
+pub use config::{Config, ConfigError, Family, Storage};
+pub use decoder::{
+    Capacity, Decoder, Insert, Logits, Media, MediaId, SeqId, Span, Step, TokenId, Want,
+};
 pub use error::{Error, Result};
 pub use model::Model;
-pub use plan::{Budget, Plan, PlanError};
+pub use plan::{Budget, Plan, PlanError, Prefill};
 pub use report::Report;

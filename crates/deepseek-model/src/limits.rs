@@ -4,8 +4,11 @@
 /// Positions that a sequence can be taken back at once: drafts of one step, with room to spare.
 pub const REWIND_MAX: u32 = 16;
 
-/// Tokens that the draft head proposes at once. Beyond the third, few are accepted.
-pub const DRAFTS_MAX: u32 = 4;
+/// Tokens that an MTP module proposes at once. Beyond the third, few are accepted.
+pub const MTP_DRAFTS_MAX: u32 = 4;
+
+/// Tokens that any drafter proposes at once: with the one before them they can be taken back.
+pub const DRAFTS_MAX: usize = 15;
 
 /// Bytes of a `config.json` that is read.
 pub const CONFIG_BYTES_MAX: usize = 1 << 20;
@@ -43,6 +46,21 @@ pub const WINDOW_MAX: usize = 1 << 16;
 /// Positions of a sequence: the last one still is a whole number as a 32-bit float, which rotary
 /// angles rely on.
 pub const POSITIONS_MAX: usize = 1 << 24;
+
+/// Rows of an n-gram table.
+pub const ENGRAM_ROWS_MAX: usize = u32::MAX as usize;
+
+/// Tokens of an n-gram.
+pub const NGRAM_MAX: usize = 8;
+
+/// Hash heads of each order of n-gram.
+pub const ENGRAM_HEADS_MAX: usize = 64;
+
+/// Pixels on a side of a patch, and patches on a side of a cell.
+pub const PATCH_MAX: usize = 64;
+
+/// Positions that one picture takes.
+pub const PICTURE_TOKENS_MAX: usize = 1 << 16;
 
 /// Ids that end an answer.
 pub const STOPS_MAX: usize = 1 << 6;

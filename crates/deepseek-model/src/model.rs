@@ -1,21 +1,25 @@
 //! The model on a device, with its memory of sequences.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
-use deepseek_attn::{Batch, Carry, Memory, MemoryShape, Ropes};
-use deepseek_core::kernels::{Chosen, Routing};
+use deepseek_attn::{Batch, Carry, Memory, MemoryShape, Part, Ropes, Sight, Span};
+use deepseek_core::kernels::{Chosen, Inputs, Routing};
 use deepseek_core::weights::{Checkpoint, Tensors};
 use deepseek_core::{Backend, HostTensor, Kernels, Loader};
+use deepseek_engram::{History, LayerShape, Slots};
+use deepseek_vision::Grid;
 
-use crate::block::{Block, Head};
-use crate::decoder::{Capacity, Decoder, Logits, SeqId, Step, TokenId, Want};
-use crate::draft::Mtp;
-use crate::error::Result;
-use crate::limits::{DRAFTS_MAX, REWIND_MAX};
+use crate::block::{Block, Head, Residual, Rows};
+use crate::decoder::{Capacity, Decoder, Logits, Media, MediaId, SeqId, Step, TokenId, Want};
+use crate::draft::{Dspark, Mtp, Proposal};
+use crate::error::{Error, Result};
+use crate::limits::{MTP_DRAFTS_MAX, REWIND_MAX};
 use crate::names;
+use crate::ngrams::Ngrams;
+use crate::pictures::Pictures;
 use crate::plan::Plan;
 
-/// A DeepSeek-V4 model, loaded.
+/// A DeepSeek-V4 or V4.1 model, loaded.
 #[derive(Debug)]
 pub struct Model<B: Kernels> {
     be: B,
@@ -23,11 +27,20 @@ pub struct Model<B: Kernels> {
     ropes: Ropes,
     embedding: B::Weight,
     layers: Vec<Block<B>>,
+    ngrams: Option<Ngrams>,
+    pictures: Option<Pictures<B>>,
     head: Head<B>,
     output: B::Weight,
-    mtp: Option<Mtp<B>>,
+    drafter: Option<Drafter<B>>,
     memory: Memory<B>,
     sequences: Vec<Sequence<B>>,
+}
+
+/// What proposes tokens.
+#[derive(Debug)]
+enum Drafter<B: Backend> {
+    Mtp(Box<Mtp<B>>),
+    Dspark(Box<Dspark<B>>),
 }
 
 /// What a sequence is beside its rows.
@@ -37,11 +50,82 @@ struct Sequence<B: Backend> {
     position: u32,
     /// Where it stood after its last step.
     reached: u32,
-    /// The backbone's streams `[n, streams, hidden]` of its last positions, for the draft head.
-    /// Rows at or beyond `position` have been taken back.
-    streams: Option<B::Tensor>,
-    /// The position of the first of those.
-    streams_at: u32,
+    /// The backbone's rows of its last positions, for an MTP module.
+    streams: Option<Kept<B>>,
+    /// Rows that have run through the first layers alone, as many as the others may be asked for.
+    pending: Option<Kept<B>>,
+    /// The position up to which all layers have run.
+    settled: u32,
+    /// The compressed ids of its last positions.
+    history: Option<History>,
+}
+
+/// Rows on their way through the layers.
+#[derive(Debug)]
+struct Flow<B: Backend> {
+    residual: Residual<B>,
+    tokens: Vec<TokenId>,
+    /// Whether each row is one of a picture; empty where none is.
+    media: Vec<bool>,
+    batch: Batch,
+    /// What went into the layers that a drafter reads, `[t, hidden]` each.
+    taps: Vec<B::Tensor>,
+}
+
+/// The last rows of one sequence. Those at or beyond where it stands have been taken back.
+#[derive(Debug)]
+struct Kept<B: Backend> {
+    residual: Residual<B>,
+    tokens: Vec<TokenId>,
+    media: Vec<bool>,
+    /// The position of the first.
+    at: u32,
+}
+
+impl<B: Backend> Kept<B> {
+    /// The rows of one span.
+    fn of(be: &B, flow: &Flow<B>, span: &Span) -> Result<Self> {
+        let rows = span.rows.clone();
+        let media = flow.media.get(rows.clone());
+        Ok(Self {
+            residual: flow.residual.narrow(be, rows.start, rows.len())?,
+            media: media.map_or_else(|| vec![false; rows.len()], <[bool]>::to_vec),
+            tokens: flow.tokens[rows].to_vec(),
+            at: span.at,
+        })
+    }
+
+    /// The rows of positions `start..end`.
+    fn narrow(&self, be: &B, start: u32, end: u32) -> Result<Self> {
+        let rows = (start - self.at) as usize..(end - self.at) as usize;
+        Ok(Self {
+            residual: self.residual.narrow(be, rows.start, rows.len())?,
+            tokens: self.tokens[rows.clone()].to_vec(),
+            media: self.media[rows].to_vec(),
+            at: start,
+        })
+    }
+
+    /// These rows as far as position `end`, and those that follow there.
+    fn join(&self, be: &B, end: u32, then: &Self) -> Result<Self> {
+        let mut all = self.narrow(be, self.at, end)?;
+        all.residual = Residual::concat(be, &[&all.residual, &then.residual])?;
+        all.tokens.extend(&then.tokens);
+        all.media.extend(&then.media);
+        Ok(all)
+    }
+}
+
+/// Whether each row of a step is one of a picture; empty where none is.
+fn media_rows(step: &Step) -> Vec<bool> {
+    if step.spans.iter().all(|span| span.media.is_empty()) {
+        return Vec::new();
+    }
+    let rows = step.spans.iter().flat_map(|span| {
+        let is_media = |row: usize| span.media.iter().any(|own| own.tokens.contains(&row));
+        (0..span.tokens.len()).map(is_media)
+    });
+    rows.collect()
 }
 
 /// What each layer decided in a step, for tests and for the curious.
@@ -57,15 +141,18 @@ pub struct Trace {
 
 impl<B: Kernels> Model<B> {
     /// Loads the model that `plan` describes. `progress` hears, before each layer, how many of how
-    /// many are done, and may end the loading.
+    /// many are done, and may end the loading. `compressed` are the compressed ids of all tokens,
+    /// which a model with an n-gram memory needs (spec `deepseek-v41.md` §3.7).
     ///
     /// # Errors
     /// A tensor that is missing, of another shape or of an unusable format; a device without room;
+    /// compressed ids that are not those of the model;
     /// [`Error::Interrupted`](crate::Error::Interrupted) when `progress` says so.
     pub fn load(
         be: B,
         plan: Plan,
         checkpoint: &Checkpoint,
+        compressed: Option<Vec<u32>>,
         progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Self> {
         let source = names::source(checkpoint);
@@ -79,29 +166,48 @@ impl<B: Kernels> Model<B> {
             numerics: plan.numerics(),
             input_block: config.fp8_tile[1],
         };
-        let total = plan.layers().len() + usize::from(plan.drafts());
+        let total = plan.layers().len() + plan.draft_layers();
         let mut report = |done| match progress(done, total) {
             ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(crate::Error::Interrupted),
+            ControlFlow::Break(()) => Err(Error::Interrupted),
         };
+        let ngrams = match &config.engram {
+            None => None,
+            Some(engram) => {
+                let ids = compressed.ok_or(Error::NoCompressedIds)?;
+                let resident = plan.engram_resident();
+                Some(Ngrams::load(&at.tensors, config, engram, ids, resident)?)
+            }
+        };
+        let engram = config.engram.as_ref().map(|engram| LayerShape {
+            hidden,
+            streams: config.hyper.streams,
+            columns: (engram.ngram - 1) * engram.heads,
+            head_dim: engram.head_dim,
+            eps: config.norm_eps,
+        });
         let mut layers = Vec::with_capacity(plan.layers().len());
         for (index, layer) in plan.layers().iter().enumerate() {
             report(index)?;
             let at = at.at(&format!("layers.{index}"));
-            layers.push(Block::load(&at, &ropes, *layer, index, &shape)?);
+            let engram = layer.engram.and(engram);
+            layers.push(Block::load(&at, &ropes, *layer, index, &shape, engram)?);
         }
-        let mtp = match plan.mtp() {
-            Some(layer) => {
-                report(layers.len())?;
-                Some(Mtp::load(
-                    &at.at("mtp.0"),
-                    &ropes,
-                    layer,
-                    layers.len(),
-                    &shape,
-                )?)
-            }
+        let first = layers.len();
+        report(first)?;
+        let drafter = if let Some((config, layer)) = plan.dspark() {
+            let shape = plan.dspark_shape(config);
+            let drafter = Dspark::load(&at, &ropes, (config, layer), first, &shape)?;
+            Some(Drafter::Dspark(drafter.into()))
+        } else if let Some(layer) = plan.mtp() {
+            let mtp = Mtp::load(&at.at("mtp.0"), &ropes, layer, first, &shape)?;
+            Some(Drafter::Mtp(mtp.into()))
+        } else {
+            None
+        };
+        let pictures = match config.vision {
             None => None,
+            Some(shape) => Some(Pictures::load(&at, shape)?),
         };
         let head = Head::load(&at, &shape)?;
         let embedding = at.weight("embed.weight", [vocabulary, hidden])?;
@@ -115,6 +221,7 @@ impl<B: Kernels> Model<B> {
             context: plan.context(),
             rewind: REWIND_MAX,
             width: config.head_dim,
+            windows: plan.window_format(),
             entries: plan.entry_format(),
             key_width: config.index.head_dim,
             keys: plan.key_format(),
@@ -127,9 +234,11 @@ impl<B: Kernels> Model<B> {
             ropes,
             embedding,
             layers,
+            ngrams,
+            pictures,
             head,
             output,
-            mtp,
+            drafter,
             memory,
             sequences,
         })
@@ -167,14 +276,24 @@ impl<B: Kernels> Model<B> {
         Ok((logits, trace))
     }
 
-    /// The draft head's logits `[n - 1, vocabulary]` over a fresh sequence of `n` tokens, and those
-    /// of its second draft where each first draft is `then[i]`: what the reference gives.
+    /// Takes in a picture as patches `[P, 3 * patch * patch]` that lie as `grid` says, as
+    /// [`Decoder::attach`] does for one of pixels.
+    ///
+    /// # Errors
+    /// A model that does not look at pictures, or a fault of the device.
+    pub fn attach_patches(&mut self, patches: &HostTensor, grid: &Grid) -> Result<MediaId> {
+        let pictures = self.pictures.as_mut().ok_or(Error::Blind)?;
+        Ok(pictures.attach(&self.be, patches, grid)?)
+    }
+
+    /// The MTP module's logits `[n - 1, vocabulary]` over a fresh sequence of `n` tokens: what the
+    /// reference gives.
     ///
     /// # Errors
     /// A fault of the device.
     ///
     /// # Panics
-    /// Without a draft head, or if the sequence has begun.
+    /// Without such a module, or if the sequence has begun.
     pub fn draft_logits(&mut self, seq: SeqId, tokens: &[TokenId]) -> Result<HostTensor> {
         assert_eq!(
             self.sequences[seq.0 as usize].position, 0,
@@ -182,59 +301,241 @@ impl<B: Kernels> Model<B> {
         );
         let slot = seq.0 as usize;
         let batch = Batch::new(&self.ropes, [(slot, 0, tokens.len())]);
-        let streams = self.backbone(tokens, &batch, None)?;
+        let mut flow = self.start(tokens.to_vec(), Vec::new(), &self.embed(tokens)?, batch)?;
+        self.pass(
+            &mut flow,
+            0..self.layers.len(),
+            None,
+            Carry::default(),
+            None,
+        )?;
         self.sequences[slot].position = tokens.len() as u32;
-        let streams = self.be.narrow(&streams, 0, 0, tokens.len() - 1)?;
-        let own = self.draft_rows(&streams, &[(slot, 0, tokens.len() - 1)], &tokens[1..])?;
-        let mtp = self.mtp.as_ref().expect("a model with a draft head");
-        Ok(self
-            .be
-            .download(&mtp.logits(&self.be, &own, &self.output)?)?)
+        let streams = &flow.residual.streams;
+        let streams = self.be.narrow(streams, 0, 0, tokens.len() - 1)?;
+        let own = self.mtp_rows(&streams, &[(slot, 0, tokens.len() - 1)], &tokens[1..])?;
+        let logits = self.mtp().logits(&self.be, &own, &self.output)?;
+        Ok(self.be.download(&logits)?)
+    }
+
+    /// What the DSpark drafter proposes to follow `after`, which itself follows the sequence;
+    /// nothing without one.
+    ///
+    /// # Errors
+    /// A fault of the device.
+    pub fn propose(&mut self, seq: SeqId, after: TokenId, max: usize) -> Result<Option<Proposal>> {
+        let Some(Drafter::Dspark(drafter)) = &self.drafter else {
+            return Ok(None);
+        };
+        let slot = seq.0 as usize;
+        let place = (slot, self.sequences[slot].position, after);
+        let weights = (&self.embedding, &self.output);
+        let memory = &mut self.memory;
+        let proposal = drafter.propose(&self.be, &self.ropes, place, max, weights, memory)?;
+        Ok(Some(proposal))
+    }
+
+    fn mtp(&self) -> &Mtp<B> {
+        match &self.drafter {
+            Some(Drafter::Mtp(mtp)) => mtp,
+            Some(Drafter::Dspark(_)) | None => unreachable!("asked only with an MTP module"),
+        }
     }
 
     fn run(&mut self, step: &Step, trace: Option<&mut Trace>) -> Result<Logits> {
         self.check(step);
-        let spans = step.spans.iter();
-        let parts = spans
-            .clone()
+        let parts = step
+            .spans
+            .iter()
             .map(|span| (span.seq.0 as usize, span.at, span.tokens.len()));
         let batch = Batch::new(&self.ropes, parts);
-        let tokens: Vec<TokenId> = spans.flat_map(|span| span.tokens.iter().copied()).collect();
-        let streams = self.backbone(&tokens, &batch, trace)?;
-        if self.mtp.is_some() {
-            self.follow(&streams, &tokens, &batch)?;
+        let tokens: Vec<TokenId> = step
+            .spans
+            .iter()
+            .flat_map(|span| span.tokens.iter().copied())
+            .collect();
+        let media = media_rows(step);
+        let slots = self.foresee(&tokens, &media, &batch);
+        let embedded = self.embed(&tokens)?;
+        let embedded = match &self.pictures {
+            Some(pictures) if !media.is_empty() => pictures.place(&self.be, &embedded, step)?,
+            _ => embedded,
+        };
+        let mut flow = self.start(tokens, media, &embedded, batch)?;
+        let (slots, last) = (slots.as_ref(), self.layers.len());
+        let ends: Vec<_> = flow
+            .batch
+            .spans()
+            .iter()
+            .map(|s| (s.slot, s.end()))
+            .collect();
+        match self.plan.cut() {
+            None => self.pass(&mut flow, 0..last, slots, Carry::default(), trace)?,
+            Some(cut) => {
+                self.pass(&mut flow, 0..cut, slots, Carry::default(), None)?;
+                let Flow {
+                    residual, batch, ..
+                } = &flow;
+                self.layers[cut].publish(&self.be, residual, batch, &mut self.memory)?;
+                flow = self.replay(step, flow)?;
+                let carry = Carry {
+                    published: self.plan.layers()[cut].role.source,
+                    ..Carry::default()
+                };
+                self.pass(&mut flow, cut..last, None, carry, trace)?;
+            }
         }
-        for span in batch.spans() {
-            self.sequences[span.slot].position = span.end();
-            self.sequences[span.slot].reached = span.end();
+        self.follow(&flow)?;
+        for (slot, end) in ends {
+            self.sequences[slot].position = end;
+            self.sequences[slot].reached = end;
         }
-        self.logits(step, &streams, &batch)
+        self.logits(step, &flow)
     }
 
-    /// The streams after the last layer, `[rows, streams, hidden]`.
-    fn backbone(
+    /// Tells the n-gram tables which rows the step will read.
+    fn foresee(&mut self, tokens: &[TokenId], media: &[bool], batch: &Batch) -> Option<Slots> {
+        let ngrams = self.ngrams.as_ref()?;
+        let mut slots = ngrams.slots();
+        for span in batch.spans() {
+            let history = &mut self.sequences[span.slot].history;
+            let history = history.get_or_insert_with(|| ngrams.history());
+            let media = media.get(span.rows.clone()).unwrap_or(&[]);
+            slots.extend(&ngrams.append(history, &tokens[span.rows.clone()], media));
+        }
+        ngrams.foresee(&slots);
+        Some(slots)
+    }
+
+    fn start(
+        &self,
+        tokens: Vec<TokenId>,
+        media: Vec<bool>,
+        embedded: &B::Tensor,
+        batch: Batch,
+    ) -> Result<Flow<B>> {
+        Ok(Flow {
+            residual: Residual::start(&self.be, embedded, &self.plan.block_shape())?,
+            tokens,
+            media,
+            batch,
+            taps: Vec::new(),
+        })
+    }
+
+    /// Runs the rows through some of the layers.
+    fn pass(
         &mut self,
-        tokens: &[TokenId],
-        batch: &Batch,
+        flow: &mut Flow<B>,
+        layers: Range<usize>,
+        slots: Option<&Slots>,
+        mut carry: Carry,
         mut trace: Option<&mut Trace>,
-    ) -> Result<B::Tensor> {
+    ) -> Result<()> {
         let be = &self.be;
-        let config = self.plan.config();
-        let embedded = self.embed(tokens)?;
-        let embedded = be.reshape(&embedded, &[tokens.len(), 1, config.hidden_size])?;
-        let mut streams = be.concat(&vec![&embedded; config.hyper.streams], 1)?;
-        let mut carry = Carry::default();
-        for layer in &self.layers {
-            let (next, routing) =
-                layer.forward(be, &streams, tokens, batch, &mut self.memory, &mut carry)?;
-            streams = next;
+        if flow.tokens.is_empty() {
+            return Ok(());
+        }
+        for (layer, plan) in self
+            .layers
+            .iter()
+            .zip(self.plan.layers())
+            .take(layers.end)
+            .skip(layers.start)
+        {
+            if plan.tap {
+                flow.taps.push(
+                    self.plan
+                        .numerics()
+                        .activation(be, flow.residual.mean(be)?)?,
+                );
+            }
+            let recalled = match (plan.engram, &self.ngrams, slots) {
+                (Some(table), Some(ngrams), Some(slots)) => Some(ngrams.recall(be, table, slots)?),
+                _ => None,
+            };
+            let rows = Rows {
+                inputs: Inputs {
+                    tokens: &flow.tokens,
+                    media: &flow.media,
+                },
+                recalled: recalled.as_ref(),
+            };
+            let (memory, batch) = (&mut self.memory, &flow.batch);
+            let (residual, routing) =
+                layer.forward(be, &flow.residual, &rows, batch, memory, &mut carry)?;
+            flow.residual = residual;
             if let Some(trace) = trace.as_deref_mut() {
                 trace.routing.push(routing);
                 trace.chosen.push(carry.chosen.clone());
-                trace.streams.push(be.download(&streams)?);
+                trace.streams.push(be.download(&flow.residual.streams)?);
             }
         }
-        Ok(streams)
+        Ok(())
+    }
+
+    /// Of rows that have run through the first layers, those that run through the others now: of a
+    /// prompt that goes on none, of one that ends its last ones (spec `deepseek-v41.md` §3.10).
+    ///
+    /// Which rows those are depends on the prompt alone, not on how it was cut into steps: what may
+    /// be needed later is kept.
+    fn replay(&mut self, step: &Step, flow: Flow<B>) -> Result<Flow<B>> {
+        let be = &self.be;
+        let window = self.plan.config().window as u32;
+        let mut parts = Vec::new();
+        let mut places = Vec::new();
+        let (mut tokens, mut media) = (Vec::new(), Vec::new());
+        for (span, place) in step.spans.iter().zip(flow.batch.spans()) {
+            let sequence = &mut self.sequences[place.slot];
+            let own = Kept::of(be, &flow, place)?;
+            let all = match sequence.pending.take() {
+                Some(pending) if pending.at < place.at => pending.join(be, place.at, &own)?,
+                _ => own,
+            };
+            let end = place.end();
+            let whole = all.at <= sequence.settled;
+            let start = match span.want {
+                Want::Nothing => {
+                    let from = end.saturating_sub(window + REWIND_MAX).max(all.at);
+                    sequence.pending = Some(all.narrow(be, from, end)?);
+                    continue;
+                }
+                // A continuation that fits the window, behind rows that have run through all layers.
+                Want::Last if whole && end - sequence.settled <= window => sequence.settled,
+                Want::Last => end.saturating_sub(window).max(all.at),
+                Want::All => sequence.settled.max(all.at),
+            };
+            let from = if whole && start == sequence.settled {
+                0
+            } else {
+                start
+            };
+            let rows = all.narrow(be, start, end)?;
+            parts.push(Part {
+                slot: place.slot,
+                at: start,
+                tokens: rows.tokens.len(),
+                sight: Sight::Causal { from },
+            });
+            tokens.extend(rows.tokens);
+            media.extend(rows.media);
+            places.push(rows.residual);
+            sequence.settled = end;
+        }
+        let residual = match places.is_empty() {
+            true => flow.residual,
+            false => Residual::concat(be, &places.iter().collect::<Vec<_>>())?,
+        };
+        Ok(Flow {
+            residual,
+            tokens,
+            media: if media.contains(&true) {
+                media
+            } else {
+                Vec::new()
+            },
+            batch: Batch::new(&self.ropes, parts),
+            taps: Vec::new(),
+        })
     }
 
     fn embed(&self, tokens: &[TokenId]) -> Result<B::Tensor> {
@@ -242,76 +543,84 @@ impl<B: Kernels> Model<B> {
         Ok(self.plan.numerics().activation(&self.be, rows)?)
     }
 
-    fn logits(&self, step: &Step, streams: &B::Tensor, batch: &Batch) -> Result<Logits> {
+    fn logits(&self, step: &Step, flow: &Flow<B>) -> Result<Logits> {
         let mut rows = Vec::new();
         let mut counts = Vec::with_capacity(step.spans.len());
-        for (span, place) in step.spans.iter().zip(batch.spans()) {
-            let wanted = match span.want {
-                Want::Nothing => place.rows.end..place.rows.end,
-                Want::Last => place.rows.end - 1..place.rows.end,
-                Want::All => place.rows.clone(),
+        let mut places = flow.batch.spans().iter().peekable();
+        for span in &step.spans {
+            // A prompt that goes on may have no rows left here.
+            let place = places.next_if(|place| place.slot == span.seq.0 as usize);
+            let count = match (span.want, place) {
+                (Want::Nothing, _) | (_, None) => 0,
+                (Want::Last, Some(_)) => 1,
+                (Want::All, Some(_)) => span.tokens.len(),
             };
-            counts.push(wanted.len());
-            rows.extend(wanted.map(|row| row as u32));
+            counts.push(count);
+            if let Some(place) = place {
+                rows.extend((place.rows.end - count..place.rows.end).map(|row| row as u32));
+            }
         }
         let vocabulary = self.plan.config().vocab_size;
         if rows.is_empty() {
             self.be.synchronize()?;
             return Ok(Logits::new(vocabulary, Vec::new(), &counts));
         }
-        let streams = self.be.gather(streams, &rows)?;
-        let logits = self.head.forward(&self.be, &streams, &self.output)?;
-        Ok(Logits::new(
-            vocabulary,
-            self.be.download(&logits)?.into_data(),
-            &counts,
-        ))
+        let residual = flow.residual.gather(&self.be, &rows)?;
+        let logits = self.head.forward(&self.be, &residual, &self.output)?;
+        let values = self.be.download(&logits)?.into_data();
+        Ok(Logits::new(vocabulary, values, &counts))
     }
 
-    /// Lets the draft head read what the backbone read. Position `i` needs token `i + 1`, so each
-    /// span takes up the position before it and leaves its own last one for later.
-    fn follow(&mut self, streams: &B::Tensor, tokens: &[TokenId], batch: &Batch) -> Result<()> {
+    /// Lets the draft head read what the backbone read.
+    fn follow(&mut self, flow: &Flow<B>) -> Result<()> {
+        match &self.drafter {
+            None => Ok(()),
+            Some(Drafter::Dspark(_)) if flow.tokens.is_empty() => Ok(()),
+            Some(Drafter::Dspark(drafter)) => {
+                let taps = self.be.concat(&flow.taps.iter().collect::<Vec<_>>(), 1)?;
+                Ok(drafter.remember(&self.be, &taps, &flow.batch, &mut self.memory)?)
+            }
+            Some(Drafter::Mtp(_)) => self.follow_by_mtp(flow),
+        }
+    }
+
+    /// The MTP module needs token `i + 1` for position `i`, so each span takes up the position
+    /// before it and leaves its own last one for later.
+    fn follow_by_mtp(&mut self, flow: &Flow<B>) -> Result<()> {
         let be = &self.be;
         let mut joined = Vec::new();
         let mut next = Vec::new();
         let mut parts = Vec::new();
         let mut kept = Vec::new();
-        for span in batch.spans() {
-            let own = be.narrow(streams, 0, span.rows.start, span.rows.len())?;
-            let sequence = &self.sequences[span.slot];
-            let before = sequence.streams_before(be, span.at)?;
-            let (all, first) = match before {
-                Some((before, first)) => (be.concat(&[&before, &own], 0)?, first),
-                None => (own, span.at),
+        for span in flow.batch.spans() {
+            let own = Kept::of(be, flow, span)?;
+            let all = match self.sequences[span.slot].streams.take() {
+                Some(before) if before.at < span.at => before.join(be, span.at, &own)?,
+                _ => own,
             };
             let start = span.at.saturating_sub(1);
             let count = (span.end() - 1 - start) as usize;
             if count > 0 {
-                joined.push(be.narrow(&all, 0, (start - first) as usize, count)?);
-                next.extend_from_slice(&tokens[span.rows.end - count..span.rows.end]);
+                let rows = all.narrow(be, start, span.end() - 1)?;
+                joined.push(rows.residual.streams);
+                next.extend_from_slice(&flow.tokens[span.rows.end - count..span.rows.end]);
                 parts.push((span.slot, start, count));
             }
-            let keep = span.end().saturating_sub(REWIND_MAX + 1).max(first);
-            let length = (span.end() - keep) as usize;
-            kept.push((
-                span.slot,
-                be.narrow(&all, 0, (keep - first) as usize, length)?,
-                keep,
-            ));
+            let from = span.end().saturating_sub(REWIND_MAX + 1).max(all.at);
+            kept.push((span.slot, all.narrow(be, from, span.end())?));
         }
         if !parts.is_empty() {
             let joined = be.concat(&joined.iter().collect::<Vec<_>>(), 0)?;
-            self.draft_rows(&joined, &parts, &next)?;
+            self.mtp_rows(&joined, &parts, &next)?;
         }
-        for (slot, streams, at) in kept {
+        for (slot, streams) in kept {
             self.sequences[slot].streams = Some(streams);
-            self.sequences[slot].streams_at = at;
         }
         Ok(())
     }
 
-    /// Runs the draft head over `parts` of `(slot, at, tokens)`, each position with its next token.
-    fn draft_rows(
+    /// Runs the MTP module over `parts` of `(slot, at, tokens)`, each position with its next token.
+    fn mtp_rows(
         &mut self,
         streams: &B::Tensor,
         parts: &[(usize, u32, usize)],
@@ -319,14 +628,31 @@ impl<B: Kernels> Model<B> {
     ) -> Result<B::Tensor> {
         let batch = Batch::new(&self.ropes, parts.iter().copied());
         let embedded = self.embed(next)?;
-        let mtp = self.mtp.as_ref().expect("asked only with a draft head");
-        Ok(mtp.forward(
-            &self.be,
-            (streams, &embedded),
-            next,
-            &batch,
-            &mut self.memory,
-        )?)
+        let Some(Drafter::Mtp(mtp)) = &self.drafter else {
+            unreachable!("asked only with an MTP module");
+        };
+        let (be, memory) = (&self.be, &mut self.memory);
+        Ok(mtp.forward(be, (streams, &embedded), next, &batch, memory)?)
+    }
+
+    /// The MTP module's chain of proposals.
+    fn draft_by_mtp(&mut self, slot: usize, after: TokenId, count: u32) -> Result<Vec<TokenId>> {
+        let position = self.sequences[slot].position;
+        let last = self.sequences[slot]
+            .streams
+            .as_ref()
+            .expect("a sequence that has begun keeps its last streams")
+            .narrow(&self.be, position - 1, position)?;
+        let mut streams = last.residual.streams;
+        let mut drafts = Vec::with_capacity(count as usize);
+        let mut next = after;
+        for index in 0..count {
+            streams = self.mtp_rows(&streams, &[(slot, position - 1 + index, 1)], &[next])?;
+            let logits = self.mtp().logits(&self.be, &streams, &self.output)?;
+            next = self.be.top_k(&logits, 1)?[0];
+            drafts.push(next);
+        }
+        Ok(drafts)
     }
 
     fn check(&self, step: &Step) {
@@ -352,6 +678,17 @@ impl<B: Kernels> Model<B> {
                 "{:?} twice",
                 span.seq
             );
+            let mut free = 0;
+            for insert in &span.media {
+                let pictures = self.pictures.as_ref();
+                let there = pictures.is_some_and(|pictures| pictures.has(insert));
+                assert!(there, "{insert:?} is there");
+                assert!(
+                    free <= insert.tokens.start && insert.tokens.end <= span.tokens.len(),
+                    "{insert:?} in its place"
+                );
+                free = insert.tokens.end;
+            }
         }
     }
 }
@@ -362,21 +699,9 @@ impl<B: Backend> Default for Sequence<B> {
             position: 0,
             reached: 0,
             streams: None,
-            streams_at: 0,
-        }
-    }
-}
-
-impl<B: Backend> Sequence<B> {
-    /// The streams kept before position `at`, and the position of the first.
-    fn streams_before(&self, be: &B, at: u32) -> Result<Option<(B::Tensor, u32)>> {
-        let Some(streams) = &self.streams else {
-            return Ok(None);
-        };
-        let keep = (at - self.streams_at) as usize;
-        match keep {
-            0 => Ok(None),
-            _ => Ok(Some((be.narrow(streams, 0, 0, keep)?, self.streams_at))),
+            pending: None,
+            settled: 0,
+            history: None,
         }
     }
 }
@@ -389,7 +714,12 @@ impl<B: Kernels> Decoder for Model<B> {
             sequences: self.plan.sequences() as u32,
             step_tokens: self.plan.step_tokens() as u32,
             rewind: REWIND_MAX,
-            drafts: if self.mtp.is_some() { DRAFTS_MAX } else { 0 },
+            drafts: match (&self.drafter, self.plan.dspark()) {
+                (None, _) => 0,
+                (Some(_), Some((drafter, _))) => drafter.block as u32,
+                (Some(_), None) => MTP_DRAFTS_MAX,
+            },
+            vision: self.plan.config().vision,
         }
     }
 
@@ -401,25 +731,18 @@ impl<B: Kernels> Decoder for Model<B> {
         let slot = seq.0 as usize;
         let position = self.sequences[slot].position;
         let room = (self.plan.context() as u32).saturating_sub(position + 1);
-        let count = max.min(DRAFTS_MAX).min(room);
-        if self.mtp.is_none() || position == 0 {
+        if position == 0 {
             return Ok(Vec::new());
         }
-        let (kept, first) = self.sequences[slot]
-            .streams_before(&self.be, position)?
-            .expect("a sequence that has begun keeps its last streams");
-        let last = (position - 1 - first) as usize;
-        let mut streams = self.be.narrow(&kept, 0, last, 1)?;
-        let mut drafts = Vec::with_capacity(count as usize);
-        let mut next = after;
-        for index in 0..count {
-            streams = self.draft_rows(&streams, &[(slot, position - 1 + index, 1)], &[next])?;
-            let mtp = self.mtp.as_ref().expect("checked above");
-            let logits = mtp.logits(&self.be, &streams, &self.output)?;
-            next = self.be.top_k(&logits, 1)?[0];
-            drafts.push(next);
+        let count = max.min(self.capacity().drafts).min(room);
+        match &self.drafter {
+            None => Ok(Vec::new()),
+            Some(Drafter::Mtp(_)) => self.draft_by_mtp(slot, after, count),
+            Some(Drafter::Dspark(_)) => {
+                let proposal = self.propose(seq, after, count as usize)?;
+                Ok(proposal.map(|proposal| proposal.tokens).unwrap_or_default())
+            }
         }
-        Ok(drafts)
     }
 
     fn rewind(&mut self, seq: SeqId, position: u32) {
@@ -430,10 +753,26 @@ impl<B: Kernels> Decoder for Model<B> {
             sequence.reached
         );
         sequence.position = position;
+        sequence.settled = sequence.settled.min(position);
+        if let Some(history) = &mut sequence.history {
+            history.rewind(u64::from(position));
+        }
     }
 
     fn forget(&mut self, seq: SeqId) {
         self.memory.forget(seq.0 as usize);
         self.sequences[seq.0 as usize] = Sequence::default();
+    }
+
+    fn attach(&mut self, media: &Media) -> Result<MediaId> {
+        let Media::Picture(canvas) = media;
+        let shape = self.plan.config().vision.ok_or(Error::Blind)?;
+        self.attach_patches(&canvas.patches(shape.patch), canvas.grid())
+    }
+
+    fn release(&mut self, media: MediaId) {
+        if let Some(pictures) = &mut self.pictures {
+            pictures.release(media);
+        }
     }
 }

@@ -1,19 +1,27 @@
 //! What each layer is, and what a sequence will cost, before anything is loaded.
 
-use deepseek_attn::{AttentionShape, Choice, Role, RopeSet, Ropes, SourceId};
-use deepseek_core::kernels::HyperShape;
+use deepseek_attn::{
+    AttentionShape, Choice, Filter, Keys, Making, Pooling, Role, RopeSet, Ropes, SourceId,
+};
+use deepseek_core::kernels::{HyperShape, ScoreRounding};
 use deepseek_core::rope::Rope;
-use deepseek_core::{Numerics, Rounding, RowFormat};
+use deepseek_core::{Fp4Scale, Numerics, Rounding, RowFormat};
 use deepseek_moe::{MixtureShape, RouteBy};
 
 use crate::block::{BlockPlan, BlockShape};
-use crate::config::{Config, SPARSE_RATIO};
+use crate::config::{Config, DsparkConfig, Family, SPARSE_RATIO, SharingConfig};
 use crate::limits::REWIND_MAX;
 
-/// Channels of an entry that share a scale (spec `deepseek-v4.md` §5.2, item 2).
-const ENTRY_BLOCK: usize = 64;
+/// Channels of a V4 row that share a scale (spec `deepseek-v4.md` §5.2, item 2).
+const V4_ROW_BLOCK: usize = 64;
 
-/// Channels of an index key that share a scale (item 3 there).
+/// The same for a row of a V4.1 window (spec `deepseek-v41.md` §7.1, item 2).
+const V41_WINDOW_BLOCK: usize = 32;
+
+/// The same for a compressed row of V4.1 (item 3 there).
+const V41_ENTRY_BLOCK: usize = 16;
+
+/// Channels of an index key that share a scale, in both.
 const KEY_BLOCK: usize = 32;
 
 /// What the memory is laid out for.
@@ -25,6 +33,22 @@ pub struct Budget {
     pub sequences: usize,
     /// Tokens of one step, over all sequences.
     pub step_tokens: usize,
+    /// How much of a prompt runs through the layers behind the last source.
+    pub prefill: Prefill,
+    /// Bytes of n-gram tables that may stay in memory; none leaves that to the system.
+    pub engram: Option<u64>,
+}
+
+/// How much of a prompt runs through the layers that only read compressed rows (spec
+/// `deepseek-v41.md` §3.10). In V4 there are none, and both are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Prefill {
+    /// All of it: the reference.
+    #[default]
+    Full,
+    /// As many of its last positions as the window holds: exact for a prompt that fits the window,
+    /// else what the model was tuned for and its service runs, at less than half the work.
+    Replay,
 }
 
 impl Default for Budget {
@@ -33,6 +57,8 @@ impl Default for Budget {
             context: 4096,
             sequences: 1,
             step_tokens: 512,
+            prefill: Prefill::Full,
+            engram: None,
         }
     }
 }
@@ -86,6 +112,7 @@ impl Plan {
             context,
             sequences,
             step_tokens,
+            ..
         } = budget;
         let parts = [
             ("context", context),
@@ -119,19 +146,25 @@ impl Plan {
                 });
             }
         }
-        let mut sources = 0..;
-        let layers = config
-            .ratios
-            .iter()
+        let layers = roles(config)
+            .into_iter()
             .enumerate()
-            .map(|(layer, ratio)| BlockPlan {
-                role: role(*ratio, config.index.topk, || {
-                    SourceId(sources.next().expect("an open range does not end"))
-                }),
+            .map(|(layer, role)| BlockPlan {
+                role,
                 route: match layer < config.experts.hash_layers {
                     true => RouteBy::Token,
-                    false => RouteBy::Score,
+                    false => RouteBy::Score {
+                        media: config.family == Family::V41,
+                    },
                 },
+                engram: config
+                    .engram
+                    .as_ref()
+                    .and_then(|engram| engram.layers.iter().position(|own| *own == layer)),
+                tap: config
+                    .drafter
+                    .as_ref()
+                    .is_some_and(|drafter| drafter.taps.contains(&layer)),
             })
             .collect();
         Ok(Self {
@@ -160,34 +193,62 @@ impl Plan {
         &self.layers
     }
 
-    /// The layer inside the draft module, if one takes part. It has nothing but a window and routes
-    /// by score.
+    /// The layer inside the MTP module, if one takes part. It has nothing but a window and routes by
+    /// score.
     #[must_use]
     pub fn mtp(&self) -> Option<BlockPlan> {
-        (self.config.mtp_layers > 0).then_some(BlockPlan {
-            role: Role::WINDOW,
-            route: RouteBy::Score,
-        })
+        (self.config.mtp_layers > 0).then_some(BlockPlan::draft(false))
     }
 
-    /// Whether a draft module takes part.
+    /// The drafter's numbers and its layers' plan, if one takes part.
     #[must_use]
-    pub fn drafts(&self) -> bool {
-        self.mtp().is_some()
+    pub fn dspark(&self) -> Option<(&DsparkConfig, BlockPlan)> {
+        let drafter = self.config.drafter.as_ref()?;
+        Some((drafter, BlockPlan::draft(true)))
+    }
+
+    /// Layers that draft modules have, each with a window of its own.
+    #[must_use]
+    pub fn draft_layers(&self) -> usize {
+        match self.dspark() {
+            Some((drafter, _)) => drafter.stages,
+            None => usize::from(self.mtp().is_some()),
+        }
+    }
+
+    /// The layer behind which nothing but the last positions of a prompt need run, if prompts are
+    /// cut there.
+    #[must_use]
+    pub fn cut(&self) -> Option<usize> {
+        match self.budget.prefill {
+            Prefill::Full => None,
+            Prefill::Replay => self.config.sharing.as_ref()?.kv_sources.last().copied(),
+        }
+    }
+
+    /// Bytes of n-gram tables that may stay in memory.
+    #[must_use]
+    pub fn engram_resident(&self) -> Option<u64> {
+        self.budget.engram
     }
 
     /// The layers whose compressed rows are kept, in order: the ratio, and whether an indexer keeps
     /// keys.
     #[must_use]
     pub fn sources(&self) -> Vec<(u32, bool)> {
-        self.layers
-            .iter()
-            .filter(|layer| layer.role.publishes)
-            .map(|layer| (layer.role.ratio, layer.role.is_sparse()))
+        self.makings()
+            .map(|(ratio, making)| (ratio, making.keys != Keys::None))
             .collect()
     }
 
-    /// The numbers that shape every layer.
+    /// How each source makes its rows, and how many tokens one stands for.
+    fn makings(&self) -> impl Iterator<Item = (u32, Making)> + '_ {
+        self.layers
+            .iter()
+            .filter_map(|layer| Some((layer.role.ratio, layer.role.publishes?)))
+    }
+
+    /// The numbers that shape every layer of the backbone.
     #[must_use]
     pub fn block_shape(&self) -> BlockShape {
         let Config {
@@ -196,8 +257,36 @@ impl Plan {
             experts,
             hyper,
             norm_eps,
+            family,
             ..
         } = self.config;
+        let Numerics { bf16, .. } = self.numerics;
+        let v4_row = Rounding::Fp8 {
+            block: V4_ROW_BLOCK,
+            tail: self.config.rope_dim,
+        };
+        let (window, entry, key, scores) = match family {
+            Family::V4 => {
+                let block = KEY_BLOCK;
+                let key = Rounding::HadamardFp4 { block, bf16 };
+                (v4_row, v4_row, key, ScoreRounding::ProductsAndSum)
+            }
+            Family::V41 => (
+                Rounding::Fp8 {
+                    block: V41_WINDOW_BLOCK,
+                    tail: 0,
+                },
+                Rounding::Fp4 {
+                    block: V41_ENTRY_BLOCK,
+                    scale: Fp4Scale::E4m3,
+                },
+                Rounding::Fp4 {
+                    block: KEY_BLOCK,
+                    scale: Fp4Scale::E8m0,
+                },
+                ScoreRounding::Products,
+            ),
+        };
         BlockShape {
             attention: AttentionShape {
                 hidden: hidden_size,
@@ -209,14 +298,11 @@ impl Plan {
                 index_heads: index.heads,
                 index_width: index.head_dim,
                 norm_eps,
-                entry_rounding: self.numerics.entries.then_some(Rounding::Fp8 {
-                    block: ENTRY_BLOCK,
-                    tail: self.config.rope_dim,
-                }),
-                index_rounding: self.numerics.indexer.then_some(Rounding::HadamardFp4 {
-                    block: KEY_BLOCK,
-                    bf16: self.numerics.bf16,
-                }),
+                head_norm: family == Family::V4,
+                window_rounding: self.numerics.entries.then_some(window),
+                entry_rounding: self.numerics.entries.then_some(entry),
+                index_rounding: self.numerics.indexer.then_some(key),
+                score_rounding: bf16.then_some(scores),
             },
             mixture: MixtureShape {
                 hidden: hidden_size,
@@ -233,6 +319,21 @@ impl Plan {
                 eps: hyper.eps,
                 norm_eps,
             },
+            single_pass: family == Family::V41,
+        }
+    }
+
+    /// The same for the layers of a DSpark drafter.
+    #[must_use]
+    pub fn dspark_shape(&self, drafter: &DsparkConfig) -> BlockShape {
+        let shape = self.block_shape();
+        BlockShape {
+            mixture: MixtureShape {
+                experts: drafter.experts,
+                each: drafter.each,
+                ..shape.mixture
+            },
+            ..shape
         }
     }
 
@@ -246,18 +347,37 @@ impl Plan {
         }
     }
 
-    /// How rows of keys and values are kept: packed where they are rounded so, else as wide as
+    /// How the rows of windows are kept: packed where they are rounded so, else as wide as
     /// activations are.
     #[must_use]
-    pub fn entry_format(&self) -> RowFormat {
+    pub fn window_format(&self) -> RowFormat {
         if !self.numerics.entries {
             return self.float_format();
         }
         let tail_bytes = if self.numerics.bf16 { 2 } else { 4 };
-        RowFormat::Fp8 {
-            block: ENTRY_BLOCK,
-            tail: self.config.rope_dim,
-            tail_bytes,
+        match self.config.family {
+            Family::V4 => RowFormat::Fp8 {
+                block: V4_ROW_BLOCK,
+                tail: self.config.rope_dim,
+                tail_bytes,
+            },
+            Family::V41 => RowFormat::Fp8 {
+                block: V41_WINDOW_BLOCK,
+                tail: 0,
+                tail_bytes,
+            },
+        }
+    }
+
+    /// How compressed rows are kept.
+    #[must_use]
+    pub fn entry_format(&self) -> RowFormat {
+        match self.config.family {
+            Family::V41 if self.numerics.entries => RowFormat::Fp4 {
+                block: V41_ENTRY_BLOCK,
+                scale: Fp4Scale::E4m3,
+            },
+            Family::V4 | Family::V41 => self.window_format(),
         }
     }
 
@@ -265,7 +385,10 @@ impl Plan {
     #[must_use]
     pub fn key_format(&self) -> RowFormat {
         match self.numerics.indexer {
-            true => RowFormat::Fp4 { block: KEY_BLOCK },
+            true => RowFormat::Fp4 {
+                block: KEY_BLOCK,
+                scale: Fp4Scale::E8m0,
+            },
             false => self.float_format(),
         }
     }
@@ -320,33 +443,41 @@ impl Plan {
             index,
             hidden_size,
             hyper,
+            window,
             ..
         } = self.config;
         let rewind = REWIND_MAX as usize;
         let entry = self.entry_format().row_bytes(head_dim);
         let key = self.key_format().row_bytes(index.head_dim);
-        let ring = self.ring_rows() * entry;
+        let ring = self.ring_rows() * self.window_format().row_bytes(head_dim);
+        let streams = hyper.streams * hidden_size * 4;
         // Values and scores of the tokens in unfinished groups, 32-bit floats, twice as many of
         // either where groups overlap.
-        let tail = |ratio: usize, width: usize, sparse: bool| match sparse {
-            true => (2 * ratio + rewind) * 2 * 2 * width * 4,
-            false => (ratio + rewind) * 2 * width * 4,
+        let tail = |ratio: usize, width: usize, pooling: Pooling| match pooling {
+            Pooling::Each => 0,
+            Pooling::Gated { overlap: true, .. } => (2 * ratio + rewind) * 2 * 2 * width * 4,
+            Pooling::Gated { overlap: false, .. } => (ratio + rewind) * 2 * width * 4,
         };
         let mut memory = SequenceMemory {
             windows: (self.layers.len() * ring) as u64,
             tails: 0,
-            drafts: match self.drafts() {
-                false => 0,
-                true => (ring + (rewind + 1) * hyper.streams * hidden_size * 4) as u64,
+            drafts: match self.mtp() {
+                Some(_) => (ring + (rewind + 1) * streams) as u64,
+                None => (self.draft_layers() * ring) as u64,
+            },
+            replay: match self.cut() {
+                None => 0,
+                Some(_) => ((window + rewind) * (streams + hyper.streams * 4)) as u64,
             },
             sources: Vec::new(),
         };
-        for (ratio, sparse) in self.sources() {
-            let keys = if sparse { key } else { 0 };
+        for (ratio, making) in self.makings() {
+            let keyed = making.keys != Keys::None;
+            let keys = if keyed { key } else { 0 };
             memory.sources.push((ratio, (entry + keys) as u64));
-            memory.tails += tail(ratio as usize, head_dim, sparse) as u64;
-            if sparse {
-                memory.tails += tail(ratio as usize, index.head_dim, sparse) as u64;
+            memory.tails += tail(ratio as usize, head_dim, making.pooling) as u64;
+            if making.keys == Keys::Compressed {
+                memory.tails += tail(ratio as usize, index.head_dim, making.pooling) as u64;
             }
         }
         memory
@@ -359,21 +490,81 @@ impl Plan {
     }
 }
 
-/// What a layer with this ratio has to do with compressed rows: in V4 each keeps its own.
-fn role(ratio: u32, topk: usize, source: impl FnOnce() -> SourceId) -> Role {
-    if ratio == 0 {
-        return Role::WINDOW;
+/// What each layer has to do with compressed rows.
+pub(crate) fn roles(config: &Config) -> Vec<Role> {
+    match &config.sharing {
+        None => own_roles(config),
+        Some(sharing) => shared_roles(config, sharing),
     }
-    Role {
-        source: Some(source()),
-        ratio,
-        publishes: true,
-        choice: match ratio {
-            SPARSE_RATIO => Choice::Fresh { k: topk },
-            _ => Choice::All,
-        },
-        rope: RopeSet::Compressed,
-    }
+}
+
+/// What each layer has to do with compressed rows where it keeps its own (V4).
+fn own_roles(config: &Config) -> Vec<Role> {
+    let mut sources = 0..;
+    let role = |ratio: &u32| {
+        if *ratio == 0 {
+            return Role::WINDOW;
+        }
+        let sparse = *ratio == SPARSE_RATIO;
+        Role {
+            source: sources.next().map(SourceId),
+            ratio: *ratio,
+            publishes: Some(Making {
+                pooling: Pooling::Gated {
+                    bias: true,
+                    overlap: sparse,
+                },
+                keys: if sparse { Keys::Compressed } else { Keys::None },
+            }),
+            choice: match sparse {
+                true => Choice::Fresh {
+                    k: config.index.topk,
+                    filter: Filter::Open,
+                },
+                false => Choice::All,
+            },
+            rope: RopeSet::Compressed,
+        }
+    };
+    config.ratios.iter().map(role).collect()
+}
+
+/// The same where layers share rows and choices (V4.1).
+fn shared_roles(config: &Config, sharing: &SharingConfig) -> Vec<Role> {
+    let role = |(layer, ratio): (usize, &u32)| {
+        let source = sharing.kv_sources.iter().rposition(|own| *own <= layer);
+        let (Some(source), 1..) = (source, *ratio) else {
+            return Role::WINDOW;
+        };
+        let filter = match sharing.candidates {
+            Some((first, blocks)) if first == layer => Filter::Keep(blocks),
+            Some((first, _)) if first < layer => Filter::Use,
+            Some(_) | None => Filter::Open,
+        };
+        Role {
+            source: Some(SourceId(source)),
+            ratio: *ratio,
+            publishes: sharing.kv_sources.contains(&layer).then_some(Making {
+                pooling: match ratio {
+                    1 => Pooling::Each,
+                    _ => Pooling::Gated {
+                        bias: false,
+                        overlap: false,
+                    },
+                },
+                keys: Keys::Projected,
+            }),
+            choice: match sharing.index_sources.contains(&layer) {
+                true => Choice::Fresh {
+                    k: config.index.topk,
+                    filter,
+                },
+                false => Choice::Carried,
+            },
+            rope: RopeSet::Compressed,
+        }
+    };
+    config.ratios.iter().enumerate().map(role).collect()
 }
 
 /// Bytes of what one sequence remembers.
@@ -383,8 +574,10 @@ pub struct SequenceMemory {
     pub windows: u64,
     /// The compressors' unfinished groups, at their largest.
     pub tails: u64,
-    /// The draft head's ring and the streams kept for it.
+    /// The draft head's rings and the streams kept for it.
     pub drafts: u64,
+    /// Streams of a prompt's last positions, kept for the layers that run once it is whole.
+    pub replay: u64,
     /// The ratio of each source, and the bytes of one of its rows with its key.
     sources: Vec<(u32, u64)>,
 }
@@ -393,7 +586,7 @@ impl SequenceMemory {
     /// Bytes that do not grow with the sequence.
     #[must_use]
     pub fn fixed(&self) -> u64 {
-        self.windows + self.tails + self.drafts
+        self.windows + self.tails + self.drafts + self.replay
     }
 
     /// Bytes of the compressed rows of `context` positions.

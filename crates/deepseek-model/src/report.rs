@@ -1,12 +1,17 @@
 //! The plan of a model as text for people and as JSON for programs.
 
+mod json;
+
 use std::fmt;
 
+use deepseek_attn::{Choice, Filter, Keys, Role};
 use deepseek_core::Numerics;
-use serde_json::{Value, json};
+use deepseek_moe::RouteBy;
 
-use crate::bill::{Flops, Tally, Weights};
-use crate::config::{Config, SPARSE_RATIO, Storage};
+use crate::bill::{Flops, Phase, Tally, Weights};
+use crate::block::BlockPlan;
+use crate::config::{Config, DsparkConfig, EngramConfig, Family, Storage};
+use crate::inventory::Component;
 use crate::plan::{Budget, Plan, PlanError, SequenceMemory};
 
 /// The levels of rounding that are offered, by name.
@@ -31,7 +36,7 @@ pub struct Files {
 /// What `deepseek inspect` shows. Its [`Display`](fmt::Display) is the text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    config: Config,
+    plan: Plan,
     weights: Weights,
     memory: Vec<(&'static str, SequenceMemory)>,
     files: Option<Files>,
@@ -47,10 +52,9 @@ impl Report {
             .into_iter()
             .map(|(name, numerics)| Ok((name, Plan::new(config, numerics, budget)?.sequence())))
             .collect::<Result<_, PlanError>>()?;
-        let weights = Weights::of(config, config.storage);
         Ok(Self {
-            config: config.clone(),
-            weights,
+            plan: Plan::new(config, Numerics::EXACT, budget)?,
+            weights: Weights::of(config, config.storage),
             memory,
             files: None,
         })
@@ -65,9 +69,13 @@ impl Report {
         }
     }
 
+    fn config(&self) -> &Config {
+        self.plan.config()
+    }
+
     /// The contexts shown: those that the model reaches, or else all that it reaches.
     fn contexts(&self) -> Vec<(String, usize)> {
-        let all = self.config.max_positions;
+        let all = self.config().max_positions;
         let mut contexts: Vec<_> = CONTEXTS
             .into_iter()
             .filter(|(_, context)| *context <= all)
@@ -79,99 +87,57 @@ impl Report {
         contexts
     }
 
-    fn flops(&self, context: usize) -> Flops {
-        Flops::at(&self.config, self.weights.active, context)
+    fn flops(&self, phase: Phase, context: usize) -> Flops {
+        Flops::at(&self.plan, &self.weights, phase, context)
+    }
+
+    /// The phases shown: where all are alike but for the head, the first alone.
+    fn phases(&self) -> &'static [Phase] {
+        match self.config().family {
+            Family::V4 => &Phase::ALL[..1],
+            Family::V41 => &Phase::ALL,
+        }
     }
 
     /// The kinds of layers that occur, and which layers are of each.
     fn kinds(&self) -> Vec<(String, Vec<usize>)> {
-        let ratios = &self.config.ratios;
-        let mut kinds: Vec<u32> = ratios.clone();
-        kinds.sort_unstable();
-        kinds.dedup();
-        let of = |ratio: u32| {
-            (0..ratios.len())
-                .filter(|layer| ratios[*layer] == ratio)
-                .collect()
-        };
-        let name = |ratio: u32| match ratio {
-            0 => "window".to_owned(),
-            SPARSE_RATIO => format!("sparse 1/{ratio}, top {}", self.config.index.topk),
-            _ => format!("dense 1/{ratio}"),
-        };
-        kinds
-            .into_iter()
-            .map(|ratio| (name(ratio), of(ratio)))
+        let mut kinds: Vec<(Role, Vec<usize>)> = Vec::new();
+        for (index, BlockPlan { role, .. }) in self.plan.layers().iter().enumerate() {
+            match kinds.iter_mut().find(|(own, _)| kind(own) == kind(role)) {
+                Some((_, layers)) => layers.push(index),
+                None => kinds.push((*role, vec![index])),
+            }
+        }
+        if self.config().family == Family::V4 {
+            kinds.sort_by_key(|(role, _)| role.ratio);
+        }
+        let named = kinds.into_iter();
+        named.map(|(role, of)| (kind(&role), of)).collect()
+    }
+
+    /// The layers of which something holds.
+    fn layers(&self, which: impl Fn(&BlockPlan) -> bool) -> Vec<usize> {
+        let layers = self.plan.layers().iter().enumerate();
+        layers
+            .filter_map(|(index, layer)| which(layer).then_some(index))
             .collect()
     }
 
-    /// The same as JSON. Numbers are exact.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        let tally = |tally: &Tally| json!({ "tensors": tally.tensors, "bytes": tally.bytes });
-        let components = self.weights.components.iter();
-        let dtypes = self.weights.dtypes.iter();
-        let memory = self.memory.iter().map(|(name, memory)| {
-            let at = self
-                .contexts()
-                .into_iter()
-                .map(|(_, context)| (context.to_string(), json!(memory.at(context))));
-            let value = json!({
-                "bytes_per_token": memory.per_token(),
-                "fixed_bytes": memory.fixed(),
-                "bytes_at": at.collect::<serde_json::Map<_, _>>(),
-            });
-            ((*name).to_owned(), value)
-        });
-        let flops = self.contexts().into_iter().map(|(_, context)| {
-            let Flops {
-                linear,
-                core,
-                indexer,
-            } = self.flops(context);
-            (
-                context.to_string(),
-                json!({ "linear": linear, "core": core, "indexer": indexer }),
-            )
-        });
-        json!({
-            "model_type": "deepseek_v4",
-            "layers": self.config.ratios.iter().enumerate().map(|(layer, ratio)| json!({
-                "ratio": ratio,
-                "routing": if layer < self.config.experts.hash_layers { "token" } else { "score" },
-            })).collect::<Vec<_>>(),
-            "mtp_layers": self.config.mtp_layers,
-            "dspark": self.config.dspark,
-            "parameters": {
-                "backbone": self.weights.backbone,
-                "mtp": self.weights.mtp,
-                "active": self.weights.active,
-            },
-            "weights": {
-                "storage": storage(self.config.storage),
-                "tensors": self.weights.total.tensors,
-                "bytes": self.weights.total.bytes,
-                "components": components
-                    .map(|(component, sum)| (component.name().to_owned(), tally(sum)))
-                    .collect::<serde_json::Map<_, _>>(),
-                "dtypes": dtypes
-                    .map(|(dtype, sum)| (dtype.name().to_owned(), tally(sum)))
-                    .collect::<serde_json::Map<_, _>>(),
-            },
-            "files": self.files.map(|files| json!({
-                "shards": files.shards,
-                "tensors": files.tensors.tensors,
-                "bytes": files.tensors.bytes,
-            })),
-            "memory": memory.collect::<serde_json::Map<_, _>>(),
-            "flops": flops.collect::<serde_json::Map<_, _>>(),
-        })
+    /// The n-gram tables, their bytes, and how many of these a token touches.
+    fn tables(&self) -> Option<(&EngramConfig, u64, u64)> {
+        let engram = self.config().engram.as_ref()?;
+        let bytes = self.weights.components[&Component::EngramTables].bytes;
+        let row = bytes / engram.rows.iter().sum::<usize>() as u64;
+        let touched = engram.layers.len() * (engram.ngram - 1) * engram.heads;
+        Some((engram, bytes, touched as u64 * row))
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_model(f)?;
+        self.write_layers(f)?;
+        self.write_parameters(f)?;
         self.write_weights(f)?;
         self.write_memory(f)?;
         self.write_flops(f)
@@ -181,63 +147,129 @@ impl fmt::Display for Report {
 impl Report {
     fn write_model(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Config {
+            family,
             layers,
             hidden_size,
             heads,
             head_dim,
+            index,
             experts,
             window,
             ..
-        } = self.config;
+        } = self.config();
+        let model = family.name();
         writeln!(
             f,
-            "model      deepseek_v4, {layers} layers, hidden {hidden_size}"
+            "model      {model}, {layers} layers, hidden {hidden_size}"
         )?;
-        writeln!(f, "attention  {heads} heads of {head_dim}, window {window}")?;
-        writeln!(
-            f,
-            "experts    {} of {} and one shared",
-            experts.each, experts.count
-        )?;
-        writeln!(
-            f,
-            "positions  {}",
-            grouped(self.config.max_positions as u64)
-        )?;
-        writeln!(f)?;
-        let hashed = experts.hash_layers;
-        let routes = [
-            ("routed by token", 0..hashed),
-            ("routed by score", hashed..layers),
+        write!(f, "attention  {heads} heads of {head_dim}, window {window}")?;
+        match family {
+            Family::V4 => writeln!(f)?,
+            Family::V41 => writeln!(f, ", top {}", index.topk)?,
+        }
+        let (each, count) = (experts.each, experts.count);
+        writeln!(f, "experts    {each} of {count} and one shared")?;
+        let positions = grouped(self.config().max_positions as u64);
+        writeln!(f, "positions  {positions}")?;
+        self.write_extras(f)?;
+        writeln!(f)
+    }
+
+    /// What only some models have.
+    fn write_extras(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((engram, bytes, touched)) = self.tables() {
+            let rows: Vec<_> = engram
+                .rows
+                .iter()
+                .map(|rows| grouped(*rows as u64))
+                .collect();
+            let rows = rows.join(" and ");
+            writeln!(f, "engram     {rows} rows of {}", engram.head_dim)?;
+            let (bytes, touched) = (grouped(bytes), grouped(touched));
+            writeln!(
+                f,
+                "           {bytes} bytes, of which a token touches {touched}"
+            )?;
+        }
+        if let Some(drafter) = &self.config().drafter {
+            let DsparkConfig {
+                stages,
+                block,
+                experts,
+                each,
+                ..
+            } = drafter;
+            writeln!(
+                f,
+                "drafts     {block} at once, {stages} layers, {each} of {experts} experts"
+            )?;
+        }
+        if let Some(vision) = &self.config().vision {
+            let (layers, hidden, most) = (vision.layers, vision.hidden, vision.max_tokens);
+            let most = grouped(most as u64);
+            writeln!(
+                f,
+                "vision     {layers} layers, hidden {hidden}, a picture up to {most} tokens"
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_layers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let routed = |by_token| self.layers(|layer| (layer.route == RouteBy::Token) == by_token);
+        let rest = [
+            ("routed by token", routed(true)),
+            ("routed by score", routed(false)),
+            ("engram", self.layers(|layer| layer.engram.is_some())),
+            ("read by the drafter", self.layers(|layer| layer.tap)),
         ]
-        .map(|(name, range)| (name.to_owned(), range.collect::<Vec<_>>()));
+        .map(|(name, of)| (name.to_owned(), of));
         writeln!(f, "layers")?;
-        for (name, of) in self.kinds().into_iter().chain(routes) {
+        for (name, of) in self.kinds().into_iter().chain(rest) {
             if !of.is_empty() {
                 writeln!(f, "  {name:<22} {:>4}  {}", of.len(), runs(&of))?;
             }
         }
-        match (self.config.mtp_layers, self.config.dspark) {
-            (_, true) => writeln!(f, "  {:<22}       left aside", "drafts by DSpark")?,
-            (0, false) => {}
-            (count, false) => writeln!(f, "  {:<22} {count:>4}", "drafts by MTP")?,
+        let drafter = self.config().drafter.as_ref();
+        match (drafter, self.config().mtp_layers, self.config().dspark) {
+            (Some(own), ..) => writeln!(f, "  {:<22} {:>4}", "drafts by DSpark", own.stages)?,
+            (None, _, true) => writeln!(f, "  {:<22}       left aside", "drafts by DSpark")?,
+            (None, 0, false) => {}
+            (None, count, false) => writeln!(f, "  {:<22} {count:>4}", "drafts by MTP")?,
         }
-        writeln!(f)?;
+        writeln!(f)
+    }
+
+    fn write_parameters(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Weights {
+            backbone,
+            tables,
+            active,
+            mtp,
+            vision,
+            ..
+        } = self.weights;
+        let drafts = match self.config().drafter {
+            None => Component::Mtp,
+            Some(_) => Component::Drafter,
+        };
+        let line = |f: &mut fmt::Formatter<'_>, name: &str, count: u64| match count {
+            0 => Ok(()),
+            count => writeln!(f, "  {name:<16} {:>19}", grouped(count)),
+        };
         writeln!(f, "parameters {:>27}", "count")?;
-        writeln!(
-            f,
-            "  {:<16} {:>19}",
-            "backbone",
-            grouped(self.weights.backbone)
-        )?;
-        writeln!(
-            f,
-            "  {:<16} {:>19}",
-            "active per token",
-            grouped(self.weights.active)
-        )?;
-        if self.weights.mtp > 0 {
-            writeln!(f, "  {:<16} {:>19}", "mtp", grouped(self.weights.mtp))?;
+        line(f, "backbone", backbone)?;
+        if let [_] = self.phases() {
+            line(f, "active per token", active)?;
+        }
+        line(f, Component::EngramTables.name(), tables)?;
+        line(f, drafts.name(), mtp)?;
+        line(f, Component::Vision.name(), vision)?;
+        if let [_, _, ..] = self.phases() {
+            writeln!(f, "active per token")?;
+            for phase in self.phases() {
+                line(f, phase.name(), self.weights.active_in(*phase))?;
+            }
         }
         writeln!(f)
     }
@@ -263,12 +295,12 @@ impl Report {
         writeln!(
             f,
             "storage: {}, by the config",
-            storage(self.config.storage)
+            storage(self.config().storage)
         )?;
         if let Some(Files { shards, tensors }) = &self.files {
             let files = if *shards == 1 { "file" } else { "files" };
             line(f, &format!("in {} {files}", grouped(*shards)), tensors)?;
-            match (self.config.dspark, *tensors == self.weights.total) {
+            match (self.config().dspark, *tensors == self.weights.total) {
                 (true, _) => writeln!(f, "  the drafter among them")?,
                 (false, true) => writeln!(f, "  as the config has it")?,
                 (false, false) => writeln!(f, "  not as the config has it")?,
@@ -301,15 +333,37 @@ impl Report {
 
     fn write_flops(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "GFLOP a token    linear attention   indexer     total")?;
-        for (name, context) in self.contexts() {
-            let flops = self.flops(context);
-            let cells = [flops.linear, flops.core, flops.indexer, flops.total()];
-            let cells = cells
-                .map(|count| format!("{:>10.1}", count as f64 / 1e9))
-                .concat();
-            writeln!(f, "  {:<11}{cells}", format!("at {name}"))?;
+        for phase in self.phases() {
+            if let [_, _, ..] = self.phases() {
+                writeln!(f, "{}", phase.name())?;
+            }
+            for (name, context) in self.contexts() {
+                let flops = self.flops(*phase, context);
+                let cells = [flops.linear, flops.core, flops.indexer, flops.total()];
+                let cells = cells
+                    .map(|count| format!("{:>10.1}", count as f64 / 1e9))
+                    .concat();
+                writeln!(f, "  {:<11}{cells}", format!("at {name}"))?;
+            }
         }
         Ok(())
+    }
+}
+
+/// What a layer is, as far as compressed rows go.
+fn kind(role: &Role) -> String {
+    let ratio = role.ratio;
+    let makes = role.publishes.map(|making| making.keys);
+    match (role.choice, makes) {
+        (Choice::None, _) => "window".to_owned(),
+        (Choice::All, _) => format!("dense 1/{ratio}"),
+        (Choice::Carried, _) => format!("reuse 1/{ratio}"),
+        (Choice::Fresh { .. }, None) => format!("reindex 1/{ratio}"),
+        (Choice::Fresh { filter, .. }, Some(Keys::Projected)) => match filter {
+            Filter::Keep(_) => format!("full 1/{ratio}, candidates"),
+            Filter::Open | Filter::Use => format!("full 1/{ratio}"),
+        },
+        (Choice::Fresh { k, .. }, Some(_)) => format!("sparse 1/{ratio}, top {k}"),
     }
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use deepseek_attn::{Choice, RopeSet, SourceId};
+use deepseek_attn::{Choice, Filter, RopeSet, SourceId};
 use deepseek_core::weights::{Checkpoint, Dtype};
-use deepseek_core::{Numerics, RowFormat};
-use deepseek_model::bill::{Flops, Tally, Weights};
+use deepseek_core::{Fp4Scale, Numerics, RowFormat};
+use deepseek_model::bill::{Flops, Phase, Tally, Weights};
 use deepseek_model::config::Storage;
 use deepseek_model::inventory::{Component, TensorSpec, inventory};
 use deepseek_model::limits::REWIND_MAX;
@@ -210,6 +210,11 @@ fn plan(config: &Config, numerics: Numerics, budget: Budget) -> Plan {
 fn a_plan_says_what_each_layer_is() {
     let config = config("v4-flash");
     let plan = plan(&config, Numerics::EXACT, Budget::default());
+    let scored = RouteBy::Score { media: false };
+    let best = Choice::Fresh {
+        k: 512,
+        filter: Filter::Open,
+    };
     let [window, _, sparse, heavy, ..] = plan.layers() else {
         panic!("43 layers")
     };
@@ -225,18 +230,12 @@ fn a_plan_says_what_each_layer_is() {
         (sparse.role.source, sparse.role.ratio),
         (Some(SourceId(0)), 4)
     );
-    assert_eq!(
-        (sparse.role.choice, sparse.route),
-        (Choice::Fresh { k: 512 }, RouteBy::Token)
-    );
+    assert_eq!((sparse.role.choice, sparse.route), (best, RouteBy::Token));
     assert_eq!(
         (heavy.role.source, heavy.role.ratio),
         (Some(SourceId(1)), 128)
     );
-    assert_eq!(
-        (heavy.role.choice, heavy.route),
-        (Choice::All, RouteBy::Score)
-    );
+    assert_eq!((heavy.role.choice, heavy.route), (Choice::All, scored));
     assert_eq!(
         (sparse.role.rope, heavy.role.rope),
         (RopeSet::Compressed, RopeSet::Compressed)
@@ -247,12 +246,12 @@ fn a_plan_says_what_each_layer_is() {
             .filter(|l| l.role.choice == wanted)
             .count()
     };
-    let counts = [Choice::None, Choice::Fresh { k: 512 }, Choice::All].map(kinds);
+    let counts = [Choice::None, best, Choice::All].map(kinds);
     assert_eq!(counts, [2, 21, 20]);
     assert_eq!(plan.sources().len(), 41);
     assert_eq!(plan.sources()[..2], [(4, true), (128, false)]);
     let mtp = plan.mtp().expect("Flash has a draft module");
-    assert_eq!((mtp.role.source, mtp.route), (None, RouteBy::Score));
+    assert_eq!((mtp.role.source, mtp.route), (None, scored));
 }
 
 #[test]
@@ -267,7 +266,10 @@ fn rows_are_kept_as_they_are_rounded() {
         tail: 64,
         tail_bytes,
     };
-    let fp4 = RowFormat::Fp4 { block: 32 };
+    let fp4 = RowFormat::Fp4 {
+        block: 32,
+        scale: Fp4Scale::E8m0,
+    };
     assert_eq!(formats(Numerics::EXACT), (RowFormat::F32, RowFormat::F32));
     assert_eq!(formats(Numerics::CACHE), (fp8(4), fp4));
     assert_eq!(formats(Numerics::RELEASED), (fp8(2), fp4));
@@ -311,6 +313,7 @@ fn a_sequence_is_billed_row_by_row() {
         context: 1000,
         sequences: 3,
         step_tokens: 40,
+        ..Budget::default()
     };
     let plan = plan(&tiny(), Numerics::EXACT, budget);
     let ring = 16 + 40 + REWIND_MAX as usize;
@@ -344,6 +347,7 @@ fn a_budget_beyond_the_model_is_refused() {
         context: 1024,
         sequences: 1,
         step_tokens: 1,
+        ..Budget::default()
     };
     assert_eq!(plan(&config, Numerics::EXACT, sound).context(), 1024);
     refuse(
@@ -397,7 +401,8 @@ fn a_budget_beyond_the_model_is_refused() {
 #[test]
 fn a_token_takes_the_published_arithmetic() {
     let check = |name: &str, context: usize, want: [u64; 3]| {
-        let flops = Flops::at(&config(name), weights(name).active, context);
+        let plan = plan(&config(name), Numerics::EXACT, Budget::default());
+        let flops = Flops::at(&plan, &weights(name), Phase::Decode, context);
         let tenths = |count: u64| (count + 50_000_000) / 100_000_000;
         assert_eq!(
             [flops.linear, flops.core, flops.indexer].map(tenths),

@@ -33,7 +33,7 @@ impl TensorSource for Shelf {
 fn released(storage: Storage) -> Shelf {
     let config = Config::parse(include_str!("configs/released.json")).expect("a sound config");
     let mut shelf = Shelf::default();
-    for (seed, spec) in inventory(&config.without_mtp(), storage).enumerate() {
+    for (seed, spec) in inventory(&config.without_drafts(), storage).enumerate() {
         let bytes = usize::try_from(spec.bytes()).expect("a small model");
         let bytes = (0..bytes)
             .map(|at| ((seed * 7919 + at * 31) % 251) as u8)

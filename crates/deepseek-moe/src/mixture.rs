@@ -1,8 +1,8 @@
 //! The mixture-of-experts layer.
 
-use deepseek_core::kernels::{FeedForward, Gate, Routing, Select, SwiGlu, TokenTable};
+use deepseek_core::kernels::{FeedForward, Gate, Inputs, Routing, Select, SwiGlu, TokenTable};
 use deepseek_core::reference::feed_forward;
-use deepseek_core::{Backend, Kernels, Loader, Numerics, Result};
+use deepseek_core::{Backend, HostTensor, Kernels, Loader, Numerics, Result};
 
 use crate::bank::{Bank, network};
 
@@ -10,7 +10,10 @@ use crate::bank::{Bank, network};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RouteBy {
     /// By the best biased scores.
-    Score,
+    Score {
+        /// Whether rows of pictures and sounds have a bias of their own (`gate.bias_vl`).
+        media: bool,
+    },
     /// By a table of token ids (the first layers of V4).
     Token,
 }
@@ -62,9 +65,15 @@ impl<B: Kernels> Mixture<B> {
             vocabulary,
         } = shape;
         let select = match by {
-            RouteBy::Score => Select::Score {
-                bias: at.vector("gate.bias", experts)?,
-            },
+            RouteBy::Score { media } => {
+                let mut bias = at.tensors.vector("gate.bias", experts)?;
+                if media {
+                    bias.extend(at.tensors.vector("gate.bias_vl", experts)?);
+                }
+                let rows = bias.len() / experts;
+                let bias = at.be.upload(&HostTensor::new(&[rows, experts], bias))?;
+                Select::Score { bias }
+            }
             RouteBy::Token => {
                 let name = at.tensors.name("gate.tid2eid");
                 let table = at.tensors.integers("gate.tid2eid", [vocabulary, each])?;
@@ -94,12 +103,12 @@ impl<B: Kernels> Mixture<B> {
         })
     }
 
-    /// Which experts the rows of `x: [t, hidden]` visit; `tokens` are their ids.
+    /// Which experts the rows of `x: [t, hidden]` visit.
     ///
     /// # Errors
     /// What the device says.
-    pub fn route(&self, be: &B, x: &B::Tensor, tokens: &[u32]) -> Result<Routing> {
-        be.route(x, &self.gate, tokens)
+    pub fn route(&self, be: &B, x: &B::Tensor, rows: Inputs<'_>) -> Result<Routing> {
+        be.route(x, &self.gate, rows)
     }
 
     /// The routed experts' weighted sum and the shared expert, which is added last.

@@ -1,21 +1,18 @@
-//! A conversation to a prompt, as the encoder released with V4 writes it.
+//! A conversation to a prompt: what may be chosen, and what comes out.
 //!
-//! The vendor's crate renders the prompt of later checkpoints, which differs (see the README), so
-//! the layout stands here; the fixed texts, the prompt type and the JSON style are the vendor's.
+//! V4's layout is ours (`v4.rs`), V4.1's the vendor's (`v41.rs`). Both hand over text in which the
+//! markers are told apart from words, and the ids are made here.
 
-use std::collections::HashMap;
+use std::str::FromStr;
 
 use deepseek_recipe_core::conversation::ReasoningEffort;
-use deepseek_recipe_core::json::stringify_python_style;
-use deepseek_recipe_core::prompt;
-use deepseek_recipe_core::prompt::{Prompt, Special};
-use serde_json::{Map, Value};
+use deepseek_recipe_core::prompt::Prompt;
 
-use crate::error::Result;
-use crate::fixed;
-use crate::message::{Answer, Brief, Call, Conversation, Message, Task};
+use crate::error::{Error, Result};
+use crate::message::{Conversation, Task};
 use crate::reader::Start;
 use crate::tokenizer::{Tokenizer, marker};
+use crate::{v4, v41};
 
 /// How a prompt is to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +21,12 @@ pub struct Options {
     pub mode: Mode,
     /// How hard to think. Chat mode ignores it.
     pub effort: Effort,
+    /// Whether tools may be, must be, or must not be called.
+    pub tool_choice: ToolChoice,
     /// Which words the checkpoint was trained with.
     pub edition: Edition,
-    /// Forget the reasoning of earlier answers. Tools anywhere in the conversation overrule it.
+    /// Forget the reasoning of earlier answers. Tools anywhere in the conversation overrule it, and
+    /// V4.1 remembers with tools and forgets without, whatever stands here.
     pub drop_thinking: bool,
     /// Begin with the begin-of-sentence marker.
     pub bos: bool,
@@ -37,6 +37,7 @@ impl Default for Options {
         Self {
             mode: Mode::Thinking,
             effort: Effort::High,
+            tool_choice: ToolChoice::Auto,
             edition: Edition::First,
             drop_thinking: true,
             bos: true,
@@ -54,23 +55,106 @@ pub enum Mode {
 }
 
 /// How hard to think.
+///
+/// As text: `none`, `minimal`, `low`, `medium`, `high`, `xhigh`, `max`, `ultra`, or a number; the
+/// words that have no variant mean the nearest that has one, as they do for the vendor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
-    /// Less than usual. The first edition knows no less than usual.
+    /// Not at all: the mode is [`Mode::Chat`], whatever it says.
+    None,
+    /// Less than usual: 50 to V4.1. The first edition knows no less than usual.
     Low,
-    /// As usual.
+    /// As usual: 75 to V4.1.
     High,
-    /// All that is possible.
+    /// All that is possible: 100 to V4.1.
     Max,
+    /// From 1 to 100, as V4.1 counts. V4 does not.
+    Score(u8),
 }
 
-/// Which words say how hard to think: a fact of the checkpoint, not of the model's family.
+impl Effort {
+    /// What V4.1 is told; nothing to a model that is not to think.
+    pub(crate) fn score(self) -> Result<Option<u8>> {
+        match self {
+            Self::None => Ok(None),
+            Self::Low => Ok(Some(50)),
+            Self::High => Ok(Some(75)),
+            Self::Max | Self::Score(100) => Ok(Some(100)),
+            Self::Score(score @ 1..100) => Ok(Some(score)),
+            Self::Score(score) => Err(Error::Effort {
+                found: score.to_string(),
+                expected: "1 to 100",
+            }),
+        }
+    }
+
+    /// Which of the vendor's texts a V4 checkpoint is told.
+    fn text(self, edition: Edition) -> Result<Option<ReasoningEffort>> {
+        match (edition, self) {
+            (_, Self::None | Self::Low) | (Edition::First, Self::High) => Ok(None),
+            (Edition::First, Self::Max) | (_, Self::High) => Ok(Some(ReasoningEffort::High)),
+            (_, Self::Max) => Ok(Some(ReasoningEffort::Max)),
+            (_, Self::Score(score)) => Err(Error::Effort {
+                found: score.to_string(),
+                expected: "low, high or max",
+            }),
+        }
+    }
+}
+
+impl FromStr for Effort {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "none" => return Ok(Self::None),
+            "minimal" | "low" => return Ok(Self::Low),
+            "medium" | "high" | "xhigh" => return Ok(Self::High),
+            "max" | "ultra" => return Ok(Self::Max),
+            _ => {}
+        }
+        let score = text.parse().ok().filter(|score| (1..=100).contains(score));
+        score.map(Self::Score).ok_or_else(|| Error::Effort {
+            found: text.to_owned(),
+            expected: "none, minimal, low, medium, high, xhigh, max, ultra, or 1 to 100",
+        })
+    }
+}
+
+/// Whether tools may be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToolChoice {
+    /// As the model likes.
+    Auto,
+    /// Not at all: the prompt does not show them.
+    None,
+    /// One must be, if any is declared: the prompt opens the block. In chat mode alone.
+    Required,
+}
+
+/// Which words and which layout a checkpoint knows: a fact of the checkpoint, not of the model's
+/// family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edition {
-    /// The first checkpoints: no words but for [`Effort::Max`].
+    /// The first checkpoints of V4: no words but for [`Effort::Max`].
     First,
     /// The refreshed ones: their `High` has the words of the first `Max`, and `Max` new ones.
     Refreshed,
+    /// V4.1: another layout, effort by number, pictures (spec `deepseek-v41.md` §6).
+    V41,
+}
+
+impl Edition {
+    /// The edition that the markers of a tokenizer speak for: [`Edition::V41`] with one for system
+    /// text and one for pictures, else [`Edition::First`], since the refreshed checkpoints have the
+    /// markers of the first.
+    pub fn of(tokenizer: &Tokenizer) -> Self {
+        let knows = |text| tokenizer.marker(text).is_ok();
+        match knows(marker::SYSTEM) && knows(marker::IMAGE) {
+            true => Self::V41,
+            false => Self::First,
+        }
+    }
 }
 
 /// A prompt, ready for the model.
@@ -80,345 +164,89 @@ pub struct Encoded {
     pub text: String,
     /// The prompt.
     pub ids: Vec<u32>,
+    /// Where in `ids` the pictures stand, in order; each is a single placeholder.
+    pub images: Vec<usize>,
+    /// The pictures themselves as the conversation names them, one for each of `images`. Results of
+    /// tools are put in order, so this need not be the order of the messages.
+    pub sources: Vec<String>,
     /// Where the model's words begin; what the [`Reader`](crate::Reader) has to know.
     pub start: Start,
 }
 
-/// Writes a conversation as a prompt. Its markers are control tokens; its text never is.
+/// A prompt before it is tokenised.
+#[derive(Debug)]
+pub(crate) struct Rendered {
+    pub(crate) prompt: Prompt,
+    pub(crate) sources: Vec<String>,
+    pub(crate) start: Start,
+}
+
+/// Writes a conversation as a prompt. Its markers are control tokens; its text never is, but for
+/// the [`marker::GROUNDING`] in answers and reasoning of V4.1.
+///
+/// V4 sees no pictures: a note stands in the place of each.
 ///
 /// # Errors
-/// [`Error::MissingMarker`](crate::Error::MissingMarker) if the tokenizer lacks a marker that this
-/// conversation needs, and those of [`Tokenizer::encode`].
+/// [`Error::MissingMarker`] if the tokenizer lacks a marker that this conversation needs;
+/// [`Error::Effort`] if the edition does not know this effort; [`Error::ToolChoice`] if a call is
+/// required of a model that is to think first; [`Error::Tool`] if V4.1 is shown a tool without a
+/// name; and those of [`Tokenizer::encode`].
 pub fn encode(
     tokenizer: &Tokenizer,
     conversation: &Conversation,
     options: &Options,
 ) -> Result<Encoded> {
-    let page = Page::new(conversation, options);
-    let (text, markers) = page.render().into_parts();
+    let options = Options {
+        mode: match options.effort {
+            Effort::None => Mode::Chat,
+            Effort::Low | Effort::High | Effort::Max | Effort::Score(_) => options.mode,
+        },
+        ..*options
+    };
+    if (options.mode, options.tool_choice) == (Mode::Thinking, ToolChoice::Required) {
+        return Err(Error::ToolChoice);
+    }
+    let Rendered {
+        prompt,
+        sources,
+        start,
+    } = match options.edition {
+        Edition::First | Edition::Refreshed => v4::render(
+            conversation,
+            &options,
+            options.effort.text(options.edition)?,
+        ),
+        Edition::V41 => v41::render(conversation, &options, options.effort.score()?)?,
+    };
+    let (text, markers) = prompt.into_parts();
     let ids = tokenizer.encode_ranges(&text, &markers)?;
+    let mut images = Vec::new();
+    if !sources.is_empty() {
+        let image = tokenizer.marker(marker::IMAGE)?;
+        images.extend(
+            (0..)
+                .zip(&ids)
+                .filter(|&(_, &id)| id == image)
+                .map(|(at, _)| at),
+        );
+    }
     Ok(Encoded {
         text,
         ids,
-        start: page.start(),
+        images,
+        sources,
+        start,
     })
 }
 
-/// One stretch of the prompt: a message, or a user turn with the tool results before it.
-#[derive(Debug)]
-struct Step<'a> {
-    kind: Kind<'a>,
-    task: Option<Task>,
-}
-
-#[derive(Debug)]
-enum Kind<'a> {
-    System(&'a Brief),
-    Developer(&'a Brief),
-    User(Vec<Block<'a>>),
-    LatestReminder(&'a str),
-    Assistant { answer: &'a Answer, open: bool },
-}
-
-/// A part of a user turn.
-#[derive(Debug, Clone, Copy)]
-enum Block<'a> {
-    Text(&'a str),
-    Result { call: &'a str, text: &'a str },
-}
-
-impl Kind<'_> {
-    fn asks(&self) -> bool {
-        matches!(self, Self::User(_) | Self::Developer(_))
+pub(crate) fn opener(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Thinking => marker::THINK,
+        Mode::Chat => marker::THINK_END,
     }
 }
 
-/// A conversation in the order and the pieces in which it is written.
-#[derive(Debug)]
-struct Page<'a> {
-    steps: Vec<Step<'a>>,
-    /// The last step that asks.
-    last_ask: Option<usize>,
-    /// Whether reasoning before the last question is left out.
-    drops: bool,
-    options: Options,
-}
-
-impl<'a> Page<'a> {
-    fn new(conversation: &'a Conversation, options: &Options) -> Self {
-        let mut steps = gather(&conversation.messages);
-        sort_results(&mut steps);
-        let drops = options.drop_thinking && !steps.iter().any(declares_tools);
-        if drops && options.mode == Mode::Thinking {
-            let last_ask = steps.iter().rposition(|step| step.kind.asks()).unwrap_or(0);
-            let mut index = 0..;
-            steps.retain(|step| {
-                index.next() >= Some(last_ask) || !matches!(step.kind, Kind::Developer(_))
-            });
-        }
-        let last_ask = steps.iter().rposition(|step| step.kind.asks());
-        Self {
-            steps,
-            last_ask,
-            drops,
-            options: *options,
-        }
-    }
-
-    fn render(&self) -> Prompt {
-        let mut prompt = Prompt::new();
-        if self.options.bos {
-            prompt.push_special(marker::BOS);
-        }
-        if !self.steps.is_empty() {
-            prompt += self.effort();
-        }
-        for (index, step) in self.steps.iter().enumerate() {
-            self.push_step(&mut prompt, index, &step.kind);
-            let next = self.steps.get(index + 1).map(|step| &step.kind);
-            if matches!(
-                next,
-                None | Some(Kind::Assistant { .. } | Kind::LatestReminder(_))
-            ) {
-                self.push_turn(&mut prompt, index, step);
-            }
-        }
-        prompt
-    }
-
-    /// Where the model's words begin.
-    fn start(&self) -> Start {
-        match self.steps.last() {
-            Some(Step { kind, task: None }) if kind.asks() => match self.options.mode {
-                Mode::Thinking => Start::Reasoning,
-                Mode::Chat => Start::Answer,
-            },
-            _ => Start::Continuation,
-        }
-    }
-
-    fn effort(&self) -> Prompt {
-        if self.options.mode == Mode::Chat {
-            return Prompt::new();
-        }
-        match (self.options.edition, self.options.effort) {
-            (Edition::First, Effort::Low | Effort::High) | (Edition::Refreshed, Effort::Low) => {
-                Prompt::new()
-            }
-            (Edition::First, Effort::Max) | (Edition::Refreshed, Effort::High) => {
-                fixed::effort(ReasoningEffort::High)
-            }
-            (Edition::Refreshed, Effort::Max) => fixed::effort(ReasoningEffort::Max),
-        }
-    }
-
-    fn push_step(&self, prompt: &mut Prompt, index: usize, kind: &Kind<'_>) {
-        match kind {
-            Kind::System(brief) => push_brief(prompt, brief),
-            Kind::Developer(brief) => {
-                prompt.push_special(marker::USER);
-                push_brief(prompt, brief);
-            }
-            Kind::User(blocks) => {
-                prompt.push_special(marker::USER);
-                let blocks: Vec<String> = blocks.iter().map(Block::render).collect();
-                prompt.push_plain(blocks.join("\n\n"));
-            }
-            Kind::LatestReminder(text) => {
-                prompt.push_special(marker::LATEST_REMINDER);
-                prompt.push_plain(text);
-            }
-            Kind::Assistant { answer, open } => {
-                if self.shows_reasoning(index) {
-                    prompt.push_plain(&answer.reasoning);
-                    prompt.push_special(marker::THINK_END);
-                }
-                prompt.push_plain(&answer.text);
-                push_calls(prompt, &answer.calls);
-                if !open {
-                    prompt.push_special(marker::EOS);
-                }
-            }
-        }
-    }
-
-    fn shows_reasoning(&self, index: usize) -> bool {
-        let does_task = index
-            .checked_sub(1)
-            .is_some_and(|before| self.steps[before].task.is_some());
-        self.options.mode == Mode::Thinking
-            && !does_task
-            && (!self.drops || self.last_ask.is_none_or(|ask| index > ask))
-    }
-
-    /// Hands the word to the model, where an answer or the end follows.
-    fn push_turn(&self, prompt: &mut Prompt, index: usize, step: &Step<'_>) {
-        let thinks = self.options.mode == Mode::Thinking;
-        let opener = |opens: bool| {
-            if opens {
-                marker::THINK
-            } else {
-                marker::THINK_END
-            }
-        };
-        match step.task {
-            Some(Task::Action) => {
-                prompt.push_special(marker::ASSISTANT);
-                prompt.push_special(opener(thinks));
-                prompt.push_special(marker::ACTION);
-            }
-            Some(task) => prompt.push_special(task_marker(task)),
-            None if step.kind.asks() => {
-                prompt.push_special(marker::ASSISTANT);
-                let is_last = self.last_ask.is_none_or(|ask| index >= ask);
-                prompt.push_special(opener(thinks && (!self.drops || is_last)));
-            }
-            None => {}
-        }
-    }
-}
-
-impl Block<'_> {
-    fn render(&self) -> String {
-        match self {
-            Self::Text(text) => (*text).to_owned(),
-            Self::Result { text, .. } => format!("<tool_result>{text}</tool_result>"),
-        }
-    }
-}
-
-/// Joins tool results, and what the user says after them, into one user turn.
-fn gather(messages: &[Message]) -> Vec<Step<'_>> {
-    let mut steps: Vec<Step<'_>> = Vec::new();
-    for message in messages {
-        let (kind, task) = match message {
-            Message::System(brief) => (Kind::System(brief), brief.task),
-            Message::Developer(brief) => (Kind::Developer(brief), brief.task),
-            Message::LatestReminder { text } => (Kind::LatestReminder(text), None),
-            Message::Assistant { answer, task, open } => (
-                Kind::Assistant {
-                    answer,
-                    open: *open,
-                },
-                *task,
-            ),
-            Message::User { text, task } => {
-                let block = Block::Text(text);
-                // A turn that asks for a task is closed to words, though not to results.
-                if let Some(Step {
-                    kind: Kind::User(blocks),
-                    task: None,
-                }) = steps.last_mut()
-                {
-                    blocks.push(block);
-                    continue;
-                }
-                (Kind::User(vec![block]), *task)
-            }
-            Message::Tool { call, text } => {
-                let block = Block::Result {
-                    call: call.as_deref().unwrap_or_default(),
-                    text,
-                };
-                if let Some(Step {
-                    kind: Kind::User(blocks),
-                    ..
-                }) = steps.last_mut()
-                {
-                    blocks.push(block);
-                    continue;
-                }
-                (Kind::User(vec![block]), None)
-            }
-        };
-        steps.push(Step { kind, task });
-    }
-    steps
-}
-
-/// Puts the results of a turn into the order of the calls; one of no known call counts as first.
-fn sort_results(steps: &mut [Step<'_>]) {
-    let mut order: HashMap<&str, usize> = HashMap::new();
-    for step in steps {
-        match &mut step.kind {
-            Kind::Assistant { answer, .. } if !answer.calls.is_empty() => {
-                let ids = answer
-                    .calls
-                    .iter()
-                    .map(|call| call.id.as_deref().unwrap_or_default());
-                order = ids.zip(0..).filter(|(id, _)| !id.is_empty()).collect();
-            }
-            Kind::User(blocks) => {
-                let is_result = |block: &&mut Block<'_>| matches!(block, Block::Result { .. });
-                let mut results: Vec<Block<'_>> = blocks
-                    .iter_mut()
-                    .filter(is_result)
-                    .map(|block| *block)
-                    .collect();
-                results.sort_by_key(|block| match block {
-                    Block::Result { call, .. } => order.get(call).copied().unwrap_or(0),
-                    Block::Text(_) => 0,
-                });
-                for (place, result) in blocks.iter_mut().filter(is_result).zip(results) {
-                    *place = result;
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-fn declares_tools(step: &Step<'_>) -> bool {
-    match step.kind {
-        Kind::System(brief) | Kind::Developer(brief) => !brief.tools.is_empty(),
-        Kind::User(_) | Kind::LatestReminder(_) | Kind::Assistant { .. } => false,
-    }
-}
-
-fn push_brief(prompt: &mut Prompt, brief: &Brief) {
-    prompt.push_plain(&brief.text);
-    if !brief.tools.is_empty() {
-        *prompt += fixed::tools(brief.tools.iter().map(|tool| &tool.0));
-    }
-    if let Some(schema) = &brief.response_format {
-        *prompt += fixed::response_format(schema);
-    }
-}
-
-fn push_calls(prompt: &mut Prompt, calls: &[Call]) {
-    if calls.is_empty() {
-        return;
-    }
-    let dsml = Special(marker::DSML);
-    *prompt += prompt!("\n\n<{dsml}tool_calls>\n");
-    for call in calls {
-        let arguments: Vec<Prompt> = arguments(call).iter().map(argument).collect();
-        let (name, arguments) = (&call.name, Prompt::join(&arguments, "\n"));
-        *prompt += prompt!("<{dsml}invoke name=\"{name}\">\n{arguments}\n</{dsml}invoke>\n");
-    }
-    *prompt += prompt!("</{dsml}tool_calls>");
-}
-
-fn argument((key, value): (&String, &Value)) -> Prompt {
-    let dsml = Special(marker::DSML);
-    let (is_string, value) = match value {
-        Value::String(text) => ("true", text.clone()),
-        other => ("false", stringify_python_style(other)),
-    };
-    prompt!("<{dsml}parameter name=\"{key}\" string=\"{is_string}\">{value}</{dsml}parameter>")
-}
-
-/// The arguments by name; what is no JSON object becomes one string of the name `arguments`.
-fn arguments(call: &Call) -> Map<String, Value> {
-    serde_json::from_str(&call.arguments).unwrap_or_else(|_| {
-        Map::from_iter([(
-            "arguments".to_owned(),
-            Value::String(call.arguments.clone()),
-        )])
-    })
-}
-
-fn task_marker(task: Task) -> &'static str {
+pub(crate) fn task_marker(task: Task) -> &'static str {
     match task {
         Task::Action => marker::ACTION,
         Task::Query => marker::QUERY,

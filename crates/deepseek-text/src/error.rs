@@ -153,6 +153,25 @@ pub enum Error {
     /// A conversation that is no list of messages.
     #[error("conversation: not a readable list of messages")]
     Conversation(#[source] serde_json::Error),
+    /// An effort that the model does not know.
+    #[error("effort {found}, expected {expected}")]
+    Effort {
+        /// What was asked for.
+        found: String,
+        /// What may be.
+        expected: &'static str,
+    },
+    /// A call was required of a model that is to think first.
+    #[error("a tool call is required in thinking mode, it can be in chat mode alone")]
+    ToolChoice,
+    /// A tool that is no object with a name, and maybe a description and parameters.
+    #[error("tool {index}: not a function with a name")]
+    Tool {
+        /// The place of the tool in its message, from zero.
+        index: usize,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
     /// The stream of a completion failed.
     #[error("completion")]
     Completion(#[source] deepseek_recipe::stream::StreamError),

@@ -7,8 +7,8 @@ use deepseek_recipe_core::conversation::{Conversation, ReasoningEffort, Response
 use deepseek_recipe_core::json::stringify_python_style;
 use deepseek_recipe_core::prompt::Prompt;
 use deepseek_recipe_core::tools::ToolDefinition;
-use deepseek_recipe_encoding::PromptEncoding;
 use deepseek_recipe_encoding::dsv4::DeepseekV4Encoding;
+use deepseek_recipe_encoding::{PromptEncoding, RenderedPrompt};
 use serde_json::Value;
 
 use crate::tokenizer::marker;
@@ -68,21 +68,45 @@ fn body(conversation: &Conversation) -> Prompt {
     } else {
         marker::THINK_END
     };
-    let mut prompt = Prompt::new();
-    let piece = |range| {
-        rendered
-            .prompt
-            .get(range)
-            .expect("markers lie on characters")
-    };
-    let mut from = 0;
-    for range in &rendered.special_ranges {
-        prompt.push_plain(piece(from..range.start));
-        prompt.push_special(piece(range.clone()));
-        from = range.end;
-    }
-    prompt.push_plain(piece(from..rendered.prompt.len()));
+    let mut prompt = join(pieces(&rendered));
     let end = prompt.as_str().len() - marker::ASSISTANT.len() - opener.len();
     drop(prompt.split_off(end));
     prompt.split_off(marker::BOS.len())
+}
+
+/// A piece of what the vendor renders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Piece<'a> {
+    Plain(&'a str),
+    Marker(&'a str),
+}
+
+/// A rendered prompt, piece by piece; none is empty.
+pub(crate) fn pieces(rendered: &RenderedPrompt) -> Vec<Piece<'_>> {
+    let text = |range| {
+        let found = rendered.prompt.get(range);
+        found.expect("markers lie on characters")
+    };
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    for range in &rendered.special_ranges {
+        pieces.push(Piece::Plain(text(from..range.start)));
+        pieces.push(Piece::Marker(text(range.clone())));
+        from = range.end;
+    }
+    pieces.push(Piece::Plain(text(from..rendered.prompt.len())));
+    pieces.retain(|piece| *piece != Piece::Plain(""));
+    pieces
+}
+
+/// The prompt that pieces make.
+pub(crate) fn join<'a>(pieces: impl IntoIterator<Item = Piece<'a>>) -> Prompt {
+    let mut prompt = Prompt::new();
+    for piece in pieces {
+        match piece {
+            Piece::Plain(text) => prompt.push_plain(text),
+            Piece::Marker(text) => prompt.push_special(text),
+        }
+    }
+    prompt
 }

@@ -1,6 +1,10 @@
-//! A conversation as the V4 prompt knows it.
+//! A conversation as the prompt knows it.
 
-use serde::Deserialize;
+use std::borrow::Cow;
+
+use serde::ser::Serializer;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::reader::Delta;
@@ -17,8 +21,10 @@ pub struct Conversation {
 
 impl Conversation {
     /// Reads a JSON list of messages in the chat-completions form, with the fields `role`,
-    /// `content`, `reasoning_content`, `tool_calls`, `tool_call_id`, and of V4 `tools`,
-    /// `response_format`, `task` and `wo_eos` on a message.
+    /// `content`, `reasoning_content`, `tool_calls`, `tool_call_id`, `prefix`, and of V4 `tools`,
+    /// `response_format`, `task` and `wo_eos` on a message. Content is a string, or a list of parts
+    /// of the type `text` or `image_url`; a note stands for other parts, and for pictures in what
+    /// the model or a reminder says. A tool may be a `namespace` of functions.
     ///
     /// # Errors
     /// [`Error::Conversation`], with the place and the reason.
@@ -31,13 +37,100 @@ impl Conversation {
     }
 
     /// A conversation of one question.
-    pub fn ask(text: impl Into<String>) -> Self {
+    pub fn ask(content: impl Into<Content>) -> Self {
         Self {
-            messages: vec![Message::User {
-                text: text.into(),
-                task: None,
-            }],
+            messages: vec![Message::user(content)],
         }
+    }
+
+    /// The pictures, as the messages name them, in the order of the messages.
+    pub fn images(&self) -> impl Iterator<Item = &str> {
+        let parts = self.messages.iter().flat_map(|message| match message {
+            Message::System(Brief { content, .. })
+            | Message::Developer(Brief { content, .. })
+            | Message::User { content, .. }
+            | Message::Tool { content, .. } => content.0.as_slice(),
+            Message::LatestReminder { .. } | Message::Assistant { .. } => &[],
+        });
+        parts.filter_map(|part| match part {
+            Part::Image(source) => Some(source.as_str()),
+            Part::Text(_) => None,
+        })
+    }
+}
+
+/// Text and pictures, in order. A text alone is `"…".into()`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Content(pub Vec<Part>);
+
+/// A part of what is said; a blank line stands between two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// Words.
+    Text(String),
+    /// A picture, as the caller names it: a path or an address, which is not looked at here.
+    Image(String),
+}
+
+impl Content {
+    /// The words, with a note in place of each picture.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self.0.as_slice() {
+            [part] => part.text().into(),
+            parts => {
+                let texts: Vec<&str> = parts.iter().map(Part::text).collect();
+                texts.join("\n\n").into()
+            }
+        }
+    }
+}
+
+impl Part {
+    /// The words, or a note in their place.
+    fn text(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Image(_) => "[Unsupported image_url]",
+        }
+    }
+}
+
+impl From<&str> for Content {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl From<String> for Content {
+    fn from(text: String) -> Self {
+        Self(vec![Part::Text(text)])
+    }
+}
+
+impl From<Vec<Part>> for Content {
+    fn from(parts: Vec<Part>) -> Self {
+        Self(parts)
+    }
+}
+
+/// In the chat-completions form, which [`Conversation::parse`] reads: a string, or a list of parts.
+impl Serialize for Content {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [] => serializer.serialize_str(""),
+            [Part::Text(text)] => serializer.serialize_str(text),
+            parts => serializer.collect_seq(parts),
+        }
+    }
+}
+
+impl Serialize for Part {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let part = match self {
+            Self::Text(text) => json!({ "type": "text", "text": text }),
+            Self::Image(url) => json!({ "type": "image_url", "image_url": { "url": url } }),
+        };
+        part.serialize(serializer)
     }
 }
 
@@ -46,13 +139,14 @@ impl Conversation {
 pub enum Message {
     /// What holds for the whole conversation.
     System(Brief),
-    /// A user turn with tools and a schema of its own; an internal role of the released encoder.
-    /// Without tools, thinking mode forgets those before the last user turn.
+    /// A user turn with tools and a schema of its own; an internal role of the encoder released
+    /// with V4. Without tools, thinking mode forgets those before the last user turn. To V4.1 it is
+    /// as [`Message::System`].
     Developer(Brief),
     /// What the user said.
     User {
-        /// The words.
-        text: String,
+        /// The words, and pictures.
+        content: Content,
         /// The auxiliary task to be done instead of an answer.
         task: Option<Task>,
     },
@@ -75,26 +169,107 @@ pub enum Message {
         /// The id of the call that it answers.
         call: Option<String>,
         /// The result.
-        text: String,
+        content: Content,
     },
+}
+
+impl Message {
+    /// Instructions that declare nothing.
+    pub fn system(content: impl Into<Content>) -> Self {
+        Self::System(Brief {
+            content: content.into(),
+            ..Brief::default()
+        })
+    }
+
+    /// What the user says.
+    pub fn user(content: impl Into<Content>) -> Self {
+        let content = content.into();
+        Self::User {
+            content,
+            task: None,
+        }
+    }
+
+    /// What the model said, to the end.
+    pub fn assistant(answer: Answer) -> Self {
+        Self::Assistant {
+            answer,
+            task: None,
+            open: false,
+        }
+    }
+
+    /// What a call returned.
+    pub fn tool(call: impl Into<String>, content: impl Into<Content>) -> Self {
+        Self::Tool {
+            call: Some(call.into()),
+            content: content.into(),
+        }
+    }
+
+    /// What it declares.
+    pub(crate) fn brief(&self) -> Option<&Brief> {
+        match self {
+            Self::System(brief) | Self::Developer(brief) => Some(brief),
+            Self::User { .. }
+            | Self::LatestReminder { .. }
+            | Self::Assistant { .. }
+            | Self::Tool { .. } => None,
+        }
+    }
+
+    /// The task that it asks for.
+    pub(crate) fn task(&self) -> Option<Task> {
+        match self {
+            Self::System(brief) | Self::Developer(brief) => brief.task,
+            Self::User { task, .. } | Self::Assistant { task, .. } => *task,
+            Self::LatestReminder { .. } | Self::Tool { .. } => None,
+        }
+    }
 }
 
 /// Instructions with what they declare.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Brief {
-    /// The words.
-    pub text: String,
-    /// Tools that may be called.
+    /// The words, and pictures.
+    pub content: Content,
+    /// Tools that may be called. V4.1 is taught how to call by the first message; what a later one
+    /// declares is listed there.
     pub tools: Vec<Tool>,
-    /// JSON schema that the answer has to follow.
-    pub response_format: Option<serde_json::Value>,
+    /// JSON schema that the answer has to follow; `{"type": "json_object"}` for any JSON. V4.1
+    /// knows one for the whole conversation: the last.
+    pub response_format: Option<Value>,
     /// The auxiliary task to be done instead of an answer.
     pub task: Option<Task>,
 }
 
-/// A tool as the model is shown it: the `function` object, printed key by key as it came.
+/// A tool as the model is shown it: the `function` object. V4 sees it key by key as it came, V4.1
+/// sees `name`, `description` and `parameters`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Tool(pub serde_json::Value);
+pub struct Tool(pub Value);
+
+impl Tool {
+    /// A function of a group of tools, as V4.1 names it: `group::name`, with the text of the group
+    /// above its own.
+    pub fn grouped(group: &str, text: &str, mut function: Value) -> Self {
+        let own = |key| {
+            function
+                .get(key)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        let name = format!("{group}::{}", own("name"));
+        let description = format!("{text}\n{}", own("description"));
+        if let Some(function) = function.as_object_mut() {
+            function.insert("name".to_owned(), name.into());
+            if !text.is_empty() {
+                function.insert("description".to_owned(), description.into());
+            }
+        }
+        Self(function)
+    }
+}
 
 /// What the model said, whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -157,4 +332,15 @@ pub enum Task {
     Title,
     /// Whether an address should be read.
     ReadUrl,
+}
+
+impl Task {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Action,
+        Self::Query,
+        Self::Authority,
+        Self::Domain,
+        Self::Title,
+        Self::ReadUrl,
+    ];
 }

@@ -20,15 +20,52 @@ use crate::error::{Error, Result};
 use crate::message::Answer;
 use crate::tokenizer::{Tokenizer, marker};
 
+/// Where the model's words begin, and whether they may call tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// Where they begin.
+    pub stage: Stage,
+    /// Whether a tool block is one; else it is plain text. V4.1 needs tools declared.
+    pub calls: bool,
+}
+
 /// Where the model's words begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
+pub enum Stage {
     /// After `<think>`: with reasoning.
     Reasoning,
+    /// Within reasoning that goes on: leading line breaks count.
+    OpenReasoning,
     /// After `</think>`: with the answer.
     Answer,
     /// Within an answer that goes on, or with the word of a task: leading line breaks count.
     Continuation,
+    /// Within a tool block that the prompt has opened.
+    Calls,
+}
+
+impl Stage {
+    /// Where a new answer begins.
+    pub(crate) fn of(mode: Mode) -> Self {
+        match mode {
+            Mode::Chat => Self::Answer,
+            Mode::Thinking => Self::Reasoning,
+        }
+    }
+}
+
+/// There, with calls.
+impl From<Stage> for Start {
+    fn from(stage: Stage) -> Self {
+        Self { stage, calls: true }
+    }
+}
+
+/// At the beginning of an answer, with calls.
+impl From<Mode> for Start {
+    fn from(mode: Mode) -> Self {
+        Stage::of(mode).into()
+    }
 }
 
 /// A piece of a completion. Text in it is certain: no marker and no stop string can begin in it.
@@ -82,16 +119,19 @@ pub struct Reader {
 impl Reader {
     /// A reader of what the model writes after a prompt that ended at `start`. The answer is cut
     /// before the first of `stops`; reasoning and calls are not searched.
-    pub fn new(tokenizer: &Tokenizer, start: Start, stops: Vec<String>) -> Self {
-        Self::build(Some(tokenizer.clone()), start, stops)
+    pub fn new(tokenizer: &Tokenizer, start: impl Into<Start>, stops: Vec<String>) -> Self {
+        Self::build(Some(tokenizer.clone()), start.into(), stops)
     }
 
     fn build(tokenizer: Option<Tokenizer>, start: Start, stops: Vec<String>) -> Self {
         let options = ParsingOptions {
-            thinking_initial_stage: match start {
-                Start::Reasoning => Some(ThinkingInitialStage::ReasoningStart),
-                Start::Answer => None,
-                Start::Continuation => Some(ThinkingInitialStage::ContentContinuation),
+            parse_tool_calls: start.calls,
+            starts_in_tool_calls: start.stage == Stage::Calls,
+            thinking_initial_stage: match start.stage {
+                Stage::Reasoning => Some(ThinkingInitialStage::ReasoningStart),
+                Stage::OpenReasoning => Some(ThinkingInitialStage::ReasoningContinuation),
+                Stage::Answer | Stage::Calls => None,
+                Stage::Continuation => Some(ThinkingInitialStage::ContentContinuation),
             },
             stop_sequences: stops,
             ..ParsingOptions::default()
@@ -261,12 +301,8 @@ impl fmt::Debug for Reader {
 ///
 /// # Errors
 /// [`Error::Completion`], which text cannot cause.
-pub fn parse(completion: &str, mode: Mode) -> Result<Answer> {
-    let start = match mode {
-        Mode::Chat => Start::Answer,
-        Mode::Thinking => Start::Reasoning,
-    };
-    let mut reader = Reader::build(None, start, Vec::new());
+pub fn parse(completion: &str, start: impl Into<Start>) -> Result<Answer> {
+    let mut reader = Reader::build(None, start.into(), Vec::new());
     let mut answer = Answer::default();
     for delta in reader
         .push_bytes(completion.as_bytes())?

@@ -12,6 +12,7 @@
     clippy::panic
 )]
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
@@ -29,7 +30,7 @@ mod alphabet;
 mod file;
 mod tiny;
 
-/// The control tokens of the V4 prompt, by their text. Their ids are the tokenizer's affair.
+/// The control tokens of the V4 and V4.1 prompts, by their text. Their ids are the tokenizer's affair.
 pub mod marker {
     /// Begins a prompt.
     pub const BOS: &str = "<｜begin▁of▁sentence｜>";
@@ -61,6 +62,22 @@ pub mod marker {
     pub const TITLE: &str = "<｜title｜>";
     /// Asks whether to read an address.
     pub const READ_URL: &str = "<｜read_url｜>";
+    /// Begins a system text. V4.1 alone has it.
+    pub const SYSTEM: &str = "<｜System｜>";
+    /// Stands for a picture. V4.1 alone has it.
+    pub const IMAGE: &str = "<｜deepseek_image｜>";
+    /// Point at places in a picture: the control tokens that V4.1 may write in an answer, and that
+    /// keep their meaning when the answer is shown to it again.
+    pub const GROUNDING: [&str; 8] = [
+        "<｜ref｜>",
+        "<｜/ref｜>",
+        "<｜box｜>",
+        "<｜/box｜>",
+        "<｜point｜>",
+        "<｜/point｜>",
+        "<｜polygon｜>",
+        "<｜/polygon｜>",
+    ];
 }
 
 /// A checkpoint's tokenizer. A clone is a handle.
@@ -82,9 +99,27 @@ struct Inner {
     eos: u32,
 }
 
-struct Entry {
+/// What an id stands for.
+pub(crate) struct Entry {
     bytes: Box<[u8]>,
     added: bool,
+}
+
+impl Entry {
+    /// The text, with U+FFFD for bytes that are no UTF-8.
+    pub(crate) fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.bytes)
+    }
+
+    /// The text as the file spells it: a base token in the byte alphabet, an added one as it is.
+    pub(crate) fn spelling(&self) -> String {
+        if self.added {
+            return self.text().into_owned();
+        }
+        let letters = alphabet::letters();
+        let letter = |byte: &u8| letters.get(usize::from(*byte));
+        self.bytes.iter().filter_map(letter).collect()
+    }
 }
 
 impl Tokenizer {
@@ -182,7 +217,19 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::TinySize`] if the markers do not fit or the letters do not suffice.
     pub fn tiny_json(vocab_size: usize) -> Result<String> {
-        tiny::json(vocab_size)
+        tiny::json(vocab_size, &[])
+    }
+
+    /// As [`Tokenizer::tiny_json`], with the markers of the V4.1 prompt behind those of V4's.
+    ///
+    /// # Errors
+    /// [`Error::TinySize`].
+    pub fn tiny_v41_json(vocab_size: usize) -> Result<String> {
+        let markers = [marker::SYSTEM, marker::IMAGE].into_iter();
+        tiny::json(
+            vocab_size,
+            &markers.chain(marker::GROUNDING).collect::<Vec<_>>(),
+        )
     }
 
     /// How many ids there are; every id below has a text.
@@ -287,6 +334,16 @@ impl Tokenizer {
             size: self.vocab_size(),
         };
         self.entry(id).map(|entry| &*entry.bytes).ok_or(unknown)
+    }
+
+    /// What each id stands for, by id.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.inner.entries
+    }
+
+    /// What each id of a file stands for, by id, whatever its markers are called.
+    pub(crate) fn entries_of(json: &[u8]) -> Result<Vec<Entry>> {
+        file::Checked::parse(json)?.entries()
     }
 
     fn entry(&self, id: u32) -> Option<&Entry> {

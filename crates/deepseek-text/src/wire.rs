@@ -1,4 +1,4 @@
-//! Messages as JSON, in the chat-completions form with the fields of V4.
+//! Messages as JSON, in the chat-completions form with the fields of V4 and V4.1.
 #![deny(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,7 +11,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::message::{self, Answer, Brief, Call, Task, Tool};
+use crate::message::{self, Answer, Brief, Call, Part, Task, Tool};
 
 #[derive(Deserialize)]
 pub(crate) struct Message {
@@ -23,6 +23,7 @@ pub(crate) struct Message {
     tools: Option<Vec<ToolEntry>>,
     response_format: Option<Value>,
     task: Option<Task>,
+    #[serde(alias = "prefix")]
     wo_eos: Option<bool>,
 }
 
@@ -41,13 +42,24 @@ enum Role {
 #[serde(untagged)]
 enum Content {
     Text(String),
-    Parts(Vec<Part>),
+    Parts(Vec<PartEntry>),
+}
+
+/// A part of a content, as [`Part`] has it.
+#[derive(Deserialize)]
+#[serde(try_from = "PartFields")]
+struct PartEntry(Part);
+
+#[derive(Deserialize)]
+struct PartFields {
+    r#type: String,
+    text: Option<String>,
+    image_url: Option<ImageUrl>,
 }
 
 #[derive(Deserialize)]
-struct Part {
-    r#type: String,
-    text: Option<String>,
+struct ImageUrl {
+    url: String,
 }
 
 #[derive(Deserialize)]
@@ -63,25 +75,56 @@ struct Function {
 }
 
 #[derive(Deserialize)]
-struct ToolEntry {
-    function: Value,
+#[serde(untagged)]
+enum ToolEntry {
+    Function {
+        function: Value,
+    },
+    /// A namespace, in the form of the responses protocol: its tools are functions themselves.
+    Group {
+        name: String,
+        #[serde(default)]
+        description: String,
+        tools: Vec<Value>,
+    },
 }
 
-impl Content {
-    /// The text parts, with a note in place of what is no text.
-    fn into_text(self) -> String {
-        let parts = match self {
-            Self::Text(text) => return text,
-            Self::Parts(parts) => parts,
-        };
-        let texts: Vec<String> = parts
-            .into_iter()
-            .map(|part| match part.r#type.as_str() {
-                "text" => part.text.unwrap_or_default(),
-                kind => format!("[Unsupported {kind}]"),
-            })
-            .collect();
-        texts.join("\n\n")
+impl TryFrom<PartFields> for PartEntry {
+    type Error = &'static str;
+
+    /// A note stands in place of what is neither text nor a picture.
+    fn try_from(fields: PartFields) -> Result<Self, Self::Error> {
+        Ok(Self(match (fields.r#type.as_str(), fields.image_url) {
+            ("text", _) => Part::Text(fields.text.unwrap_or_default()),
+            ("image_url", Some(image)) => Part::Image(image.url),
+            ("image_url", None) => return Err("a part image_url without its url"),
+            (kind, _) => Part::Text(format!("[Unsupported {kind}]")),
+        }))
+    }
+}
+
+impl From<Content> for message::Content {
+    fn from(content: Content) -> Self {
+        match content {
+            Content::Text(text) => text.into(),
+            Content::Parts(parts) => Self(parts.into_iter().map(|part| part.0).collect()),
+        }
+    }
+}
+
+impl ToolEntry {
+    fn into_tools(self) -> Vec<Tool> {
+        match self {
+            Self::Function { function } => vec![Tool(function)],
+            Self::Group {
+                name,
+                description,
+                tools,
+            } => {
+                let tool = |function| Tool::grouped(&name, &description, function);
+                tools.into_iter().map(tool).collect()
+            }
+        }
     }
 }
 
@@ -97,28 +140,30 @@ impl From<ToolCall> for Call {
 
 impl From<Message> for message::Message {
     fn from(wire: Message) -> Self {
-        let text = wire.content.map(Content::into_text).unwrap_or_default();
+        let content: message::Content = wire.content.map(Into::into).unwrap_or_default();
         let task = wire.task;
-        let brief = |text| Brief {
-            text,
+        let brief = |content| Brief {
+            content,
             tools: wire
                 .tools
                 .into_iter()
                 .flatten()
-                .map(|tool| Tool(tool.function))
+                .flat_map(ToolEntry::into_tools)
                 .collect(),
             response_format: wire.response_format,
             task,
         };
         match wire.role {
-            Role::System => Self::System(brief(text)),
-            Role::Developer => Self::Developer(brief(text)),
-            Role::User => Self::User { text, task },
-            Role::LatestReminder => Self::LatestReminder { text },
+            Role::System => Self::System(brief(content)),
+            Role::Developer => Self::Developer(brief(content)),
+            Role::User => Self::User { content, task },
+            Role::LatestReminder => Self::LatestReminder {
+                text: content.text().into_owned(),
+            },
             Role::Assistant => Self::Assistant {
                 answer: Answer {
                     reasoning: wire.reasoning_content.unwrap_or_default(),
-                    text,
+                    text: content.text().into_owned(),
                     calls: wire
                         .tool_calls
                         .into_iter()
@@ -131,8 +176,21 @@ impl From<Message> for message::Message {
             },
             Role::Tool => Self::Tool {
                 call: wire.tool_call_id,
-                text,
+                content,
             },
         }
     }
+}
+
+/// What the prompt of V4.1 says of a tool.
+#[derive(Deserialize)]
+pub(crate) struct Shown {
+    pub(crate) name: String,
+    pub(crate) description: Option<String>,
+    pub(crate) parameters: Option<Value>,
+}
+
+/// Reads what is shown of a tool.
+pub(crate) fn shown(function: &Value) -> serde_json::Result<Shown> {
+    Shown::deserialize(function)
 }

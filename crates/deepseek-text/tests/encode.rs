@@ -1,8 +1,8 @@
 //! What the layout of a prompt has to hold beyond the vectors.
 
 use deepseek_text::{
-    Brief, Conversation, Edition, Effort, Error, Message, Mode, Options, Start, Tokenizer, encode,
-    marker,
+    Brief, Conversation, Edition, Effort, Error, Message, Mode, Options, Stage, Tokenizer,
+    ToolChoice, encode, marker,
 };
 
 /// A tokenizer of bytes and markers: the layout does not depend on the vocabulary.
@@ -128,20 +128,107 @@ fn each_edition_has_its_words_for_effort() {
 }
 
 #[test]
+fn an_effort_has_one_meaning_in_words_and_numbers() {
+    let read = |text: &str| text.parse::<Effort>().ok();
+    for text in ["minimal", "low"] {
+        assert_eq!(read(text), Some(Effort::Low));
+    }
+    for text in ["medium", "high", "xhigh"] {
+        assert_eq!(read(text), Some(Effort::High));
+    }
+    for text in ["max", "ultra"] {
+        assert_eq!(read(text), Some(Effort::Max));
+    }
+    assert_eq!(read("none"), Some(Effort::None));
+    assert_eq!(read("1"), Some(Effort::Score(1)));
+    assert_eq!(read("100"), Some(Effort::Score(100)));
+    for text in ["0", "101", "-1", "7.5", "High", ""] {
+        assert_eq!(read(text), None, "{text:?}");
+    }
+}
+
+#[test]
+fn v4_has_no_numbers_for_effort() {
+    for edition in [Edition::First, Edition::Refreshed] {
+        let options = Options {
+            edition,
+            effort: Effort::Score(75),
+            ..thinking()
+        };
+        let error = encode(&tokenizer(), &Conversation::ask(""), &options).expect_err("a number");
+        assert_eq!(error.to_string(), "effort 75, expected low, high or max");
+    }
+}
+
+#[test]
+fn no_effort_is_no_reasoning() {
+    let none = Options {
+        effort: Effort::None,
+        ..thinking()
+    };
+    check(
+        none,
+        r#"[{"role": "user", "content": "q"}]"#,
+        "<｜User｜>q<｜Assistant｜></think>",
+    );
+}
+
+#[test]
+fn a_required_call_is_begun_and_hidden_tools_are_not_shown() {
+    let messages = r#"[{"role": "system", "tools": [{"function": {"name": "f"}}]},
+        {"role": "user", "content": "q"}]"#;
+    let conversation = Conversation::parse(messages).expect("messages");
+    let encoded = |tool_choice, options| {
+        let options = Options {
+            tool_choice,
+            ..options
+        };
+        encode(&tokenizer(), &conversation, &options)
+    };
+    let required = encoded(ToolChoice::Required, chat()).expect("the prompt encodes");
+    assert!(required.text.contains("{\"name\": \"f\"}"));
+    assert!(
+        required
+            .text
+            .ends_with("<｜Assistant｜></think>\n\n<｜DSML｜tool_calls>\n")
+    );
+    assert_eq!(required.start.stage, Stage::Calls);
+    let none = encoded(ToolChoice::None, chat()).expect("the prompt encodes");
+    assert!(
+        none.text
+            .ends_with("<｜begin▁of▁sentence｜><｜User｜>q<｜Assistant｜></think>")
+    );
+    assert_eq!(none.start.stage, Stage::Answer);
+    let error = encoded(ToolChoice::Required, thinking()).expect_err("thinking first");
+    assert!(matches!(error, Error::ToolChoice));
+}
+
+#[test]
+fn v4_reads_a_note_in_place_of_a_picture() {
+    check(
+        chat(),
+        r#"[{"role": "user", "content": [{"type": "text", "text": "a"},
+            {"type": "image_url", "image_url": {"url": "cat.png"}}, {"type": "input_audio"}]}]"#,
+        "<｜User｜>a\n\n[Unsupported image_url]\n\n[Unsupported input_audio]<｜Assistant｜></think>",
+    );
+}
+
+#[test]
 fn the_start_of_the_completion_is_told() {
     let start = |options: Options, messages: &str| {
         let conversation = Conversation::parse(messages).expect("messages");
         encode(&tokenizer(), &conversation, &options)
             .expect("the prompt encodes")
             .start
+            .stage
     };
     let ask = r#"[{"role": "user", "content": "q"}]"#;
-    assert_eq!(start(thinking(), ask), Start::Reasoning);
-    assert_eq!(start(chat(), ask), Start::Answer);
+    assert_eq!(start(thinking(), ask), Stage::Reasoning);
+    assert_eq!(start(chat(), ask), Stage::Answer);
     let task = r#"[{"role": "user", "content": "q", "task": "action"}]"#;
-    assert_eq!(start(thinking(), task), Start::Continuation);
+    assert_eq!(start(thinking(), task), Stage::Continuation);
     let open = r#"[{"role": "assistant", "content": "so", "wo_eos": true}]"#;
-    assert_eq!(start(thinking(), open), Start::Continuation);
+    assert_eq!(start(thinking(), open), Stage::Continuation);
 }
 
 #[test]
@@ -152,6 +239,9 @@ fn what_is_no_conversation_is_refused() {
         r#"[{"content": "no role"}]"#,
         r#"[{"role": "wizard"}]"#,
         r#"[{"role": "user", "content": 7}]"#,
+        r#"[{"role": "user", "content": [{"type": "image_url"}]}]"#,
+        r#"[{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]"#,
+        r#"[{"role": "user", "content": [{"text": "no type"}]}]"#,
         r#"[{"role": "user", "task": "cook"}]"#,
         r#"[{"role": "system", "tools": [{"name": "f"}]}]"#,
         r#"[{"role": "assistant", "tool_calls": [{"id": "a"}]}]"#,

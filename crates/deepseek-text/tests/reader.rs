@@ -1,6 +1,6 @@
 //! A completion gives the same pieces in any cut.
 
-use deepseek_text::{Answer, Call, Delta, Error, Mode, Reader, Start, Tokenizer, marker, parse};
+use deepseek_text::{Answer, Call, Delta, Error, Mode, Reader, Stage, Tokenizer, marker, parse};
 use rand::Rng;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -37,63 +37,63 @@ fn called() -> [(&'static str, &'static str); 2] {
 }
 
 /// Completions with what they mean.
-fn cases() -> Vec<(Start, String, Answer)> {
+fn cases() -> Vec<(Stage, String, Answer)> {
     let eos = marker::EOS;
     vec![
         (
-            Start::Reasoning,
+            Stage::Reasoning,
             format!("Because.</think>Done.{eos}"),
             answer("Because.", "Done.", &[]),
         ),
         (
-            Start::Answer,
+            Stage::Answer,
             format!("Done.{eos}"),
             answer("", "Done.", &[]),
         ),
         (
-            Start::Answer,
+            Stage::Answer,
             format!("1 < 2\n\n<b>\n{eos}"),
             answer("", "1 < 2\n\n<b>\n", &[]),
         ),
         (
-            Start::Reasoning,
+            Stage::Reasoning,
             format!("Größe…\n</think>Wait 🙂.{CALLS}{eos}"),
             answer("Größe…", "Wait 🙂.", &called()),
         ),
         // The opener of the block ends the reasoning.
         (
-            Start::Reasoning,
+            Stage::Reasoning,
             format!("Now.{CALLS}{eos}"),
             answer("Now.", "", &called()),
         ),
         (
-            Start::Answer,
+            Stage::Answer,
             format!("{CALLS}{eos} and then"),
             answer("", "", &called()),
         ),
         // Reasoning that never ends, with and without an end of sentence.
         (
-            Start::Reasoning,
+            Stage::Reasoning,
             format!("On and on <{eos}"),
             answer("On and on <", "", &[]),
         ),
         (
-            Start::Reasoning,
+            Stage::Reasoning,
             "On and on </thin".to_owned(),
             answer("On and on </thin", "", &[]),
         ),
         (
-            Start::Continuation,
+            Stage::Continuation,
             format!("\n\nand so{eos}"),
             answer("", "\n\nand so", &[]),
         ),
         // A beginning of the end marker that comes to nothing.
         (
-            Start::Answer,
+            Stage::Answer,
             "a<｜end▁of▁".to_owned(),
             answer("", "a<｜end▁of▁", &[]),
         ),
-        (Start::Answer, String::new(), answer("", "", &[])),
+        (Stage::Answer, String::new(), answer("", "", &[])),
     ]
 }
 
@@ -112,7 +112,7 @@ fn collect(deltas: &[Delta]) -> Answer {
     answer
 }
 
-fn read_bytes<'a>(start: Start, pieces: impl IntoIterator<Item = &'a [u8]>) -> Answer {
+fn read_bytes<'a>(start: Stage, pieces: impl IntoIterator<Item = &'a [u8]>) -> Answer {
     let mut reader = Reader::new(&tokenizer(), start, Vec::new());
     let mut deltas = Vec::new();
     for piece in pieces {
@@ -122,7 +122,7 @@ fn read_bytes<'a>(start: Start, pieces: impl IntoIterator<Item = &'a [u8]>) -> A
     collect(&deltas)
 }
 
-fn read_ids(tokenizer: &Tokenizer, start: Start, ids: &[u32]) -> Vec<Delta> {
+fn read_ids(tokenizer: &Tokenizer, start: Stage, ids: &[u32]) -> Vec<Delta> {
     let mut reader = Reader::new(tokenizer, start, Vec::new());
     let mut deltas = Vec::new();
     for &id in ids {
@@ -185,9 +185,9 @@ fn what_is_given_is_certain_at_every_id() {
         marker::EOS
     );
     let ids = tokenizer.encode_trusted(&completion).expect("text encodes");
-    let whole = collect(&read_ids(&tokenizer, Start::Reasoning, &ids));
+    let whole = collect(&read_ids(&tokenizer, Stage::Reasoning, &ids));
     for cut in 0..ids.len() {
-        let part = collect(&read_ids(&tokenizer, Start::Reasoning, &ids[..cut]));
+        let part = collect(&read_ids(&tokenizer, Stage::Reasoning, &ids[..cut]));
         // A cut may end in a held beginning of a marker, a line break or a part of a character;
         // all else is a beginning of the whole.
         let reasoning = part.reasoning.trim_end_matches(['\n', '\u{FFFD}']);
@@ -209,14 +209,14 @@ fn letters_that_spell_a_marker_are_text_among_ids() {
     ids.extend(tokenizer.encode(&spelled).expect("text encodes"));
     ids.push(tokenizer.eos());
     ids.extend(tokenizer.encode("never read").expect("text encodes"));
-    let read = collect(&read_ids(&tokenizer, Start::Reasoning, &ids));
+    let read = collect(&read_ids(&tokenizer, Stage::Reasoning, &ids));
     assert_eq!(read, answer(&spelled, &spelled, &[]));
 }
 
 #[test]
 fn half_markers_and_half_characters_are_held_back() {
     let tokenizer = tokenizer();
-    let mut reader = Reader::new(&tokenizer, Start::Reasoning, Vec::new());
+    let mut reader = Reader::new(&tokenizer, Stage::Reasoning, Vec::new());
     let mut push = |bytes: &[u8]| reader.push_bytes(bytes).expect("text parses");
     assert_eq!(push(b"ab"), [Delta::Thinking("ab".to_owned())]);
     assert_eq!(push(b"</th"), []);
@@ -236,7 +236,7 @@ fn a_stop_string_ends_the_answer_and_not_the_reasoning() {
     let stops = vec!["END".to_owned(), "\n\n\n".to_owned()];
     let completion = b"no END yet</think>here EN EEND and more";
     for cut in 0..=completion.len() {
-        let mut reader = Reader::new(&tokenizer, Start::Reasoning, stops.clone());
+        let mut reader = Reader::new(&tokenizer, Stage::Reasoning, stops.clone());
         let (head, tail) = completion.split_at(cut);
         let mut deltas = reader.push_bytes(head).expect("text parses");
         deltas.extend(reader.push_bytes(tail).expect("text parses"));
@@ -258,7 +258,7 @@ fn a_stop_string_ends_the_answer_and_not_the_reasoning() {
 #[test]
 fn nothing_follows_the_end() {
     let tokenizer = tokenizer();
-    let mut reader = Reader::new(&tokenizer, Start::Answer, Vec::new());
+    let mut reader = Reader::new(&tokenizer, Stage::Answer, Vec::new());
     let end = reader.push(tokenizer.eos()).expect("a known id");
     assert_eq!(end, [Delta::Finished { stop: None }]);
     assert_eq!(reader.push(50).expect("a known id"), []);
@@ -268,7 +268,7 @@ fn nothing_follows_the_end() {
 
 #[test]
 fn unknown_ids_are_refused() {
-    let mut reader = Reader::new(&tokenizer(), Start::Answer, Vec::new());
+    let mut reader = Reader::new(&tokenizer(), Stage::Answer, Vec::new());
     for id in [300, u32::MAX] {
         assert!(matches!(
             reader.push(id),
@@ -282,7 +282,7 @@ fn a_character_that_stays_a_part_is_shown_at_the_end() {
     let tokenizer = tokenizer();
     let mut ids = tokenizer.encode("aé").expect("text encodes");
     ids.pop();
-    let deltas = read_ids(&tokenizer, Start::Answer, &ids);
+    let deltas = read_ids(&tokenizer, Stage::Answer, &ids);
     assert_eq!(collect(&deltas), answer("", "a\u{FFFD}", &[]));
 }
 
@@ -333,7 +333,7 @@ fn markers_in_any_disorder_never_panic_and_never_depend_on_the_cut() {
         let completion: String = (0..count)
             .map(|_| shards[random.random_range(0..shards.len())])
             .collect();
-        let start = [Start::Reasoning, Start::Answer, Start::Continuation][round % 3];
+        let start = [Stage::Reasoning, Stage::Answer, Stage::Continuation][round % 3];
         let bytes = completion.as_bytes();
         let whole = read_bytes(start, [bytes]);
         assert_eq!(read_bytes(start, bytes.chunks(1)), whole, "{completion:?}");

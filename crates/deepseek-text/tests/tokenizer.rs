@@ -72,7 +72,7 @@ fn filled_with(text: &str) -> Conversation {
         arguments: own(),
     };
     let brief = || Brief {
-        text: own(),
+        content: own().into(),
         tools: vec![Tool(json!({ "name": text, text: { "description": text } }))],
         response_format: Some(json!({ "title": text })),
         task: None,
@@ -93,10 +93,10 @@ fn filled_with(text: &str) -> Conversation {
         },
         Message::Tool {
             call: Some(own()),
-            text: own(),
+            content: own().into(),
         },
         Message::User {
-            text: own(),
+            content: own().into(),
             task: None,
         },
     ];

@@ -14,19 +14,22 @@ pub struct Fixture {
     bytes: Vec<u8>,
 }
 
-/// The folder of the golden numbers.
+/// The folder of golden numbers of this name, whichever release it is of.
 #[must_use]
-pub fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/v4")
+pub fn folder(name: &str) -> PathBuf {
+    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
+    let releases = ["v4", "v41"].map(|release| all.join(release).join(name));
+    let found = releases.iter().find(|folder| folder.exists());
+    found.unwrap_or(&releases[0]).clone()
 }
 
 impl Fixture {
-    /// Reads `name` below [`folder`].
+    /// Reads a file of a [`folder`]: `flashy-s0/reference.safetensors`.
     ///
     /// # Errors
     /// If the file cannot be read.
     pub fn open(name: &str) -> Result<Self> {
-        let path = folder().join(name);
+        let path = folder(name);
         let bytes = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
         Ok(Self { path, bytes })
     }
@@ -63,6 +66,14 @@ impl Fixture {
             .map(|b| f32::from_le_bytes(*b))
             .collect();
         Ok(HostTensor::new(&shape, values))
+    }
+
+    /// Bytes and their shape.
+    ///
+    /// # Errors
+    /// If there are none of this name.
+    pub fn bytes(&self, name: &str) -> Result<(Vec<usize>, Vec<u8>)> {
+        self.tensor(name, Dtype::U8)
     }
 
     /// 64-bit integers, which must fit `u32`.

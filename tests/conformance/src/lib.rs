@@ -4,8 +4,10 @@
 //! [`verbs`] holds its overrides against the provided bodies on random shapes.
 #![forbid(unsafe_code)]
 
+pub mod album;
 pub mod compare;
 pub mod fixture;
+pub mod model;
 pub mod ops;
-pub mod v4;
+
 pub mod verbs;

@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 use deepseek_core::kernels::{
-    Chosen, Fold, Gate, HyperShape, HyperWeights, Mix, Seen, Select, Softmax,
+    Chosen, Fold, Gate, HyperShape, HyperWeights, Inputs, Mix, Pick, ScoreRounding, Select, Softmax,
 };
 use deepseek_core::rope::{Rope, Yarn};
-use deepseek_core::{HostTensor, Kernels, Rounding, RowFormat, Turn, Unary, reference};
+use deepseek_core::{Fp4Scale, HostTensor, Kernels, Rounding, RowFormat, Turn, Unary, reference};
 
 use crate::compare::{close, same_bits};
 use crate::fixture::{Fixture, weight};
@@ -46,7 +46,13 @@ fn roundings<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
             },
         ),
         ("fp8_round_trip_64", Rounding::Fp8 { block: 64, tail: 0 }),
-        ("fp4_round_trip_32", Rounding::Fp4 { block: 32 }),
+        (
+            "fp4_round_trip_32",
+            Rounding::Fp4 {
+                block: 32,
+                scale: Fp4Scale::E8m0,
+            },
+        ),
     ];
     for (name, rounding) in cases {
         let x = be.upload(&ops.floats(&format!("{name}.x"))?)?;
@@ -206,13 +212,13 @@ fn router<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
             &HostTensor::new(&[experts, experts], identity),
         ))?,
         select: Select::Score {
-            bias: be.upload(&ops.floats("router.bias")?)?,
+            bias: be.reshape(&be.upload(&ops.floats("router.bias")?)?, &[1, experts])?,
         },
         each: 3,
         scale: 2.5,
     };
     let tokens = vec![0; logits.shape()[0]];
-    let routing = be.route(&be.upload(&logits)?, &gate, &tokens)?;
+    let routing = be.route(&be.upload(&logits)?, &gate, Inputs::text(&tokens))?;
     assert_eq!(*routing.experts, ops.ids("router.ids")?, "chosen experts");
     close(
         "weights",
@@ -284,11 +290,18 @@ fn indexer<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
     )?;
     let q = be.upload(&HostTensor::new(&[1, heads, width], q.into_data()))?;
     let weights = be.upload(&HostTensor::new(&[1, heads], weights.into_data()))?;
-    let seen = Seen {
-        rows: std::iter::once(0..count).collect(),
-    };
-    for (name, bf16) in [("rows", false), ("rows_bf16", true)] {
-        let chosen = be.index_topk(&q, &weights, &rows, &seen, 12, bf16)?;
+    let mut seen = Chosen::default();
+    seen.push(std::iter::once(0..count));
+    for (name, round) in [
+        ("rows", None),
+        ("rows_bf16", Some(ScoreRounding::ProductsAndSum)),
+    ] {
+        let pick = Pick {
+            k: 12,
+            blocks: None,
+            round,
+        };
+        let chosen = be.index_topk(&q, &weights, &rows, &seen, &pick)?.rows;
         let want = ops.ids(&format!("index_scores.{name}"))?;
         assert!(
             chosen.rows(0).eq(want.iter().copied()),

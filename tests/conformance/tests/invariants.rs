@@ -3,30 +3,28 @@
 use anyhow::Result;
 use backend_candle::Candle;
 use conformance::compare::same_bits;
-use conformance::fixture::Fixture;
-use conformance::v4::{Open, logits, open, step};
+use conformance::model::{Open, logits, open, prompt, step};
 use deepseek_attn::SourceId;
 use deepseek_core::{Backend, Numerics};
 use deepseek_model::{Decoder, Model, SeqId, Span, Step, TokenId, Want};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-const FIXTURES: [&str; 5] = [
+const FIXTURES: [&str; 8] = [
     "flashy-s0",
     "prolike-s0",
     "cached-s0",
     "realrope-s0",
     "quant-s0",
+    "plain-s7-release",
+    "wide-s3-f32",
+    "wide-s4-release",
 ];
 const LEVELS: [(&str, Numerics); 3] = [
     ("exact", Numerics::EXACT),
     ("cache", Numerics::CACHE),
     ("released", Numerics::RELEASED),
 ];
-
-fn prompt(name: &str) -> Result<Vec<TokenId>> {
-    Fixture::open(&format!("{name}/reference.safetensors"))?.ids("decode.input_ids")
-}
 
 #[test]
 fn any_chunking_gives_the_same_bits() -> Result<()> {
@@ -148,6 +146,7 @@ fn a_ragged_batch_gives_each_sequence_what_it_yields_alone() -> Result<()> {
                             seq: SeqId(seq as u32),
                             at: at[seq] as u32,
                             tokens,
+                            media: Vec::new(),
                             want: Want::All,
                         });
                     }

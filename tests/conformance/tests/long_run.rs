@@ -52,15 +52,20 @@ fn a_million_positions_take_the_memory_that_the_plan_foretells() -> Result<()> {
         context: POSITIONS,
         sequences: 1,
         step_tokens: STEP_TOKENS,
+        ..Budget::default()
     };
     let plan = Plan::new(&config, Numerics::EXACT, budget)?;
     let memory = plan.sequence();
     let expected = (memory.at(POSITIONS) - memory.at(POSITIONS / 4)) as f64;
     let checkpoint = Checkpoint::open(folder.path())?;
     let threads = std::thread::available_parallelism()?.get();
-    let mut model = Model::load(Candle::host(threads), plan, &checkpoint, &mut |_, _| {
-        ControlFlow::Continue(())
-    })?;
+    let mut model = Model::load(
+        Candle::host(threads),
+        plan,
+        &checkpoint,
+        None,
+        &mut |_, _| ControlFlow::Continue(()),
+    )?;
 
     // The first quarter brings in the weights, the windows and whatever a step needs at any length.
     let warm = POSITIONS / 4;
@@ -103,6 +108,7 @@ fn feed(model: &mut Model<Candle>, positions: std::ops::Range<usize>) -> Result<
             seq: SeqId(0),
             at: at as u32,
             tokens,
+            media: Vec::new(),
             want,
         };
         last = model.step(&Step { spans: vec![span] })?.into_values();

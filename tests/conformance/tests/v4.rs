@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use backend_candle::Candle;
 use conformance::compare::close;
 use conformance::fixture::{Fixture, folder};
-use conformance::v4::{Open, logits, open, step, trace};
+use conformance::model::{Open, logits, open, step, trace};
 use deepseek_core::Numerics;
 use deepseek_model::{Decoder, SeqId};
 
@@ -310,7 +310,7 @@ fn the_released_level_rounds_at_the_places_of_the_reference() -> Result<()> {
 /// Root mean squares by which the stored logits are from the same roundings in another order of
 /// sums, and from no roundings.
 fn released_distances(name: &str) -> Result<[f32; 2]> {
-    let path = folder().join(name).join("meta.json");
+    let path = folder(name).join("meta.json");
     let meta: serde_json::Value = serde_json::from_slice(&std::fs::read(path)?)?;
     let rms = |from: &str| -> Result<f32> {
         let rms = meta["levels"]["released"][from]["rms"].as_f64();

@@ -5,13 +5,16 @@ use std::collections::HashMap;
 use deepseek_core::quant::{bf16, e8m0, fp4, fp8};
 use deepseek_core::weights::Dtype;
 use deepseek_model::Config;
-use deepseek_model::inventory::TensorSpec;
+use deepseek_model::inventory::{Component, TensorSpec};
 use rand::Rng;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 
 /// Columns that share a scale in FP4 matrices.
 const FP4_BLOCK: usize = 32;
+
+/// Rows and columns that share a scale in the tables of n-grams, whose rows are read one by one.
+const TABLE_TILE: [usize; 2] = [1, 32];
 
 /// Draws tensors in the order in which they are asked for.
 pub(crate) struct Draw {
@@ -74,11 +77,13 @@ impl Draw {
             _ if name.contains("norm") => (1.0, 0.25),
             "ape" => (0.0, 0.7),
             "attn_sink" => (0.0, 1.0),
-            "bias" => (0.0, 0.5),
+            "bias" | "bias_vl" => (0.0, 0.5),
+            "q_weight" | "k_weight" => (0.0, 1.0),
             leaf if leaf.ends_with("_base") => (0.0, 0.6),
             leaf if leaf.ends_with("_scale") => (1.1, 0.2),
             leaf if leaf.ends_with("_fn") => (0.0, 1.2 / inputs.sqrt()),
-            _ if name == "embed.weight" => (0.0, 1.0),
+            leaf if leaf.starts_with("image_") => (0.0, 1.0),
+            _ if name.ends_with("embed.weight") => (0.0, 1.0),
             _ => (0.0, 1.3 / inputs.sqrt()),
         };
         (0..count)
@@ -88,22 +93,26 @@ impl Draw {
 
     fn fp8(&mut self, spec: &TensorSpec) -> Vec<u8> {
         let [rows, columns] = matrix(spec);
+        let tile = match spec.component {
+            Component::EngramTables => TABLE_TILE,
+            _ => self.tile,
+        };
         let values = self.floats(spec);
         let mut codes = vec![0; rows * columns];
         let mut scales = Vec::new();
-        for top in (0..rows).step_by(self.tile[0]) {
-            for left in (0..columns).step_by(self.tile[1]) {
-                let tile: Vec<usize> = (top..rows.min(top + self.tile[0]))
+        for top in (0..rows).step_by(tile[0]) {
+            for left in (0..columns).step_by(tile[1]) {
+                let within: Vec<usize> = (top..rows.min(top + tile[0]))
                     .flat_map(|row| {
-                        (left..columns.min(left + self.tile[1])).map(move |c| row * columns + c)
+                        (left..columns.min(left + tile[1])).map(move |c| row * columns + c)
                     })
                     .collect();
-                let amax = tile
+                let amax = within
                     .iter()
                     .fold(1e-4_f32, |amax, at| amax.max(values[*at].abs()));
                 let scale = e8m0::ceil_pow2(amax / fp8::MAX);
                 scales.push(e8m0::encode(scale));
-                for at in tile {
+                for at in within {
                     codes[at] = fp8::encode(values[at] / scale);
                 }
             }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod draw;
+mod tiny;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,6 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::TensorView;
 
 use crate::draw::Draw;
+pub use crate::tiny::tiny_v41_config;
 
 /// Bytes after which a new shard begins.
 const SHARD_BYTES: usize = 4 << 20;

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use deepseek_core::kernels::{Chosen, Seen};
+use deepseek_core::kernels::{Blocks, Chosen, Pick, Picked, ScoreRounding};
 use deepseek_core::quant::bf16;
 
 use super::lanes::{COLUMNS, columns};
@@ -24,46 +24,90 @@ pub(crate) fn index_topk(
     q: &[f32],
     weights: &[f32],
     keys: &RowPool,
-    seen: &Seen,
-    k: usize,
-    bf16: bool,
-) -> Chosen {
-    let queries = seen.rows.len();
+    seen: &Chosen,
+    pick: &Pick,
+) -> Picked {
+    let queries = seen.queries();
+    let mut picked = Picked {
+        rows: Chosen::with_capacity(queries),
+        candidates: pick.blocks.map(|_| Chosen::with_capacity(queries)),
+    };
     if queries == 0 {
-        return Chosen::default();
+        return picked;
     }
     let heads = weights.len() / queries;
-    let groups: Vec<Range<usize>> = groups(seen, heads, pool.count());
-    let rows: usize = seen.rows.iter().map(ExactSizeIterator::len).sum();
+    let groups = groups(seen, heads, pool.count());
+    let rows: usize = (0..queries).map(|query| seen.count(query)).sum();
     let cost = rows * heads * keys.width();
     let found = pool.each(groups.len(), cost, |group| {
         let group = groups[group].clone();
         let q = &q[group.start * heads * keys.width()..group.end * heads * keys.width()];
         let weights = &weights[group.start * heads..group.end * heads];
-        scan(pool, q, weights, keys, &seen.rows[group], k, bf16)
+        scan(pool, q, weights, keys, (seen, group), pick)
     });
-    let mut chosen = Chosen::with_capacity(queries);
-    let mut found = found.into_iter().flatten();
-    for rows in &seen.rows {
-        let best = found.next().expect("a list for each query");
-        if rows.len() <= k {
-            chosen.push([rows.clone()]);
-        } else {
-            chosen.push_rows(best);
+    for (query, best) in found.into_iter().flatten().enumerate() {
+        let runs = seen.runs(query);
+        if seen.count(query) <= pick.k {
+            picked.rows.push(runs.iter().cloned());
+            if let Some(candidates) = &mut picked.candidates {
+                candidates.push(runs.iter().cloned());
+            }
+            continue;
+        }
+        let blocks = best.peaks.as_deref().zip(pick.blocks);
+        let blocks = blocks.map(|(peaks, blocks)| kept_places(peaks, blocks, seen.count(query)));
+        picked.rows.push_rows(rows_at(runs, best.places()));
+        if let (Some(candidates), Some(places)) = (&mut picked.candidates, blocks) {
+            candidates.push_rows(rows_at(runs, places));
         }
     }
-    chosen
+    picked
 }
 
-/// Neighbouring queries of one sequence, few enough that every thread has work.
-fn groups(seen: &Seen, heads: usize, threads: usize) -> Vec<Range<usize>> {
+/// The places of the blocks that stay, ascending.
+fn kept_places(peaks: &[f32], blocks: Blocks, count: usize) -> Vec<u32> {
+    let mut peaks = peaks.to_vec();
+    if let Some(last) = peaks.last_mut() {
+        *last = f32::INFINITY;
+    }
+    let mut kept = Vec::new();
+    top_k(&peaks, blocks.keep, &mut kept);
+    let places = kept.into_iter().flat_map(|block| {
+        let first = block as usize * blocks.size;
+        first as u32..count.min(first + blocks.size) as u32
+    });
+    places.collect()
+}
+
+/// The rows at ascending places of the runs.
+fn rows_at(runs: &[Range<u32>], places: Vec<u32>) -> impl Iterator<Item = u32> + '_ {
+    let (mut run, mut before) = (0, 0);
+    places.into_iter().map(move |place| {
+        while place - before >= runs[run].len() as u32 {
+            before += runs[run].len() as u32;
+            run += 1;
+        }
+        runs[run].start + (place - before)
+    })
+}
+
+/// Neighbouring queries that see one run from the same row on, few enough that every thread has
+/// work. A query that sees several runs is a group of its own.
+fn groups(seen: &Chosen, heads: usize, threads: usize) -> Vec<Range<usize>> {
     let most = (ROWS / heads.max(1)).max(1);
-    let size = seen.rows.len().div_ceil(threads * 2).clamp(1, most);
+    let size = seen.queries().div_ceil(threads * 2).clamp(1, most);
+    let first = |query| match seen.runs(query) {
+        [] => Some(None),
+        [run] => Some(Some(run.start)),
+        _ => None,
+    };
     let mut groups = Vec::new();
     let mut start = 0;
-    for query in 1..=seen.rows.len() {
-        let whole = query - start == size;
-        if query == seen.rows.len() || whole || seen.rows[query].start != seen.rows[start].start {
+    for query in 1..=seen.queries() {
+        let goes_on = query < seen.queries()
+            && query - start < size
+            && first(query).is_some_and(|row| first(start) == Some(row));
+        if !goes_on {
             groups.push(start..query);
             start = query;
         }
@@ -71,34 +115,58 @@ fn groups(seen: &Seen, heads: usize, threads: usize) -> Vec<Range<usize>> {
     groups
 }
 
-/// The best rows of each query of a group, ascending.
+/// What a scan found for one query.
+struct Best {
+    top: Top,
+    /// The best score of each block of its places, where blocks are asked for.
+    peaks: Option<Vec<f32>>,
+}
+
+impl Best {
+    fn places(self) -> Vec<u32> {
+        self.top.places()
+    }
+}
+
+/// The best of each query of a group. Rows are counted by their place among those that are seen.
 fn scan(
     pool: &Pool,
     q: &[f32],
     weights: &[f32],
     keys: &RowPool,
-    seen: &[Range<u32>],
-    k: usize,
-    round: bool,
-) -> Vec<Vec<u32>> {
-    let (width, queries) = (keys.width(), seen.len());
+    (seen, group): (&Chosen, Range<usize>),
+    pick: &Pick,
+) -> Vec<Best> {
+    let (width, queries) = (keys.width(), group.len());
     let heads = weights.len() / queries;
-    let mut best: Vec<Best> = (0..queries).map(|_| Best::new(k)).collect();
-    let first = seen[0].start;
-    let last = seen
+    let counts: Vec<usize> = group.clone().map(|query| seen.count(query)).collect();
+    let scored = |count: usize| count > pick.k;
+    let mut best: Vec<Best> = counts
         .iter()
-        .filter(|rows| rows.len() > k)
-        .map(|rows| rows.end)
-        .max()
-        .unwrap_or(first);
+        .map(|count| Best {
+            top: Top::new(pick.k),
+            peaks: pick
+                .blocks
+                .filter(|_| scored(*count))
+                .map(|blocks| vec![f32::NEG_INFINITY; count.div_ceil(blocks.size)]),
+        })
+        .collect();
+    // All queries of a group begin at the same row, so the longest sight covers the others.
+    let longest = (0..queries).max_by_key(|query| counts[*query]).unwrap_or(0);
+    let runs = seen.runs(group.start + longest);
+    let last = if scored(counts[longest]) {
+        counts[longest]
+    } else {
+        0
+    };
     let mut block = vec![0.0; COLUMNS * width];
     let mut turned = vec![0.0; width * COLUMNS];
     let mut products = vec![0.0; q.len() / width * COLUMNS];
     let mut scores = [0.0_f32; COLUMNS];
-    for start in (first..last).step_by(COLUMNS) {
-        let end = last.min(start + COLUMNS as u32);
-        let count = (end - start) as usize;
-        keys.read_run(start..end, &mut block[..count * width]);
+    let mut reader = Reader { runs, taken: 0 };
+    for start in (0..last).step_by(COLUMNS) {
+        let count = COLUMNS.min(last - start);
+        reader.read(keys, &mut block[..count * width]);
         for (key, row) in block[..count * width].chunks_exact(width).enumerate() {
             row.iter()
                 .enumerate()
@@ -106,24 +174,60 @@ fn scan(
         }
         columns(pool.isa(), q, &turned, width, &mut products);
         for (query, best) in best.iter_mut().enumerate() {
-            let visible = seen[query].end.min(end).saturating_sub(start) as usize;
-            if visible == 0 || seen[query].len() <= k {
+            let visible = counts[query].min(start + count).saturating_sub(start);
+            if visible == 0 || !scored(counts[query]) {
                 continue;
             }
             let products = &products[query * heads * COLUMNS..][..heads * COLUMNS];
             let weights = &weights[query * heads..][..heads];
-            score(products, weights, round, &mut scores);
-            best.offer(start, &scores[..visible]);
+            score(products, weights, pick.round, &mut scores);
+            best.top.offer(start as u32, &scores[..visible]);
+            if let (Some(peaks), Some(blocks)) = (&mut best.peaks, pick.blocks) {
+                for (place, score) in (start..).zip(&scores[..visible]) {
+                    let peak = &mut peaks[place / blocks.size];
+                    *peak = peak.max(*score);
+                }
+            }
         }
     }
-    best.into_iter().map(Best::rows).collect()
+    best
+}
+
+/// Reads rows of runs one after the other.
+struct Reader<'a> {
+    runs: &'a [Range<u32>],
+    /// Rows of the first run that have been read.
+    taken: u32,
+}
+
+impl Reader<'_> {
+    /// Reads as many rows as `out` holds.
+    fn read(&mut self, keys: &RowPool, out: &mut [f32]) {
+        let mut rest = out;
+        while !rest.is_empty() {
+            let run = self.runs[0].start + self.taken..self.runs[0].end;
+            let count = run.len().min(rest.len() / keys.width());
+            let (now, later) = rest.split_at_mut(count * keys.width());
+            keys.read_run(run.start..run.start + count as u32, now);
+            self.taken += count as u32;
+            if self.taken as usize == self.runs[0].len() {
+                (self.runs, self.taken) = (&self.runs[1..], 0);
+            }
+            rest = later;
+        }
+    }
 }
 
 /// `Σ_h w_h · relu(p_h)` for each key of a block, in the order of the heads.
-fn score(products: &[f32], weights: &[f32], round: bool, scores: &mut [f32; COLUMNS]) {
+fn score(
+    products: &[f32],
+    weights: &[f32],
+    round: Option<ScoreRounding>,
+    scores: &mut [f32; COLUMNS],
+) {
     scores.fill(0.0);
     for (products, weight) in products.as_chunks::<COLUMNS>().0.iter().zip(weights) {
-        if round {
+        if round.is_some() {
             for (score, product) in scores.iter_mut().zip(products) {
                 *score += bf16(bf16(*product).max(0.0) * weight);
             }
@@ -133,21 +237,21 @@ fn score(products: &[f32], weights: &[f32], round: bool, scores: &mut [f32; COLU
             }
         }
     }
-    if round {
+    if round == Some(ScoreRounding::ProductsAndSum) {
         scores.iter_mut().for_each(|score| *score = bf16(*score));
     }
 }
 
-/// The best `k` of a stream of scores, ties to the earlier row.
-struct Best {
+/// The best `k` of a stream of scores, ties to the earlier place.
+struct Top {
     k: usize,
     /// Candidates, at most twice as many as are kept.
     held: Vec<(f32, u32)>,
-    /// The worst score among the last `k` best: later rows must beat it.
+    /// The worst score among the last `k` best: later ones must beat it.
     threshold: f32,
 }
 
-impl Best {
+impl Top {
     fn new(k: usize) -> Self {
         Self {
             k,
@@ -183,11 +287,11 @@ impl Best {
         }
     }
 
-    fn rows(mut self) -> Vec<u32> {
+    fn places(mut self) -> Vec<u32> {
         self.trim();
-        let mut rows: Vec<u32> = self.held.into_iter().map(|(_, row)| row).collect();
-        rows.sort_unstable();
-        rows
+        let mut places: Vec<u32> = self.held.into_iter().map(|(_, place)| place).collect();
+        places.sort_unstable();
+        places
     }
 }
 
@@ -232,13 +336,13 @@ mod tests {
     fn a_stream_gives_what_sorting_all_would() {
         for k in [1, 2, 7] {
             let scores: Vec<f32> = (0..500_u32).map(|i| (i * 7919 % 83) as f32).collect();
-            let mut best = Best::new(k);
+            let mut best = Top::new(k);
             for (block, scores) in scores.chunks(64).enumerate() {
                 best.offer(block as u32 * 64, scores);
             }
             let mut want = Vec::new();
             top_k(&scores, k, &mut want);
-            assert_eq!(best.rows(), want, "best {k}");
+            assert_eq!(best.places(), want, "best {k}");
         }
     }
 }

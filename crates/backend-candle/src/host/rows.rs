@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use deepseek_core::quant::{bf16, e8m0, fp4, fp4_scale, fp8, fp8_scale};
-use deepseek_core::{Error, Result, RowFormat};
+use deepseek_core::{Error, Fp4Scale, Result, RowFormat};
 
 /// `count` rows of `width` channels. Pages that no row was written to cost no memory.
 pub struct RowPool {
@@ -161,21 +161,47 @@ fn pack(format: RowFormat, values: &[f32], bytes: &mut [u8]) {
                 }
             }
         }
-        RowFormat::Fp4 { block } => {
+        RowFormat::Fp4 { block, scale: kind } => {
             let (body, scales) = bytes.split_at_mut(values.len() / 2);
             let blocks = values
                 .chunks(block)
                 .zip(body.chunks_mut(block / 2))
                 .zip(scales);
             for ((values, codes), byte) in blocks {
-                let scale = fp4_scale(values);
-                *byte = e8m0::encode(scale);
+                let scale = match kind {
+                    Fp4Scale::E8m0 => fp4_scale(values, kind),
+                    Fp4Scale::E4m3 => kept_scale(values),
+                };
+                *byte = match kind {
+                    Fp4Scale::E8m0 => e8m0::encode(scale),
+                    Fp4Scale::E4m3 => fp8::encode(scale),
+                };
                 let code = |x: f32| fp4::encode((x / scale).clamp(-fp4::MAX, fp4::MAX));
                 for (pair, codes) in values.as_chunks::<2>().0.iter().zip(codes) {
                     *codes = code(pair[0]) | code(pair[1]) << 4;
                 }
             }
         }
+    }
+}
+
+/// The scale in E4M3 under which a block that was rounded before is codes again.
+///
+/// Among the subnormal scales the largest value of a rounded block may be four steps where six were
+/// possible; the scale that its magnitude asks for is then one code below the one it was made with.
+fn kept_scale(values: &[f32]) -> f32 {
+    let scale = fp4_scale(values, Fp4Scale::E4m3);
+    let is_code = |x: &f32, scale: f32| {
+        let code = (x / scale).clamp(-fp4::MAX, fp4::MAX);
+        fp4::decode(fp4::encode(code)) * scale == *x
+    };
+    if values.iter().all(|x| is_code(x, scale)) {
+        return scale;
+    }
+    let next = fp8::decode((fp8::encode(scale) + 1).min(fp8::encode(fp8::MAX)));
+    match values.iter().all(|x| is_code(x, next)) {
+        true => next,
+        false => scale,
     }
 }
 
@@ -211,14 +237,17 @@ fn unpack(format: RowFormat, bytes: &[u8], values: &mut [f32]) {
                 }
             }
         }
-        RowFormat::Fp4 { block } => {
+        RowFormat::Fp4 { block, scale: kind } => {
             let (body, scales) = bytes.split_at(values.len() / 2);
             let blocks = values
                 .chunks_mut(block)
                 .zip(body.chunks(block / 2))
                 .zip(scales);
             for ((values, codes), byte) in blocks {
-                let scale = e8m0::decode(*byte);
+                let scale = match kind {
+                    Fp4Scale::E8m0 => e8m0::decode(*byte),
+                    Fp4Scale::E4m3 => fp8::decode(*byte),
+                };
                 for (pair, code) in values.as_chunks_mut::<2>().0.iter_mut().zip(codes) {
                     *pair = [fp4::decode(*code) * scale, fp4::decode(code >> 4) * scale];
                 }
@@ -251,8 +280,24 @@ mod tests {
                 }),
             ),
             (
-                RowFormat::Fp4 { block: 32 },
-                Some(Rounding::Fp4 { block: 32 }),
+                RowFormat::Fp4 {
+                    block: 32,
+                    scale: Fp4Scale::E8m0,
+                },
+                Some(Rounding::Fp4 {
+                    block: 32,
+                    scale: Fp4Scale::E8m0,
+                }),
+            ),
+            (
+                RowFormat::Fp4 {
+                    block: 16,
+                    scale: Fp4Scale::E4m3,
+                },
+                Some(Rounding::Fp4 {
+                    block: 16,
+                    scale: Fp4Scale::E4m3,
+                }),
             ),
         ];
         for (format, rounding) in cases {

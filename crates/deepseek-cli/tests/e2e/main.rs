@@ -8,3 +8,4 @@ mod misuse;
 mod program;
 mod run;
 mod tokenize;
+mod v41;

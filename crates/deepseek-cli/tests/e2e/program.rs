@@ -129,6 +129,20 @@ impl Checkpoint {
         checkpoint
     }
 
+    /// One of V4.1, with everything that release has.
+    pub(crate) fn v41() -> Self {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let json = Tokenizer::tiny_v41_json(320).expect("bytes and markers fit");
+        let tokenizer = Tokenizer::parse(json.as_bytes()).expect("a tokenizer");
+        let ids = tokenizer.engram_ids().expect("ids");
+        let compressed = ids.iter().max().map_or(0, |most| *most as usize + 1);
+        let config = deepseek_testkit::tiny_v41_config(ids.len(), compressed).expect("a config");
+        deepseek_testkit::write_checkpoint(folder.path(), &config, 5).expect("a checkpoint");
+        let checkpoint = Self { folder };
+        checkpoint.write("tokenizer.json", json.as_bytes());
+        checkpoint
+    }
+
     /// One whose likeliest answers do not end, and with room for them: the end of an answer has no
     /// weights, so that another token is always likelier.
     pub(crate) fn endless() -> Self {

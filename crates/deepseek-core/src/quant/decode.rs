@@ -16,8 +16,13 @@ pub fn decode_row(view: &WeightView, index: usize, out: &mut [f32]) {
         "{}: a row and its room",
         view.name
     );
-    let (row, scales) = (view.row(index), view.row_scales(index));
-    match view.format {
+    decode_packed(view.format, view.row(index), view.row_scales(index), out);
+}
+
+/// Widens a row that was taken out of its matrix. `row` and `scales` are what
+/// [`WeightView::row`] and [`WeightView::row_scales`] gave, `out: [columns]`.
+pub fn decode_packed(format: Format, row: &[u8], scales: &[u8], out: &mut [f32]) {
+    match format {
         Format::F32 => {
             for (out, bytes) in out.iter_mut().zip(row.as_chunks::<4>().0) {
                 *out = f32::from_le_bytes(*bytes);

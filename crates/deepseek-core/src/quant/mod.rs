@@ -10,5 +10,5 @@ pub mod fp8;
 mod decode;
 mod round;
 
-pub use decode::decode_row;
+pub use decode::{decode_packed, decode_row};
 pub use round::{bf16, fp4_scale, fp8_scale, hadamard, round_row};

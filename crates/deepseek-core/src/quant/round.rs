@@ -1,12 +1,14 @@
 //! Round trips through the formats: what the released code does to activations.
 
-use crate::format::Rounding;
+use crate::format::{Fp4Scale, Rounding};
 use crate::quant::{e8m0, fp4, fp8};
 
 /// The smallest magnitude that sets an FP8 scale (spec `deepseek-v4.md` §5.2, item 1).
 const FP8_AMAX_MIN: f32 = 1e-4;
 /// The smallest magnitude that sets an FP4 scale: `6 * 2^-126` (item 3).
 const FP4_AMAX_MIN: f32 = 6.0 * f32::MIN_POSITIVE;
+/// The same where scales are E4M3: six times the smallest of those (spec `deepseek-v41.md` §7.1).
+const FP4_E4M3_AMAX_MIN: f32 = 6.0 / 512.0;
 
 /// The nearest brain float, ties to even. NaN stays NaN.
 #[must_use]
@@ -35,9 +37,9 @@ pub fn round_row(row: &mut [f32], to: Rounding) {
                 }
             }
         }
-        Rounding::Fp4 { block } => {
+        Rounding::Fp4 { block, scale } => {
             for block in row.chunks_mut(block) {
-                let scale = fp4_scale(block);
+                let scale = fp4_scale(block, scale);
                 for x in block {
                     *x = fp4::decode(fp4::encode((*x / scale).clamp(-fp4::MAX, fp4::MAX))) * scale;
                 }
@@ -48,7 +50,8 @@ pub fn round_row(row: &mut [f32], to: Rounding) {
             if bf16 {
                 round_row(row, Rounding::Bf16);
             }
-            round_row(row, Rounding::Fp4 { block });
+            let scale = Fp4Scale::E8m0;
+            round_row(row, Rounding::Fp4 { block, scale });
         }
     }
 }
@@ -59,10 +62,16 @@ pub fn fp8_scale(block: &[f32]) -> f32 {
     e8m0::ceil_pow2(amax(block, FP8_AMAX_MIN) * (1.0 / fp8::MAX))
 }
 
-/// The power-of-two scale of a block of activations in FP4.
+/// The scale of a block of activations in FP4.
 #[must_use]
-pub fn fp4_scale(block: &[f32]) -> f32 {
-    e8m0::ceil_pow2(amax(block, FP4_AMAX_MIN) * (1.0 / fp4::MAX))
+pub fn fp4_scale(block: &[f32], scale: Fp4Scale) -> f32 {
+    match scale {
+        Fp4Scale::E8m0 => e8m0::ceil_pow2(amax(block, FP4_AMAX_MIN) * (1.0 / fp4::MAX)),
+        Fp4Scale::E4m3 => {
+            let exact = amax(block, FP4_E4M3_AMAX_MIN) / fp4::MAX;
+            fp8::decode(fp8::encode(exact.min(fp8::MAX)))
+        }
+    }
 }
 
 fn amax(block: &[f32], least: f32) -> f32 {

@@ -38,7 +38,7 @@ pub fn hc_pre<B: Backend>(
         comb = divide_by_sums(be, &comb, 2, eps)?;
         comb = divide_by_sums(be, &comb, 1, eps)?;
     }
-    let y = collapse(be, streams, carried.unwrap_or(&pre))?;
+    let y = hc_collapse(be, streams, carried.unwrap_or(&pre))?;
     Ok((y, Mix { pre, post, comb }))
 }
 
@@ -74,7 +74,7 @@ pub fn hc_head<B: Backend>(
             add: weights.shape.eps,
         },
     )?;
-    collapse(be, streams, &gates)
+    hc_collapse(be, streams, &gates)
 }
 
 /// `(projection · f) / rms(f) ⊙ scale + base` over the flattened streams `f`.
@@ -90,7 +90,12 @@ fn project<B: Backend>(
     be.add(&be.mul(&z, &weights.scale)?, &weights.base)
 }
 
-fn collapse<B: Backend>(be: &B, streams: &B::Tensor, shares: &B::Tensor) -> Result<B::Tensor> {
+/// `Σ_j shares_j · stream_j`, `[t, n, hidden]` to `[t, hidden]`; `shares: [t, n]`.
+pub fn hc_collapse<B: Backend>(
+    be: &B,
+    streams: &B::Tensor,
+    shares: &B::Tensor,
+) -> Result<B::Tensor> {
     let [tokens, n, hidden] = dims(streams);
     let shares = be.reshape(shares, &[tokens, n, 1])?;
     let y = be.sum(&be.mul(&shares, streams)?, 1)?;

@@ -4,6 +4,7 @@
 
 mod attend;
 mod compress;
+mod engram;
 mod experts;
 mod hyper_connection;
 mod indexer;
@@ -11,7 +12,8 @@ mod route;
 
 pub use attend::attend;
 pub use compress::compress;
+pub use engram::engram;
 pub use experts::{experts, feed_forward};
-pub use hyper_connection::{hc_head, hc_post, hc_pre};
+pub use hyper_connection::{hc_collapse, hc_head, hc_post, hc_pre};
 pub use indexer::index_topk;
 pub use route::route;

@@ -2,14 +2,26 @@
 
 use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;
-use crate::kernels::{Gate, Routing, Select};
+use crate::kernels::{Gate, Inputs, Routing, Select};
 
 /// See [`Kernels::route`](crate::Kernels::route).
-pub fn route<B: Backend>(be: &B, x: &B::Tensor, gate: &Gate<B>, tokens: &[u32]) -> Result<Routing> {
+pub fn route<B: Backend>(
+    be: &B,
+    x: &B::Tensor,
+    gate: &Gate<B>,
+    rows: Inputs<'_>,
+) -> Result<Routing> {
     let scores = be.map(&be.linear(x, &gate.projection)?, Unary::SqrtSoftplus)?;
     let experts: Vec<u32> = match &gate.select {
-        Select::Score { bias } => be.top_k(&be.add(&scores, bias)?, gate.each)?,
-        Select::Token(table) => tokens
+        Select::Score { bias } if rows.media.contains(&true) && bias.rows() > 1 => {
+            let kinds: Vec<u32> = rows.media.iter().copied().map(u32::from).collect();
+            be.top_k(&be.add(&scores, &be.gather(bias, &kinds)?)?, gate.each)?
+        }
+        Select::Score { bias } => {
+            be.top_k(&be.add(&scores, &be.narrow(bias, 0, 0, 1)?)?, gate.each)?
+        }
+        Select::Token(table) => rows
+            .tokens
             .iter()
             .flat_map(|token| {
                 let mut experts: Vec<u32> = table.experts(*token).collect();

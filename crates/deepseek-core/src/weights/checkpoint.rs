@@ -10,7 +10,7 @@
 )]
 
 use std::io::ErrorKind;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 
 use super::header::Index;
@@ -193,14 +193,41 @@ impl Checkpoint {
         self.files.iter().map(Contents::path)
     }
 
-    /// Brings the files into memory, as far as it holds them, in the order of the index. `progress`
-    /// learns the bytes done and the bytes of all files, and may break off.
-    pub fn warm(&self, progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>) -> ControlFlow<()> {
-        let sizes = self.files.iter().map(|file| wide(file.bytes().len()));
+    /// Brings the tensors into memory, as far as it holds them, file by file; those that `wanted`
+    /// declines by name stay on disk. `progress` learns the bytes done and the bytes of all, and may
+    /// break off.
+    pub fn warm(
+        &self,
+        wanted: &dyn Fn(&str) -> bool,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let mut ranges: Vec<(usize, Range<usize>)> = self
+            .tensors
+            .iter()
+            .filter(|placed| wanted(placed.tensor.name()))
+            .map(|placed| {
+                let bytes = placed.tensor.bytes();
+                let end = bytes.start().saturating_add(bytes.len());
+                (placed.file, bytes.start()..end)
+            })
+            .collect();
+        ranges.sort_by_key(|(file, range)| (*file, range.start));
+        // Most tensors lie one behind the other.
+        ranges.dedup_by(|(file, range), (last_file, last)| {
+            let follows = file == last_file && range.start == last.end;
+            if follows {
+                last.end = range.end;
+            }
+            follows
+        });
+        let sizes = ranges.iter().map(|(_, range)| wide(range.len()));
         let total = sizes.fold(0, u64::saturating_add);
         let mut done = 0_u64;
-        for file in &self.files {
-            file.warm(&mut |bytes| {
+        for (file, range) in ranges {
+            let Some(file) = self.files.get(file) else {
+                continue;
+            };
+            file.warm(range, &mut |bytes| {
                 done = done.saturating_add(wide(bytes));
                 progress(done, total)
             })?;

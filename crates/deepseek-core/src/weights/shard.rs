@@ -11,7 +11,7 @@
 
 use std::fs::File;
 use std::hint::black_box;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use memmap2::Mmap;
 use super::header::{Entry, Header};
 use super::limits::{HEADER_BYTES_MAX, STRETCH_BYTES};
 use crate::error::{Error, Result};
-use crate::weights::{Bytes, Dtype, RawTensor};
+use crate::weights::{Access, Bytes, Dtype, Owner, RawTensor};
 
 /// A file of tensors.
 ///
@@ -106,12 +106,44 @@ enum Memory {
     Buffer(Vec<u8>),
 }
 
-impl AsRef<[u8]> for Memory {
-    fn as_ref(&self) -> &[u8] {
+impl Owner for Memory {
+    fn bytes(&self) -> &[u8] {
         match self {
             Self::Map(map) => map,
             Self::Buffer(bytes) => bytes,
         }
+    }
+
+    #[cfg(unix)]
+    fn advise(&self, range: Range<usize>, access: Access) {
+        use memmap2::{Advice, UncheckedAdvice};
+
+        /// What Linux maps at once around a page that is touched, aligned to as much.
+        const AROUND_BYTES: usize = 64 << 10;
+
+        let Self::Map(map) = self else { return };
+        let told = match access {
+            Access::Scattered => map.advise_range(Advice::Random, range.start, range.len()),
+            Access::Soon => map.advise_range(Advice::WillNeed, range.start, range.len()),
+            Access::Over => {
+                let base = map.as_ptr().addr();
+                let before = base.saturating_add(range.start) % AROUND_BYTES;
+                let after = base
+                    .saturating_add(range.end)
+                    .next_multiple_of(AROUND_BYTES)
+                    .saturating_sub(base);
+                let start = range.start.saturating_sub(before);
+                let count = after.min(map.len()).saturating_sub(start);
+                // SAFETY: the map is of a file and read-only, so no page of it was ever written:
+                // whoever reads one again finds the bytes of the file, as before.
+                #[allow(unsafe_code)]
+                unsafe {
+                    map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, count)
+                }
+            }
+        };
+        // Only advice: where it is refused, pages come and go when the system likes.
+        told.ok();
     }
 }
 
@@ -148,22 +180,27 @@ impl Contents {
 
     /// All of it.
     pub(super) fn bytes(&self) -> &[u8] {
-        (*self.bytes).as_ref()
+        self.bytes.bytes()
     }
 
     /// A range of it, which keeps it alive.
     fn range(&self, start: usize, end: usize) -> Option<Bytes> {
-        let owner: Arc<dyn AsRef<[u8]> + Send + Sync> = Arc::<Memory>::clone(&self.bytes);
+        let owner: Arc<dyn Owner> = Arc::<Memory>::clone(&self.bytes);
         Bytes::new(owner, start..end)
     }
 
-    /// Brings the file into memory in order and reports each stretch of bytes.
-    pub(super) fn warm(&self, report: &mut dyn FnMut(usize) -> ControlFlow<()>) -> ControlFlow<()> {
+    /// Brings a range of the file into memory in order and reports each stretch of bytes.
+    pub(super) fn warm(
+        &self,
+        range: Range<usize>,
+        report: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         /// No system that we run on has smaller pages.
         const PAGE_BYTES: usize = 4096;
 
-        let mut next = 0_usize;
-        for stretch in self.bytes().chunks(STRETCH_BYTES) {
+        let mut next = range.start;
+        let bytes = self.bytes().get(range).unwrap_or_default();
+        for stretch in bytes.chunks(STRETCH_BYTES) {
             next = next.saturating_add(stretch.len());
             self.announce(next, STRETCH_BYTES);
             black_box(
@@ -179,14 +216,9 @@ impl Contents {
 
     /// Tells the system that `count` bytes from `start` come next.
     fn announce(&self, start: usize, count: usize) {
-        #[cfg(unix)]
-        if let Memory::Map(map) = &*self.bytes {
-            let count = count.min(map.len().saturating_sub(start));
-            if count > 0 {
-                // Only advice: where it is refused, the pages are read when they are touched.
-                map.advise_range(memmap2::Advice::WillNeed, start, count)
-                    .ok();
-            }
+        let end = start.saturating_add(count).min(self.bytes().len());
+        if start < end {
+            self.bytes.advise(start..end, Access::Soon);
         }
     }
 }

@@ -73,6 +73,19 @@ impl<'a> Tensors<'a> {
         }
     }
 
+    /// The same place, where FP8 weights have one scale for `tile` rows and columns.
+    ///
+    /// # Panics
+    /// If a tile is empty.
+    #[must_use]
+    pub fn tiled(&self, tile: [usize; 2]) -> Self {
+        assert!(!tile.contains(&0), "tiles of {tile:?} weights");
+        Self {
+            tile,
+            ..self.clone()
+        }
+    }
+
     /// The whole name of what is called `suffix` here.
     #[must_use]
     pub fn name(&self, suffix: &str) -> String {

@@ -6,18 +6,44 @@ use std::sync::Arc;
 
 use crate::format::Format;
 
+/// What holds bytes: a mapped file, a buffer.
+pub trait Owner: Send + Sync {
+    /// All of them.
+    fn bytes(&self) -> &[u8];
+
+    /// Hears how `range`, which lies inside, will be used. A buffer does nothing with that.
+    fn advise(&self, _range: Range<usize>, _access: Access) {}
+}
+
+/// How bytes will be used. Only advice: nothing depends on it but time and memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Here and there: reading one place does not announce the next.
+    Scattered,
+    /// Soon: begin to fetch them, and do not wait.
+    Soon,
+    /// No longer: let go of the memory. The file can be read again.
+    Over,
+}
+
+impl Owner for Vec<u8> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+}
+
 /// A range of bytes whose owner, a mapped shard or a buffer, lives as long as the range.
 #[derive(Clone)]
 pub struct Bytes {
-    owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    owner: Arc<dyn Owner>,
     range: Range<usize>,
 }
 
 impl Bytes {
     /// `range` of what `owner` holds, or nothing when it does not lie inside.
     #[must_use]
-    pub fn new(owner: Arc<dyn AsRef<[u8]> + Send + Sync>, range: Range<usize>) -> Option<Self> {
-        (*owner).as_ref().get(range.clone())?;
+    pub fn new(owner: Arc<dyn Owner>, range: Range<usize>) -> Option<Self> {
+        owner.bytes().get(range.clone())?;
         Some(Self { owner, range })
     }
 
@@ -30,6 +56,21 @@ impl Bytes {
             owner: Arc::clone(&self.owner),
             range: start + range.start..start + range.end,
         })
+    }
+
+    /// Where they begin within what the owner holds.
+    pub(super) fn start(&self) -> usize {
+        self.range.start
+    }
+
+    /// Tells the system how `range` within these bytes will be used. Memory is fetched and let go
+    /// by pages, so neighbours are meant too; what does not lie inside is left out.
+    pub fn advise(&self, range: Range<usize>, access: Access) {
+        let end = range.end.min(self.range.len());
+        if range.start < end {
+            let start = self.range.start;
+            self.owner.advise(start + range.start..start + end, access);
+        }
     }
 }
 
@@ -47,7 +88,7 @@ impl Deref for Bytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &(*self.owner).as_ref()[self.range.clone()]
+        &self.owner.bytes()[self.range.clone()]
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use deepseek_engine::toy::{Toy, ToyDecoder};
-use deepseek_engine::{Reason, Request, Sampler, Sampling, SamplingOptions};
-use deepseek_model::{Capacity, Decoder, SeqId, Span, Step, TokenId, Want};
+use deepseek_engine::{Placed, Reason, Request, Sampler, Sampling, SamplingOptions};
+use deepseek_model::{Capacity, Decoder, Insert, SeqId, Span, Step, TokenId, Want};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::RngCore;
 
@@ -20,7 +20,21 @@ pub(crate) fn alone(toy: &Toy, request: &Request) -> (Vec<TokenId>, Reason) {
         faults: BTreeMap::new(),
         ..toy.clone()
     });
-    let mut sampler = Sampler::new(request.sampling, &request.prompt);
+    let is_media = |at: usize| {
+        let within =
+            |placed: &&Placed| (placed.at..placed.at + placed.media.tokens()).contains(&at);
+        request.media.iter().position(|placed| within(&placed))
+    };
+    let words: Vec<TokenId> = (0..request.prompt.len())
+        .filter(|at| is_media(*at).is_none())
+        .map(|at| request.prompt[at])
+        .collect();
+    let mut sampler = Sampler::new(request.sampling, &words);
+    let seen: Vec<_> = request
+        .media
+        .iter()
+        .map(|placed| decoder.attach(&placed.media).unwrap())
+        .collect();
     let mut ids = request.prompt.clone();
     let mut at = 0;
     loop {
@@ -28,6 +42,14 @@ pub(crate) fn alone(toy: &Toy, request: &Request) -> (Vec<TokenId>, Reason) {
             seq: SeqId(0),
             at,
             tokens: vec![ids[at as usize]],
+            media: is_media(at as usize)
+                .map(|index| Insert {
+                    media: seen[index],
+                    tokens: 0..1,
+                    from: at as usize - request.media[index].at,
+                })
+                .into_iter()
+                .collect(),
             want: Want::Last,
         };
         let row = decoder

@@ -1,5 +1,7 @@
 //! Heads that propose tokens for the backbone to check.
 
+mod dspark;
 mod mtp;
 
+pub use dspark::{Dspark, Proposal};
 pub use mtp::Mtp;

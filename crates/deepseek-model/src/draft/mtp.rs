@@ -2,9 +2,10 @@
 //! that follows, and predicts the one after that.
 
 use deepseek_attn::{Batch, Carry, Memory, Ropes};
+use deepseek_core::kernels::Inputs;
 use deepseek_core::{Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result};
 
-use crate::block::{Block, BlockPlan, BlockShape, Head};
+use crate::block::{Block, BlockPlan, BlockShape, Head, Residual, Rows};
 
 /// One module (spec `deepseek-v4.md` §3.8). Embedding and output matrix are the backbone's.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ impl<B: Kernels> Mtp<B> {
             embedding: at.linear("e_proj.weight", [hidden, hidden])?,
             streams_norm: at.vector("hnorm.weight", hidden)?,
             streams: at.linear("h_proj.weight", [hidden, hidden])?,
-            block: Block::load(at, ropes, plan, layer, shape)?,
+            block: Block::load(at, ropes, plan, layer, shape, None)?,
             head: Head::load(at, shape)?,
             norm_eps: shape.attention.norm_eps,
             numerics: at.numerics,
@@ -67,12 +68,19 @@ impl<B: Kernels> Mtp<B> {
         let e = be.reshape(&self.embedding.forward(be, &e)?, &[tokens, 1, hidden])?;
         let h = act(be.rms_norm(streams, Some(&self.streams_norm), self.norm_eps)?)?;
         let h = self.streams.forward(be, &h)?;
-        let joined = act(be.add(&e, &h)?)?;
+        let joined = Residual {
+            streams: act(be.add(&e, &h)?)?,
+            pre: None,
+        };
+        let rows = Rows {
+            inputs: Inputs::text(next),
+            recalled: None,
+        };
         let mut carry = Carry::default();
-        let (streams, _) = self
+        let (own, _) = self
             .block
-            .forward(be, &joined, next, batch, memory, &mut carry)?;
-        Ok(streams)
+            .forward(be, &joined, &rows, batch, memory, &mut carry)?;
+        Ok(own.streams)
     }
 
     /// Logits `[t, vocabulary]` of the module's own streams.
@@ -80,6 +88,10 @@ impl<B: Kernels> Mtp<B> {
     /// # Errors
     /// What the device says.
     pub fn logits(&self, be: &B, streams: &B::Tensor, output: &B::Weight) -> Result<B::Tensor> {
-        self.head.forward(be, streams, output)
+        let residual = Residual {
+            streams: streams.clone(),
+            pre: None,
+        };
+        self.head.forward(be, &residual, output)
     }
 }

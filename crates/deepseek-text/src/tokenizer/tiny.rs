@@ -25,16 +25,15 @@ const TAIL: [&str; 12] = [
 ];
 
 const TAIL_AT: usize = HEAD.len() + 256;
-const SIZE_MIN: usize = TAIL_AT + TAIL.len();
-const SIZE_MAX: usize = SIZE_MIN + 26 * 26 + 26 * 26 * 26;
+const V4_MIN: usize = TAIL_AT + TAIL.len();
+const PAIRS_AND_TRIPLES: usize = 26 * 26 + 26 * 26 * 26;
 
-pub(super) fn json(size: usize) -> Result<String> {
-    if !(SIZE_MIN..=SIZE_MAX).contains(&size) {
-        return Err(Error::TinySize {
-            size,
-            min: SIZE_MIN,
-            max: SIZE_MAX,
-        });
+/// A vocabulary of `size` ids; `more` markers stand behind those of V4.
+pub(super) fn json(size: usize, more: &[&str]) -> Result<String> {
+    let min = V4_MIN.saturating_add(more.len());
+    let max = min.saturating_add(PAIRS_AND_TRIPLES);
+    if !(min..=max).contains(&size) {
+        return Err(Error::TinySize { size, min, max });
     }
     let mut vocab = Map::new();
     let bytes = alphabet::letters().into_iter().map(String::from);
@@ -44,12 +43,12 @@ pub(super) fn json(size: usize) -> Result<String> {
             .map(|(letter, id)| (letter, json!(id))),
     );
     let mut merges = Vec::new();
-    for ((left, right), id) in pairs().chain(triples()).zip(SIZE_MIN..size) {
+    for ((left, right), id) in pairs().chain(triples()).zip(min..size) {
         vocab.insert(format!("{left}{right}"), json!(id));
         merges.push(json!([left, right]));
     }
     let head = HEAD.into_iter().zip(0..);
-    let tail = TAIL.into_iter().zip(TAIL_AT..);
+    let tail = TAIL.iter().chain(more).copied().zip(TAIL_AT..);
     let added: Vec<Value> = head.chain(tail).map(|(text, id)| added(text, id)).collect();
     let mut splits: Vec<Value> = file::SPLITS.iter().map(|pattern| split(pattern)).collect();
     splits.push(byte_level());

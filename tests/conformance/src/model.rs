@@ -1,4 +1,4 @@
-//! Tiny V4 models with reference logits.
+//! Tiny models with reference logits.
 
 use std::ops::ControlFlow;
 
@@ -6,9 +6,12 @@ use anyhow::{Context, Result};
 use deepseek_core::weights::Checkpoint;
 use deepseek_core::{HostTensor, Kernels, Numerics};
 use deepseek_model::model::Trace;
-use deepseek_model::{Budget, Config, Decoder, Model, Plan, SeqId, Span, Step, TokenId, Want};
+use deepseek_model::{
+    Budget, Config, Decoder, Model, Plan, Prefill, SeqId, Span, Step, TokenId, Want,
+};
+use serde_json::Value;
 
-use crate::fixture::folder;
+use crate::fixture::{Fixture, folder};
 
 /// How a fixture is opened.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +24,8 @@ pub struct Open {
     pub step_tokens: usize,
     /// Whether the draft head is loaded.
     pub drafts: bool,
+    /// How much of a prompt runs through all layers.
+    pub prefill: Prefill,
 }
 
 impl Default for Open {
@@ -30,6 +35,7 @@ impl Default for Open {
             sequences: 1,
             step_tokens: 512,
             drafts: false,
+            prefill: Prefill::Full,
         }
     }
 }
@@ -39,22 +45,61 @@ impl Default for Open {
 /// # Errors
 /// If it cannot be read.
 pub fn open<B: Kernels>(be: B, name: &str, open: Open) -> Result<Model<B>> {
-    let folder = folder().join(name);
+    let folder = folder(name);
     let json = std::fs::read_to_string(folder.join("config.json")).context("config.json")?;
     let mut config = Config::parse(&json)?;
     if !open.drafts {
-        config = config.without_mtp();
+        config = config.without_drafts();
     }
     let budget = Budget {
         context: 1024,
         sequences: open.sequences,
         step_tokens: open.step_tokens,
+        prefill: open.prefill,
+        engram: None,
     };
     let plan = Plan::new(&config, open.numerics, budget)?;
     let checkpoint = Checkpoint::open(&folder)?;
-    Ok(Model::load(be, plan, &checkpoint, &mut |_, _| {
-        ControlFlow::Continue(())
-    })?)
+    let compressed = list(name, "engram_token_map")?;
+    Ok(Model::load(
+        be,
+        plan,
+        &checkpoint,
+        compressed,
+        &mut |_, _| ControlFlow::Continue(()),
+    )?)
+}
+
+/// What a fixture's `meta.json` says.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn meta(name: &str) -> Result<Value> {
+    let json = std::fs::read_to_string(folder(name).join("meta.json")).context("meta.json")?;
+    Ok(serde_json::from_str(&json)?)
+}
+
+/// A list of ids in a fixture's `meta.json`, if there is one of this name.
+///
+/// # Errors
+/// If the file cannot be read, or the list holds something else.
+pub fn list(name: &str, key: &str) -> Result<Option<Vec<u32>>> {
+    let meta = meta(name)?;
+    let Some(list) = meta.pointer(&format!("/{key}")) else {
+        return Ok(None);
+    };
+    Ok(Some(serde_json::from_value(list.clone())?))
+}
+
+/// A prompt of a fixture, with what was decoded after it.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn prompt(name: &str) -> Result<Vec<TokenId>> {
+    match list(name, "input_ids")? {
+        Some(ids) => Ok(ids),
+        None => Fixture::open(&format!("{name}/reference.safetensors"))?.ids("decode.input_ids"),
+    }
 }
 
 /// A step of one sequence that wants all logits.
@@ -66,6 +111,7 @@ pub fn step(seq: u32, at: usize, tokens: &[TokenId]) -> Step {
             seq: SeqId(seq),
             at: at as u32,
             tokens,
+            media: Vec::new(),
             want: Want::All,
         }],
     }

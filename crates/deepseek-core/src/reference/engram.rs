@@ -1,0 +1,47 @@
+//! What a token's n-grams recall, gated into the streams (spec `deepseek-v41.md` §3.7).
+
+use crate::backend::{Backend, DeviceTensor, Unary};
+use crate::error::Result;
+use crate::host::HostTensor;
+use crate::kernels::EngramGate;
+
+/// The smallest agreement that the gate tells from none.
+const AGREEMENT_MIN: f32 = 1e-6;
+
+/// See [`Kernels::engram`](crate::Kernels::engram).
+pub fn engram<B: Backend>(
+    be: &B,
+    streams: &B::Tensor,
+    recalled: &B::Tensor,
+    gate: &EngramGate<B>,
+    media: &[bool],
+) -> Result<B::Tensor> {
+    let [tokens, n, hidden] = streams
+        .shape()
+        .try_into()
+        .expect("streams are [tokens, streams, hidden]");
+    let keys = be.reshape(
+        &be.narrow(recalled, 1, 0, n * hidden)?,
+        &[tokens, n, hidden],
+    )?;
+    let values = be.reshape(
+        &be.narrow(recalled, 1, n * hidden, hidden)?,
+        &[tokens, 1, hidden],
+    )?;
+    let x = be.rms_norm(streams, None, gate.eps)?;
+    let keys = be.rms_norm(&keys, None, gate.eps)?;
+    let products = be.mul(&be.mul(&x, &gate.weight)?, &keys)?;
+    let mean = Unary::Affine {
+        mul: (hidden as f32).sqrt().recip(),
+        add: 0.0,
+    };
+    let agreement = be.map(&be.sum(&products, 2)?, mean)?;
+    let root = Unary::SignedSqrt { min: AGREEMENT_MIN };
+    let mut opening = be.map(&be.map(&agreement, root)?, Unary::Sigmoid)?;
+    if media.contains(&true) {
+        let open = media.iter().map(|media| f32::from(!media)).collect();
+        let open = be.upload(&HostTensor::new(&[tokens, 1, 1], open))?;
+        opening = be.mul(&opening, &open)?;
+    }
+    be.add(streams, &be.mul(&opening, &values)?)
+}

@@ -1,0 +1,73 @@
+//! The layer: what the rows of a position say, gated into the residual streams.
+
+use deepseek_core::kernels::EngramGate;
+use deepseek_core::{Backend, HostTensor, Kernels, Linear, Loader, Numerics, Result};
+
+/// The numbers that shape a layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LayerShape {
+    /// Channels of a stream.
+    pub hidden: usize,
+    /// Residual streams.
+    pub streams: usize,
+    /// Rows read at a position.
+    pub columns: usize,
+    /// Channels of a row.
+    pub head_dim: usize,
+    /// Added to the mean squares of streams and of keys.
+    pub eps: f32,
+}
+
+/// Keys and values from the rows of n-grams, and the gate (spec `deepseek-v41.md` §3.7).
+#[derive(Debug)]
+pub struct Engram<B: Backend> {
+    wkv: Linear<B>,
+    gate: EngramGate<B>,
+    numerics: Numerics,
+}
+
+impl<B: Kernels> Engram<B> {
+    /// Reads `wkv`, `q_weight` and `k_weight`.
+    ///
+    /// # Errors
+    /// A tensor that is missing, of another shape or of an unusable format.
+    pub fn load(at: &Loader<'_, B>, shape: LayerShape) -> Result<Self> {
+        let LayerShape {
+            hidden,
+            streams,
+            columns,
+            head_dim,
+            eps,
+        } = shape;
+        let weights = [streams, hidden];
+        let mut weight = at.tensors.array("q_weight", &weights)?;
+        let keys = at.tensors.array("k_weight", &weights)?;
+        weight.iter_mut().zip(keys).for_each(|(q, k)| *q *= k);
+        let projection = [hidden * (streams + 1), columns * head_dim];
+        Ok(Self {
+            wkv: at.linear("wkv.weight", projection)?,
+            gate: EngramGate {
+                weight: at.be.upload(&HostTensor::new(&weights, weight))?,
+                eps,
+            },
+            numerics: at.numerics,
+        })
+    }
+
+    /// The streams `[t, streams, hidden]` with what the rows `e: [t, columns * head_dim]` add.
+    /// Nothing is added in rows of `media`, which is empty where none is.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn forward(
+        &self,
+        be: &B,
+        streams: &B::Tensor,
+        e: &B::Tensor,
+        media: &[bool],
+    ) -> Result<B::Tensor> {
+        let recalled = self.wkv.forward(be, e)?;
+        let streams = be.engram(streams, &recalled, &self.gate, media)?;
+        self.numerics.activation(be, streams)
+    }
+}

@@ -1,0 +1,144 @@
+//! A block of the tower: full attention over a picture, then a gated network.
+
+use deepseek_core::{Backend, DeviceTensor, Linear, Loader, Numerics, Result, Unary};
+
+use crate::limits::QUERY_ROWS;
+use crate::tower::VisionShape;
+
+/// What the norms of the tower add to the mean square. The text model has another.
+pub(crate) const NORM_EPS: f32 = 1e-6;
+
+/// A product with a weight matrix and a bias.
+#[derive(Debug)]
+pub(crate) struct Affine<B: Backend> {
+    weight: B::Weight,
+    bias: B::Tensor,
+    numerics: Numerics,
+}
+
+impl<B: Backend> Affine<B> {
+    /// Reads `weight: [out, in]` and `bias`.
+    pub(crate) fn load(at: &Loader<'_, B>, shape: [usize; 2]) -> Result<Self> {
+        Ok(Self {
+            weight: at.weight("weight", shape)?,
+            bias: at.vector("bias", shape[0])?,
+            numerics: at.numerics,
+        })
+    }
+
+    /// `[.., in]` to `[.., out]`, rounded once, behind the bias.
+    pub(crate) fn forward(&self, be: &B, x: &B::Tensor) -> Result<B::Tensor> {
+        let y = be.add(&be.linear(x, &self.weight)?, &self.bias)?;
+        self.numerics.activation(be, y)
+    }
+}
+
+/// Cosines and signed sines of every patch: `[patches, 1, width]` each.
+#[derive(Debug)]
+pub(crate) struct Turns<B: Backend> {
+    pub(crate) cos: B::Tensor,
+    pub(crate) sin: B::Tensor,
+}
+
+impl<B: Backend> Turns<B> {
+    /// Rotates `x: [patches, heads, width]`: each channel times the cosine, and the channel half a
+    /// head away times the sine, which is negative in the first half.
+    fn apply(&self, be: &B, x: &B::Tensor) -> Result<B::Tensor> {
+        let half = x.width() / 2;
+        let (first, second) = (be.narrow(x, 2, 0, half)?, be.narrow(x, 2, half, half)?);
+        let swapped = be.concat(&[&second, &first], 2)?;
+        be.add(&be.mul(x, &self.cos)?, &be.mul(&swapped, &self.sin)?)
+    }
+}
+
+/// One block (spec `deepseek-v41.md` §4.3).
+#[derive(Debug)]
+pub(crate) struct Block<B: Backend> {
+    attention_norm: B::Tensor,
+    qkv: Affine<B>,
+    out: Affine<B>,
+    network_norm: B::Tensor,
+    gate_up: Linear<B>,
+    down: Linear<B>,
+    heads: usize,
+    numerics: Numerics,
+}
+
+impl<B: Backend> Block<B> {
+    /// Reads `norm1`, `attn`, `norm2` and `mlp`.
+    pub(crate) fn load(at: &Loader<'_, B>, shape: &VisionShape) -> Result<Self> {
+        let VisionShape { hidden, inner, .. } = *shape;
+        Ok(Self {
+            attention_norm: at.vector("norm1.weight", hidden)?,
+            qkv: Affine::load(&at.at("attn.wqkv"), [3 * hidden, hidden])?,
+            out: Affine::load(&at.at("attn.wo"), [hidden, hidden])?,
+            network_norm: at.vector("norm2.weight", hidden)?,
+            gate_up: at.linear("mlp.w1.weight", [2 * inner, hidden])?,
+            down: at.linear("mlp.w2.weight", [hidden, inner])?,
+            heads: shape.heads,
+            numerics: at.numerics,
+        })
+    }
+
+    /// `x: [patches, hidden]`, and so is the result.
+    pub(crate) fn forward(&self, be: &B, x: &B::Tensor, turns: &Turns<B>) -> Result<B::Tensor> {
+        let round = |x| self.numerics.activation(be, x);
+        let h = round(be.rms_norm(x, Some(&self.attention_norm), NORM_EPS)?)?;
+        let x = round(be.add(x, &self.attention(be, &h, turns)?)?)?;
+        let h = round(be.rms_norm(&x, Some(&self.network_norm), NORM_EPS)?)?;
+        round(be.add(&x, &self.network(be, &h)?)?)
+    }
+
+    fn attention(&self, be: &B, x: &B::Tensor, turns: &Turns<B>) -> Result<B::Tensor> {
+        let (patches, hidden) = (x.rows(), x.width());
+        let width = hidden / self.heads;
+        let qkv = self.qkv.forward(be, x)?;
+        // Queries and keys turn alike, so the heads of both are turned together.
+        let qk = be.narrow(&qkv, 1, 0, 2 * hidden)?;
+        let qk = turns.apply(be, &be.reshape(&qk, &[patches, 2 * self.heads, width])?)?;
+        let qk = self.numerics.activation(be, qk)?;
+        let v = be.narrow(&qkv, 1, 2 * hidden, hidden)?;
+        let v = be.reshape(&v, &[patches, self.heads, width])?;
+        let head = |x: &B::Tensor, head| be.reshape(&be.narrow(x, 1, head, 1)?, &[patches, width]);
+        let outputs = (0..self.heads)
+            .map(|h| {
+                attend(
+                    be,
+                    &head(&qk, h)?,
+                    &head(&qk, self.heads + h)?,
+                    &head(&v, h)?,
+                )
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let y = be.concat(&outputs.iter().collect::<Vec<_>>(), 1)?;
+        self.out.forward(be, &self.numerics.activation(be, y)?)
+    }
+
+    fn network(&self, be: &B, x: &B::Tensor) -> Result<B::Tensor> {
+        let both = self.gate_up.forward(be, x)?;
+        let inner = both.width() / 2;
+        let gate = be.map(&be.narrow(&both, 1, 0, inner)?, Unary::Silu)?;
+        let y = be.mul(&gate, &be.narrow(&both, 1, inner, inner)?)?;
+        self.down.forward(be, &self.numerics.activation(be, y)?)
+    }
+}
+
+/// One head: every query attends to every key. `q`, `k`, `v`: `[patches, width]`, and so is the
+/// result. Only the scores of [`QUERY_ROWS`] queries exist at a time.
+fn attend<B: Backend>(be: &B, q: &B::Tensor, k: &B::Tensor, v: &B::Tensor) -> Result<B::Tensor> {
+    let factor = |mul| Unary::Affine { mul, add: 0.0 };
+    let (patches, width) = (q.rows(), q.width());
+    let q = be.map(q, factor((width as f32).powf(-0.5)))?;
+    let outputs = (0..patches)
+        .step_by(QUERY_ROWS)
+        .map(|first| {
+            let q = be.narrow(&q, 0, first, QUERY_ROWS.min(patches - first))?;
+            let scores = be.matmul_t(&q, k)?;
+            let peak = be.map(&be.max(&scores, 1)?, factor(-1.0))?;
+            let weights = be.map(&be.add(&scores, &peak)?, Unary::Exp)?;
+            let total = be.map(&be.sum(&weights, 1)?, Unary::Recip)?;
+            be.mul(&be.matmul(&weights, v)?, &total)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    be.concat(&outputs.iter().collect::<Vec<_>>(), 0)
+}

@@ -1,0 +1,119 @@
+//! How large a picture is for the model: its canvas, its patches, its tokens.
+
+use std::iter;
+
+use crate::limits::PASSES_MAX;
+use crate::tower::VisionShape;
+
+/// The size of a picture on its way into the model. Each pair is columns, then rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grid {
+    /// Pixels of the canvas that the picture is fitted into.
+    pub canvas: [usize; 2],
+    /// Patches of the canvas: what the tower sees.
+    pub patches: [usize; 2],
+    /// Cells of patches: what the text model sees. Those at the right and the bottom may be partial.
+    pub cells: [usize; 2],
+}
+
+/// What a token of a picture stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// The beginning of the picture.
+    Start,
+    /// The next cell of the grid, row by row.
+    Feature,
+    /// The end of a row of cells.
+    Newline,
+    /// The end of the picture.
+    End,
+}
+
+impl Grid {
+    /// The grid of a picture of `width` by `height` pixels, as the vendor's service has it: the
+    /// published loader's pass, repeated on its own result until nothing changes, at most
+    /// [`PASSES_MAX`] times (spec `deepseek-v41.md` §4.1).
+    ///
+    /// # Panics
+    /// If a side is zero.
+    #[must_use]
+    pub fn fit(width: usize, height: usize, shape: &VisionShape) -> Self {
+        let mut grid = Self::one_pass(width, height, shape);
+        for _ in 1..PASSES_MAX {
+            let [width, height] = grid.canvas;
+            let next = Self::one_pass(width, height, shape);
+            if next == grid {
+                break;
+            }
+            grid = next;
+        }
+        grid
+    }
+
+    /// The grid by the published loader's reading: a single pass. It differs from [`Grid::fit`] for
+    /// some elongated pictures.
+    ///
+    /// # Panics
+    /// If a side is zero.
+    #[must_use]
+    pub fn one_pass(width: usize, height: usize, shape: &VisionShape) -> Self {
+        assert!(width > 0 && height > 0, "a picture of {width}x{height}");
+        let (mut width, mut height) = (width as f64, height as f64);
+        if let Some(ratio) = shape.max_wh_ratio {
+            width = width.min(height * f64::from(ratio));
+        }
+        let least = shape.min_pixels as f64;
+        if width * height < least {
+            let scale = (least / (width * height)).sqrt();
+            (width, height) = ((width * scale).trunc(), (height * scale).trunc());
+        }
+        let patches = [width, height].map(|side| (side / shape.patch as f64).ceil() as usize);
+        let grid = Self::of_patches(patches, shape);
+        if grid.tokens() <= shape.max_tokens {
+            return grid;
+        }
+        Self::of_patches(within_budget([width, height], shape), shape)
+    }
+
+    fn of_patches(patches: [usize; 2], shape: &VisionShape) -> Self {
+        Self {
+            canvas: patches.map(|count| count * shape.patch),
+            patches,
+            cells: patches.map(|count| count.div_ceil(shape.downsample)),
+        }
+    }
+
+    /// Tokens of the picture: its cells, a line break for each row of them, a start and an end.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        let [columns, rows] = self.cells;
+        rows * (columns + 1) + 2
+    }
+
+    /// What each token stands for, in order (spec `deepseek-v41.md` §4.4).
+    pub fn layout(&self) -> impl Iterator<Item = Place> + use<> {
+        let [columns, rows] = self.cells;
+        let row = iter::repeat_n(Place::Feature, columns).chain(iter::once(Place::Newline));
+        iter::once(Place::Start)
+            .chain(iter::repeat_n(row, rows).flatten())
+            .chain(iter::once(Place::End))
+    }
+}
+
+/// The most patches that keep the aspect of `size` and whose tokens are within the budget.
+fn within_budget([width, height]: [f64; 2], shape: &VisionShape) -> [usize; 2] {
+    let (budget, cell) = (shape.max_tokens - 2, shape.downsample);
+    // Cells, as fractions: columns and rows solve `rows * (columns + 1) = budget`.
+    let ratio = height / width;
+    let columns = (budget as f64 / ratio + 0.25).sqrt() - 0.5;
+    let rows = columns * ratio;
+    if columns < 1.0 {
+        return [cell, budget / 2 * cell];
+    }
+    if rows < 1.0 {
+        return [(budget - 1) * cell, cell];
+    }
+    let pixels = (shape.patch * cell) as f64;
+    let scale = (columns.trunc() * pixels / width).min(rows.trunc() * pixels / height);
+    [width, height].map(|side| (side * scale / shape.patch as f64) as usize)
+}

@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod aligner;
+mod block;
+pub mod canvas;
+mod decode;
+pub mod embed;
+pub mod grid;
+pub mod limits;
+pub mod picture;
+pub mod resize;
+pub mod tower;
+
+pub use canvas::Canvas;
+pub use embed::{Delimiters, embed, embed_patches};
+pub use grid::{Grid, Place};
+pub use picture::{Picture, PictureError};
+pub use tower::{Tower, VisionShape};

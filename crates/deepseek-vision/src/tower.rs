@@ -1,0 +1,138 @@
+//! The vision tower: patches to features, features to the text model's channels.
+
+use deepseek_core::rope::Rope;
+use deepseek_core::{Backend, DeviceTensor, HostTensor, Loader, Numerics, Result};
+
+use crate::aligner::Aligner;
+use crate::block::{Affine, Block, NORM_EPS, Turns};
+use crate::grid::Grid;
+
+/// The numbers that shape pictures and their tower (spec `deepseek-v41.md` §1.1, `vision_config`).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct VisionShape {
+    /// Blocks of the tower.
+    pub layers: usize,
+    /// Channels of a patch within the tower.
+    pub hidden: usize,
+    /// Attention heads, each of a width that is a multiple of four.
+    pub heads: usize,
+    /// Channels inside a block's feed-forward network.
+    pub inner: usize,
+    /// Pixels of a patch's side.
+    pub patch: usize,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f32,
+    /// Patches of a cell's side.
+    pub downsample: usize,
+    /// Most tokens of a picture.
+    pub max_tokens: usize,
+    /// Pixels below which a picture is enlarged.
+    pub min_pixels: usize,
+    /// Width over height above which a picture is stretched; none in the released models.
+    pub max_wh_ratio: Option<f32>,
+    /// Channels of the text model.
+    pub out: usize,
+}
+
+/// Patches to features of the text model's width (spec `deepseek-v41.md` §4.3, §4.4).
+///
+/// With brain floats asked for, the pixels and what leaves a product, a norm, the rotation, attention
+/// or a sum are rounded; scores and probabilities are not.
+#[derive(Debug)]
+pub struct Tower<B: Backend> {
+    shape: VisionShape,
+    numerics: Numerics,
+    rope: Rope,
+    patch: Affine<B>,
+    blocks: Vec<Block<B>>,
+    norm: B::Tensor,
+    aligner: Aligner<B>,
+}
+
+impl<B: Backend> Tower<B> {
+    /// Reads `vision` and `aligner`.
+    ///
+    /// # Errors
+    /// A tensor that is missing, of another shape or of an unusable format.
+    ///
+    /// # Panics
+    /// If the channels do not divide into heads of whole quadruples.
+    pub fn load(at: &Loader<'_, B>, shape: VisionShape) -> Result<Self> {
+        let VisionShape { hidden, heads, .. } = shape;
+        assert_eq!(hidden % (heads * 4), 0, "{hidden} channels, {heads} heads");
+        let vision = at.at("vision");
+        let samples = 3 * shape.patch * shape.patch;
+        let blocks = vision.at("blocks");
+        Ok(Self {
+            shape,
+            numerics: at.numerics,
+            rope: Rope::new(hidden / heads / 2, shape.rope_theta, None),
+            patch: Affine::load(&vision.at("patch_embed.proj"), [hidden, samples])?,
+            blocks: (0..shape.layers)
+                .map(|index| Block::load(&blocks.at(&index.to_string()), &shape))
+                .collect::<Result<_>>()?,
+            norm: vision.vector("norm.weight", hidden)?,
+            aligner: Aligner::load(&at.at("aligner"), &shape)?,
+        })
+    }
+
+    /// The numbers that it was loaded by.
+    #[must_use]
+    pub fn shape(&self) -> &VisionShape {
+        &self.shape
+    }
+
+    /// The features of one picture: `patches: [patches, 3 * patch * patch]` gives `[cells, out]`, row
+    /// by row. Attention needs memory for a bounded number of queries at a time.
+    ///
+    /// # Errors
+    /// What the device says.
+    ///
+    /// # Panics
+    /// If there are not as many patches as the grid has.
+    pub fn encode(&self, be: &B, patches: &HostTensor, grid: &Grid) -> Result<B::Tensor> {
+        let [columns, rows] = grid.patches;
+        assert_eq!(patches.shape()[0], columns * rows, "patches of {grid:?}");
+        let round = |x| self.numerics.activation(be, x);
+        let turns = self.turns(be, grid)?;
+        let mut x = self.patch.forward(be, &round(be.upload(patches)?)?)?;
+        for block in &self.blocks {
+            x = block.forward(be, &x, &turns)?;
+        }
+        let x = round(be.rms_norm(&x, Some(&self.norm), NORM_EPS)?)?;
+        let out = self.aligner.forward(be, &x, grid)?;
+        debug_assert_eq!(out.shape(), [grid.cells[0] * grid.cells[1], self.shape.out]);
+        Ok(out)
+    }
+
+    /// The rotation of each patch. Channel `c` of a head turns against channel `c + width / 2`: the
+    /// first half of those pairs by the patch's row, the second by its column.
+    fn turns(&self, be: &B, grid: &Grid) -> Result<Turns<B>> {
+        let [columns, rows] = grid.patches.map(|count| {
+            let count = u32::try_from(count).expect("a canvas has few patches");
+            self.rope.angles(&(0..count).collect::<Vec<_>>())
+        });
+        let pairs = self.rope.frequencies().len();
+        let table = |rows: &[f32], columns: &[f32], signs: [f32; 2]| {
+            let mut values = Vec::with_capacity(rows.len() * columns.len() / pairs * 4);
+            for row in rows.chunks_exact(pairs) {
+                for column in columns.chunks_exact(pairs) {
+                    let half = row.iter().chain(column);
+                    values.extend(
+                        signs
+                            .iter()
+                            .flat_map(|sign| half.clone().map(move |x| sign * x)),
+                    );
+                }
+            }
+            be.upload(&HostTensor::new(
+                &[values.len() / (4 * pairs), 1, 4 * pairs],
+                values,
+            ))
+        };
+        Ok(Turns {
+            cos: table(rows.cos(), columns.cos(), [1.0, 1.0])?,
+            sin: table(rows.sin(), columns.sin(), [-1.0, 1.0])?,
+        })
+    }
+}
