@@ -1,0 +1,70 @@
+"""Questions that take two senses at once."""
+
+import numpy as np
+
+from . import films, pictures, sounds
+from .chat import Film, Turn
+
+SPOKEN_SAMPLES = 32_000
+FILM_SAMPLES = 48_000
+
+
+def spoken_question(rng, held_out, level):
+    """A picture, and a question that is spoken: how many shapes, the shape of a colour, the colour of a shape."""
+    objects = pictures.scene(rng, held_out, level)
+    choices = [("how many shapes".split(), str(len(objects)))]
+    for _, shape, colour in objects:
+        if pictures.only(objects, 2, colour):
+            choices.append(([colour], shape))
+        if pictures.only(objects, 1, shape):
+            choices.append(([shape], colour))
+    words, answer = rng.choice(choices)
+    question = sounds.sound(rng, sounds.speech(rng, words, held_out, SPOKEN_SAMPLES), words)
+    parts = [pictures.picture(rng, objects), question, "Answer the question."]
+    spoken = Turn("mixed-spoken-question", parts, answer)
+    return [spoken, *pictures.turns([], pictures.ask(rng, objects, 3))]
+
+
+def film_with_beeps(rng, held_out, level):
+    """A moving shape and beeps: how many beeps, which way, and both."""
+    event, count = films.motion(rng, held_out), rng.randint(1, 5)
+    wave = soundtrack(rng, count)
+    film = Film(films.draw_motion(rng, event), sounds.sound(rng, wave, ["beep"] * count))
+    return pictures.turns([film], ask_film(rng, event, count))
+
+
+def soundtrack(rng, count):
+    """Beeps that begin within the first second."""
+    wave = np.pad(sounds.beeps(rng, count), (rng.randrange(16_000), 0))
+    return wave[:FILM_SAMPLES]
+
+
+def ask_film(rng, event, count):
+    """All questions about a film with beeps, in any order."""
+    way = event[2]
+    asked = [
+        ("mixed-film-beeps", "How many beeps?", str(count)),
+        ("mixed-film-direction", "Which way does it move?", way),
+        ("mixed-film-both", "How many beeps, and which way?", f"{count} {way}"),
+    ]
+    rng.shuffle(asked)
+    return asked
+
+
+def price(rng, held_out, level):
+    """Prices of colours in words, and a picture: what a shape costs."""
+    wanted = []
+    while not wanted:
+        objects = pictures.scene(rng, held_out, level)
+        wanted = [thing for thing in objects if pictures.only(objects, 1, thing[1])]
+    seen = {colour for _, _, colour in objects}
+    absent = [name for name in pictures.NAMES if name not in seen]
+    told = [*sorted(seen), *rng.sample(absent, rng.randint(0, 2))]
+    rng.shuffle(told)
+    cost = {name: rng.randint(2, 9) for name in told}
+    notes = " ".join(f"{name.capitalize()} costs {cost[name]}." for name in told)
+    rng.shuffle(wanted)
+    asked = [("mixed-price", f"What does the {shape} cost?", str(cost[colour])) for _, shape, colour in wanted]
+    task, question, answer = asked[0]
+    asked[0] = (task, f"{notes} {question}", answer)
+    return pictures.turns([pictures.picture(rng, objects)], asked)
