@@ -164,27 +164,36 @@ pub struct Encoded {
     pub text: String,
     /// The prompt.
     pub ids: Vec<u32>,
-    /// Where in `ids` the pictures stand, in order; each is a single placeholder.
-    pub images: Vec<usize>,
-    /// The pictures themselves as the conversation names them, one for each of `images`. Results of
-    /// tools are put in order, so this need not be the order of the messages.
-    pub sources: Vec<String>,
+    /// Where the media stand, in the order of the prompt. Results of tools are put in order, so this
+    /// need not be the order of the messages.
+    pub media: Vec<Place>,
     /// Where the model's words begin; what the [`Reader`](crate::Reader) has to know.
     pub start: Start,
+}
+
+/// A medium of a prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Where in the ids its single placeholder stands: the tokenizer's marker for such a medium or,
+    /// where it has none of its own, that for a picture.
+    pub at: usize,
+    /// Which of [`Conversation::media`] it is.
+    pub index: usize,
 }
 
 /// A prompt before it is tokenised.
 #[derive(Debug)]
 pub(crate) struct Rendered {
     pub(crate) prompt: Prompt,
-    pub(crate) sources: Vec<String>,
+    /// The media in order, each as its number in the conversation.
+    pub(crate) media: Vec<usize>,
     pub(crate) start: Start,
 }
 
 /// Writes a conversation as a prompt. Its markers are control tokens; its text never is, but for
 /// the [`marker::GROUNDING`] in answers and reasoning of V4.1.
 ///
-/// V4 sees no pictures: a note stands in the place of each.
+/// V4 knows no media: a note stands in the place of each.
 ///
 /// # Errors
 /// [`Error::MissingMarker`] if the tokenizer lacks a marker that this conversation needs;
@@ -208,7 +217,7 @@ pub fn encode(
     }
     let Rendered {
         prompt,
-        sources,
+        media,
         start,
     } = match options.edition {
         Edition::First | Edition::Refreshed => v4::render(
@@ -220,21 +229,19 @@ pub fn encode(
     };
     let (text, markers) = prompt.into_parts();
     let ids = tokenizer.encode_ranges(&text, &markers)?;
-    let mut images = Vec::new();
-    if !sources.is_empty() {
-        let image = tokenizer.marker(marker::IMAGE)?;
-        images.extend(
-            (0..)
-                .zip(&ids)
-                .filter(|&(_, &id)| id == image)
-                .map(|(at, _)| at),
-        );
-    }
+    let media = match media.as_slice() {
+        [] => Vec::new(),
+        media => {
+            let placeholders = tokenizer.placeholders()?;
+            let places = (0..).zip(&ids).filter(|(_, id)| placeholders.contains(id));
+            let media = places.zip(media);
+            media.map(|((at, _), &index)| Place { at, index }).collect()
+        }
+    };
     Ok(Encoded {
         text,
         ids,
-        images,
-        sources,
+        media,
         start,
     })
 }

@@ -17,8 +17,8 @@ mod wire;
 
 pub use defaults::Defaults;
 pub use detok::Detokenizer;
-pub use encode::{Edition, Effort, Encoded, Mode, Options, ToolChoice, encode};
+pub use encode::{Edition, Effort, Encoded, Mode, Options, Place, ToolChoice, encode};
 pub use error::{Error, Result};
-pub use message::{Answer, Brief, Call, Content, Conversation, Message, Part, Task, Tool};
+pub use message::{Answer, Brief, Call, Content, Conversation, Message, Part, Task, Tool, Video};
 pub use reader::{Delta, Reader, Stage, Start, parse};
 pub use tokenizer::{Tokenizer, marker};

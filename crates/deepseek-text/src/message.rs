@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Number, Value, json};
 
 use crate::error::{Error, Result};
 use crate::reader::Delta;
@@ -23,8 +23,9 @@ impl Conversation {
     /// Reads a JSON list of messages in the chat-completions form, with the fields `role`,
     /// `content`, `reasoning_content`, `tool_calls`, `tool_call_id`, `prefix`, and of V4 `tools`,
     /// `response_format`, `task` and `wo_eos` on a message. Content is a string, or a list of parts
-    /// of the type `text` or `image_url`; a note stands for other parts, and for pictures in what
-    /// the model or a reminder says. A tool may be a `namespace` of functions.
+    /// of the type `text`, `image_url`, `input_audio`, `audio_url` or `video_url`; a note stands for
+    /// other parts, and for media in what the model or a reminder says. A tool may be a `namespace`
+    /// of functions.
     ///
     /// # Errors
     /// [`Error::Conversation`], with the place and the reason.
@@ -43,8 +44,8 @@ impl Conversation {
         }
     }
 
-    /// The pictures, as the messages name them, in the order of the messages.
-    pub fn images(&self) -> impl Iterator<Item = &str> {
+    /// The parts that are no text, in the order of the messages.
+    pub fn media(&self) -> impl Iterator<Item = &Part> {
         let parts = self.messages.iter().flat_map(|message| match message {
             Message::System(Brief { content, .. })
             | Message::Developer(Brief { content, .. })
@@ -52,28 +53,55 @@ impl Conversation {
             | Message::Tool { content, .. } => content.0.as_slice(),
             Message::LatestReminder { .. } | Message::Assistant { .. } => &[],
         });
-        parts.filter_map(|part| match part {
-            Part::Image(source) => Some(source.as_str()),
-            Part::Text(_) => None,
-        })
+        parts.filter(|part| !matches!(part, Part::Text(_)))
+    }
+
+    /// The same, to be named anew or replaced.
+    pub fn media_mut(&mut self) -> impl Iterator<Item = &mut Part> {
+        let parts = self.messages.iter_mut().flat_map(|message| match message {
+            Message::System(Brief { content, .. })
+            | Message::Developer(Brief { content, .. })
+            | Message::User { content, .. }
+            | Message::Tool { content, .. } => content.0.as_mut_slice(),
+            Message::LatestReminder { .. } | Message::Assistant { .. } => &mut [],
+        });
+        parts.filter(|part| !matches!(part, Part::Text(_)))
     }
 }
 
-/// Text and pictures, in order. A text alone is `"…".into()`.
+/// Text and media, in order. A text alone is `"…".into()`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Content(pub Vec<Part>);
 
-/// A part of what is said; a blank line stands between two.
+/// A part of what is said; a blank line stands between two. Media are named as the caller names
+/// them: by a path or an address, which is not looked at here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
     /// Words.
     Text(String),
-    /// A picture, as the caller names it: a path or an address, which is not looked at here.
+    /// A picture.
     Image(String),
+    /// A sound.
+    Audio(String),
+    /// A film.
+    Video(Video),
+}
+
+/// A film, and how it is to be watched where that was said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Video {
+    /// Its name.
+    pub source: String,
+    /// Frames a second to be looked at.
+    pub fps: Option<Number>,
+    /// Most frames to be looked at.
+    pub max_frames: Option<u32>,
+    /// Whether its sound is to be heard.
+    pub audio: Option<bool>,
 }
 
 impl Content {
-    /// The words, with a note in place of each picture.
+    /// The words, with a note in place of each medium.
     pub fn text(&self) -> Cow<'_, str> {
         match self.0.as_slice() {
             [part] => part.text().into(),
@@ -86,11 +114,22 @@ impl Content {
 }
 
 impl Part {
+    /// The name of a medium; words have none.
+    pub fn source_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Text(_) => None,
+            Self::Image(source) | Self::Audio(source) => Some(source),
+            Self::Video(video) => Some(&mut video.source),
+        }
+    }
+
     /// The words, or a note in their place.
     fn text(&self) -> &str {
         match self {
             Self::Text(text) => text,
             Self::Image(_) => "[Unsupported image_url]",
+            Self::Audio(_) => "[Unsupported input_audio]",
+            Self::Video(_) => "[Unsupported video_url]",
         }
     }
 }
@@ -129,9 +168,25 @@ impl Serialize for Part {
         let part = match self {
             Self::Text(text) => json!({ "type": "text", "text": text }),
             Self::Image(url) => json!({ "type": "image_url", "image_url": { "url": url } }),
+            Self::Audio(url) => json!({ "type": "audio_url", "audio_url": { "url": url } }),
+            Self::Video(video) => json!({ "type": "video_url", "video_url": fields(video) }),
         };
         part.serialize(serializer)
     }
+}
+
+/// What the wire says of a film: its address, and what else is said.
+fn fields(video: &Video) -> Map<String, Value> {
+    let Video {
+        source,
+        fps,
+        max_frames,
+        audio,
+    } = video;
+    let all = json!({ "url": source, "fps": fps, "max_frames": max_frames, "audio": audio });
+    let all = all.as_object().cloned().unwrap_or_default();
+    let said = all.into_iter().filter(|(_, value)| !value.is_null());
+    said.collect()
 }
 
 /// One message.
@@ -145,7 +200,7 @@ pub enum Message {
     Developer(Brief),
     /// What the user said.
     User {
-        /// The words, and pictures.
+        /// The words, and media.
         content: Content,
         /// The auxiliary task to be done instead of an answer.
         task: Option<Task>,
@@ -232,7 +287,7 @@ impl Message {
 /// Instructions with what they declare.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Brief {
-    /// The words, and pictures.
+    /// The words, and media.
     pub content: Content,
     /// Tools that may be called. V4.1 is taught how to call by the first message; what a later one
     /// declares is listed there.

@@ -66,6 +66,10 @@ pub mod marker {
     pub const SYSTEM: &str = "<｜System｜>";
     /// Stands for a picture. V4.1 alone has it.
     pub const IMAGE: &str = "<｜deepseek_image｜>";
+    /// Stands for a sound. Ours: in the released vocabulary the slot is reserved and has no such name.
+    pub const AUDIO: &str = "<｜deepseek_audio｜>";
+    /// Stands for a film. Ours, as that for a sound.
+    pub const VIDEO: &str = "<｜deepseek_video｜>";
     /// Point at places in a picture: the control tokens that V4.1 may write in an answer, and that
     /// keep their meaning when the answer is shown to it again.
     pub const GROUNDING: [&str; 8] = [
@@ -228,7 +232,10 @@ impl Tokenizer {
         let markers = [marker::SYSTEM, marker::IMAGE].into_iter();
         tiny::json(
             vocab_size,
-            &markers.chain(marker::GROUNDING).collect::<Vec<_>>(),
+            &markers
+                .chain(marker::GROUNDING)
+                .chain([marker::AUDIO, marker::VIDEO])
+                .collect::<Vec<_>>(),
         )
     }
 
@@ -256,6 +263,26 @@ impl Tokenizer {
         found.ok_or_else(|| Error::MissingMarker {
             marker: text.to_owned(),
         })
+    }
+
+    /// The id that stands for a medium by the text of its marker. Released vocabularies have a marker
+    /// for pictures alone: there it stands for every medium.
+    fn placeholder(&self, text: &str) -> Result<u32> {
+        match text {
+            marker::AUDIO | marker::VIDEO => {
+                self.marker(text).or_else(|_| self.marker(marker::IMAGE))
+            }
+            text => self.marker(text),
+        }
+    }
+
+    /// The ids that [`Tokenizer::placeholder`] gives to media.
+    pub(crate) fn placeholders(&self) -> Result<[u32; 3]> {
+        Ok([
+            self.placeholder(marker::IMAGE)?,
+            self.placeholder(marker::AUDIO)?,
+            self.placeholder(marker::VIDEO)?,
+        ])
     }
 
     /// Whether the id is an added token, which no text becomes.
@@ -305,7 +332,7 @@ impl Tokenizer {
         for range in markers {
             let before = text.get(from..range.start).unwrap_or_default();
             ids.extend(self.encode(before)?);
-            ids.push(self.marker(text.get(range.clone()).unwrap_or_default())?);
+            ids.push(self.placeholder(text.get(range.clone()).unwrap_or_default())?);
             from = range.end;
         }
         ids.extend(self.encode(text.get(from..).unwrap_or_default())?);

@@ -27,7 +27,7 @@ pub(crate) fn render(
     let page = Page::new(conversation, options, effort);
     Rendered {
         prompt: page.render(),
-        sources: Vec::new(),
+        media: Vec::new(),
         start: page.start(),
     }
 }

@@ -3,6 +3,8 @@
 //! The renderer writes the whole prompt (spec `deepseek-v41.md` §6.2, §6.3). Ours are efforts
 //! between its three, and the auxiliary tasks.
 
+use std::ops::RangeFrom;
+
 use deepseek_recipe_core::conversation::{Conversation as Sheet, ReasoningEffort, ResponseFormat};
 use deepseek_recipe_core::messages::{InputMessage, ToolCall};
 use deepseek_recipe_core::multimodal::{ImageDetail, ImageSource};
@@ -45,10 +47,10 @@ pub(crate) fn render(
     if !options.bos {
         prompt = prompt.split_off(marker::BOS.len());
     }
-    let sources = rendered.image_sources.into_iter().filter_map(named);
+    let media = rendered.image_sources.into_iter().filter_map(number);
     Ok(Rendered {
         prompt,
-        sources: sources.collect(),
+        media: media.collect(),
         start,
     })
 }
@@ -67,13 +69,16 @@ fn translate(conversation: &Conversation, options: &Options) -> Result<Sheet> {
         ..Sheet::default()
     };
     let mut messages = conversation.messages.iter().peekable();
+    let mut media = 0..;
     let mut before = None;
     while let Some(message) = messages.next() {
         let tools = match message.brief() {
             Some(brief) => declare(&mut sheet, brief, options.tool_choice)?,
             None => None,
         };
-        sheet.messages.push(said(message, before, tools));
+        sheet
+            .messages
+            .push(said(message, &mut media, before, tools));
         before = message.task();
         let is_answered = matches!(
             messages.peek(),
@@ -109,15 +114,17 @@ fn declare(
     Ok(is_later.then_some(tools))
 }
 
-/// A message with the `tools` that it lists, after one that asked for the task `before`.
+/// A message with the `tools` that it lists, after one that asked for the task `before`. `media`
+/// numbers what is no text.
 fn said(
     message: &Message,
+    media: &mut RangeFrom<usize>,
     before: Option<Task>,
     tools: Option<Vec<ToolDefinition>>,
 ) -> InputMessage {
     match message {
         Message::System(Brief { content, .. }) | Message::Developer(Brief { content, .. }) => {
-            let (content, image_sources) = words(content);
+            let (content, image_sources) = words(content, media);
             InputMessage::System {
                 content,
                 image_sources,
@@ -125,14 +132,14 @@ fn said(
             }
         }
         Message::User { content, .. } => {
-            let (content, image_sources) = words(content);
+            let (content, image_sources) = words(content, media);
             InputMessage::User {
                 content,
                 image_sources,
             }
         }
         Message::Tool { call, content } => {
-            let (content, image_sources) = words(content);
+            let (content, image_sources) = words(content, media);
             InputMessage::Tool {
                 content,
                 image_sources,
@@ -152,30 +159,34 @@ fn said(
     }
 }
 
-/// Text with a placeholder for each picture, and the pictures.
-fn words(content: &Content) -> (Prompt, Vec<ImageSource>) {
+/// Text with a placeholder for each medium, and the media. The vendor's renderer knows pictures
+/// alone, but looks at none of them: whatever it is, a medium goes through it as a number.
+fn words(content: &Content, media: &mut RangeFrom<usize>) -> (Prompt, Vec<ImageSource>) {
     let mut sources = Vec::new();
     let mut words = Vec::new();
     for part in &content.0 {
-        words.push(match part {
-            Part::Text(text) => Prompt::plain(text),
-            Part::Image(source) => {
-                // The vendor's renderer looks at none of it.
-                sources.push(ImageSource::Url {
-                    url: source.clone(),
-                    detail: ImageDetail::default(),
-                    path: String::new(),
-                });
-                Prompt::special(marker::IMAGE)
+        let marker = match part {
+            Part::Text(text) => {
+                words.push(Prompt::plain(text));
+                continue;
             }
-        });
+            Part::Image(_) => marker::IMAGE,
+            Part::Audio(_) => marker::AUDIO,
+            Part::Video(_) => marker::VIDEO,
+        };
+        words.push(Prompt::special(marker));
+        sources.extend(media.next().map(|number| ImageSource::Url {
+            url: number.to_string(),
+            detail: ImageDetail::default(),
+            path: String::new(),
+        }));
     }
     (Prompt::join(&words, "\n\n"), sources)
 }
 
-fn named(source: ImageSource) -> Option<String> {
+fn number(source: ImageSource) -> Option<usize> {
     match source {
-        ImageSource::Url { url, .. } => Some(url),
+        ImageSource::Url { url, .. } => url.parse().ok(),
         ImageSource::DataUrl { .. } | ImageSource::Bytes { .. } => None,
     }
 }

@@ -9,9 +9,9 @@
 )]
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Number, Value};
 
-use crate::message::{self, Answer, Brief, Call, Part, Task, Tool};
+use crate::message::{self, Answer, Brief, Call, Part, Task, Tool, Video};
 
 #[derive(Deserialize)]
 pub(crate) struct Message {
@@ -54,12 +54,32 @@ struct PartEntry(Part);
 struct PartFields {
     r#type: String,
     text: Option<String>,
-    image_url: Option<ImageUrl>,
+    image_url: Option<Address>,
+    audio_url: Option<Address>,
+    input_audio: Option<AudioData>,
+    video_url: Option<VideoUrl>,
 }
 
 #[derive(Deserialize)]
-struct ImageUrl {
+struct Address {
     url: String,
+}
+
+/// A sound in the message itself.
+#[derive(Deserialize)]
+struct AudioData {
+    /// Base64.
+    data: String,
+    /// Such as `wav`. What the sound is, its bytes tell.
+    format: String,
+}
+
+#[derive(Deserialize)]
+struct VideoUrl {
+    url: String,
+    fps: Option<Number>,
+    max_frames: Option<u32>,
+    audio: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -92,13 +112,34 @@ enum ToolEntry {
 impl TryFrom<PartFields> for PartEntry {
     type Error = &'static str;
 
-    /// A note stands in place of what is neither text nor a picture.
+    /// A note stands in place of what is neither text nor a medium that is known.
     fn try_from(fields: PartFields) -> Result<Self, Self::Error> {
-        Ok(Self(match (fields.r#type.as_str(), fields.image_url) {
-            ("text", _) => Part::Text(fields.text.unwrap_or_default()),
-            ("image_url", Some(image)) => Part::Image(image.url),
-            ("image_url", None) => return Err("a part image_url without its url"),
-            (kind, _) => Part::Text(format!("[Unsupported {kind}]")),
+        Ok(Self(match fields.r#type.as_str() {
+            "text" => Part::Text(fields.text.unwrap_or_default()),
+            "image_url" => {
+                let image = fields.image_url.ok_or("a part image_url without its url")?;
+                Part::Image(image.url)
+            }
+            "audio_url" => {
+                let audio = fields.audio_url.ok_or("a part audio_url without its url")?;
+                Part::Audio(audio.url)
+            }
+            "input_audio" => {
+                let AudioData { data, format } = fields
+                    .input_audio
+                    .ok_or("a part input_audio without its data")?;
+                Part::Audio(format!("data:audio/{format};base64,{data}"))
+            }
+            "video_url" => {
+                let video = fields.video_url.ok_or("a part video_url without its url")?;
+                Part::Video(Video {
+                    source: video.url,
+                    fps: video.fps,
+                    max_frames: video.max_frames,
+                    audio: video.audio,
+                })
+            }
+            kind => Part::Text(format!("[Unsupported {kind}]")),
         }))
     }
 }

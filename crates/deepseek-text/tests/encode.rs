@@ -204,12 +204,15 @@ fn a_required_call_is_begun_and_hidden_tools_are_not_shown() {
 }
 
 #[test]
-fn v4_reads_a_note_in_place_of_a_picture() {
+fn v4_reads_a_note_in_place_of_a_medium() {
     check(
         chat(),
         r#"[{"role": "user", "content": [{"type": "text", "text": "a"},
-            {"type": "image_url", "image_url": {"url": "cat.png"}}, {"type": "input_audio"}]}]"#,
-        "<｜User｜>a\n\n[Unsupported image_url]\n\n[Unsupported input_audio]<｜Assistant｜></think>",
+            {"type": "image_url", "image_url": {"url": "cat.png"}},
+            {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}},
+            {"type": "video_url", "video_url": {"url": "cat.gif"}}, {"type": "smell"}]}]"#,
+        "<｜User｜>a\n\n[Unsupported image_url]\n\n[Unsupported input_audio]\n\n\
+         [Unsupported video_url]\n\n[Unsupported smell]<｜Assistant｜></think>",
     );
 }
 
@@ -241,6 +244,12 @@ fn what_is_no_conversation_is_refused() {
         r#"[{"role": "user", "content": 7}]"#,
         r#"[{"role": "user", "content": [{"type": "image_url"}]}]"#,
         r#"[{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]"#,
+        r#"[{"role": "user", "content": [{"type": "audio_url"}]}]"#,
+        r#"[{"role": "user", "content": [{"type": "input_audio"}]}]"#,
+        r#"[{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AA=="}}]}]"#,
+        r#"[{"role": "user", "content": [{"type": "video_url"}]}]"#,
+        r#"[{"role": "user", "content": [{"type": "video_url", "video_url": {"url": "a", "fps": "2"}}]}]"#,
+        r#"[{"role": "user", "content": [{"type": "video_url", "video_url": {"url": "a", "max_frames": -1}}]}]"#,
         r#"[{"role": "user", "content": [{"text": "no type"}]}]"#,
         r#"[{"role": "user", "task": "cook"}]"#,
         r#"[{"role": "system", "tools": [{"name": "f"}]}]"#,

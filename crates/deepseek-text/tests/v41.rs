@@ -2,7 +2,8 @@
 
 use deepseek_text::{
     Answer, Call, Content, Conversation, Delta, Edition, Effort, Encoded, Error, Message, Mode,
-    Options, Part, Reader, Stage, Start, Task, Tokenizer, Tool, ToolChoice, encode, marker, parse,
+    Options, Part, Reader, Stage, Start, Task, Tokenizer, Tool, ToolChoice, Video, encode, marker,
+    parse,
 };
 use serde_json::{Value, json};
 
@@ -137,8 +138,8 @@ fn prompts_equal_the_vectors() {
         let ids: Vec<u32> = serde_json::from_value(case["ids"].clone()).expect("ids");
         assert_eq!(encoded.ids, ids, "{name}");
         let images: Vec<usize> = (0..ids.len()).filter(|&at| ids[at] == image).collect();
-        assert_eq!(encoded.images, images, "{name}");
-        assert_eq!(encoded.sources.len(), images.len(), "{name}");
+        let places: Vec<usize> = encoded.media.iter().map(|place| place.at).collect();
+        assert_eq!(places, images, "{name}");
         let decoded = tokenizer.decode(&encoded.ids).expect("known ids");
         assert_eq!(decoded, encoded.text, "{name}");
     }
@@ -368,33 +369,77 @@ fn every_effort_has_its_number() {
 }
 
 #[test]
-fn pictures_are_found_in_the_order_of_the_prompt() {
+fn media_are_found_in_the_order_of_the_prompt() {
     let picture = |name: &str| json!({ "type": "image_url", "image_url": { "url": name } });
+    let sound = |name: &str| json!({ "type": "audio_url", "audio_url": { "url": name } });
+    let film =
+        |name: &str| json!({ "type": "video_url", "video_url": { "url": name, "fps": 0.5 } });
     let words = |text: &str| json!({ "type": "text", "text": text });
     let messages = json!([
         { "role": "system", "content": [words("s"), picture("0")] },
-        { "role": "user", "content": [picture("1"), words("u"), picture("data:image/png;base64,AA")] },
+        { "role": "user", "content": [picture("1"), words("u"), sound("data:audio/wav;base64,AA")] },
         { "role": "assistant", "tool_calls": [
             { "id": "a", "function": { "name": "f", "arguments": "{}" } },
             { "id": "b", "function": { "name": "f", "arguments": "{}" } }] },
-        { "role": "tool", "tool_call_id": "b", "content": [words("B"), picture("b")] },
+        { "role": "tool", "tool_call_id": "b", "content": [words("B"), film("b")] },
         { "role": "tool", "tool_call_id": "a", "content": [picture("a")] },
     ]);
-    let image = marker::IMAGE;
+    let (image, audio, video) = (marker::IMAGE, marker::AUDIO, marker::VIDEO);
     let call = "<｜DSML｜ invoke name=\"f\">\n\n</｜DSML｜ invoke>\n";
     let want = format!(
-        "<｜System｜>s\n\n{image}<｜User｜>{image}\n\nu\n\n{image}<｜Assistant｜></think>\n\n\
+        "<｜System｜>s\n\n{image}<｜User｜>{image}\n\nu\n\n{audio}<｜Assistant｜></think>\n\n\
          <｜DSML｜ calls>\n{call}{call}</｜DSML｜ calls><｜end▁of▁sentence｜>\
          <｜User｜><tool_result>{image}</tool_result>\n\n\
-         <tool_result>B\n\n{image}</tool_result><｜Assistant｜></think>"
+         <tool_result>B\n\n{video}</tool_result><｜Assistant｜></think>"
     );
     let encoded = check(chat(), &messages, &want);
-    let sources = ["0", "1", "data:image/png;base64,AA", "a", "b"];
-    assert_eq!(encoded.sources, sources);
-    let id = tiny().marker(image).expect("a marker");
-    assert_eq!(encoded.images.len(), sources.len());
-    assert!(encoded.images.is_sorted());
-    assert!(encoded.images.iter().all(|&at| encoded.ids[at] == id));
+    let conversation = Conversation::parse(&messages.to_string()).expect("messages");
+    let parts: Vec<&Part> = conversation.media().collect();
+    let named: Vec<&Part> = encoded
+        .media
+        .iter()
+        .map(|place| parts[place.index])
+        .collect();
+    let b = Part::Video(Video {
+        source: "b".to_owned(),
+        fps: serde_json::Number::from_f64(0.5),
+        ..Video::default()
+    });
+    let [zero, one, a] = ["0", "1", "a"].map(|name| Part::Image(name.to_owned()));
+    let spoken = Part::Audio("data:audio/wav;base64,AA".to_owned());
+    assert_eq!(named, [&zero, &one, &spoken, &a, &b]);
+    let ids: Vec<u32> = encoded
+        .media
+        .iter()
+        .map(|place| encoded.ids[place.at])
+        .collect();
+    let want =
+        [image, image, audio, image, video].map(|text| tiny().marker(text).expect("a marker"));
+    assert_eq!(ids, want);
+}
+
+#[test]
+fn released_vocabularies_have_the_marker_of_pictures_for_every_medium() {
+    let tokenizer = released();
+    let messages = json!([{ "role": "user", "content": [
+        { "type": "text", "text": "<｜deepseek_audio｜>" },
+        { "type": "audio_url", "audio_url": { "url": "a" } },
+        { "type": "image_url", "image_url": { "url": "i" } },
+        { "type": "video_url", "video_url": { "url": "v" } },
+    ] }]);
+    let encoded = write(&tokenizer, &messages, &chat());
+    let (audio, video) = (marker::AUDIO, marker::VIDEO);
+    assert!(
+        encoded.text.contains(&format!("{audio}\n\n{audio}\n\n")),
+        "{}",
+        encoded.text
+    );
+    assert!(encoded.text.contains(video), "{}", encoded.text);
+    let places: Vec<usize> = encoded.media.iter().map(|place| place.at).collect();
+    let stands = |at: &usize| encoded.ids[*at] == 129_264;
+    assert_eq!(places.len(), 3);
+    assert!(places.iter().all(stands), "{places:?}");
+    assert_eq!((0..encoded.ids.len()).filter(stands).count(), 3);
 }
 
 #[test]
@@ -402,6 +447,17 @@ fn parts_and_their_json_are_the_same() {
     let content = Content(vec![
         Part::Text("a".to_owned()),
         Part::Image("b.png".to_owned()),
+        Part::Audio("c.wav".to_owned()),
+        Part::Video(Video {
+            source: "d.gif".to_owned(),
+            fps: Some(3.into()),
+            max_frames: Some(7),
+            audio: Some(false),
+        }),
+        Part::Video(Video {
+            source: "e.gif".to_owned(),
+            ..Video::default()
+        }),
     ]);
     let cases = [
         Message::user("words"),
@@ -465,7 +521,7 @@ fn no_words_become_a_marker() {
         ids.filter(|&id| tokenizer.is_added(id)).collect()
     };
     assert_eq!(markers(&full), markers(&hollow));
-    assert!(full.images.is_empty());
+    assert!(full.media.is_empty());
     assert_eq!(tokenizer.decode(&full.ids).expect("known ids"), full.text);
 }
 
