@@ -187,13 +187,8 @@ fn warming_reports_every_byte_and_can_be_broken_off() {
         "model.safetensors",
         &shard(&[("a", "U8", &[zeros.len()], &zeros)]),
     )]);
-    let size = dir
-        .path()
-        .join("model.safetensors")
-        .metadata()
-        .unwrap()
-        .len();
     let checkpoint = Checkpoint::open(dir.path()).unwrap();
+    let size = checkpoint.bytes();
 
     let mut reports = Vec::new();
     let whole = checkpoint.warm(&|_| true, &mut |done, total| {
@@ -314,5 +309,39 @@ fn a_stack_is_cut_into_its_rows() {
             .unwrap()
             .shape(),
         [0, 9]
+    );
+}
+
+#[test]
+fn a_file_within_the_program_is_borrowed_and_proven_like_any_other() {
+    let bytes: &'static [u8] =
+        shard(&[("a", "U8", &[3], &[1, 2, 3]), ("b", "BF16", &[1], &[4; 2])]).leak();
+    let checkpoint = Checkpoint::from_static("inside.safetensors", bytes).expect("a checkpoint");
+    assert_eq!(checkpoint.names().collect::<Vec<_>>(), ["a", "b"]);
+    let within = bytes.as_ptr_range();
+    for tensor in checkpoint.tensors() {
+        assert!(
+            within.contains(&tensor.bytes().as_ptr()),
+            "{tensor:?} is a copy"
+        );
+    }
+    let mut read = 0;
+    let flow = checkpoint.warm(&|_| true, &mut |done, total| {
+        read = done;
+        assert!(done <= total);
+        ControlFlow::Continue(())
+    });
+    assert_eq!(
+        (flow, read),
+        (ControlFlow::Continue(()), checkpoint.bytes())
+    );
+
+    let cut = bytes.split_at(bytes.len() - 1).0;
+    let error = Checkpoint::from_static("inside.safetensors", cut).expect_err("a byte is missing");
+    assert!(error.to_string().contains("tensor b"), "{error}");
+    let error = Checkpoint::from_static("inside.safetensors", &[1, 2]).expect_err("no header");
+    assert!(
+        error.to_string().starts_with("inside.safetensors: 2 bytes"),
+        "{error}"
     );
 }

@@ -69,6 +69,15 @@ impl Checkpoint {
         })
     }
 
+    /// Reads a checkpoint of one file that is part of the program, without copying it; `path` is
+    /// what messages call it.
+    ///
+    /// # Errors
+    /// [`Error::File`] and [`Error::Tensor`] for what does not hold.
+    pub fn from_static(path: impl Into<PathBuf>, bytes: &'static [u8]) -> Result<Self> {
+        Self::join([Shard::from_static(path, bytes)])
+    }
+
     /// Brings the tensors of all shards into one order.
     fn join(shards: impl IntoIterator<Item = Result<Shard>>) -> Result<Self> {
         let mut whole = Self {

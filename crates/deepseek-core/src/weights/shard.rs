@@ -54,6 +54,18 @@ impl Shard {
         })
     }
 
+    /// Reads a file that is part of the program, without copying it; `path` is what messages call
+    /// it.
+    ///
+    /// # Errors
+    /// [`Error::File`] and [`Error::Tensor`] for what does not hold.
+    pub fn from_static(path: impl Into<PathBuf>, bytes: &'static [u8]) -> Result<Self> {
+        Self::prove(Contents {
+            path: path.into(),
+            bytes: Arc::new(Memory::Static(bytes)),
+        })
+    }
+
     fn prove(file: Contents) -> Result<Self> {
         let tensors = tensors(&file).map_err(|error| match error {
             Error::Tensor { name, why } => Error::Tensor {
@@ -104,6 +116,7 @@ pub(super) struct Contents {
 enum Memory {
     Map(Mmap),
     Buffer(Vec<u8>),
+    Static(&'static [u8]),
 }
 
 impl Owner for Memory {
@@ -111,6 +124,7 @@ impl Owner for Memory {
         match self {
             Self::Map(map) => map,
             Self::Buffer(bytes) => bytes,
+            Self::Static(bytes) => bytes,
         }
     }
 
