@@ -15,10 +15,8 @@ class Rng(random.Random):
 
     def noise(self, count):
         """Normal noise of deviation 1: float32 `[count]`."""
-        at = self.randrange(len(_NOISE))
-        if at + count <= len(_NOISE):
-            return _NOISE[at : at + count]
-        return np.resize(np.roll(_NOISE, -at), count)
+        at = self.randrange(len(_NOISE) - count)
+        return _NOISE[at : at + count]
 
     def below(self, probability):
         """True with this probability."""

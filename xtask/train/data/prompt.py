@@ -58,35 +58,9 @@ class Row:
             self.sound = samples, symbols, [at + place for place in places]
 
 
-class Layout:
-    """Writes rows with one tokenizer."""
+class Writer:
+    """Writes a part of a row, piece by piece."""
 
-    def __init__(self, tokens=None):
-        self.tokens = tokens or Tokens()
-
-    def row(self, chat):
-        """The row of a chat."""
-        row = self.head(chat)
-        keeps = bool(chat.tools) or chat.keeps_reasoning
-        for index, turn in enumerate(chat.turns):
-            row.extend(self.turn(turn, chat.thinking and (keeps or index + 1 == len(chat.turns))))
-        return row
-
-    def head(self, chat):
-        """What stands before the first turn."""
-        writer = _Writer(self.tokens)
-        writer.head(chat)
-        return writer.row
-
-    def turn(self, turn, thinks):
-        """A question and its answer. Markers enclose it, so it is the same wherever it stands."""
-        writer = _Writer(self.tokens)
-        writer.question(turn)
-        writer.reply(turn, thinks)
-        return writer.row
-
-
-class _Writer:
     def __init__(self, tokens):
         self.tokens, self.row = tokens, Row()
         self.text, self.answer = "", -1
@@ -204,6 +178,36 @@ class _Writer:
                 begin, end = self.slots(segment * TOKENS_PER_SEGMENT, (segment + 1) * TOKENS_PER_SEGMENT)
                 if begin < end:
                     self.sound_block(begin, end)
+
+
+class Layout:
+    """Writes rows with one tokenizer."""
+
+    writer = Writer
+
+    def __init__(self, tokens=None):
+        self.tokens = tokens or Tokens()
+
+    def row(self, chat):
+        """The row of a chat."""
+        row = self.head(chat)
+        keeps = bool(chat.tools) or chat.keeps_reasoning
+        for index, turn in enumerate(chat.turns):
+            row.extend(self.turn(turn, chat.thinking and (keeps or index + 1 == len(chat.turns))))
+        return row
+
+    def head(self, chat):
+        """What stands before the first turn."""
+        writer = self.writer(self.tokens)
+        writer.head(chat)
+        return writer.row
+
+    def turn(self, turn, thinks):
+        """A question and its answer. Markers enclose it, so it is the same wherever it stands."""
+        writer = self.writer(self.tokens)
+        writer.question(turn)
+        writer.reply(turn, thinks)
+        return writer.row
 
 
 def call_text(call):

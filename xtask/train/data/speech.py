@@ -154,9 +154,9 @@ def _synthesise(word, voice):
     def track(value, smooth):
         values = np.array([value(segment) for segment in segments], float).repeat(lengths, 0)
         edge = [(silence, silence), *[(0, 0)] * (values.ndim - 1)]
-        return _smooth(np.pad(values, edge, "edge" if smooth > 5 else "constant"), smooth)
+        return _smooth(np.pad(values, edge, "edge" if smooth > 3 else "constant"), smooth)
 
-    formants = track(lambda s: s.formants, 9) * voice.tract
+    formants = track(lambda s: s.formants, 7) * voice.tract
     loud = track(lambda s: (s.voice, s.breath, s.hiss), 3)
     band = track(lambda s: (s.centre, s.width), 7)
 
@@ -171,13 +171,13 @@ def _synthesise(word, voice):
     noise = rng.noise(2 * count)
     air = 0.5 * level[:, 1] + voice.breath * level[:, 0]
     source = level[:, 0] * flow + 0.05 * air * noise[:count]
-    hiss = 0.3 * level[:, 2] * noise[count:]
+    hiss = 0.25 * level[:, 2] * noise[count:]
 
     # The tract: a cascade of resonances for the source, one broad band for the hiss.
     hertz = np.fft.rfftfreq(_POINTS, 1 / RATE)
     upper = np.broadcast_to(np.array([3500.0, 4500.0]) * voice.tract, (frames, 2))
     centres = np.concatenate([formants, upper], 1)[:, :, None]
-    widths = np.array([70, 90, 130, 220, 300])[None, :, None] * voice.width
+    widths = np.array([60, 80, 110, 180, 250])[None, :, None] * voice.width
     tract = (centres**2 / (centres**2 - hertz**2 + 1j * hertz * widths)).prod(1)
     shape = np.exp(-(((hertz - band[:, :1] * (0.7 + 0.3 * voice.tract)) / band[:, 1:]) ** 2))
 
@@ -191,7 +191,7 @@ def _synthesise(word, voice):
     wave = np.zeros(count + _POINTS, np.float32)
     for index, piece in enumerate(pieces):
         wave[index * FRAME : index * FRAME + _POINTS] += piece
-    wave = np.diff(wave, prepend=0.0) * 0.6 + wave * 0.4  # the lips
+    wave[1:] -= 0.95 * wave[:-1]  # the lips
     heard = np.flatnonzero(abs(wave) > 0.02 * abs(wave).max())
     wave = wave[max(0, heard[0] - 160) : heard[-1] + 320]
     return (wave * (0.8 / abs(wave).max())).astype(np.float32)

@@ -5,6 +5,7 @@ Run as a program (`python -m data.tokens`) it trains the merges on the words of 
 """
 
 import json
+import re
 import unicodedata
 from functools import cached_property
 from pathlib import Path
@@ -45,6 +46,10 @@ _WORDS = (
 )
 
 
+# Where no token crosses, so that sentences can be encoded alone and remembered.
+_SENTENCES = re.compile(r"(?<=[a-z0-9]\.)(?= [A-Za-z])")
+
+
 def _cut(*patterns):
     splits = [pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated") for pattern in patterns]
     return pre_tokenizers.Sequence([*splits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
@@ -66,12 +71,15 @@ class Tokens:
 
     def encode(self, text):
         """Ids of text in which nothing is a marker."""
-        known = self._known.get(text)
-        if known is None:
-            known = self._plain.encode(text, add_special_tokens=False).ids
-            if len(self._known) < 1 << 16 and len(text) < 256:
-                self._known[text] = known
-        return known
+        ids = []
+        for sentence in _SENTENCES.split(text):
+            known = self._known.get(sentence)
+            if known is None:
+                known = self._plain.encode(sentence, add_special_tokens=False).ids
+                if len(self._known) < 1 << 16 and len(sentence) < 256:
+                    self._known[sentence] = known
+            ids += known
+        return ids
 
     def decode(self, ids):
         """The text of ids, markers spelled out."""
