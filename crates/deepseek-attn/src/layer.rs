@@ -9,6 +9,7 @@ use deepseek_core::{
 
 use crate::batch::{Batch, Ropes};
 use crate::compress::{Compressor, CompressorShape, Finish};
+use crate::draw::draw;
 use crate::indexer::{Indexer, IndexerShape};
 use crate::memory::Memory;
 use crate::role::{Choice, Filter, Keys, Making, Role, SourceId};
@@ -189,7 +190,7 @@ impl<B: Kernels> Attention<B> {
                 };
                 Some(Indexer::load(&at.at("indexer"), indexer_shape)?)
             }
-            Choice::None | Choice::All | Choice::Carried => None,
+            Choice::None | Choice::All | Choice::Random { .. } | Choice::Carried => None,
         };
         Ok(Self {
             q_latent: at.linear("wq_a.weight", [latent, hidden])?,
@@ -369,6 +370,10 @@ impl<B: Kernels> Attention<B> {
             Choice::Carried => {}
             Choice::None => carry.chosen = None,
             Choice::All => carry.chosen = Some(seen()),
+            Choice::Random { k, seed } => {
+                let seed = seed.wrapping_add(self.layer as u64);
+                carry.chosen = Some(draw(&seen(), batch.positions(), k, seed));
+            }
             Choice::Fresh { k, filter } => {
                 let indexer = self
                     .indexer

@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod compress;
+mod draw;
 pub mod indexer;
 pub mod layer;
 pub mod memory;

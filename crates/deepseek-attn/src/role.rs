@@ -72,6 +72,13 @@ pub enum Choice {
         /// The first level of a two-level choice.
         filter: Filter,
     },
+    /// Any `k`, drawn anew for each query: what a choice is worth is seen when this takes its place.
+    Random {
+        /// Rows per query.
+        k: usize,
+        /// Where the draws begin; a query's rows follow from it and from its position.
+        seed: u64,
+    },
     /// Those of the last layer that chose.
     Carried,
 }

@@ -195,10 +195,11 @@ impl Flops {
                 + match layer.role.choice {
                     Choice::None => 0,
                     Choice::All => made,
+                    Choice::Random { k, .. } => made.min(k),
                     Choice::Fresh { .. } | Choice::Carried => made.min(config.index.topk),
                 };
             keys += match layer.role.choice {
-                Choice::None | Choice::All | Choice::Carried => 0,
+                Choice::None | Choice::All | Choice::Random { .. } | Choice::Carried => 0,
                 Choice::Fresh { filter, .. } => match filter {
                     Filter::Open | Filter::Keep(_) => made,
                     Filter::Use => made.min(candidates),

@@ -22,5 +22,5 @@ pub use decoder::{
 };
 pub use error::{Error, Result};
 pub use model::Model;
-pub use plan::{Budget, Plan, PlanError, Prefill};
+pub use plan::{Ablation, Budget, Plan, PlanError, Prefill};
 pub use report::Report;

@@ -63,6 +63,18 @@ impl Default for Budget {
     }
 }
 
+/// A part of a model that is taken out of work, so that what it carries shows in what is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ablation {
+    /// The n-gram memory adds nothing to the streams.
+    Engram,
+    /// In place of each indexer's choice stand as many of the visible rows, drawn by chance.
+    Indexer {
+        /// Where the draws begin.
+        seed: u64,
+    },
+}
+
 /// Why a model cannot be laid out as asked.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
@@ -173,6 +185,21 @@ impl Plan {
             budget,
             layers,
         })
+    }
+
+    /// The same model with a part out of work. A model without that part is unchanged.
+    #[must_use]
+    pub fn without(mut self, part: Ablation) -> Self {
+        for layer in &mut self.layers {
+            match (part, layer.role.choice) {
+                (Ablation::Engram, _) => layer.engram = None,
+                (Ablation::Indexer { seed }, Choice::Fresh { k, .. }) => {
+                    layer.role.choice = Choice::Random { k, seed };
+                }
+                (Ablation::Indexer { .. }, _) => {}
+            }
+        }
+        self
     }
 
     /// The numbers of the model.

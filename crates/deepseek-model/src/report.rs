@@ -357,6 +357,7 @@ fn kind(role: &Role) -> String {
     match (role.choice, makes) {
         (Choice::None, _) => "window".to_owned(),
         (Choice::All, _) => format!("dense 1/{ratio}"),
+        (Choice::Random { k, .. }, _) => format!("random 1/{ratio}, {k}"),
         (Choice::Carried, _) => format!("reuse 1/{ratio}"),
         (Choice::Fresh { .. }, None) => format!("reindex 1/{ratio}"),
         (Choice::Fresh { filter, .. }, Some(Keys::Projected)) => match filter {
