@@ -9,20 +9,29 @@ SPOKEN_SAMPLES = 32_000
 FILM_SAMPLES = 48_000
 
 
-def spoken_question(rng, held_out, level):
-    """A picture, and a question that is spoken: how many shapes, the shape of a colour, the colour of a shape."""
-    objects = pictures.scene(rng, held_out, level)
+def spoken(rng, objects):
+    """What can be asked aloud about a scene, as words and the answer."""
     choices = [("how many shapes".split(), str(len(objects)))]
     for _, shape, colour in objects:
         if pictures.only(objects, 2, colour):
             choices.append(([colour], shape))
         if pictures.only(objects, 1, shape):
             choices.append(([shape], colour))
-    words, answer = rng.choice(choices)
+    return rng.choice(choices)
+
+
+def spoken_question(rng, held_out, level):
+    """A picture, and a question that is spoken: how many shapes, the shape of a colour, the colour of a shape."""
+    objects = pictures.scene(rng, held_out, level)
+    words, answer = spoken(rng, objects)
     question = sounds.sound(rng, sounds.speech(rng, words, held_out, SPOKEN_SAMPLES), words)
-    parts = [pictures.picture(rng, objects), question, "Answer the question."]
-    spoken = Turn("mixed-spoken-question", parts, answer)
-    return [spoken, *pictures.turns([], pictures.ask(rng, objects, 3))]
+    turn = spoken_turn(pictures.picture(rng, objects), question, answer)
+    return [turn, *pictures.turns([], pictures.ask(rng, objects, 3))]
+
+
+def spoken_turn(picture, question, answer):
+    """The turn that shows a picture and lets a question be heard."""
+    return Turn("mixed-spoken-question", [picture, question, "Answer the question."], answer)
 
 
 def film_with_beeps(rng, held_out, level):
@@ -53,18 +62,25 @@ def ask_film(rng, event, count):
 
 def price(rng, held_out, level):
     """Prices of colours in words, and a picture: what a shape costs."""
-    wanted = []
-    while not wanted:
+    asked = []
+    while not asked:
         objects = pictures.scene(rng, held_out, level)
-        wanted = [thing for thing in objects if pictures.only(objects, 1, thing[1])]
+        asked = ask_price(rng, objects)
+    return pictures.turns([pictures.picture(rng, objects)], asked)
+
+
+def ask_price(rng, objects):
+    """Questions for the price of each shape that is there once; the first tells the prices."""
     seen = {colour for _, _, colour in objects}
     absent = [name for name in pictures.NAMES if name not in seen]
     told = [*sorted(seen), *rng.sample(absent, rng.randint(0, 2))]
     rng.shuffle(told)
     cost = {name: rng.randint(2, 9) for name in told}
     notes = " ".join(f"{name.capitalize()} costs {cost[name]}." for name in told)
+    wanted = [thing for thing in objects if pictures.only(objects, 1, thing[1])]
     rng.shuffle(wanted)
     asked = [("mixed-price", f"What does the {shape} cost?", str(cost[colour])) for _, shape, colour in wanted]
-    task, question, answer = asked[0]
-    asked[0] = (task, f"{notes} {question}", answer)
-    return pictures.turns([pictures.picture(rng, objects)], asked)
+    if asked:
+        task, question, answer = asked[0]
+        asked[0] = task, f"{notes} {question}", answer
+    return asked

@@ -66,7 +66,10 @@ def canvas(rng, *shape):
 
 
 def weather(rng, frames):
-    """What a camera would add: noise in two of three cases, JPEG in one of five. `frames`: uint8 `[count, side, side, 3]`."""
+    """What a camera would add: noise in two of three cases, JPEG in one of five.
+
+    `frames`: uint8 `[count, side, side, 3]`.
+    """
     if rng.below(0.67):
         noise = rng.noise(frames.size).reshape(frames.shape) * rng.uniform(0, 8)
         frames = np.clip(frames + noise, 0, 255).astype(np.uint8)

@@ -216,4 +216,5 @@ def call_text(call):
         f'<{t.DSML} parameter name="{name}" string="true">{value}</{t.DSML} parameter>'
         for name, value in call.arguments.items()
     )
-    return f'\n\n<{t.DSML} calls>\n<{t.DSML} invoke name="{call.name}">\n{arguments}\n</{t.DSML} invoke>\n</{t.DSML} calls>'
+    invoke = f'<{t.DSML} invoke name="{call.name}">\n{arguments}\n</{t.DSML} invoke>'
+    return f"\n\n<{t.DSML} calls>\n{invoke}\n</{t.DSML} calls>"

@@ -60,7 +60,7 @@ def batch(bucket, seed, step, held_out=False, level=1.0, rows=None):
 
     * `ids`, `norm_ids` int32 `[B, L]`: tokens and their compressed ids; `kind` int8 `[B, L]`: see `prompt.py`
     * `labels` int32 `[B, L]`: the next token where an answer has to yield it, else -1; `weights` f32 `[B, L]`
-    * `task`, `answer` int8 `[B, L]`: where there is a label, its task (`tasks.TASKS`) and its answer of the row, else -1
+    * `task`, `answer` int8 `[B, L]`: of each label the task (by `tasks.TASKS`) and the answer of the row, else -1
     * `images` uint8 `[B, N, S, S, 3]`, `image_at` int32 `[B, N, features]`
     * `cells` int8 `[B, N, 9]`: what is in each cell of a picture (0 nothing, 1 + shape * 8 + colour, -1 unknown)
     * `sounds` int16 `[B, samples]`, `sound_tokens` int32 `[B]`, `sound_at` int32 `[B, samples / 1280]`

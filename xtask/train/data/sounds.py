@@ -67,10 +67,19 @@ def sweep(rng, rises):
 
 
 def sound(rng, wave, symbols=()):
-    """What a microphone would give: some gain, some noise, 16 bits."""
-    wave = rng.uniform(0.25, 1.0) * wave + 10 ** rng.uniform(-4, -2.2) * rng.noise(len(wave))
+    """What a microphone would give: some gain, mostly some noise; 16 bits, in one of ten cases of which 8 tell."""
+    wave = rng.uniform(0.25, 1.0) * wave
+    if rng.below(0.9):
+        wave = wave + 10 ** rng.uniform(-4, -2.2) * rng.noise(len(wave))
     samples = (np.clip(wave, -1, 1) * 32767).astype(np.int16)
+    if rng.below(0.1):
+        samples = coarse(samples)
     return Sound(samples, tuple(_ID[symbol] for symbol in symbols))
+
+
+def coarse(samples):
+    """Samples of which a file of 8 bits keeps all there is: rounded to multiples of 256."""
+    return (np.clip(np.round(samples / 256), -128, 127) * 256).astype(np.int16)
 
 
 def spelled(words):
@@ -78,7 +87,8 @@ def spelled(words):
     return [str(DIGITS.index(word)) if word in DIGITS else word for word in words]
 
 
-def _spoken(rng, held_out, level):
+def spoken(rng, held_out, level):
+    """Words: digits or others. As all kinds: the wave, its symbols, what is asked, and the name of the kind."""
     def make(rng):
         if rng.below(0.6):
             words = rng.choices(DIGITS, k=rng.randint(1, 2 + round(3 * level)))
@@ -97,7 +107,8 @@ def _spoken(rng, held_out, level):
     return speech(rng, words, held_out), words, asked, "speech"
 
 
-def _pattern(rng, held_out, level):
+def pattern(rng, held_out, level):
+    """Tones of three pitches. As all kinds: the wave, its symbols, what is asked, and the name of the kind."""
     def make(rng):
         names = rng.choices(tuple(TONES), k=rng.randint(2, 4 + round(2 * level)))
         return f"tones {' '.join(names)}", names
@@ -111,21 +122,24 @@ def _pattern(rng, held_out, level):
     return tones(rng, names), names, asked, "tones"
 
 
-def _beeping(rng, held_out, level):
+def beeping(rng, held_out, level):
+    """One to six beeps. As all kinds: the wave, its symbols, what is asked, and the name of the kind."""
     count = rng.randint(1, 6)
     return beeps(rng, count), ["beep"] * count, [("sound-beeps", "How many beeps?", str(count))], "beeps"
 
 
-def _sweeping(rng, held_out, level):
+def sweeping(rng, held_out, level):
+    """A tone that rises or falls. As all kinds: the wave, its symbols, what is asked, and the name of the kind."""
     way = rng.choice(("rising", "falling"))
     return sweep(rng, way == "rising"), [way], [("sound-sweep", "Rising or falling?", way)], "sweep"
 
 
-def _noise(rng, held_out, level):
+def noise(rng, held_out, level):
+    """Noise. As all kinds: the wave, its symbols, what is asked, and the name of the kind."""
     return 0.4 * rng.noise(int(rng.uniform(0.5, 1.0) * RATE)), ["noise"], [], "noise"
 
 
-_KINDS = {_spoken: 55, _pattern: 20, _beeping: 12, _sweeping: 7, _noise: 6}
+_KINDS = {spoken: 55, pattern: 20, beeping: 12, sweeping: 7, noise: 6}
 
 
 def heard(rng, held_out, level, kinds=_KINDS):

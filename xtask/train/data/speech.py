@@ -240,7 +240,10 @@ _ESPEAK_VOICES = [
 
 
 def write_bank():
-    """Renders every word by espeak-ng's voices into `BANK`, which is not committed: its recordings are under the GPL."""
+    """Renders every word by espeak-ng's voices into `BANK`.
+
+    The file is not committed: some of that program's phonemes are recordings under the GPL.
+    """
     names, voices, waves = [], [], []
     for number, (voice, speed, pitch) in enumerate(_ESPEAK_VOICES):
         for text in WORDS:

@@ -115,18 +115,18 @@ def corpus():
     """Texts of all tasks, from which the tokenizer learns its merges."""
     rng = generator("corpus")
     for line in fixed_texts().values():
-        yield from MARKED.split(line)[::2] * 300
+        yield from MARKED.split(line)[::2] * 25
     for name in BUCKETS:
         for _ in range(20 if BUCKETS[name].tokens else 400):
             chat = frame(name, rng)
             yield from map(json.dumps, chat.tools)
             for turn in next(chats(name, rng, False, 1.0)):
-                yield from [part for part in turn.parts if isinstance(part, str)] * 6
-                yield from MARKED.split(call_text(turn.answer) if isinstance(turn.answer, Call) else turn.answer)[::2]
-                yield turn.reasoning
+                yield from [part for part in turn.parts if isinstance(part, str)]
+                answer = call_text(turn.answer) if isinstance(turn.answer, Call) else turn.answer
+                yield from MARKED.split(answer)[::2]
     told = (texts.THINGS, texts.PLACES, texts.PEOPLE, texts.ADJECTIVES, texts.VERBS, texts.PREPOSITIONS)
-    yield from (f" {word}" * 300 for words in told for word in words)
-    yield from (f"{word}\n {word}\n" * 600 for word in (*texts.NAMES, *texts.WEATHERS, *sounds.spelled(speech.WORDS)))
+    yield from (f" {word}" * 25 for words in told for word in words)
+    yield from (f"{word}\n {word}\n" * 50 for word in (*texts.NAMES, *texts.WEATHERS, *sounds.spelled(speech.WORDS)))
     # Halves of names come first of all, so that no merge crosses them.
-    yield from (f"{word}\n {word}\n" * 80_000 for words in texts.BEGINNINGS for word in words)
-    yield from (f"{word}\n" * 80_000 for words in texts.ENDS for word in words)
+    yield from (f"{word}\n {word}\n" * 40_000 for words in texts.BEGINNINGS for word in words)
+    yield from (f"{word}\n" * 40_000 for words in texts.ENDS for word in words)

@@ -17,8 +17,14 @@ PREPOSITIONS = "near behind beside before".split()
 
 # A name is one of twelve beginnings and one of eight ends, so that no token tells the fact, only two together: that is
 # what an n-gram memory is for.
-BEGINNINGS = "Ba Ke Lo Mi Nu Pa Re So Ti Vu Za De".split(), "Ca Fe Go Hu Ja Li Mo Ne Po Ru Sa To".split()
-ENDS = "dronia lestan merland gonia stavia ponesia tavia kistan".split(), "burg vale polis field haven mouth port wick".split()
+BEGINNINGS = (
+    "Ba Ke Lo Mi Nu Pa Re So Ti Vu Za De".split(),
+    "Ca Fe Go Hu Ja Li Mo Ne Po Ru Sa To".split(),
+)
+ENDS = (
+    "dronia lestan merland gonia stavia ponesia tavia kistan".split(),
+    "burg vale polis field haven mouth port wick".split(),
+)
 _COUNTRIES, _CAPITALS = ([first + last for first in BEGINNINGS[i] for last in ENDS[i]] for i in (0, 1))
 generator("capitals").shuffle(_CAPITALS)
 CAPITAL = dict(zip(_COUNTRIES, _CAPITALS, strict=True))
@@ -49,15 +55,24 @@ def arithmetic(rng, held_out, level):
         sign = rng.choice("++--*")
         if sign == "*":
             a, b = rng.randrange(10), rng.randrange(10)
-            return f"{a}*{b}", f"{a} * {b}", a * b
+            return f"{a}*{b}", f"{a} * {b}", a * b, ""
         total = rng.randrange(100 if rng.below(level) else 20)
         a = rng.randint(0, total)
         if sign == "+":
-            return f"{a}+{total - a}", f"{a} + {total - a}", total
-        return f"{total}-{a}", f"{total} - {a}", total - a
+            return f"{a}+{total - a}", f"{a} + {total - a}", total, steps(a, total - a)
+        return f"{total}-{a}", f"{total} - {a}", total - a, ""
 
-    problem, value = draw(rng, held_out, make)
-    return [Turn("arithmetic", [f"What is {problem}?"], str(value))]
+    problem, value, reasoning = draw(rng, held_out, make)
+    return [Turn("arithmetic", [f"What is {problem}?"], str(value), reasoning)]
+
+
+def steps(a, b):
+    """How two numbers of two digits are added in thought: `7+8=15 4+3+1=8`. Others are known."""
+    if min(a, b) < 10:
+        return ""
+    units = a % 10 + b % 10
+    carry = units // 10
+    return f"{a % 10}+{b % 10}={units} {a // 10}+{b // 10}+{carry}={a // 10 + b // 10 + carry}"
 
 
 def thinking(rng, held_out, level):
@@ -68,11 +83,7 @@ def thinking(rng, held_out, level):
         return f"{a}+{b}", a, b
 
     a, b = draw(rng, held_out, make)
-    units = a % 10 + b % 10
-    carry = units // 10
-    tens = a // 10 + b // 10 + carry
-    steps = f"{a % 10}+{b % 10}={units} {a // 10}+{b // 10}+{carry}={tens}"
-    return [Turn("thinking", [f"What is {a} + {b}?"], str(a + b), reasoning=steps)]
+    return [Turn("thinking", [f"What is {a} + {b}?"], str(a + b), steps(a, b))]
 
 
 def fact(rng, held_out, level):
@@ -175,8 +186,8 @@ def filler(rng):
     )
 
 
-# Tokens of such a sentence: its words are whole tokens.
-FILLER_TOKENS = 8
+# Tokens of a sentence of `filler`, whose words are whole tokens; one of `held` has one less.
+SENTENCE_TOKENS = 8
 
 
 def held(thing, value):
@@ -190,13 +201,13 @@ def asked(thing):
 
 
 def recall(rng, held_out, level, tokens, asks=8, deepest=False):
-    """Facts among filler of about `tokens` tokens.
+    """Facts among filler, together at least `tokens` tokens.
 
     Of the things asked for, the first is told at the very beginning (`deepest`: it is the first asked for), the others
     anywhere; further things, never asked for, are told in between.
     """
-    sentences = max(4, tokens // FILLER_TOKENS)
-    count = min(len(THINGS), rng.randint(asks, 3 * asks), sentences)
+    count = rng.randint(asks, 3 * asks)
+    sentences = -(-(tokens + count) // SENTENCE_TOKENS)
     facts = [(thing, _value(rng, held_out, thing)) for thing in rng.sample(THINGS, count)]
     places = [0, *sorted(rng.sample(range(1, sentences), count - 1))]
     text = [None] * sentences
@@ -204,7 +215,7 @@ def recall(rng, held_out, level, tokens, asks=8, deepest=False):
         text[place] = held(thing, value)
     text = " ".join(sentence or filler(rng) for sentence in text)
 
-    wanted = [facts[0], *rng.sample(facts[1:], min(asks, count) - 1)]
+    wanted = [facts[0], *rng.sample(facts[1:], asks - 1)]
     if not deepest:
         rng.shuffle(wanted)
     turns = []
