@@ -35,23 +35,22 @@ def row(bucket, rng, held_out=False, level=1.0):
     """A row of at most `BUCKETS[bucket].length` tokens: contexts of the bucket as long as they fit."""
     chat, lay = frame(bucket, rng), layout()
     made, last = lay.head(chat), None
-    # The last thought of a chat that shows no others is one token longer, so room is left for that.
-    room = BUCKETS[bucket].length - len(made.ids) - 1
-    misses = 0
+    room, misses = BUCKETS[bucket].length - len(made.ids), 0
     for turns in chats(bucket, rng, held_out, level):
         for turn in turns:
-            part = lay.turn(turn, chat.keeps_reasoning)
-            if len(part.ids) > room:
+            # A chat that thinks shows the thoughts of its last turn alone, unless it keeps them.
+            thought = lay.turn(turn, chat.thinking)
+            told = thought if chat.keeps_reasoning else lay.turn(turn, False)
+            if len(thought.ids) > room:
                 misses += 1
                 break
             if last:
-                made.extend(last[1])
-            last = turn, part
-            room -= len(part.ids)
-        if misses > 3 or room < TURN_MIN:
+                made.extend(last[0])
+            last = told, thought
+            room -= len(told.ids)
+        if last and (misses > 3 or room < TURN_MIN):
             break
-    turn, part = last
-    made.extend(lay.turn(turn, True) if chat.thinking and not chat.keeps_reasoning else part)
+    made.extend(last[1])
     return made
 
 

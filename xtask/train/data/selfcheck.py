@@ -17,6 +17,12 @@ def batches_are_functions_of_their_arguments():
         assert not np.array_equal(first["ids"], other["ids"]) or "sounds" in first, bucket
 
 
+def rows_fit():
+    for bucket, shape in BUCKETS.items():
+        for step in range(3 if shape.tokens > 1024 else 20):
+            rows.batch(bucket, 11, step, held_out=step % 2 == 1, rows=8)
+
+
 def labels_spell_the_answers():
     tokens = rows.layout().tokens
     for bucket in BUCKETS:
@@ -70,6 +76,7 @@ def names_are_two_tokens_and_digits_one():
 if __name__ == "__main__":
     for check in (
         batches_are_functions_of_their_arguments,
+        rows_fit,
         labels_spell_the_answers,
         media_stand_where_their_places_are,
         the_split_holds,
