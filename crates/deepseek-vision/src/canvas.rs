@@ -22,8 +22,14 @@ impl Canvas {
     /// the shape's ratio allows is stretched over the whole canvas instead.
     #[must_use]
     pub fn new(picture: &Picture, shape: &VisionShape) -> Self {
+        let grid = Grid::fit(picture.width(), picture.height(), shape);
+        Self::on(grid, picture, shape)
+    }
+
+    /// The same on a grid that is settled, such as that of a film's first frame.
+    #[must_use]
+    pub fn on(grid: Grid, picture: &Picture, shape: &VisionShape) -> Self {
         let from = [picture.width(), picture.height()];
-        let grid = Grid::fit(from[0], from[1], shape);
         let canvas = grid.canvas;
         let limit = shape.max_wh_ratio.map_or(f64::INFINITY, f64::from);
         let size = if from[0] as f64 > from[1] as f64 * limit {

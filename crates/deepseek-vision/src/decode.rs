@@ -134,7 +134,7 @@ fn next_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
     })
 }
 
-fn fault(format: &'static str, error: &ImageError) -> PictureError {
+pub(crate) fn fault(format: &'static str, error: &ImageError) -> PictureError {
     let why = error.to_string();
     match error {
         ImageError::Limits(_) => {

@@ -61,13 +61,28 @@ pub fn embed_patches<B: Backend>(
     delimiters: &Delimiters<B>,
     (patches, grid): (&HostTensor, &Grid),
 ) -> Result<B::Tensor> {
-    let features = tower.encode(be, patches, grid)?;
+    embed_features(be, delimiters, &tower.encode(be, patches, grid)?, grid)
+}
+
+/// The same for features at hand: `[cells, out]`, row by row.
+///
+/// # Errors
+/// What the device says.
+///
+/// # Panics
+/// If there are not as many features as the grid has cells.
+pub fn embed_features<B: Backend>(
+    be: &B,
+    delimiters: &Delimiters<B>,
+    features: &B::Tensor,
+    grid: &Grid,
+) -> Result<B::Tensor> {
     let Delimiters {
         image_start,
         image_end,
         image_newline,
     } = delimiters;
-    let rows = be.concat(&[&features, image_start, image_end, image_newline], 0)?;
+    let rows = be.concat(&[features, image_start, image_end, image_newline], 0)?;
     let count = features.rows() as u32;
     let mut next = 0..count;
     let at: Vec<u32> = grid

@@ -11,9 +11,10 @@ pub mod limits;
 pub mod picture;
 pub mod resize;
 pub mod tower;
+pub mod video;
 
 pub use canvas::Canvas;
-pub use embed::{Delimiters, embed, embed_patches};
+pub use embed::{Delimiters, embed, embed_features, embed_patches};
 pub use grid::{Grid, Place};
 pub use picture::{Picture, PictureError};
 pub use tower::{Tower, VisionShape};

@@ -14,3 +14,27 @@ pub const PASSES_MAX: usize = 10;
 /// Query rows that attend together: what bounds the memory of attention, which is this times the
 /// patches of a picture for one head.
 pub const QUERY_ROWS: usize = 256;
+
+/// Longest film, in bytes: an hour of 4:2:0 frames in 1920 by 1080 pixels, 30 a second, is less.
+pub const FILM_BYTES_MAX: u64 = 1 << 39;
+/// Most frames of a film: ten hours, 30 a second, and some more.
+pub const FILM_FRAMES_MAX: usize = 1 << 20;
+/// Longest film, in seconds: twelve hours.
+pub const FILM_SECONDS_MAX: f64 = 43_200.0;
+/// Most pixels of a frame: 7680 by 4320.
+pub const FRAME_PIXELS_MAX: u64 = 7680 * 4320;
+/// Most pixels of all frames together where one can be had only by way of those before it, and no
+/// index says when they are due (GIF, APNG and WebP): a thousand frames of 1920 by 1080.
+pub const MOVING_PIXELS_MAX: u64 = 1 << 31;
+/// Most chunks of an AVI file that are looked at: four for each frame.
+pub const CHUNKS_MAX: usize = 4 * FILM_FRAMES_MAX;
+/// Longest line of a Y4M file, in bytes.
+pub const LINE_BYTES_MAX: u64 = 1024;
+/// Most channels of a film's sound.
+pub const SOUND_CHANNELS_MAX: u16 = 32;
+/// Most samples a second of a film's sound.
+pub const SOUND_RATE_MAX: u32 = 192_000;
+/// Sound that is read at a time, in bytes.
+pub const SOUND_BLOCK_BYTES: usize = 1 << 16;
+/// What silence before a sound comes in, in samples.
+pub const SILENCE_SAMPLES: usize = 1 << 14;

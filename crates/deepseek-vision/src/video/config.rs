@@ -1,0 +1,120 @@
+//! What a film may cost: how many frames, how many tokens each.
+
+use crate::tower::VisionShape;
+
+/// Fewest tokens that a frame can have: a start, one cell, a line break, an end.
+const FRAME_TOKENS_MIN: usize = 4;
+
+/// The numbers by which a film is sampled and its frames are sized (spec `audio-video.md` §6.2, 6.3).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct VideoConfig {
+    /// Frames sampled a second.
+    pub fps: f64,
+    /// Fewest frames, if the film has them.
+    pub min_frames: usize,
+    /// Most frames.
+    pub max_frames: usize,
+    /// Most tokens of a frame.
+    pub frame_max_tokens: usize,
+    /// Tokens that a frame may have however many there are.
+    pub frame_min_tokens: usize,
+    /// Pixels below which a frame is enlarged.
+    pub frame_min_pixels: usize,
+    /// Tokens that all frames share, as long as each has `frame_min_tokens`.
+    pub max_tokens: usize,
+    /// Frames that become one block, their features averaged.
+    pub temporal_merge: usize,
+    /// Seconds of frames that stand before the sound of the same seconds.
+    pub segment_seconds: f64,
+}
+
+impl Default for VideoConfig {
+    fn default() -> Self {
+        Self {
+            fps: 2.0,
+            min_frames: 4,
+            max_frames: 512,
+            frame_max_tokens: 128,
+            frame_min_tokens: 16,
+            frame_min_pixels: 336 * 336,
+            max_tokens: 32_768,
+            temporal_merge: 1,
+            segment_seconds: 2.0,
+        }
+    }
+}
+
+/// A number of a [`VideoConfig`] that makes no sense.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("video: {name} is {value}, want {want}")]
+pub struct ConfigError {
+    /// The number.
+    pub name: &'static str,
+    /// What it is.
+    pub value: f64,
+    /// What it may be.
+    pub want: String,
+}
+
+impl VideoConfig {
+    /// Whether the numbers fit together. Everything that takes a config relies on it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first one that does not.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let count = |name, value: usize, least: usize| {
+            let want = format!("at least {least}");
+            require(value >= least, name, value as f64, want)
+        };
+        let positive = |name, value: f64| {
+            let is_positive = value.is_finite() && value > 0.0;
+            require(is_positive, name, value, "a number above 0".to_owned())
+        };
+        positive("fps", self.fps)?;
+        positive("segment_seconds", self.segment_seconds)?;
+        count("min_frames", self.min_frames, 1)?;
+        count("max_frames", self.max_frames, self.min_frames)?;
+        count("frame_min_tokens", self.frame_min_tokens, FRAME_TOKENS_MIN)?;
+        count(
+            "frame_max_tokens",
+            self.frame_max_tokens,
+            self.frame_min_tokens,
+        )?;
+        count("frame_min_pixels", self.frame_min_pixels, 1)?;
+        count("temporal_merge", self.temporal_merge, 1)
+    }
+
+    /// Most tokens of one of `frames` frames.
+    ///
+    /// # Panics
+    /// If there are none, or the config does not pass [`VideoConfig::check`].
+    #[must_use]
+    pub fn cap(&self, frames: usize) -> usize {
+        (self.max_tokens / frames).clamp(self.frame_min_tokens, self.frame_max_tokens)
+    }
+
+    /// What sizes one of `frames` frames: `shape` with fewer tokens, and no more pixels asked for
+    /// than the largest square has that these tokens can show.
+    ///
+    /// # Panics
+    /// As [`VideoConfig::cap`].
+    #[must_use]
+    pub fn shape(&self, frames: usize, shape: &VisionShape) -> VisionShape {
+        let max_tokens = self.cap(frames);
+        let cells = (1..).take_while(|side| side * (side + 1) + 2 <= max_tokens);
+        let side = cells.last().unwrap_or(1) * shape.downsample * shape.patch;
+        VisionShape {
+            max_tokens,
+            min_pixels: self.frame_min_pixels.min(side * side),
+            ..*shape
+        }
+    }
+}
+
+fn require(holds: bool, name: &'static str, value: f64, want: String) -> Result<(), ConfigError> {
+    if holds {
+        Ok(())
+    } else {
+        Err(ConfigError { name, value, want })
+    }
+}

@@ -1,0 +1,207 @@
+//! A film: an open file, the times of its frames, and what keeps a file from becoming one.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::{fmt, io};
+
+use crate::picture::{Picture, PictureError};
+
+use super::reel::{self, Pcm, Reel, Source, Timeline};
+use super::track::Track;
+
+/// Frames at their times, read one by one, and perhaps sound. Of the frames no more than two are in
+/// memory at once.
+pub struct Film {
+    pub(super) timeline: Timeline,
+    pub(super) reel: Box<dyn Reel>,
+    pub(super) pcm: Option<Pcm>,
+    pub(super) next: usize,
+}
+
+impl Film {
+    /// Opens a GIF, APNG, animated WebP, Y4M or Motion-JPEG AVI file, told apart by content, and
+    /// looks at all of it.
+    ///
+    /// # Errors
+    /// [`FilmError`] for what is no film, a broken one, or one beyond the bounds of
+    /// [`limits`](crate::limits). [`FilmError::UnknownFormat`] is one that another build may read.
+    pub fn open(at: &Path) -> Result<Self, FilmError> {
+        reel::open(&Source::File(at.to_owned()))
+    }
+
+    /// The same for a file in memory.
+    ///
+    /// # Errors
+    /// As [`Film::open`].
+    pub fn from_bytes(bytes: impl Into<Arc<[u8]>>) -> Result<Self, FilmError> {
+        reel::open(&Source::Bytes(bytes.into()))
+    }
+
+    /// Opens numbered pictures as `fps` frames a second: all in the folder `at`, or those whose name
+    /// fits the last part of `at`, in which one `*` stands for any text. They are in the order of
+    /// the last number in their names; of a folder, files that are not named like pictures are not
+    /// looked at.
+    ///
+    /// # Errors
+    /// [`FilmError`] if there are none or too many, if one has no number, or if `fps` is not a
+    /// number above zero.
+    pub fn from_images(at: &Path, fps: f64) -> Result<Self, FilmError> {
+        reel::open_images(at, fps)
+    }
+
+    /// Seconds from the first frame to each: the first is 0, and they never fall.
+    #[must_use]
+    pub fn times(&self) -> &[f64] {
+        &self.timeline.times
+    }
+
+    /// Seconds from the first frame to the end of the last.
+    #[must_use]
+    pub fn duration(&self) -> f64 {
+        self.timeline.duration
+    }
+
+    /// The next frame and its time; nothing after the last one.
+    ///
+    /// # Errors
+    /// [`FilmError`] for a frame that is broken or too large.
+    pub fn next_frame(&mut self) -> Result<Option<(f64, Picture)>, FilmError> {
+        let Some(time) = self.timeline.times.get(self.next) else {
+            return Ok(None);
+        };
+        let picture = self.reel.frame(self.next)?;
+        self.next += 1;
+        Ok(Some((*time, picture)))
+    }
+
+    /// Goes on to the frame with this index: [`Film::next_frame`] gives it next. What lies between is
+    /// decoded only where the format leaves no choice.
+    ///
+    /// # Panics
+    /// If that frame, or one after it, has been read.
+    pub fn skip_to(&mut self, index: usize) {
+        assert!(index >= self.next, "frame {index} after {}", self.next);
+        self.next = index;
+    }
+
+    /// The sound, if there is any. It can be read beside the frames, and again.
+    ///
+    /// # Errors
+    /// [`FilmError`] if the file can no longer be read.
+    pub fn sound(&self) -> Result<Option<Track>, FilmError> {
+        self.pcm.as_ref().map(Pcm::track).transpose()
+    }
+}
+
+impl fmt::Debug for Film {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Timeline { times, duration } = &self.timeline;
+        let frames = times.len();
+        write!(f, "Film({frames} frames, {duration} s, at {})", self.next)
+    }
+}
+
+/// Why a file is not taken as a film.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FilmError {
+    /// There are no bytes.
+    #[error("video: an empty file")]
+    Empty,
+    /// The system refused to read on.
+    #[error("video: the file cannot be read")]
+    Io(#[from] io::Error),
+    /// The file is too long to be looked at.
+    #[error("video: {bytes} bytes, at most {max} are read")]
+    FileBytes {
+        /// Bytes of the file.
+        bytes: u64,
+        /// The bound.
+        max: u64,
+    },
+    /// None of the formats that this build reads.
+    #[error(
+        "this build reads GIF, APNG, WebP, Y4M, MJPEG-AVI and image folders; rebuild with --features video"
+    )]
+    UnknownFormat,
+    /// A picture that does not move.
+    #[error("video: a {format} picture that does not move")]
+    Still {
+        /// The format.
+        format: &'static str,
+    },
+    /// There is nothing to be seen.
+    #[error("video: {format} without a frame")]
+    NoFrames {
+        /// The format.
+        format: &'static str,
+    },
+    /// There are too many frames.
+    #[error("video: more than {max} frames")]
+    Frames {
+        /// The bound.
+        max: usize,
+    },
+    /// It lasts too long.
+    #[error("video: {seconds} seconds, at most {max} are taken")]
+    Length {
+        /// How long it lasts.
+        seconds: f64,
+        /// The bound.
+        max: f64,
+    },
+    /// A frame is empty or too large.
+    #[error("video: frames of {width}x{height} pixels, want one to {max} altogether")]
+    Pixels {
+        /// Pixels of a row, as the file says.
+        width: u64,
+        /// Rows, as the file says.
+        height: u64,
+        /// The bound.
+        max: u64,
+    },
+    /// All frames together are too large, where each must be decoded.
+    #[error("video: more than {max} pixels of {format} in all frames")]
+    AllPixels {
+        /// The format.
+        format: &'static str,
+        /// The bound.
+        max: u64,
+    },
+    /// The rate makes no sense.
+    #[error("video: {fps} frames a second")]
+    Rate {
+        /// Frames a second.
+        fps: f64,
+    },
+    /// A frame cannot be decoded.
+    #[error("video: frame {index}")]
+    Frame {
+        /// Which one.
+        index: usize,
+        /// Why not.
+        source: PictureError,
+    },
+    /// An image of a folder whose place in it is not known.
+    #[error("video: no number in the name {name}")]
+    Unnumbered {
+        /// The name.
+        name: String,
+    },
+    /// The file is of a kind within its format that is not read.
+    #[error("video: {format} of a kind that is not read: {why}")]
+    Unsupported {
+        /// The format.
+        format: &'static str,
+        /// What it has.
+        why: String,
+    },
+    /// The file ends early or contradicts itself or its format.
+    #[error("video: broken {format} data: {why}")]
+    Corrupt {
+        /// The format.
+        format: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+}

@@ -1,0 +1,154 @@
+//! Where frames come from: one reader for each kind of file.
+
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::panic
+)]
+
+mod avi;
+mod images;
+mod input;
+mod moving;
+mod pcm;
+mod webp;
+mod y4m;
+
+use std::path::Path;
+
+use crate::limits::{FILM_FRAMES_MAX, FILM_SECONDS_MAX, FRAME_PIXELS_MAX};
+use crate::picture::Picture;
+
+use super::film::{Film, FilmError};
+
+use self::input::Input;
+pub(super) use self::input::Source;
+pub(super) use self::pcm::Pcm;
+
+/// First bytes by which a file is known.
+const HEAD_BYTES: usize = 16;
+
+/// The frames of a film.
+pub(super) trait Reel {
+    /// The frame with this index, which is larger than any that was asked for before, and one that
+    /// the timeline has.
+    fn frame(&mut self, index: usize) -> Result<Picture, FilmError>;
+}
+
+/// When frames are seen: at least one of them.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Timeline {
+    /// Seconds from the first frame to each.
+    pub(super) times: Vec<f64>,
+    /// Seconds from the first frame to the end of the last.
+    pub(super) duration: f64,
+}
+
+impl Timeline {
+    /// The times that `ticks` stand for, `fps` of them a second; the last frame ends at `end`.
+    fn of_ticks(
+        format: &'static str,
+        ticks: &[u64],
+        end: u64,
+        fps: Rate,
+    ) -> Result<Self, FilmError> {
+        let Some(first) = ticks.first() else {
+            return Err(FilmError::NoFrames { format });
+        };
+        let seconds = |tick: u64| fps.seconds(tick.saturating_sub(*first));
+        let duration = seconds(end);
+        if duration > FILM_SECONDS_MAX {
+            let (seconds, max) = (duration, FILM_SECONDS_MAX);
+            return Err(FilmError::Length { seconds, max });
+        }
+        let times = ticks.iter().map(|tick| seconds(*tick)).collect();
+        Ok(Self { times, duration })
+    }
+}
+
+/// Ticks a second, as a ratio of two numbers above zero.
+#[derive(Debug, Clone, Copy)]
+struct Rate {
+    ticks: f64,
+    seconds: f64,
+}
+
+impl Rate {
+    fn new(ticks: f64, seconds: f64) -> Result<Self, FilmError> {
+        let fps = ticks / seconds;
+        if fps.is_finite() && fps > 0.0 && seconds > 0.0 {
+            Ok(Self { ticks, seconds })
+        } else {
+            Err(FilmError::Rate { fps })
+        }
+    }
+
+    /// When a tick is. The product comes first, so that whole seconds are whole.
+    #[expect(clippy::as_conversions, reason = "ticks are far below 2^53")]
+    fn seconds(self, tick: u64) -> f64 {
+        tick as f64 * self.seconds / self.ticks
+    }
+}
+
+/// Opens a file by what it begins with.
+pub(super) fn open(source: &Source) -> Result<Film, FilmError> {
+    let mut input = Input::open(source, "video")?;
+    let head = input.head(HEAD_BYTES)?;
+    match head.as_slice() {
+        [] => Err(FilmError::Empty),
+        [b'G', b'I', b'F', b'8', ..] => moving::open(source, moving::Kind::Gif),
+        [0x89, b'P', b'N', b'G', ..] => moving::open(source, moving::Kind::Png),
+        [b'R', b'I', b'F', b'F', _, _, _, _, kind @ ..] => match kind.first_chunk() {
+            Some(b"WEBP") => moving::open(source, moving::Kind::WebP),
+            Some(b"AVI ") => avi::open(source),
+            _ => Err(FilmError::UnknownFormat),
+        },
+        head if head.starts_with(b"YUV4MPEG2 ") => y4m::open(source),
+        _ => Err(FilmError::UnknownFormat),
+    }
+}
+
+/// Opens the pictures of a folder.
+pub(super) fn open_images(at: &Path, fps: f64) -> Result<Film, FilmError> {
+    images::open(at, fps)
+}
+
+fn film(timeline: Timeline, reel: impl Reel + 'static, pcm: Option<Pcm>) -> Film {
+    Film {
+        timeline,
+        reel: Box::new(reel),
+        pcm,
+        next: 0,
+    }
+}
+
+/// Whether there can be another frame behind `count`.
+fn room_for_frame(count: usize) -> Result<(), FilmError> {
+    let max = FILM_FRAMES_MAX;
+    if count < max {
+        Ok(())
+    } else {
+        Err(FilmError::Frames { max })
+    }
+}
+
+/// Whether a frame of this size is taken.
+fn room_for_pixels(width: u64, height: u64) -> Result<(), FilmError> {
+    let max = FRAME_PIXELS_MAX;
+    let pixels = width.saturating_mul(height);
+    if pixels > 0 && pixels <= max {
+        Ok(())
+    } else {
+        Err(FilmError::Pixels { width, height, max })
+    }
+}
+
+/// The same for one that is decoded.
+fn in_room(picture: Picture) -> Result<Picture, FilmError> {
+    let side = |pixels| u64::try_from(pixels).unwrap_or(u64::MAX);
+    room_for_pixels(side(picture.width()), side(picture.height()))?;
+    Ok(picture)
+}

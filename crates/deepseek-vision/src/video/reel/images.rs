@@ -1,0 +1,139 @@
+//! Numbered pictures, one file each.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::limits::FILE_BYTES_MAX;
+use crate::picture::Picture;
+
+use super::super::film::{Film, FilmError};
+use super::{Rate, Reel, Timeline, film, in_room, room_for_frame};
+
+const FORMAT: &str = "image folder";
+
+/// What the names of pictures end in.
+const ENDINGS: [&str; 8] = ["bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
+
+struct Images {
+    paths: Vec<PathBuf>,
+}
+
+pub(super) fn open(at: &Path, fps: f64) -> Result<Film, FilmError> {
+    let rate = Rate::new(fps, 1.0)?;
+    let paths = if at.is_dir() {
+        find(at, is_picture)?
+    } else {
+        let pattern = at.file_name().map(OsStr::to_string_lossy);
+        let pattern = pattern.unwrap_or_default();
+        let folder = at.parent().filter(|folder| *folder != Path::new(""));
+        find(folder.unwrap_or(Path::new(".")), |name| {
+            fits(name, &pattern)
+        })?
+    };
+    let ticks: Vec<u64> = (0..).zip(&paths).map(|(tick, _)| tick).collect();
+    let end = u64::try_from(ticks.len()).unwrap_or(u64::MAX);
+    let timeline = Timeline::of_ticks(FORMAT, &ticks, end, rate)?;
+    Ok(film(timeline, Images { paths }, None))
+}
+
+/// The files of a folder with such names, by number and then by name.
+fn find(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, FilmError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if is_wanted(&name) && entry.path().is_file() {
+            room_for_frame(found.len())?;
+            let Some(number) = number(&name) else {
+                return Err(FilmError::Unnumbered { name });
+            };
+            found.push((number, name, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found.into_iter().map(|(_, _, path)| path).collect())
+}
+
+fn is_picture(name: &str) -> bool {
+    let ending = Path::new(name).extension().map(OsStr::to_ascii_lowercase);
+    ending.is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known))
+}
+
+/// Whether a name is the pattern with any text in place of its first star.
+fn fits(name: &str, pattern: &str) -> bool {
+    match pattern.split_once('*') {
+        Some((before, after)) => name
+            .strip_prefix(before)
+            .is_some_and(|rest| rest.ends_with(after)),
+        None => name == pattern,
+    }
+}
+
+/// The last number in a name, its ending aside: by its length without zeros and its digits, so that
+/// it may be of any size.
+fn number(name: &str) -> Option<(usize, String)> {
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    let digits = |c: char| c.is_ascii_digit();
+    let behind = stem.trim_end_matches(|c| !digits(c));
+    let before = behind.trim_end_matches(digits);
+    let number = behind
+        .strip_prefix(before)
+        .filter(|text| !text.is_empty())?;
+    let number = number.trim_start_matches('0');
+    Some((number.len(), number.to_owned()))
+}
+
+impl Reel for Images {
+    fn frame(&mut self, index: usize) -> Result<Picture, FilmError> {
+        let Some(path) = self.paths.get(index) else {
+            return Err(FilmError::NoFrames { format: FORMAT });
+        };
+        // One byte more than are read shows that there are too many.
+        let most = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX);
+        let mut bytes = Vec::new();
+        let mut file = File::open(path)?.take(most.saturating_add(1));
+        file.read_to_end(&mut bytes)?;
+        let picture = Picture::decode(&bytes);
+        in_room(picture.map_err(|source| FilmError::Frame { index, source })?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_the_last_of_a_name_and_may_be_long() {
+        let order = [
+            "shot2_0009.png",
+            "a10.jpg",
+            "7_11.x.png",
+            "p99999999999999999999999.png",
+        ];
+        let numbers: Vec<_> = order.iter().map(|name| number(name)).collect();
+        assert!(
+            numbers.is_sorted() && numbers.iter().all(Option::is_some),
+            "{numbers:?}"
+        );
+        assert_eq!(number("a007.png"), number("b7.png"));
+        assert_eq!(number("cover.jp2"), None);
+        assert!(number("0.png").is_some());
+    }
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        for (pattern, fits_it) in [
+            ("*", true),
+            ("a*.png", true),
+            ("a1.png", true),
+            ("a*1.png", true),
+            ("a1*1.png", false),
+            ("b*", false),
+            ("a1.pn", false),
+        ] {
+            assert_eq!(fits("a1.png", pattern), fits_it, "{pattern}");
+        }
+    }
+}
