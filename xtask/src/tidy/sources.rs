@@ -10,7 +10,8 @@ const UNSAFE: [(&str, &str); 2] = [
 ];
 
 /// Where outside bytes are read, by the beginning of the path, and the fuzz target for it.
-const READERS: [(&str, &str); 4] = [
+const READERS: [(&str, &str); 5] = [
+    ("crates/deepseek-audio/src/decode", "sound"),
     ("crates/deepseek-core/src/weights/", "checkpoint"),
     ("crates/deepseek-model/src/config", "config"),
     ("crates/deepseek-text/src/tokenizer", "tokenizer"),

@@ -1,0 +1,186 @@
+//! A block of the tower: full attention over a chunk, then a network.
+
+use deepseek_core::{Backend, DeviceTensor, Loader, Numerics, Result, Unary};
+
+use crate::limits::QUERY_ROWS;
+use crate::shape::AudioShape;
+
+/// What the norms of the tower add to the variance.
+const NORM_EPS: f32 = 1e-5;
+
+/// A product with a weight matrix, and a bias where there is one.
+#[derive(Debug)]
+pub(crate) struct Affine<B: Backend> {
+    weight: B::Weight,
+    bias: Option<B::Tensor>,
+    numerics: Numerics,
+}
+
+impl<B: Backend> Affine<B> {
+    /// Reads `weight: [out, in]` and `bias`.
+    pub(crate) fn load(at: &Loader<'_, B>, shape: [usize; 2]) -> Result<Self> {
+        let bias = Some(at.vector("bias", shape[0])?);
+        Ok(Self::of(at, at.weight("weight", shape)?, bias))
+    }
+
+    /// The same where the bias may be missing.
+    pub(crate) fn load_bare(at: &Loader<'_, B>, shape: [usize; 2]) -> Result<Self> {
+        let there = at.tensors.has("bias");
+        let bias = there.then(|| at.vector("bias", shape[0])).transpose()?;
+        Ok(Self::of(at, at.weight("weight", shape)?, bias))
+    }
+
+    /// Puts the parts together.
+    pub(crate) fn of(at: &Loader<'_, B>, weight: B::Weight, bias: Option<B::Tensor>) -> Self {
+        let numerics = at.numerics;
+        Self {
+            weight,
+            bias,
+            numerics,
+        }
+    }
+
+    /// `[.., in]` to `[.., out]`, rounded once, behind the bias.
+    pub(crate) fn forward(&self, be: &B, x: &B::Tensor) -> Result<B::Tensor> {
+        let y = be.linear(x, &self.weight)?;
+        let y = match &self.bias {
+            Some(bias) => be.add(&y, bias)?,
+            None => y,
+        };
+        self.numerics.activation(be, y)
+    }
+
+    /// The same, then GELU.
+    pub(crate) fn forward_gelu(&self, be: &B, x: &B::Tensor) -> Result<B::Tensor> {
+        let y = be.map(&self.forward(be, x)?, Unary::Gelu)?;
+        self.numerics.activation(be, y)
+    }
+}
+
+/// A norm that takes the mean away first.
+#[derive(Debug)]
+pub(crate) struct LayerNorm<B: Backend> {
+    weight: B::Tensor,
+    bias: B::Tensor,
+    numerics: Numerics,
+}
+
+impl<B: Backend> LayerNorm<B> {
+    /// Reads `weight` and `bias`.
+    pub(crate) fn load(at: &Loader<'_, B>, width: usize) -> Result<Self> {
+        Ok(Self {
+            weight: at.vector("weight", width)?,
+            bias: at.vector("bias", width)?,
+            numerics: at.numerics,
+        })
+    }
+
+    /// `x: [rows, width]`, and so is the result.
+    pub(crate) fn forward(&self, be: &B, x: &B::Tensor) -> Result<B::Tensor> {
+        let mean = be.map(&be.sum(x, 1)?, factor(-1.0 / x.width() as f32))?;
+        let centred = be.add(x, &mean)?;
+        let y = be.rms_norm(&centred, Some(&self.weight), NORM_EPS)?;
+        self.numerics.activation(be, be.add(&y, &self.bias)?)
+    }
+}
+
+/// One block (spec `audio-video.md` §3).
+#[derive(Debug)]
+pub(crate) struct Block<B: Backend> {
+    attention_norm: LayerNorm<B>,
+    query: Affine<B>,
+    key: Affine<B>,
+    value: Affine<B>,
+    out: Affine<B>,
+    network_norm: LayerNorm<B>,
+    up: Affine<B>,
+    down: Affine<B>,
+    heads: usize,
+    numerics: Numerics,
+}
+
+impl<B: Backend> Block<B> {
+    /// Reads `self_attn`, `fc1`, `fc2` and the norms. Keys have no bias as released; one that is
+    /// there is applied.
+    pub(crate) fn load(at: &Loader<'_, B>, shape: &AudioShape) -> Result<Self> {
+        let AudioShape { hidden, inner, .. } = *shape;
+        let square = [hidden, hidden];
+        let attention = at.at("self_attn");
+        Ok(Self {
+            attention_norm: LayerNorm::load(&at.at("self_attn_layer_norm"), hidden)?,
+            query: Affine::load(&attention.at("q_proj"), square)?,
+            key: Affine::load_bare(&attention.at("k_proj"), square)?,
+            value: Affine::load(&attention.at("v_proj"), square)?,
+            out: Affine::load(&attention.at("out_proj"), square)?,
+            network_norm: LayerNorm::load(&at.at("final_layer_norm"), hidden)?,
+            up: Affine::load(&at.at("fc1"), [inner, hidden])?,
+            down: Affine::load(&at.at("fc2"), [hidden, inner])?,
+            heads: shape.heads,
+            numerics: at.numerics,
+        })
+    }
+
+    /// `x: [frames, hidden]`, and so is the result: chunks of `lengths` frames one behind the other,
+    /// each of which attends to itself alone.
+    pub(crate) fn forward(&self, be: &B, x: &B::Tensor, lengths: &[usize]) -> Result<B::Tensor> {
+        let round = |x| self.numerics.activation(be, x);
+        let h = self.attention_norm.forward(be, x)?;
+        let x = round(be.add(x, &self.attention(be, &h, lengths)?)?)?;
+        let h = self.network_norm.forward(be, &x)?;
+        let h = self.down.forward(be, &self.up.forward_gelu(be, &h)?)?;
+        round(be.add(&x, &h)?)
+    }
+
+    fn attention(&self, be: &B, x: &B::Tensor, lengths: &[usize]) -> Result<B::Tensor> {
+        let width = x.width() / self.heads;
+        let q = self.query.forward(be, x)?;
+        let k = self.key.forward(be, x)?;
+        let v = self.value.forward(be, x)?;
+        let chunks = spans(lengths)
+            .map(|(first, length)| {
+                let head = |x: &B::Tensor, head: usize| {
+                    let rows = be.narrow(x, 0, first, length)?;
+                    be.narrow(&rows, 1, head * width, width)
+                };
+                let outputs = (0..self.heads)
+                    .map(|h| attend(be, &head(&q, h)?, &head(&k, h)?, &head(&v, h)?))
+                    .collect::<Result<Vec<_>>>()?;
+                be.concat(&outputs.iter().collect::<Vec<_>>(), 1)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let y = be.concat(&chunks.iter().collect::<Vec<_>>(), 0)?;
+        self.out.forward(be, &self.numerics.activation(be, y)?)
+    }
+}
+
+/// Where each of some chunks of `lengths` rows begins, and its length.
+pub(crate) fn spans(lengths: &[usize]) -> impl Iterator<Item = (usize, usize)> {
+    lengths.iter().scan(0, |next, length| {
+        let first = *next;
+        *next += length;
+        Some((first, *length))
+    })
+}
+
+fn factor(mul: f32) -> Unary {
+    Unary::Affine { mul, add: 0.0 }
+}
+
+/// One head: every query attends to every key. `q`, `k`, `v`: `[frames, width]`, and so is the
+/// result. Only the scores of [`QUERY_ROWS`] queries exist at a time.
+fn attend<B: Backend>(be: &B, q: &B::Tensor, k: &B::Tensor, v: &B::Tensor) -> Result<B::Tensor> {
+    let (frames, width) = (q.rows(), q.width());
+    let q = be.map(q, factor((width as f32).powf(-0.5)))?;
+    let outputs = (0..frames)
+        .step_by(QUERY_ROWS)
+        .map(|first| {
+            let q = be.narrow(&q, 0, first, QUERY_ROWS.min(frames - first))?;
+            let scores = be.matmul_t(&q, k)?;
+            let peak = be.map(&be.max(&scores, 1)?, factor(-1.0))?;
+            let weights = be.map(&be.add(&scores, &peak)?, Unary::Exp)?;
+            let total = be.map(&be.sum(&weights, 1)?, Unary::Recip)?;
+            be.mul(&be.matmul(&weights, v)?, &total)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    be.concat(&outputs.iter().collect::<Vec<_>>(), 0)
+}

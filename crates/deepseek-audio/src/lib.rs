@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod block;
+pub mod chunks;
+mod decode;
+pub mod embed;
+pub mod limits;
+pub mod mel;
+pub mod names;
+mod projector;
+pub mod resample;
+pub mod shape;
+pub mod sound;
+mod stem;
+pub mod tower;
+
+pub use chunks::{Chunk, Chunks, Place};
+pub use embed::{Delimiters, embed, embed_features};
+pub use limits::Limits;
+pub use names::AudioTensors;
+pub use shape::{AudioShape, Level, Pool};
+pub use sound::{Sound, SoundError};
+pub use tower::Tower;

@@ -1,0 +1,251 @@
+//! A sound as the model hears it: one channel at 16 kHz, read a little at a time, and what keeps a
+//! file from becoming one.
+
+use std::fmt;
+use std::io::{self, Cursor, Read, Seek};
+
+use crate::decode::Track;
+use crate::limits::Limits;
+use crate::resample::Resampler;
+
+/// One channel at 16 kHz. Memory does not grow with its length.
+#[derive(Debug)]
+pub struct Sound {
+    source: Source,
+    /// Made when the first samples say their rate; gone when the source has ended.
+    resampler: Option<Resampler>,
+    ended: bool,
+    /// Samples of the source's rate, kept for their memory alone.
+    raw: Vec<f32>,
+    /// Samples that were made and not yet asked for.
+    ready: Vec<f32>,
+}
+
+/// A sample, or silence in place of what is no number.
+pub(crate) fn finite(sample: f32) -> f32 {
+    if sample.is_finite() { sample } else { 0.0 }
+}
+
+/// Where samples of one channel come from.
+enum Source {
+    Track(Track),
+    Blocks(u32, Box<dyn Iterator<Item = io::Result<Vec<f32>>> + Send>),
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Track(track) => track.fmt(f),
+            Self::Blocks(rate, _) => write!(f, "Blocks({rate})"),
+        }
+    }
+}
+
+impl Source {
+    /// Appends a block. Nothing is returned at the end, else the rate.
+    fn read(&mut self, mono: &mut Vec<f32>) -> Result<Option<u32>, SoundError> {
+        match self {
+            Self::Track(track) => track.read(mono),
+            Self::Blocks(rate, blocks) => {
+                let Some(block) = blocks.next().transpose()? else {
+                    return Ok(None);
+                };
+                mono.extend(block.into_iter().map(finite));
+                Ok(Some(*rate))
+            }
+        }
+    }
+}
+
+impl Sound {
+    /// Opens a WAV, AIFF, CAF, FLAC, MP1 to MP3, Ogg, MP4 or Matroska file, told apart by content.
+    /// The first audio track is read, its channels averaged.
+    ///
+    /// Packets that cannot be decoded are left out, up to
+    /// [`FAILURES_MAX`](crate::limits::FAILURES_MAX) in a row. Silence that an encoder put before or
+    /// behind is cut off where the format tells of it.
+    ///
+    /// # Errors
+    /// [`SoundError`] for what is no sound, one that cannot be decoded, or one beyond the bounds.
+    pub fn open(
+        reader: impl Read + Seek + Send + Sync + 'static,
+        limits: Limits,
+    ) -> Result<Self, SoundError> {
+        Ok(Self::of(Source::Track(Track::open(reader, limits)?)))
+    }
+
+    /// The same for a file in memory.
+    ///
+    /// # Errors
+    /// As [`Sound::open`].
+    pub fn from_bytes(
+        bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+        limits: Limits,
+    ) -> Result<Self, SoundError> {
+        Self::open(Cursor::new(bytes), limits)
+    }
+
+    /// Samples of one channel, `rate` a second, decoded elsewhere and held against bounds there. What
+    /// is no number counts as silence.
+    ///
+    /// # Panics
+    /// If the rate is zero.
+    #[must_use]
+    pub fn from_blocks(rate: u32, blocks: impl Iterator<Item = Vec<f32>> + Send + 'static) -> Self {
+        Self::from_track(rate, blocks.map(Ok))
+    }
+
+    /// The same from where reading may fail.
+    ///
+    /// # Panics
+    /// If the rate is zero.
+    #[must_use]
+    pub fn from_track(
+        rate: u32,
+        blocks: impl Iterator<Item = io::Result<Vec<f32>>> + Send + 'static,
+    ) -> Self {
+        assert!(rate > 0, "a rate of zero");
+        Self::of(Source::Blocks(rate, Box::new(blocks)))
+    }
+
+    fn of(source: Source) -> Self {
+        Self {
+            source,
+            resampler: None,
+            ended: false,
+            raw: Vec::new(),
+            ready: Vec::new(),
+        }
+    }
+
+    /// Appends `count` samples, or as many as are left. After an error there are no more.
+    ///
+    /// # Errors
+    /// [`SoundError`] for what turned out to be broken or too long.
+    pub fn read(&mut self, count: usize, samples: &mut Vec<f32>) -> Result<(), SoundError> {
+        while self.ready.len() < count && !self.ended {
+            self.raw.clear();
+            // A source that failed is not asked again.
+            self.ended = true;
+            match self.source.read(&mut self.raw)? {
+                Some(rate) => {
+                    self.ended = false;
+                    self.resampler
+                        .get_or_insert_with(|| Resampler::new(rate))
+                        .push(&self.raw, &mut self.ready);
+                }
+                None => {
+                    if let Some(resampler) = self.resampler.take() {
+                        resampler.finish(&mut self.ready);
+                    }
+                }
+            }
+        }
+        let count = count.min(self.ready.len());
+        samples.extend(self.ready.drain(..count));
+        Ok(())
+    }
+
+    /// Packets that could not be decoded and were left out, up to now.
+    #[must_use]
+    pub fn skipped(&self) -> usize {
+        match &self.source {
+            Source::Track(track) => track.skipped(),
+            Source::Blocks(..) => 0,
+        }
+    }
+}
+
+/// Why a file is not taken as a sound.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SoundError {
+    /// There are no bytes.
+    #[error("sound: an empty file")]
+    Empty,
+    /// The system refused to read on.
+    #[error("sound: the file cannot be read")]
+    Io(#[from] io::Error),
+    /// The file begins like none of the formats that are read.
+    #[error(
+        "sound: begins with {head}, want WAV, AIFF, CAF, FLAC, MP1 to MP3, AAC, Ogg, MP4 or Matroska"
+    )]
+    UnknownFormat {
+        /// Its first bytes, in hexadecimal.
+        head: String,
+    },
+    /// There is nothing to be heard in the file.
+    #[error("sound: {format} file without an audio track")]
+    NoTrack {
+        /// The format.
+        format: &'static str,
+    },
+    /// The track is there and holds no samples.
+    #[error("sound: no samples")]
+    NoSamples,
+    /// The codec that only the `video` feature can decode.
+    #[error("sound: Opus needs a build with the video feature")]
+    Opus,
+    /// The rate is out of bounds.
+    #[error("sound: {rate} samples a second, want {min} to {max}")]
+    Rate {
+        /// Samples a second, as the file says.
+        rate: u32,
+        /// The lower bound.
+        min: u32,
+        /// The upper bound.
+        max: u32,
+    },
+    /// The rate is not the one that the sound began with.
+    #[error("sound: {rate} samples a second behind a part of {first}")]
+    RateChange {
+        /// Samples a second at the beginning.
+        first: u32,
+        /// Samples a second further on.
+        rate: u32,
+    },
+    /// There are no channels, or too many.
+    #[error("sound: {channels} channels, want 1 to {max}")]
+    Channels {
+        /// Channels, as the file says.
+        channels: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// The sound is too long.
+    #[error("sound: longer than {max} seconds")]
+    Length {
+        /// The bound.
+        max: u32,
+    },
+    /// Too many packets in a row could not be decoded, or hold nothing.
+    #[error("sound: more than {max} packets in a row without a sample")]
+    Packets {
+        /// The bound.
+        max: usize,
+    },
+    /// Decoding would take too much memory.
+    #[error("sound: {format} data that takes too much memory: {why}")]
+    Memory {
+        /// The format.
+        format: &'static str,
+        /// What the decoder said.
+        why: String,
+    },
+    /// The file is of a kind within its format that is not read.
+    #[error("sound: {format} of a kind that is not read: {why}")]
+    Unsupported {
+        /// The format.
+        format: &'static str,
+        /// What the decoder said.
+        why: String,
+    },
+    /// The file contradicts itself or its format.
+    #[error("sound: broken {format} data: {why}")]
+    Corrupt {
+        /// The format.
+        format: &'static str,
+        /// What the decoder said.
+        why: String,
+    },
+}

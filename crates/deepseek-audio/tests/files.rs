@@ -1,0 +1,149 @@
+//! Files that are sounds: what each format and kind of sample becomes.
+
+mod common;
+
+use common::{all, bytes, decibels, decode, floats, path, wav};
+use deepseek_audio::{Limits, Sound, SoundError};
+
+/// Both channels of the golden tones as 16-bit integers, averaged and resampled by hand, behind
+/// `late` samples of silence.
+fn two(late: usize) -> Vec<f32> {
+    let file = bytes("two.wav");
+    let frames = file[44..].as_chunks::<4>().0.iter();
+    let mono = frames.map(|&[a, b, c, d]| {
+        let [left, right] = [[a, b], [c, d]].map(|x| f32::from(i16::from_le_bytes(x)));
+        (left + right) / 2.0 / 32_768.0
+    });
+    let samples: Vec<f32> = std::iter::repeat_n(0.0, late).chain(mono).collect();
+    all(Sound::from_blocks(44_100, std::iter::once(samples))).expect("samples")
+}
+
+#[test]
+fn lossless_formats_keep_every_sample() {
+    let names = [
+        "two.wav",
+        "two.flac",
+        "two.alac.m4a",
+        "two.flac.mka",
+        "two.caf",
+        "two.aiff",
+    ];
+    for name in names {
+        assert_eq!(decode(bytes(name)).expect(name), two(0), "{name}");
+    }
+}
+
+#[test]
+fn lossy_formats_are_near_and_begin_in_time() {
+    // Samples that the encoder put before the sound, where the format does not tell of them, and
+    // decibels of what it lost.
+    let cases = [
+        ("two.ogg", 0, -35.0),
+        ("two.mka", 0, -35.0),
+        ("two.mp3", 0, -25.0),
+        ("two.adpcm.wav", 0, -25.0),
+        ("two.mp2", 481, -40.0),
+        ("two.m4a", 1024, -20.0),
+        ("two.aac", 1024, -20.0),
+    ];
+    for (name, late, bound) in cases {
+        let (got, want) = (decode(bytes(name)).expect(name), two(late));
+        // Of what is appended, formats tell no more than of what is put before.
+        let most = want.len() + 420;
+        assert!(
+            (want.len()..=most).contains(&got.len()),
+            "{name}: {}",
+            got.len()
+        );
+        let inside = 1200..want.len() - 400;
+        let apart = decibels(&got[inside.clone()], &want[inside]);
+        assert!(apart < bound, "{name}: {apart:.1} dB");
+    }
+}
+
+#[test]
+fn parts_of_an_ogg_file_follow_one_another() {
+    let both = decode(bytes("two.ogg").repeat(2)).expect("a sound");
+    let alone = decode(bytes("two.ogg")).expect("a sound");
+    assert_eq!(both.len(), 2 * alone.len());
+}
+
+#[test]
+fn opus_is_named() {
+    let error = decode(bytes("two.opus")).expect_err("no decoder");
+    assert!(matches!(error, SoundError::Opus), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "sound: Opus needs a build with the video feature"
+    );
+}
+
+#[test]
+fn a_file_is_read_from_disk_a_little_at_a_time() {
+    let file = std::fs::File::open(path("speech.wav")).expect("a file");
+    let mut sound = Sound::open(file, Limits::default()).expect("a sound");
+    let mut samples = Vec::new();
+    sound.read(100, &mut samples).expect("samples");
+    assert_eq!(samples.len(), 100);
+    sound.read(usize::MAX, &mut samples).expect("samples");
+    assert_eq!(samples, decode(bytes("speech.wav")).expect("the same"));
+    sound.read(1, &mut samples).expect("nothing");
+    assert_eq!(samples.len(), 39_429);
+    assert_eq!(sound.skipped(), 0);
+}
+
+#[test]
+fn integers_are_divided_by_their_range() {
+    let check = |kind: [u16; 2], data: &[u8], want: &[f32]| {
+        let got = decode(wav(16_000, 1, kind, data)).expect("a sound");
+        assert_eq!(got, want, "{kind:?}");
+    };
+    check(
+        [1, 8],
+        &[0, 128, 255, 192],
+        &[-1.0, 0.0, 127.0 / 128.0, 0.5],
+    );
+    check([1, 16], &[0, 128, 255, 127], &[-1.0, 32_767.0 / 32_768.0]);
+    check([1, 24], &[0, 0, 128, 0, 0, 64], &[-1.0, 0.5]);
+    check([1, 32], &[0, 0, 0, 128, 0, 0, 0, 64], &[-1.0, 0.5]);
+    check([3, 32], &floats(&[-3.5, 0.25]), &[-3.5, 0.25]);
+    let wide: Vec<u8> = [-1.5_f64, 0.125]
+        .iter()
+        .flat_map(|x| x.to_le_bytes())
+        .collect();
+    check([3, 64], &wide, &[-1.5, 0.125]);
+}
+
+#[test]
+fn channels_are_averaged() {
+    let check = |channels: u16, samples: &[f32], want: &[f32]| {
+        let got = decode(wav(16_000, channels, [3, 32], &floats(samples)));
+        assert_eq!(got.expect("a sound"), want, "{channels} channels");
+    };
+    check(2, &[1.0, 0.0, 0.5, 0.25], &[0.5, 0.375]);
+    check(4, &[1.0, 2.0, 3.0, 6.0], &[3.0]);
+    check(2, &[f32::MAX, f32::MAX], &[f32::MAX]);
+}
+
+#[test]
+fn what_is_no_number_is_silence() {
+    let samples = [1.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -1.0];
+    let got = decode(wav(16_000, 1, [3, 32], &floats(&samples))).expect("a sound");
+    assert_eq!(got, [1.0, 0.0, 0.0, 0.0, -1.0]);
+    let got = decode(wav(16_000, 2, [3, 32], &floats(&[f32::NAN, 1.0]))).expect("a sound");
+    assert_eq!(got, [0.5]);
+}
+
+#[test]
+fn a_sound_that_was_cut_off_ends_there() {
+    for (name, least) in [("two.wav", 2000), ("two.mp3", 1000), ("two.flac", 1000)] {
+        let mut bytes = bytes(name);
+        bytes.truncate(bytes.len() * 2 / 3);
+        let got = decode(bytes).expect(name);
+        assert!(
+            got.len() >= least && got.len() < two(0).len(),
+            "{name}: {}",
+            got.len()
+        );
+    }
+}
