@@ -24,8 +24,8 @@ pub const FILM_SECONDS_MAX: f64 = 43_200.0;
 /// Most pixels of a frame: 7680 by 4320.
 pub const FRAME_PIXELS_MAX: u64 = 7680 * 4320;
 /// Most pixels of all frames together where one can be had only by way of those before it, and no
-/// index says when they are due (GIF, APNG and WebP): a thousand frames of 1920 by 1080.
-pub const MOVING_PIXELS_MAX: u64 = 1 << 31;
+/// index says when they are due (GIF, APNG and WebP): five hundred frames of 1920 by 1080.
+pub const MOVING_PIXELS_MAX: u64 = 1 << 30;
 /// Most chunks of an AVI file that are looked at: four for each frame.
 pub const CHUNKS_MAX: usize = 4 * FILM_FRAMES_MAX;
 /// Longest line of a Y4M file, in bytes.

@@ -7,6 +7,7 @@ use deepseek_core::quant::bf16;
 use deepseek_core::weights::{Dtype, RawTensor, TensorSource, Tensors};
 use deepseek_core::{Backend, HostTensor, Loader, Numerics, Result};
 use deepseek_vision::limits::QUERY_ROWS;
+use deepseek_vision::video::{Label, Shot};
 use deepseek_vision::{Canvas, Delimiters, Grid, Picture, Place, Tower, VisionShape, embed};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -354,6 +355,31 @@ fn rows_stand_in_the_order_of_the_layout() {
         assert_eq!(rows.row(index), want, "row {index}, {place:?}");
     }
     assert!(next.is_empty());
+}
+
+#[test]
+fn merged_frames_are_averaged_position_by_position() {
+    let (be, weights) = (Candle::host(1), Weights::draw(5));
+    let loader = weights.loader(&be, Numerics::EXACT);
+    let tower = Tower::load(&loader, TINY).expect("all weights are there");
+    let delimiters = Delimiters::load(&loader, TINY.out).expect("all are there");
+    let label = Label::at(0.0);
+    let rows = |frames: &[&Canvas]| {
+        let frames = frames.iter().copied().cloned().collect();
+        let rows = Shot { label, frames }.embed(&be, &tower, &delimiters);
+        be.download(&rows.expect("rows")).expect("numbers")
+    };
+    let (a, b) = (canvas([50, 31]), canvas([51, 32]));
+    assert_eq!(a.grid(), b.grid());
+    let (first, second) = (rows(&[&a]), rows(&[&b]));
+    let alone = embed(&be, &tower, &delimiters, &a).expect("rows");
+    assert_eq!(first, be.download(&alone).expect("numbers"));
+    let halves = first.data().iter().zip(second.data());
+    let halves = halves.map(|(a, b)| f64::from(a + b) / 2.0).collect();
+    near(rows(&[&a, &b]).data(), &vec![halves], 1e-6, "two frames");
+    let same = first.data().iter().copied().map(f64::from).collect();
+    let twice = rows(&[&a, &a]);
+    near(twice.data(), &vec![same], 1e-6, "a frame and itself");
 }
 
 #[test]
