@@ -10,7 +10,8 @@ const UNSAFE: [(&str, &str); 2] = [
 ];
 
 /// Where outside bytes are read, by the beginning of the path, and the fuzz target for it.
-const READERS: [(&str, &str); 6] = [
+const READERS: [(&str, &str); 7] = [
+    ("crates/deepseek-cli/src/eval/task", "task"),
     ("crates/deepseek-audio/src/decode", "sound"),
     ("crates/deepseek-core/src/weights/", "checkpoint"),
     ("crates/deepseek-model/src/config", "config"),
@@ -40,7 +41,8 @@ const DEVICE_FILE: &str = "crates/deepseek-cli/src/device.rs";
 const TEXT_FILES: [&str; 2] = ["turn.rs", "constrain.rs"];
 
 /// Files whose types are read from or written to the outside.
-const SERDE_FILES: [&str; 5] = [
+const SERDE_FILES: [&str; 6] = [
+    "crates/deepseek-cli/src/eval/task.rs",
     "crates/deepseek-core/src/weights/header.rs",
     "crates/deepseek-model/src/config/",
     "crates/deepseek-text/src/message.rs",

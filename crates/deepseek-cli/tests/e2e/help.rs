@@ -2,7 +2,7 @@
 
 use crate::program::run;
 
-const COMMANDS: [&str; 5] = ["run", "chat", "inspect", "tokenize", "logits"];
+const COMMANDS: [&str; 6] = ["run", "chat", "inspect", "tokenize", "logits", "eval"];
 
 #[test]
 fn the_help_names_each_command_and_each_exit_code() {

@@ -1,9 +1,11 @@
 //! The built program, from outside: what it prints, where, and how it ends.
 
 mod chat;
+mod eval;
 mod help;
 mod inspect;
 mod logits;
+mod media;
 mod misuse;
 mod program;
 mod run;

@@ -143,21 +143,48 @@ impl Checkpoint {
         checkpoint
     }
 
-    /// One whose likeliest answers do not end, and with room for them: the end of an answer has no
-    /// weights, so that another token is always likelier.
+    /// One whose likeliest answers do not end, and with room for them.
     pub(crate) fn endless() -> Self {
-        const EOS: usize = 1;
-
         let checkpoint = Self::new();
         checkpoint.set("max_position_embeddings", 1 << 18);
-        let mut bytes = checkpoint.read("model.safetensors");
+        checkpoint.without_end("model.safetensors")
+    }
+
+    /// The end of an answer without weights, so that another token is always likelier; `name` is
+    /// the file with the output matrix.
+    pub(crate) fn without_end(self, name: &str) -> Self {
+        const EOS: usize = 1;
+
+        let mut bytes = self.read(name);
         let (header, metadata) = SafeTensors::read_metadata(&bytes).expect("a safetensors file");
         let head = metadata.info("head.weight").expect("the output matrix");
         let row = (head.data_offsets.1 - head.data_offsets.0) / head.shape[0];
         let start = 8 + header + head.data_offsets.0 + EOS * row;
         bytes[start..start + row].fill(0);
-        checkpoint.write("model.safetensors", &bytes);
-        checkpoint
+        self.write(name, &bytes);
+        self
+    }
+
+    /// Moves the tensors whose names begin so to a file of their own, and gives its path.
+    pub(crate) fn take_out(&self, prefix: &str, name: &str) -> String {
+        const SHARD: &str = "model-00001-of-00001.safetensors";
+        const INDEX: &str = "model.safetensors.index.json";
+
+        let bytes = self.read(SHARD);
+        let tensors = SafeTensors::deserialize(&bytes).expect("a safetensors file");
+        let all = tensors.tensors();
+        let (taken, left): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|(name, _)| name.starts_with(prefix));
+        let serialise = |views| safetensors::serialize(views, None).expect("tensors");
+        let mut index: Value = serde_json::from_slice(&self.read(INDEX)).expect("JSON");
+        let places = index["weight_map"].as_object_mut().expect("places");
+        places.retain(|name, _| !name.starts_with(prefix));
+        let total: usize = left.iter().map(|(_, view)| view.data().len()).sum();
+        index["metadata"]["total_size"] = total.into();
+        self.write(name, &serialise(taken));
+        self.write(SHARD, &serialise(left));
+        self.write(INDEX, index.to_string().as_bytes());
+        self.file(name)
     }
 
     pub(crate) fn path(&self) -> &str {

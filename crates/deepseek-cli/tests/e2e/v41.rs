@@ -5,7 +5,7 @@ use safetensors::SafeTensors;
 use crate::program::{Checkpoint, fixture, pipe, run};
 
 /// A picture of 24-bit BMP: a ramp of one colour.
-fn bmp(width: u32, height: u32, colour: usize) -> Vec<u8> {
+pub(crate) fn bmp(width: u32, height: u32, colour: usize) -> Vec<u8> {
     let row = (width * 3).next_multiple_of(4);
     let size = 54 + row * height;
     let mut bytes = b"BM".to_vec();
@@ -24,7 +24,7 @@ fn bmp(width: u32, height: u32, colour: usize) -> Vec<u8> {
     bytes
 }
 
-fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
@@ -42,7 +42,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// A checkpoint with two pictures beside it.
-fn checkpoint() -> Checkpoint {
+pub(crate) fn checkpoint() -> Checkpoint {
     let checkpoint = Checkpoint::v41();
     checkpoint.write("red.bmp", &bmp(40, 30, 2));
     checkpoint.write("blue.bmp", &bmp(23, 61, 0));

@@ -1,0 +1,266 @@
+//! `deepseek eval`: answers held against those that are wanted.
+
+mod limits;
+mod report;
+mod score;
+mod swap;
+mod task;
+mod want;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::anyhow;
+use deepseek_engine::{
+    Delta, Engine, Limits, Reason, Sampling, SamplingOptions, Turn, TurnOptions,
+};
+use deepseek_model::{Ablation, Prefill};
+use deepseek_text::{Answer, Call, Edition, Mode, Options, Tokenizer};
+
+use self::report::Report;
+use self::task::Item;
+use crate::answer::{CONTEXT, Said, edition};
+use crate::args::{Ablated, Eval, Watch};
+use crate::fault::{Fault, Result};
+use crate::input;
+use crate::interrupt::{Interrupt, Second};
+use crate::load::{self, Folder, STEP_TOKENS};
+use crate::media::Senses;
+
+pub(crate) fn run(args: &Eval) -> Result<()> {
+    let interrupt = Interrupt::listen(Second::Leaves)?;
+    let items = items(args)?;
+    let bench = Bench::open(args, &items, &interrupt)?;
+    let mut report = Report::new(items.len());
+    bench.answer_all(&items, &mut report, &interrupt)?;
+    let mut out = io::stdout().lock();
+    match args.json {
+        true => report.write_json(&mut out, args)?,
+        false => report.write_text(&mut out, args.failures)?,
+    }
+    out.flush()?;
+    match report.interrupted {
+        true => Err(Fault::interrupted()),
+        false => Ok(()),
+    }
+}
+
+/// The items that are to be answered.
+fn items(args: &Eval) -> Result<Vec<Item>> {
+    let mut items = Vec::new();
+    for file in &args.files {
+        items.extend(read(file)?);
+    }
+    let known: BTreeSet<String> = items.iter().map(|item| item.task.clone()).collect();
+    if let Some(name) = args.tasks.iter().find(|name| !known.contains(*name)) {
+        let names: Vec<String> = known.into_iter().collect();
+        let error = anyhow!("--task {name}: no item is of this task");
+        return Err(Fault::usage(error).hint(format!("there are {}", names.join(", "))));
+    }
+    if !args.tasks.is_empty() {
+        items.retain(|item| args.tasks.contains(&item.task));
+    }
+    if args.swap_media {
+        items = swap::swap(items);
+    }
+    if let Some(limit) = args.limit {
+        let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+        items.retain(|item| {
+            let count = counts.entry(item.task.clone()).or_default();
+            *count += 1;
+            *count <= limit
+        });
+    }
+    match items.is_empty() {
+        true if args.swap_media => {
+            let error = anyhow!("no two items of a task have media that can be swapped");
+            Err(Fault::input(error))
+        }
+        true => Err(Fault::input(anyhow!("the task files hold no items"))),
+        false => Ok(items),
+    }
+}
+
+/// Reads a task file. Its media are files beside it.
+fn read(file: &Path) -> Result<Vec<Item>> {
+    let bytes = input::file(file, limits::FILE_BYTES_MAX)?;
+    let mut items = task::read(file, &bytes).map_err(Fault::input)?;
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let media = items
+        .iter_mut()
+        .flat_map(|item| item.conversation.media_mut());
+    for source in media.filter_map(|part| part.source_mut()) {
+        if !source.starts_with("data:") {
+            *source = folder.join(&*source).display().to_string();
+        }
+    }
+    Ok(items)
+}
+
+/// A model at work on items.
+#[derive(Debug)]
+struct Bench {
+    engine: Engine,
+    tokenizer: Tokenizer,
+    senses: Senses,
+    edition: Edition,
+    drafts: u32,
+    /// Items that the engine holds at a time, so that none of its places is ever free.
+    ahead: usize,
+}
+
+impl Bench {
+    /// Loads the model with room for the longest of the items.
+    fn open(args: &Eval, items: &[Item], interrupt: &Interrupt) -> Result<Self> {
+        let folder = Folder::open(&args.model.folder)?;
+        let (config, tokenizer) = load::describe(&folder, args.draft)?;
+        let edition = edition(&config);
+        let senses = Senses::new(&config, &Watch::default())?;
+        let longest = longest(items, &tokenizer, edition)?;
+        let context = args
+            .context
+            .map_or(longest.max(CONTEXT).min(config.max_positions), |n| {
+                n as usize
+            });
+        let sequences = (args.batch as usize).min(items.len());
+        let mut budget = load::budget(
+            &args.model,
+            context,
+            STEP_TOKENS.min(context),
+            Prefill::Replay,
+        );
+        budget.sequences = sequences;
+        let mut plan = load::plan(&args.model, &config, budget)?;
+        for part in &args.ablate {
+            plan = plan.without(match part {
+                Ablated::Engram => Ablation::Engram,
+                Ablated::Indexer => Ablation::Indexer { seed: args.seed },
+            });
+        }
+        let decoder = load::decoder(&args.model, &folder, plan, interrupt)?;
+        Ok(Self {
+            engine: Engine::spawn(decoder, Limits::default()),
+            tokenizer,
+            senses,
+            edition,
+            drafts: args.draft,
+            ahead: 2 * sequences,
+        })
+    }
+
+    /// Asks all items, several at a time, and takes in the answers in their order. Ctrl-C ends it
+    /// with those that are there.
+    fn answer_all(&self, items: &[Item], report: &mut Report, interrupt: &Interrupt) -> Result<()> {
+        let start = Instant::now();
+        let bar = load::bar("answering", "{pos}/{len} items, {eta} left");
+        bar.set_length(items.len() as u64);
+        let mut asked = VecDeque::with_capacity(self.ahead);
+        let mut rest = items.iter();
+        loop {
+            while asked.len() < self.ahead
+                && interrupt.poll().is_continue()
+                && let Some(item) = rest.next()
+            {
+                let turn = self.ask(item).map_err(|fault| fault.at(item.place()))?;
+                asked.push_back((item, turn));
+            }
+            let Some((item, turn)) = asked.pop_front() else {
+                break;
+            };
+            let said = hear(turn, interrupt).map_err(|fault| fault.at(item.place()))?;
+            if said.reason == Reason::Cancelled {
+                break;
+            }
+            report.add(item, &said);
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        report.elapsed = start.elapsed();
+        report.interrupted = interrupt.poll().is_break();
+        Ok(())
+    }
+
+    fn ask(&self, item: &Item) -> Result<Turn> {
+        let conversation = &item.conversation;
+        let options = TurnOptions {
+            max_tokens: Some(item.max_tokens),
+            sampling: greedy()?,
+            drafts: self.drafts,
+            media: self.senses.take_in(conversation)?,
+            ..TurnOptions::default()
+        };
+        let prompt = prompt_options(item, self.edition);
+        let turn = Turn::start(
+            &self.engine,
+            &self.tokenizer,
+            conversation,
+            &prompt,
+            options,
+        )?;
+        Ok(turn)
+    }
+}
+
+/// Positions that the longest item needs as far as its text goes.
+fn longest(items: &[Item], tokenizer: &Tokenizer, edition: Edition) -> Result<usize> {
+    let mut longest = 0;
+    for item in items {
+        let options = prompt_options(item, edition);
+        let encoded = deepseek_text::encode(tokenizer, &item.conversation, &options)
+            .map_err(|error| Fault::from(error).at(item.place()))?;
+        longest = longest.max(encoded.ids.len() + item.max_tokens as usize);
+    }
+    Ok(longest)
+}
+
+fn prompt_options(item: &Item, edition: Edition) -> Options {
+    Options {
+        mode: match item.thinking {
+            true => Mode::Thinking,
+            false => Mode::Chat,
+        },
+        edition,
+        ..Options::default()
+    }
+}
+
+/// The likeliest answer, so that a figure can be had again.
+fn greedy() -> Result<Sampling> {
+    Ok(Sampling::new(SamplingOptions {
+        temperature: 0.0,
+        ..SamplingOptions::default()
+    })?)
+}
+
+/// An answer, whole. Ctrl-C stops it.
+fn hear(turn: Turn, interrupt: &Interrupt) -> Result<Said> {
+    let _watch = interrupt.watch(turn.canceller());
+    let mut answer = Answer::default();
+    for delta in turn {
+        match delta? {
+            Delta::Thinking(text) => answer.reasoning.push_str(&text),
+            Delta::Text(text) => answer.text.push_str(&text),
+            Delta::ToolCall {
+                id,
+                name,
+                arguments,
+            } => answer.calls.push(Call {
+                id: Some(id),
+                name,
+                arguments,
+            }),
+            Delta::Finished { reason, usage } => {
+                return Ok(Said {
+                    answer,
+                    reason,
+                    usage,
+                });
+            }
+            // How far the prompt is, and kinds of pieces that are no part of an answer.
+            _ => {}
+        }
+    }
+    unreachable!("a turn ends with its end or an error")
+}

@@ -1,0 +1,198 @@
+//! What came of it: a table for people, JSON for programs.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use deepseek_text::{Content, Message};
+use serde_json::{Value, json};
+
+use super::score::Score;
+use super::task::Item;
+use super::want;
+use crate::answer::Said;
+use crate::args::Eval;
+
+/// The items answered so far.
+#[derive(Debug)]
+pub(super) struct Report {
+    tasks: BTreeMap<String, Score>,
+    failures: Vec<Failure>,
+    /// Items that were to be answered.
+    items: usize,
+    prompt_tokens: u64,
+    generated_tokens: u64,
+    /// From the first question to the last answer.
+    pub(super) elapsed: Duration,
+    /// Whether Ctrl-C came before the end.
+    pub(super) interrupted: bool,
+}
+
+/// An answer that is not what was wanted.
+#[derive(Debug)]
+struct Failure {
+    task: String,
+    id: String,
+    place: String,
+    question: String,
+    expected: String,
+    got: String,
+}
+
+impl Report {
+    /// Nothing yet, of so many items.
+    pub(super) fn new(items: usize) -> Self {
+        Self {
+            tasks: BTreeMap::new(),
+            failures: Vec::new(),
+            items,
+            prompt_tokens: 0,
+            generated_tokens: 0,
+            elapsed: Duration::ZERO,
+            interrupted: false,
+        }
+    }
+
+    /// Takes in an answer.
+    pub(super) fn add(&mut self, item: &Item, said: &Said) {
+        let right = item.want.is_met_by(&said.answer);
+        self.tasks.entry(item.task.clone()).or_default().add(right);
+        self.prompt_tokens += u64::from(said.usage.prompt);
+        self.generated_tokens += u64::from(said.usage.generated);
+        if !right {
+            self.failures.push(Failure {
+                task: item.task.clone(),
+                id: item.id.clone(),
+                place: item.place(),
+                question: question(&item.conversation.messages),
+                expected: item.want.show(),
+                got: want::show(&said.answer),
+            });
+        }
+    }
+
+    fn total(&self) -> Score {
+        self.tasks
+            .values()
+            .copied()
+            .fold(Score::default(), Score::plus)
+    }
+
+    /// Writes a line for each task and one for all, and what went wrong if `failures` are asked for.
+    pub(super) fn write_text(&self, out: &mut impl Write, failures: bool) -> io::Result<()> {
+        let names = self.tasks.keys().map(String::as_str);
+        let width = names
+            .chain(["task"])
+            .map(|name| name.chars().count())
+            .max()
+            .unwrap_or(0);
+        writeln!(
+            out,
+            "{:<width$}  items  right  accuracy  95 % interval",
+            "task"
+        )?;
+        let total = self.total();
+        let tasks = self
+            .tasks
+            .iter()
+            .map(|(name, score)| (name.as_str(), *score));
+        for (name, score) in tasks.chain([("all", total)]) {
+            let Score { items, right } = score;
+            let [low, high] = score.interval().map(percent);
+            let accuracy = percent(score.accuracy());
+            writeln!(
+                out,
+                "{name:<width$}  {items:>5}  {right:>5}  {accuracy:>6} %  {low:>5} to {high:>5} %"
+            )?;
+        }
+        let seconds = self.elapsed.as_secs_f64();
+        let rate = f64::from(total.items) / seconds.max(f64::MIN_POSITIVE);
+        writeln!(
+            out,
+            "\n{} of {} items in {seconds:.1} s, {rate:.1} items/s",
+            total.items, self.items
+        )?;
+        if !failures {
+            return Ok(());
+        }
+        for failure in &self.failures {
+            let Failure {
+                task,
+                id,
+                place,
+                question,
+                expected,
+                got,
+            } = failure;
+            writeln!(out, "\n{task} {id} ({place})\n  question  {question:?}")?;
+            writeln!(out, "  expected  {expected:?}\n  got       {got:?}")?;
+        }
+        Ok(())
+    }
+
+    /// Writes an object: `tasks` with `task`, `items`, `right`, `accuracy` and `interval`; `total`
+    /// with the same; `seconds`, `tokens`, what was asked for, and `failures` if they were.
+    pub(super) fn write_json(&self, out: &mut impl Write, args: &Eval) -> io::Result<()> {
+        let tasks: Vec<Value> = self
+            .tasks
+            .iter()
+            .map(|(name, score)| {
+                let mut value = figures(*score);
+                value["task"] = json!(name);
+                value
+            })
+            .collect();
+        let ablate: Vec<&str> = args.ablate.iter().map(|part| part.name()).collect();
+        let mut value = json!({
+            "tasks": tasks,
+            "total": figures(self.total()),
+            "asked": self.items,
+            "interrupted": self.interrupted,
+            "seconds": self.elapsed.as_secs_f64(),
+            "tokens": { "prompt": self.prompt_tokens, "generated": self.generated_tokens },
+            "swap_media": args.swap_media,
+            "ablate": ablate,
+        });
+        if args.failures {
+            let failures = self.failures.iter().map(Failure::to_json);
+            value["failures"] = failures.collect();
+        }
+        writeln!(out, "{value:#}")
+    }
+}
+
+impl Failure {
+    fn to_json(&self) -> Value {
+        json!({
+            "task": self.task,
+            "id": self.id,
+            "place": self.place,
+            "question": self.question,
+            "expected": self.expected,
+            "got": self.got,
+        })
+    }
+}
+
+fn figures(score: Score) -> Value {
+    json!({
+        "items": score.items,
+        "right": score.right,
+        "accuracy": score.accuracy(),
+        "interval": score.interval(),
+    })
+}
+
+/// A share from 0 to 1 as percent.
+fn percent(share: f64) -> String {
+    format!("{:.1}", share * 100.0)
+}
+
+/// The last thing that the user or a tool said.
+fn question(messages: &[Message]) -> String {
+    let content = messages.iter().rev().find_map(|message| match message {
+        Message::User { content, .. } | Message::Tool { content, .. } => Some(content),
+        _ => None,
+    });
+    content.map(Content::text).unwrap_or_default().into_owned()
+}
