@@ -1,33 +1,32 @@
 //! A model ready to answer, and an answer on its way to the user: words to stdout, reasoning to
 //! stderr.
 
-use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 
-use anyhow::anyhow;
 use deepseek_engine::{
     Delta, Engine, Limits, Reason, Sampling, SamplingOptions, Turn, TurnOptions, Usage,
 };
 use deepseek_model::{Config, Family, Prefill};
-use deepseek_text::{Answer, Call, Conversation, Edition, Message, Mode, Options, Tokenizer};
+use deepseek_text::{Answer, Call, Conversation, Edition, Message, Mode, Options, Part, Tokenizer};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use crate::args::{self, Generation, Model};
-use crate::fault::{Fault, Result};
+use crate::fault::Result;
 use crate::interrupt::Interrupt;
 use crate::load::{self, Folder, STEP_TOKENS};
-use crate::pictures;
+use crate::media::Senses;
 use crate::stats;
 
 /// Positions of a sequence, unless asked otherwise or the model has fewer.
-const CONTEXT: usize = 8192;
+pub(crate) const CONTEXT: usize = 8192;
 
 /// A model at work, and how it is to answer.
 #[derive(Debug)]
 pub(crate) struct Engaged {
     engine: Engine,
     tokenizer: Tokenizer,
+    senses: Senses,
     prompt: Options,
     answer: TurnOptions,
 }
@@ -50,19 +49,8 @@ impl Engaged {
     pub(crate) fn open(args: &Model, asked: &Generation, interrupt: &Interrupt) -> Result<Self> {
         let sampling = sampling(&asked.sampling)?;
         let folder = Folder::open(&args.folder)?;
-        let mut config = folder.config()?;
-        let tokenizer = folder.tokenizer()?;
-        if tokenizer.vocab_size() > config.vocab_size {
-            let (ids, most) = (tokenizer.vocab_size(), config.vocab_size);
-            let error = anyhow!("{ids} ids in tokenizer.json, {most} in config.json");
-            return Err(Fault::input(error).hint("the two files are of different models"));
-        }
-        if asked.draft == 0 {
-            config = config.without_drafts();
-        } else if config.mtp_layers == 0 && config.drafter.is_none() {
-            let error = anyhow!("--draft {}: the checkpoint has no draft head", asked.draft);
-            return Err(Fault::input(error).hint("leave out --draft"));
-        }
+        let (config, tokenizer) = load::describe(&folder, asked.draft)?;
+        let senses = Senses::new(&config, &asked.watch)?;
         let prompt = prompt_options(asked, &config);
         // What the model cannot be told is better known before its weights are loaded.
         deepseek_text::encode(&tokenizer, &Conversation::default(), &prompt)?;
@@ -71,18 +59,20 @@ impl Engaged {
             .map_or(CONTEXT.min(config.max_positions), |n| n as usize);
         let step_tokens = STEP_TOKENS.min(context);
         let budget = load::budget(args, context, step_tokens, Prefill::Replay);
-        let decoder = load::decoder(args, &folder, &config, budget, interrupt)?;
+        let plan = load::plan(args, &config, budget)?;
+        let decoder = load::decoder(args, &folder, plan, interrupt)?;
         let answer = TurnOptions {
             max_tokens: asked.max_tokens,
             sampling,
             drafts: asked.draft,
-            media: BTreeMap::new(),
+            media: Vec::new(),
             stops: asked.sampling.stop.clone(),
         };
         let engine = Engine::spawn(decoder, Limits::default());
         Ok(Self {
             engine,
             tokenizer,
+            senses,
             prompt,
             answer,
         })
@@ -102,7 +92,7 @@ impl Engaged {
     ) -> Result<Said> {
         let (engine, tokenizer) = (&self.engine, &self.tokenizer);
         let answer = TurnOptions {
-            media: pictures::of(conversation, engine.capacity().vision)?,
+            media: self.senses.take_in(conversation)?,
             ..self.answer.clone()
         };
         show(
@@ -111,9 +101,9 @@ impl Engaged {
         )
     }
 
-    /// Whether a picture can be shown.
-    pub(crate) fn look(&self, name: &str) -> Result<()> {
-        pictures::look(name, self.engine.capacity().vision).map(drop)
+    /// Whether a medium can be shown or played.
+    pub(crate) fn look(&self, part: &Part) -> Result<()> {
+        self.senses.take(part).map(drop)
     }
 
     /// Goes on with a text as it stands.
@@ -198,8 +188,7 @@ fn sampling(args: &args::Sampling) -> Result<Sampling> {
     })?)
 }
 
-/// How prompts are written. The refreshed checkpoints have other words for effort, and another
-/// drafter by which they are known (spec `deepseek-v4.md` §1.4).
+/// How prompts are written.
 fn prompt_options(asked: &Generation, config: &Config) -> Options {
     Options {
         mode: match asked.no_thinking {
@@ -207,12 +196,18 @@ fn prompt_options(asked: &Generation, config: &Config) -> Options {
             false => Mode::Thinking,
         },
         effort: asked.effort,
-        edition: match (config.family, config.dspark) {
-            (Family::V41, _) => Edition::V41,
-            (Family::V4, true) => Edition::Refreshed,
-            (Family::V4, false) => Edition::First,
-        },
+        edition: edition(config),
         ..Options::default()
+    }
+}
+
+/// Which words the model knows. The refreshed checkpoints have other words for effort, and another
+/// drafter by which they are known (spec `deepseek-v4.md` §1.4).
+pub(crate) fn edition(config: &Config) -> Edition {
+    match (config.family, config.dspark) {
+        (Family::V41, _) => Edition::V41,
+        (Family::V4, true) => Edition::Refreshed,
+        (Family::V4, false) => Edition::First,
     }
 }
 

@@ -5,9 +5,9 @@ use std::env;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use deepseek_model::Prefill;
-use deepseek_text::Effort;
+use deepseek_text::{Effort, Part, Video};
 
 use crate::device::DeviceName;
 use crate::ids::Ids;
@@ -31,6 +31,7 @@ Examples:
   deepseek chat --model DIR                              talk
   deepseek tokenize --model DIR --count < letter.txt     count tokens
   deepseek logits --model DIR --ids 0,1,2 --out l.safetensors
+  deepseek eval --model DIR tasks.jsonl                  count right answers
 
 Answers go to stdout; reasoning, progress, figures and errors go to stderr.
 
@@ -54,6 +55,7 @@ Examples:
   deepseek run --model DIR --no-thinking --temperature 0 \"Name a colour.\"
   deepseek run --model DIR --raw --max-tokens 20 \"Once upon a time\"
   deepseek run --model DIR --image cat.png --image dog.png \"What differs?\"
+  deepseek run --model DIR --audio bird.wav --video bird.gif \"Is it the same bird?\"
   deepseek run --model DIR --conversation talk.json
   git diff | deepseek run --model DIR --system \"Review this change.\" --stats
 
@@ -114,6 +116,23 @@ Examples:
 
 Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
     Logits(Logits),
+
+    /// Hold answers against those that are wanted.
+    ///
+    /// A task file is JSON, an item a line: `task`, `id`, `messages` in the chat-completions form and
+    /// `answer`; perhaps `match` (exact, contains, last-line or json-call), `thinking` and
+    /// `max_tokens`. Media are files beside it, or data URLs. The likeliest answers are taken; each
+    /// task's accuracy comes with its 95 % confidence interval (Wilson's). Ctrl-C ends it with what
+    /// has been answered.
+    #[command(after_long_help = "\
+Examples:
+  deepseek eval --model DIR tasks.jsonl
+  deepseek eval --model DIR tasks.jsonl --task count --limit 100 --failures
+  deepseek eval --model DIR tasks.jsonl --swap-media --json
+  deepseek eval --model DIR tasks.jsonl --ablate engram
+
+Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
+    Eval(Eval),
 }
 
 /// Arguments of `run`.
@@ -122,14 +141,12 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) model: Model,
     /// Continue the text as it stands, without the markers of a conversation.
-    #[arg(long, conflicts_with_all = ["system", "thinking", "no_thinking", "effort"])]
+    #[arg(long, conflicts_with_all = ["system", "thinking", "no_thinking", "effort", "image", "audio", "video"])]
     pub(crate) raw: bool,
-    /// Show this picture before the prompt: PNG, JPEG, GIF, WebP, BMP or TIFF. May be repeated
-    /// (V4.1).
-    #[arg(long = "image", value_name = "FILE", conflicts_with = "raw")]
-    pub(crate) images: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) media: Media,
     /// Answer this conversation: a JSON list of messages in the chat-completions form, whose
-    /// pictures are files or data URLs. A prompt, if there is one, comes after it.
+    /// media are files or data URLs. A prompt, if there is one, comes after it.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["raw", "system"])]
     pub(crate) conversation: Option<PathBuf>,
     /// Ask this; `-`, or nothing where stdin is no terminal, reads stdin.
@@ -195,20 +212,82 @@ pub(crate) struct Logits {
     #[command(flatten)]
     pub(crate) model: Model,
     /// Run these ids: `1,2,3`, or `@FILE` with commas or spaces between them.
-    #[arg(long, value_name = "IDS", required_unless_present = "prompt")]
+    #[arg(long, value_name = "IDS", required_unless_present = "prompt", conflicts_with_all = ["image", "audio", "video"])]
     pub(crate) ids: Option<Ids>,
     /// Run the begin-of-sentence marker and this text.
     #[arg(long, value_name = "TEXT", conflicts_with = "ids")]
     pub(crate) prompt: Option<String>,
-    /// Run this picture before the text of --prompt. May be repeated (V4.1).
-    #[arg(long = "image", value_name = "FILE", requires = "prompt")]
-    pub(crate) images: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) media: Media,
+    #[command(flatten)]
+    pub(crate) watch: Watch,
     /// Run so many ids at a time.
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) chunk: u32,
     /// Write this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+}
+
+/// Arguments of `eval`.
+#[derive(Debug, Args)]
+pub(crate) struct Eval {
+    #[command(flatten)]
+    pub(crate) model: Model,
+    /// Take the items of these task files.
+    #[arg(value_name = "FILE.jsonl", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Take the items of this task alone. May be repeated.
+    #[arg(long = "task", value_name = "NAME")]
+    pub(crate) tasks: Vec<String>,
+    /// Take no more than so many items of each task, the first ones.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: Option<u32>,
+    /// Show each item the media of another one of its task whose answer differs: who has looked and
+    /// listened is wrong now. Items without media are left out.
+    #[arg(long)]
+    pub(crate) swap_media: bool,
+    /// Run without this part of the model, to see what it carries. May be repeated.
+    #[arg(long, value_name = "PART")]
+    pub(crate) ablate: Vec<Ablated>,
+    /// Draw the rows that stand in place of an indexer's choice by this seed.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show what was asked, wanted and said where the two differ.
+    #[arg(long)]
+    pub(crate) failures: bool,
+    /// Answer so many items at a time.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=32))]
+    pub(crate) batch: u16,
+    /// Hold so many tokens of an item, prompt and answer together [default: what the longest text
+    /// needs, at least 8192, or the model's limit].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) context: Option<u32>,
+    /// Have the draft head propose up to N tokens at once: the answers are the same.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) draft: u32,
+}
+
+/// A part of the model that can be taken out of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Ablated {
+    /// The n-gram memory: it adds nothing (V4.1).
+    Engram,
+    /// The indexers: as many rows as they choose are drawn by chance.
+    Indexer,
+}
+
+impl Ablated {
+    /// Its name, as it is typed.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Engram => "engram",
+            Self::Indexer => "indexer",
+        }
+    }
 }
 
 /// The checkpoint, and how it is run.
@@ -232,9 +311,115 @@ pub(crate) struct Model {
     /// system finds room for].
     #[arg(long, value_name = "BYTES")]
     pub(crate) engram_memory: Option<Bytes>,
+    /// Take the projector of the audio tower from this safetensors file, for a checkpoint that has
+    /// none (V4.1).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audio_projector: Option<PathBuf>,
     /// Use so many threads [default: one for each core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
+}
+
+/// Media before the prompt, in the order in which they are typed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Media(pub(crate) Vec<Part>);
+
+impl Media {
+    const KINDS: [(&str, &str); 3] = [
+        (
+            "image",
+            "Show this picture before the prompt: PNG, JPEG, GIF, WebP, BMP or TIFF. May be repeated, \
+             as --audio and --video may; their order counts (V4.1)",
+        ),
+        (
+            "audio",
+            "Play this sound before the prompt: WAV, AIFF, CAF, FLAC, MP1 to MP3, Ogg Vorbis, MP4 or \
+             Matroska",
+        ),
+        (
+            "video",
+            "Show this film before the prompt: GIF, APNG, WebP, Y4M, MJPEG-AVI, or a folder of \
+             numbered pictures",
+        ),
+    ];
+
+    /// A medium of a kind, by its name.
+    pub(crate) fn part(kind: &str, name: String) -> Part {
+        match kind {
+            "image" => Part::Image(name),
+            "audio" => Part::Audio(name),
+            _ => Part::Video(Video {
+                source: name,
+                ..Video::default()
+            }),
+        }
+    }
+}
+
+impl Args for Media {
+    fn augment_args(mut command: clap::Command) -> clap::Command {
+        for (kind, help) in Self::KINDS {
+            let arg = Arg::new(kind).long(kind).value_name("FILE").help(help);
+            command = command.arg(arg.action(ArgAction::Append));
+        }
+        command
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Media {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut media = Self::default();
+        media.update_from_arg_matches(matches)?;
+        Ok(media)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        let mut all = Vec::new();
+        for (kind, _) in Self::KINDS {
+            let names = matches.get_many::<String>(kind).unwrap_or_default();
+            let indices = matches.indices_of(kind).unwrap_or_default();
+            all.extend(
+                indices
+                    .zip(names)
+                    .map(|(index, name)| (index, Self::part(kind, name.clone()))),
+            );
+        }
+        all.sort_by_key(|(index, _)| *index);
+        self.0 = all.into_iter().map(|(_, part)| part).collect();
+        Ok(())
+    }
+}
+
+/// How films are watched.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Films")]
+pub(crate) struct Watch {
+    /// Look at so many frames of a film a second [default: 2, or what the checkpoint says]. Of a
+    /// folder of pictures all are looked at, at this rate.
+    #[arg(long, value_name = "F")]
+    pub(crate) video_fps: Option<f64>,
+    /// Look at no more than so many frames of a film [default: 512, or what the checkpoint says].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
+    pub(crate) video_max_frames: Option<u32>,
+    /// Listen to the sound of films.
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(crate) video_audio: Hearing,
+}
+
+/// Whether the sound of films is listened to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Hearing {
+    /// Where the film has a sound and the model an audio tower.
+    #[default]
+    Auto,
+    /// In any case; a film without sound is refused.
+    On,
+    /// Not at all.
+    Off,
 }
 
 /// How much of a prompt runs through all layers.
@@ -323,6 +508,8 @@ pub(crate) struct Generation {
     /// Report speed, time to the first token, memory and the seed.
     #[arg(long)]
     pub(crate) stats: bool,
+    #[command(flatten)]
+    pub(crate) watch: Watch,
     #[command(flatten)]
     pub(crate) sampling: Sampling,
 }

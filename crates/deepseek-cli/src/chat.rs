@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use deepseek_engine::Reason;
-use deepseek_text::{Answer, Conversation, Message, Mode, Options};
+use deepseek_text::{Answer, Conversation, Message, Mode, Options, Part};
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
 use rustyline::{Config, Editor};
 use serde_json::{Value, json};
 
 use crate::answer::{Engaged, Said, opening};
-use crate::args::{self, Chat};
+use crate::args::{self, Chat, Media};
 use crate::fault::{Fault, Result};
 use crate::interrupt::{Interrupt, Second};
 use crate::run::content;
@@ -28,6 +28,8 @@ const HELP: &str = "\
 /thinking on|off    reason before answering, or answer at once
 /effort EFFORT      think this hard: low, high, max; V4.1 counts from 1 to 100, too
 /image FILE         show a picture with what is said next (V4.1)
+/audio FILE         play a sound with it
+/video FILE         show a film with it
 /stats              show the figures of the last answer
 /save FILE          write the conversation as JSON
 /quit               leave; so does Ctrl-D, and Ctrl-C twice
@@ -42,7 +44,7 @@ pub(crate) fn run(args: &Chat) -> Result<()> {
         engaged,
         interrupt,
         messages: opening(args.generation.system.as_deref()),
-        images: Vec::new(),
+        media: Vec::new(),
         stats: args.generation.stats,
         last: None,
     };
@@ -58,8 +60,8 @@ struct Talk {
     interrupt: Interrupt,
     options: Options,
     messages: Vec<Message>,
-    /// Pictures to go with what is said next.
-    images: Vec<PathBuf>,
+    /// Media to go with what is said next.
+    media: Vec<Part>,
     /// Whether each answer's figures are shown.
     stats: bool,
     last: Option<Said>,
@@ -95,7 +97,7 @@ impl Talk {
     fn answer(&mut self, text: &str) -> Result<Next> {
         self.interrupt.lower();
         self.messages
-            .push(Message::user(content(&self.images, text)));
+            .push(Message::user(content(&self.media, text)));
         let conversation = Conversation {
             messages: self.messages.clone(),
         };
@@ -115,7 +117,7 @@ impl Talk {
         if said.answer == Answer::default() {
             self.messages.pop();
         } else {
-            self.images.clear();
+            self.media.clear();
             let answer = said.answer.clone();
             self.messages.push(Message::assistant(answer));
         }
@@ -136,11 +138,13 @@ impl Talk {
             ("/help", "") => writeln!(out, "{HELP}")?,
             ("/clear", "") => {
                 self.messages.retain(is_system);
-                self.images.clear();
+                self.media.clear();
             }
-            ("/image", file) if !file.is_empty() => {
-                self.engaged.look(file)?;
-                self.images.push(file.into());
+            ("/image" | "/audio" | "/video", file) if !file.is_empty() => {
+                let kind = command.trim_start_matches('/');
+                let part = Media::part(kind, file.to_owned());
+                self.engaged.look(&part)?;
+                self.media.push(part);
             }
             ("/system", "") => match self.messages.first() {
                 Some(Message::System(brief)) => writeln!(out, "{}", brief.content.text())?,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use backend_candle::Candle;
 use deepseek_core::weights::Checkpoint;
-use deepseek_model::{Decoder, Model, Plan};
+use deepseek_model::{Decoder, Extras, Model, Plan};
 
 use crate::fault::Result;
 
@@ -64,14 +64,14 @@ impl fmt::Display for DeviceName {
     }
 }
 
-/// Loads the model of `plan`; `compressed` as [`Model::load`] takes them. On the host `threads` threads compute. `progress` hears how many of
-/// how many layers are done, and may break off.
+/// Loads the model of `plan`. On the host `threads` threads compute. `progress` hears how many of how
+/// many layers are done, and may break off.
 pub(crate) fn load(
     name: DeviceName,
     threads: usize,
     plan: Plan,
     checkpoint: &Checkpoint,
-    compressed: Option<Vec<u32>>,
+    extras: Extras<'_>,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Box<dyn Decoder>> {
     let device = match name {
@@ -80,7 +80,7 @@ pub(crate) fn load(
         DeviceName::Cuda(number) => Candle::cuda(number)?,
         DeviceName::Metal(number) => Candle::metal(number)?,
     };
-    let model = Model::load(device, plan, checkpoint, compressed, progress)?;
+    let model = Model::load(device, plan, checkpoint, extras, progress)?;
     Ok(Box::new(model))
 }
 

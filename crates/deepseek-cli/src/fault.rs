@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
-use deepseek_engine::{Refusal, TurnError};
+use deepseek_engine::{Refusal, TapeError, TurnError};
 use deepseek_model::ConfigError;
 
 /// What the commands return.
@@ -60,6 +60,14 @@ impl Fault {
     /// Ctrl-C.
     pub(crate) fn interrupted() -> Self {
         Self::new(Kind::Interrupted, anyhow::anyhow!("interrupted"))
+    }
+
+    /// Where it happened.
+    pub(crate) fn at(self, place: impl fmt::Display + Send + Sync + 'static) -> Self {
+        Self {
+            error: self.error.context(place),
+            ..self
+        }
     }
 
     /// What to try.
@@ -161,6 +169,7 @@ impl From<deepseek_model::Error> for Fault {
             deepseek_model::Error::NoCompressedIds
             | deepseek_model::Error::TableRows { .. }
             | deepseek_model::Error::Blind => Self::input(error),
+            deepseek_model::Error::Deaf => Self::usage(error),
             error => Self::machine(error),
         }
     }
@@ -183,7 +192,16 @@ impl From<deepseek_text::Error> for Fault {
 
 impl From<deepseek_engine::Fault> for Fault {
     fn from(error: deepseek_engine::Fault) -> Self {
-        Self::machine(error)
+        match error {
+            deepseek_engine::Fault::Sound(_) => Self::input(error),
+            error => Self::machine(error),
+        }
+    }
+}
+
+impl From<TapeError> for Fault {
+    fn from(error: TapeError) -> Self {
+        Self::input(error)
     }
 }
 
@@ -204,6 +222,7 @@ impl From<Refusal> for Fault {
                 Self::input(refusal).hint("tokenizer.json and config.json are of different models")
             }
             Refusal::Empty | Refusal::Blind => Self::input(refusal),
+            Refusal::Deaf => Self::usage(refusal),
             refusal => Self::machine(refusal),
         }
     }
@@ -215,7 +234,6 @@ impl From<TurnError> for Fault {
             TurnError::Text(error) => error.into(),
             TurnError::Refusal(refusal) => refusal.into(),
             TurnError::Fault(fault) => fault.into(),
-            TurnError::Picture { .. } => Self::input(error),
             error => Self::machine(error),
         }
     }

@@ -8,9 +8,9 @@ use std::thread;
 
 use anyhow::{Context, anyhow};
 use deepseek_core::Numerics;
-use deepseek_core::weights::Checkpoint;
+use deepseek_core::weights::{Checkpoint, Shard};
 use deepseek_model::limits::CONFIG_BYTES_MAX;
-use deepseek_model::{Budget, Config, Decoder, Plan, PlanError, Prefill};
+use deepseek_model::{Budget, Config, Decoder, Extras, Plan, PlanError, Prefill};
 use deepseek_text::Tokenizer;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -96,17 +96,44 @@ pub(crate) fn read_config(path: &Path) -> Result<Config> {
     Ok(Config::parse(&json)?)
 }
 
-/// Loads a model within `budget`, with progress on stderr where that is a terminal.
+/// What a model says of itself before its weights are loaded. The draft head, which is to propose
+/// `drafts` tokens, takes no part where that is 0.
+pub(crate) fn describe(folder: &Folder, drafts: u32) -> Result<(Config, Tokenizer)> {
+    let config = folder.config()?;
+    let tokenizer = folder.tokenizer()?;
+    if tokenizer.vocab_size() > config.vocab_size {
+        let (ids, most) = (tokenizer.vocab_size(), config.vocab_size);
+        let error = anyhow!("{ids} ids in tokenizer.json, {most} in config.json");
+        return Err(Fault::input(error).hint("the two files are of different models"));
+    }
+    if drafts == 0 {
+        return Ok((config.without_drafts(), tokenizer));
+    }
+    if config.mtp_layers == 0 && config.drafter.is_none() {
+        let error = anyhow!("--draft {drafts}: the checkpoint has no draft head");
+        return Err(Fault::input(error).hint("leave out --draft"));
+    }
+    Ok((config, tokenizer))
+}
+
+/// Lays out a model within `budget`.
+pub(crate) fn plan(args: &Model, config: &Config, budget: Budget) -> Result<Plan> {
+    Ok(Plan::new(config, numerics(args.numerics), budget)?)
+}
+
+/// Loads what `plan` describes, with progress on stderr where that is a terminal.
 pub(crate) fn decoder(
     args: &Model,
     folder: &Folder,
-    config: &Config,
-    budget: Budget,
+    plan: Plan,
     interrupt: &Interrupt,
 ) -> Result<Box<dyn Decoder>> {
-    let plan = Plan::new(config, numerics(args.numerics), budget)?;
     let checkpoint = folder.checkpoint()?;
-    let compressed = folder.compressed_ids(config)?;
+    let projector = args.audio_projector.as_ref().map(Shard::open).transpose()?;
+    let extras = Extras {
+        compressed: folder.compressed_ids(plan.config())?,
+        projector: projector.as_ref().map(|file| file as _),
+    };
     read_ahead(&checkpoint, interrupt)?;
     let threads = args.threads.map_or_else(cores, usize::from);
     let bar = bar("loading", "{pos}/{len} layers");
@@ -120,7 +147,7 @@ pub(crate) fn decoder(
         threads,
         plan,
         &checkpoint,
-        compressed,
+        extras,
         &mut progress,
     );
     bar.finish_and_clear();

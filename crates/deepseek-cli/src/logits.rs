@@ -5,28 +5,35 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use deepseek_model::{Config, Insert, Media, Prefill, SeqId, Span, Step, TokenId, Want};
+use deepseek_engine::{Medium, Piece, Placed, Source};
+use deepseek_model::{Config, Decoder, Insert, MediaId, Prefill, SeqId, Span, Step, TokenId, Want};
+use deepseek_text::Tokenizer;
 use serde_json::json;
 
 use crate::args::Logits;
 use crate::fault::{Fault, Result};
 use crate::interrupt::{Interrupt, Second};
 use crate::load::{self, Folder};
-use crate::pictures;
+use crate::media::Senses;
 
 pub(crate) fn run(args: &Logits) -> Result<()> {
     let interrupt = Interrupt::listen(Second::Leaves)?;
     let folder = Folder::open(&args.model.folder)?;
     let config = folder.config()?.without_drafts();
-    let Prompt { ids, pictures } = prompt(args, &folder, &config)?;
+    let Prompt {
+        ids,
+        sources,
+        placed,
+    } = prompt(args, &folder, &config)?;
     check(&ids, &config)?;
     let chunk = ids.len().min(args.chunk as usize);
     let budget = load::budget(&args.model, ids.len(), chunk, Prefill::Full);
-    let mut decoder = load::decoder(&args.model, &folder, &config, budget, &interrupt)?;
-    let mut seen = Vec::with_capacity(pictures.len());
-    for (at, media) in &pictures {
-        seen.push((decoder.attach(media)?, *at..*at + media.tokens()));
-    }
+    let plan = load::plan(&args.model, &config, budget)?;
+    let mut decoder = load::decoder(&args.model, &folder, plan, &interrupt)?;
+    let media: Vec<Vec<MediaId>> = sources
+        .iter()
+        .map(|source| attach(&mut *decoder, source))
+        .collect::<Result<_>>()?;
 
     // A prompt that is cut has one row of logits.
     let cut = budget.prefill == Prefill::Replay && config.sharing.is_some();
@@ -41,12 +48,13 @@ pub(crate) fn run(args: &Logits) -> Result<()> {
             return Err(Fault::interrupted());
         }
         let end = at + tokens.len();
-        let inserts = seen.iter().filter_map(|(media, places)| {
+        let inserts = placed.iter().filter_map(|placed| {
+            let places = placed.places();
             let (first, last) = (places.start.max(at), places.end.min(end));
             (first < last).then(|| Insert {
-                media: *media,
+                media: media[placed.source][placed.number],
                 tokens: first - at..last - at,
-                from: first - places.start,
+                from: placed.rows.start + first - places.start,
             })
         });
         let span = Span {
@@ -68,11 +76,55 @@ pub(crate) fn run(args: &Logits) -> Result<()> {
     table.finish()
 }
 
-/// What is run: ids, and the pictures among them by the place of their first row.
+/// Has the decoder take in all that a source has, in its order.
+fn attach(decoder: &mut dyn Decoder, source: &Source) -> Result<Vec<MediaId>> {
+    let mut media = Vec::new();
+    source.each(|medium| {
+        media.push(decoder.attach(medium)?);
+        Ok::<_, Fault>(())
+    })?;
+    Ok(media)
+}
+
+/// What is run: ids, and which of them are rows of media.
 #[derive(Debug, Default)]
 struct Prompt {
     ids: Vec<TokenId>,
-    pictures: Vec<(usize, Media)>,
+    sources: Vec<Source>,
+    placed: Vec<Placed>,
+}
+
+impl Prompt {
+    /// Adds a medium as [`Turn`](deepseek_engine::Turn) does.
+    fn push(&mut self, medium: &Medium, tokenizer: &Tokenizer, config: &Config) -> Result<()> {
+        let first = self.sources.len();
+        self.sources.extend_from_slice(medium.sources());
+        for piece in medium.pieces() {
+            match piece {
+                Piece::Text(text) => self.ids.extend(tokenizer.encode(text)?),
+                Piece::Rows {
+                    source,
+                    number,
+                    rows,
+                } => {
+                    let placed = Placed {
+                        at: self.ids.len(),
+                        source: first + source,
+                        number: *number,
+                        rows: rows.clone(),
+                    };
+                    let id = match self.sources[placed.source].is_sound(*number) {
+                        true => config.audio_token,
+                        false => config.image_token,
+                    };
+                    let end = placed.places().end;
+                    self.ids.resize(end, id.unwrap_or_default());
+                    self.placed.push(placed);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 fn prompt(args: &Logits, folder: &Folder, config: &Config) -> Result<Prompt> {
@@ -82,12 +134,9 @@ fn prompt(args: &Logits, folder: &Folder, config: &Config) -> Result<Prompt> {
         (None, Some(text)) => {
             let tokenizer = folder.tokenizer()?;
             prompt.ids.push(tokenizer.bos());
-            for file in &args.images {
-                let media = pictures::look(&file.display().to_string(), config.vision)?;
-                let id = config.image_token.unwrap_or_default();
-                let at = prompt.ids.len();
-                prompt.ids.resize(at + media.tokens(), id);
-                prompt.pictures.push((at, media));
+            let senses = Senses::new(config, &args.watch)?;
+            for part in &args.media.0 {
+                prompt.push(&senses.take(part)?, &tokenizer, config)?;
             }
             prompt.ids.extend(tokenizer.encode(text)?);
         }

@@ -5,6 +5,7 @@ mod answer;
 mod args;
 mod chat;
 mod device;
+mod eval;
 mod fault;
 mod ids;
 mod input;
@@ -12,7 +13,7 @@ mod inspect;
 mod interrupt;
 mod load;
 mod logits;
-mod pictures;
+mod media;
 mod run;
 mod stats;
 mod tokenize;
@@ -43,6 +44,7 @@ fn command(command: &Command) -> Result<()> {
         Command::Inspect(args) => inspect::run(args),
         Command::Tokenize(args) => tokenize::run(args),
         Command::Logits(args) => logits::run(args),
+        Command::Eval(args) => eval::run(args),
     }
 }
 

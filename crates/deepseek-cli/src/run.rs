@@ -1,7 +1,7 @@
 //! `deepseek run`: one prompt, one answer.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use deepseek_engine::Reason;
@@ -16,14 +16,14 @@ use crate::interrupt::{Interrupt, Second};
 pub(crate) fn run(args: &Run) -> Result<()> {
     let interrupt = Interrupt::listen(Second::Leaves)?;
     let prompt = prompt(args)?;
-    let asks = !prompt.is_empty() || !args.images.is_empty();
+    let asks = !prompt.is_empty() || !args.media.0.is_empty();
     let mut messages = match &args.conversation {
         None if !asks => return Err(Fault::usage(anyhow!("the prompt is empty"))),
         None => opening(args.generation.system.as_deref()),
         Some(file) => conversation(file)?.messages,
     };
     if asks && !args.raw {
-        messages.push(Message::user(content(&args.images, &prompt)));
+        messages.push(Message::user(content(&args.media.0, &prompt)));
     }
     let engaged = Engaged::open(&args.model, &args.generation, &interrupt)?;
     let said = match args.raw {
@@ -42,10 +42,10 @@ pub(crate) fn run(args: &Run) -> Result<()> {
     }
 }
 
-/// What is asked. Beside a conversation or a picture nothing need be, and stdin is not waited for.
+/// What is asked. Beside a conversation or a medium nothing need be, and stdin is not waited for.
 fn prompt(args: &Run) -> Result<String> {
     let typed = args.prompt.as_deref();
-    if typed.is_none() && (args.conversation.is_some() || !args.images.is_empty()) {
+    if typed.is_none() && (args.conversation.is_some() || !args.media.0.is_empty()) {
         return Ok(String::new());
     }
     let text = input::text(typed)?;
@@ -62,12 +62,9 @@ fn conversation(file: &Path) -> Result<Conversation> {
     conversation.map_err(|error| Fault::input(error).hint("want a JSON list of messages"))
 }
 
-/// Pictures in their order, and what is said about them.
-pub(crate) fn content(images: &[PathBuf], text: &str) -> Content {
-    let mut parts: Vec<Part> = images
-        .iter()
-        .map(|file| Part::Image(file.display().to_string()))
-        .collect();
+/// Media in their order, and what is said about them.
+pub(crate) fn content(media: &[Part], text: &str) -> Content {
+    let mut parts = media.to_vec();
     if !text.is_empty() {
         parts.push(Part::Text(text.to_owned()));
     }

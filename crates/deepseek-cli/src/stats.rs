@@ -17,6 +17,14 @@ pub(crate) fn write(
     // The first id comes with the prompt's last step.
     let decoded = usage.generated.saturating_sub(1);
     writeln!(out, "prefill      {}", pace(usage.prompt, usage.prefill))?;
+    for (kind, tokens) in [
+        ("pictures", usage.image_tokens),
+        ("sounds", usage.audio_tokens),
+    ] {
+        if tokens > 0 {
+            writeln!(out, "{kind:<13}{tokens} tokens of these")?;
+        }
+    }
     writeln!(
         out,
         "first token  {:.3} s",
@@ -88,6 +96,8 @@ mod tests {
     fn figures_stand_one_a_line() {
         let usage = Usage {
             prompt: 10,
+            image_tokens: 3,
+            audio_tokens: 0,
             generated: 5,
             drafted: 4,
             accepted: 3,
@@ -100,10 +110,11 @@ mod tests {
         let text = String::from_utf8(out).expect("figures are text");
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "prefill      10 tokens in 0.400 s, 25.0 tokens/s");
-        assert_eq!(lines[1], "first token  0.500 s");
-        assert_eq!(lines[2], "decode       4 tokens in 2.000 s, 2.0 tokens/s");
-        assert_eq!(lines[3], "drafts       3 of 4 accepted");
-        assert!(lines[4].starts_with("peak memory  "), "{}", lines[4]);
-        assert_eq!(lines[5], "seed         7");
+        assert_eq!(lines[1], "pictures     3 tokens of these");
+        assert_eq!(lines[2], "first token  0.500 s");
+        assert_eq!(lines[3], "decode       4 tokens in 2.000 s, 2.0 tokens/s");
+        assert_eq!(lines[4], "drafts       3 of 4 accepted");
+        assert!(lines[5].starts_with("peak memory  "), "{}", lines[5]);
+        assert_eq!(lines[6], "seed         7");
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use deepseek_model::TokenId;
 
 use crate::bell::Bell;
+use crate::source::TapeError;
 
 /// What a reader learns of its request. [`Finished`](Event::Finished) or
 /// [`Failed`](Event::Failed) comes last, and comes always.
@@ -56,6 +57,10 @@ pub enum Reason {
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt: u32,
+    /// Those of them that are rows of pictures and of frames.
+    pub image_tokens: u32,
+    /// Those of them that are rows of sounds.
+    pub audio_tokens: u32,
     /// Ids drawn, an id at which it stopped among them.
     pub generated: u32,
     /// Ids proposed by the draft head.
@@ -85,6 +90,9 @@ pub enum Fault {
     /// The decoder returned an error from a step or a draft.
     #[error("the decoder failed")]
     Decoder(#[source] Arc<deepseek_model::Error>),
+    /// A sound of the prompt broke off while the prompt was run.
+    #[error("a sound of the prompt cannot be read on")]
+    Sound(#[source] Arc<TapeError>),
     /// Logits from which nothing can be drawn: a NaN, an infinity, or nothing but `-inf`.
     #[error("logits for position {position} are not numbers")]
     NotANumber {

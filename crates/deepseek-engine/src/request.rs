@@ -1,14 +1,15 @@
 //! What is asked of the engine, and the ways in which it says no.
 
 use std::fmt;
-use std::sync::Arc;
+use std::ops::Range;
 use std::time::Instant;
 
-use deepseek_model::{Capacity, Media, TokenId};
+use deepseek_model::{Capacity, TokenId};
 
 use crate::events::Sender;
 use crate::limits::Limits;
 use crate::sampler::Sampling;
+use crate::source::Source;
 
 /// One prompt to be continued. Held against the engine's bounds by
 /// [`Engine::submit`](crate::Engine::submit).
@@ -16,8 +17,11 @@ use crate::sampler::Sampling;
 pub struct Request {
     /// The ids to go on from, at least one.
     pub prompt: Vec<TokenId>,
-    /// What in the prompt is no text, in order.
+    /// What in the prompt is no text, in order. A tape is read once and forward: its chunks stand in
+    /// the prompt in their order, from the first on.
     pub media: Vec<Placed>,
+    /// Where the media come from.
+    pub sources: Vec<Source>,
     /// Ids to draw at most, at least 1. Whatever is asked, prompt and answer together end where
     /// the context does.
     pub max_tokens: Option<u32>,
@@ -30,13 +34,25 @@ pub struct Request {
     pub drafts: u32,
 }
 
-/// A picture in a prompt.
-#[derive(Debug, Clone)]
+/// Ids of a prompt that stand for rows of a medium.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
-    /// The first id of the prompt that stands for a row of it; as many follow as it has rows.
+    /// The first of the ids.
     pub at: usize,
-    /// The picture.
-    pub media: Arc<Media>,
+    /// Which of the request's sources the medium is of.
+    pub source: usize,
+    /// Which of the source's media it is.
+    pub number: usize,
+    /// The rows, at least one, for each of which there is an id.
+    pub rows: Range<usize>,
+}
+
+impl Placed {
+    /// The ids.
+    #[must_use]
+    pub fn places(&self) -> Range<usize> {
+        self.at..self.at.saturating_add(self.rows.len())
+    }
 }
 
 impl Request {
@@ -47,6 +63,7 @@ impl Request {
         Self {
             prompt,
             media: Vec::new(),
+            sources: Vec::new(),
             max_tokens: None,
             stop_ids: Vec::new(),
             sampling: Sampling::default(),
@@ -86,30 +103,52 @@ impl Request {
             length_max: context - room + self.max_tokens.unwrap_or(room).min(room),
             prompt: self.prompt,
             media: self.media,
+            sources: self.sources,
+            never: capacity.placeholders.iter().collect(),
             stop_ids: self.stop_ids,
             sampling: self.sampling,
             drafts: self.drafts.min(capacity.drafts).min(capacity.rewind),
         })
     }
 
-    /// Whether the model looks at pictures, and each lies in the prompt behind the one before.
+    /// Whether the model looks at or listens to such media, and each lies in the prompt behind the one
+    /// before.
     fn check_media(&self, capacity: &Capacity, limits: &Limits) -> Result<(), Refusal> {
-        if !self.media.is_empty() && capacity.vision.is_none() {
-            return Err(Refusal::Blind);
-        }
-        if self.media.len() > limits.pictures_max {
-            let bounds = format!("at most {}", limits.pictures_max);
-            return Err(Invalid::new("media", self.media.len(), bounds).into());
+        if self.sources.len() > limits.media_max {
+            let bounds = format!("at most {}", limits.media_max);
+            return Err(Invalid::new("sources", self.sources.len(), bounds).into());
         }
         let mut free = 0;
+        let mut begun = vec![0; self.sources.len()];
         for placed in &self.media {
-            let tokens = placed.media.tokens();
-            let end = placed.at.saturating_add(tokens);
-            if placed.at < free || end > self.prompt.len() {
-                let bounds = format!("{tokens} ids between {free} and {}", self.prompt.len());
+            let source = self.sources.get(placed.source).ok_or_else(|| {
+                let bounds = format!("below {}", self.sources.len());
+                Invalid::new("source", placed.source, bounds)
+            })?;
+            match source.is_sound(placed.number) {
+                true if capacity.audio.is_none() => return Err(Refusal::Deaf),
+                false if capacity.vision.is_none() => return Err(Refusal::Blind),
+                true | false => {}
+            }
+            let has = source.rows(placed.number).unwrap_or_default();
+            if placed.rows.is_empty() || placed.rows.end > has {
+                let rows = format!("{:?} of {}", placed.rows, placed.number);
+                return Err(Invalid::new("rows", rows, format!("some of {has}")).into());
+            }
+            let (ids, count) = (placed.places(), placed.rows.len());
+            if ids.start < free || ids.end > self.prompt.len() {
+                let bounds = format!("{count} ids between {free} and {}", self.prompt.len());
                 return Err(Invalid::new("media", placed.at, bounds).into());
             }
-            free = end;
+            free = ids.end;
+            // A tape runs forward alone.
+            let next = &mut begun[placed.source];
+            let in_order = placed.number == *next || placed.number + 1 == *next;
+            if matches!(source, Source::Tape(_)) && !in_order {
+                let bounds = format!("{next}, the next, or the one before");
+                return Err(Invalid::new("chunk", placed.number, bounds).into());
+            }
+            *next = (placed.number + 1).max(*next);
         }
         Ok(())
     }
@@ -122,6 +161,9 @@ pub(crate) struct Order {
     pub(crate) prompt: Vec<TokenId>,
     /// One behind the other, within the prompt.
     pub(crate) media: Vec<Placed>,
+    pub(crate) sources: Vec<Source>,
+    /// Ids that are not drawn.
+    pub(crate) never: Vec<TokenId>,
     /// Ids of prompt and answer together: more than the prompt's, no more than the context's.
     pub(crate) length_max: u32,
     pub(crate) stop_ids: Vec<TokenId>,
@@ -167,9 +209,12 @@ pub enum Refusal {
         /// The ids of the model are below this.
         vocabulary: u32,
     },
-    /// The prompt holds a picture, and the model does not look at any.
+    /// The prompt holds a picture or a film, and the model does not look at any.
     #[error("the model does not look at pictures")]
     Blind,
+    /// The prompt holds a sound, and the model does not listen to any.
+    #[error("the model does not listen to sounds: no audio_config in its config.json")]
+    Deaf,
     /// A parameter is out of its bounds.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -212,6 +257,8 @@ impl Invalid {
 
 #[cfg(test)]
 mod tests {
+    use deepseek_model::Placeholders;
+
     use super::*;
 
     const CAPACITY: Capacity = Capacity {
@@ -222,6 +269,12 @@ mod tests {
         rewind: 3,
         drafts: 5,
         vision: None,
+        audio: None,
+        placeholders: Placeholders {
+            image: None,
+            audio: None,
+            video: None,
+        },
     };
 
     fn check(change: impl FnOnce(&mut Request)) -> Result<Order, Refusal> {

@@ -70,7 +70,8 @@ impl<'a> Run<'a> {
             if self.is_over(&door) {
                 return;
             }
-            let parts = self.attach(self.schedule());
+            let grants = self.schedule();
+            let parts = self.attach(grants);
             let parts = self.draft(parts);
             if parts.is_empty() {
                 self.wait(&door);
@@ -104,16 +105,17 @@ impl<'a> Run<'a> {
                 .places
                 .pop()
                 .expect("the desk gives out no more than there are places");
-            self.running.push(Sequence::new(seq, job));
+            self.running.push(Sequence::new(seq, job, self.desk.bell()));
         }
     }
 
-    fn schedule(&self) -> Vec<Grant> {
-        let standings: Vec<Standing> = self.running.iter().map(Sequence::standing).collect();
+    fn schedule(&mut self) -> Vec<Grant> {
+        let standings = self.running.iter_mut().map(Sequence::standing);
+        let standings: Vec<Standing> = standings.collect();
         schedule(&standings, self.step_tokens)
     }
 
-    /// Has the pictures looked at that the step will read. Who fails at that is left out of it.
+    /// Has the media taken in that the step will read. Who fails at that is left out of it.
     fn attach(&mut self, grants: Vec<Grant>) -> Vec<Grant> {
         let mut attached = Vec::with_capacity(grants.len());
         for grant in grants {

@@ -124,6 +124,8 @@ impl Sampling {
 pub struct Sampler {
     sampling: Sampling,
     generator: ChaCha8Rng,
+    /// Ids that are not drawn.
+    never: Vec<TokenId>,
     /// How often each id of the sequence occurs in the answer. Kept only if something is penalised.
     occurrences: HashMap<TokenId, u32>,
     penalised: Vec<f32>,
@@ -144,10 +146,17 @@ impl Sampler {
         Self {
             sampling,
             generator: ChaCha8Rng::from_seed(seed),
+            never: Vec::new(),
             occurrences,
             penalised: Vec::new(),
             kept: Vec::new(),
         }
+    }
+
+    /// Draws none of these ids, whatever their logits: those that stand for media.
+    #[must_use]
+    pub fn never(self, ids: Vec<TokenId>) -> Self {
+        Self { never: ids, ..self }
     }
 
     /// Draws the id for `position` and remembers it as part of the answer.
@@ -157,13 +166,16 @@ impl Sampler {
     /// Single ones may be `-inf`: they are never drawn.
     ///
     /// # Panics
-    /// If the prompt or the answer holds an id for which there is no logit.
+    /// If the prompt, the answer or what is never drawn holds an id for which there is no logit.
     pub fn draw(&mut self, logits: &[f32], position: u32) -> Result<TokenId, Fault> {
         let mut penalised = std::mem::take(&mut self.penalised);
-        let logits = if self.sampling.penalises() {
+        let logits = if self.sampling.penalises() || !self.never.is_empty() {
             penalised.clear();
             penalised.extend_from_slice(logits);
             self.penalise(&mut penalised);
+            for id in &self.never {
+                penalised[*id as usize] = f32::NEG_INFINITY;
+            }
             &penalised
         } else {
             logits

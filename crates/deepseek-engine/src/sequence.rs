@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use deepseek_model::{Decoder, Insert, MediaId, SeqId, Span, TokenId, Want};
+use deepseek_model::{Decoder, SeqId, Span, TokenId, Want};
 
+use crate::bell::Bell;
 use crate::events::{Event, Fault, Reason, Sender, Usage};
-use crate::request::{Job, Placed};
+use crate::media::Media;
+use crate::request::{Job, Order};
 use crate::sampler::Sampler;
 use crate::scheduler::Standing;
 use crate::speculate::verify;
@@ -18,7 +20,7 @@ use crate::speculate::verify;
 pub(crate) struct Sequence {
     pub(crate) seq: SeqId,
     ids: Vec<TokenId>,
-    media: Vec<Seen>,
+    media: Media,
     fed: u32,
     length_max: u32,
     stop_ids: Vec<TokenId>,
@@ -31,20 +33,6 @@ pub(crate) struct Sequence {
     end: Option<End>,
 }
 
-/// A picture of the prompt.
-#[derive(Debug)]
-struct Seen {
-    placed: Placed,
-    /// Its number, from the step that reads its first row to the one that reads its last.
-    id: Option<MediaId>,
-}
-
-impl Seen {
-    fn end(&self) -> usize {
-        self.placed.at + self.placed.media.tokens()
-    }
-}
-
 /// How a sequence ended.
 #[derive(Debug)]
 enum End {
@@ -53,33 +41,43 @@ enum End {
 }
 
 impl Sequence {
-    pub(crate) fn new(seq: SeqId, job: Job) -> Self {
+    /// `bell` is rung when media arrive that its prompt waits for.
+    pub(crate) fn new(seq: SeqId, job: Job, bell: &Arc<Bell>) -> Self {
         let Job {
             order,
             sender,
             submitted,
         } = job;
+        let Order {
+            prompt,
+            media,
+            sources,
+            never,
+            length_max,
+            stop_ids,
+            sampling,
+            drafts,
+        } = order;
         let admitted = Instant::now();
-        let prompt = u32::try_from(order.prompt.len()).expect("a prompt fits the context");
+        let media = Media::new(media, sources, bell);
+        let [image_tokens, audio_tokens] = media.tokens();
         Self {
             seq,
-            sampler: Sampler::new(order.sampling, &words(&order.prompt, &order.media)),
-            ids: order.prompt,
-            media: order
-                .media
-                .into_iter()
-                .map(|placed| Seen { placed, id: None })
-                .collect(),
-            fed: 0,
-            length_max: order.length_max,
-            stop_ids: order.stop_ids,
-            drafts: order.drafts,
-            sender,
+            sampler: Sampler::new(sampling, &media.words(&prompt)).never(never),
             usage: Usage {
-                prompt,
+                prompt: count(prompt.len()),
+                image_tokens,
+                audio_tokens,
                 queued: admitted - submitted,
                 ..Usage::default()
             },
+            ids: prompt,
+            media,
+            fed: 0,
+            length_max,
+            stop_ids,
+            drafts,
+            sender,
             admitted,
             first_drawn: None,
             end: None,
@@ -87,10 +85,18 @@ impl Sequence {
     }
 
     /// What the next step could do for it.
-    pub(crate) fn standing(&self) -> Standing {
+    pub(crate) fn standing(&mut self) -> Standing {
         if self.fed < self.usage.prompt {
-            return Standing::Prefill {
-                pending: self.usage.prompt - self.fed,
+            let reach = match self.media.reach() {
+                Ok(reach) => reach.map_or(self.usage.prompt, count),
+                Err(error) => {
+                    self.fail(Fault::Sound(Arc::new(error)));
+                    self.fed
+                }
+            };
+            return match reach - self.fed {
+                0 => Standing::Paused,
+                pending => Standing::Prefill { pending },
             };
         }
         // Both are bounds on what one step may draw; a draft is worth one id more.
@@ -109,35 +115,24 @@ impl Sequence {
         *self.ids.last().expect("a prompt is not empty")
     }
 
-    /// Has the decoder look at the pictures that its next `tokens` reach.
+    /// Has the decoder take in the media that its next `tokens` reach.
     pub(crate) fn attach(
         &mut self,
         decoder: &mut dyn Decoder,
         tokens: u32,
     ) -> deepseek_model::Result<()> {
-        let (start, end) = (self.fed as usize, (self.fed + tokens) as usize);
-        for seen in &mut self.media {
-            if seen.id.is_none() && seen.placed.at < end && seen.end() > start {
-                seen.id = Some(decoder.attach(&seen.placed.media)?);
-            }
-        }
-        Ok(())
+        let places = self.fed as usize..(self.fed + tokens) as usize;
+        self.media.attach(decoder, &places)
     }
 
-    /// Lets go of the pictures that have been read, or of all where the sequence is over.
+    /// Lets go of the media that have been read, or of all where the sequence is over.
     pub(crate) fn release(&mut self, decoder: &mut dyn Decoder) {
         let read = if self.is_over() {
             usize::MAX
         } else {
             self.fed as usize
         };
-        for seen in &mut self.media {
-            if seen.end() <= read
-                && let Some(id) = seen.id.take()
-            {
-                decoder.release(id);
-            }
-        }
+        self.media.release(decoder, read);
     }
 
     /// Its part of a step: its next `tokens`, then those drafted.
@@ -153,22 +148,9 @@ impl Sequence {
             seq: self.seq,
             at: self.fed,
             tokens,
-            media: self.inserts(start, end),
+            media: self.media.inserts(&(start..end)),
             want,
         }
-    }
-
-    /// Which of the ids `start..end` are rows of pictures.
-    fn inserts(&self, start: usize, end: usize) -> Vec<Insert> {
-        let insert = |seen: &Seen| {
-            let (first, last) = (seen.placed.at.max(start), seen.end().min(end));
-            Some(Insert {
-                media: seen.id.filter(|_| first < last)?,
-                tokens: first - start..last - start,
-                from: first - seen.placed.at,
-            })
-        };
-        self.media.iter().filter_map(insert).collect()
     }
 
     /// Reads what a step yielded for [`span`](Self::span). Answers the position to which the
@@ -216,7 +198,7 @@ impl Sequence {
     }
 
     fn length(&self) -> u32 {
-        u32::try_from(self.ids.len()).expect("a sequence fits the context")
+        count(self.ids.len())
     }
 
     pub(crate) fn fail(&mut self, fault: Fault) {
@@ -249,14 +231,7 @@ impl Sequence {
     }
 }
 
-/// The ids of a prompt that are text: what repeats in a picture is no repetition.
-fn words(prompt: &[TokenId], media: &[Placed]) -> Vec<TokenId> {
-    let mut words = Vec::with_capacity(prompt.len());
-    let mut read = 0;
-    for placed in media {
-        words.extend_from_slice(&prompt[read..placed.at]);
-        read = placed.at + placed.media.tokens();
-    }
-    words.extend_from_slice(&prompt[read..]);
-    words
+/// A number of ids of one sequence.
+fn count(ids: usize) -> u32 {
+    u32::try_from(ids).expect("a sequence fits the context")
 }

@@ -29,7 +29,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use deepseek_model::{
-    Capacity, Decoder, Error, Logits, Media, MediaId, Result, SeqId, Span, Step, TokenId, Want,
+    Capacity, Decoder, Error, Logits, Media, MediaId, Placeholders, Result, SeqId, Span, Step,
+    TokenId, Want,
 };
 
 /// What a [`ToyDecoder`] says, and when it breaks.
@@ -74,6 +75,8 @@ impl Default for Toy {
                 rewind: 4,
                 drafts: 4,
                 vision: None,
+                audio: None,
+                placeholders: Placeholders::default(),
             },
             seed: 0,
             script: Vec::new(),
@@ -89,7 +92,7 @@ pub struct ToyTally {
     steps: AtomicU64,
     tokens: AtomicU64,
     sequences: AtomicU64,
-    pictures: AtomicU64,
+    media: AtomicU64,
 }
 
 impl ToyTally {
@@ -111,10 +114,10 @@ impl ToyTally {
         self.sequences.load(Ordering::Acquire)
     }
 
-    /// Pictures that are attached and not released.
+    /// Media that are attached and not released.
     #[must_use]
-    pub fn pictures(&self) -> u64 {
-        self.pictures.load(Ordering::Acquire)
+    pub fn media(&self) -> u64 {
+        self.media.load(Ordering::Acquire)
     }
 }
 
@@ -128,8 +131,8 @@ pub struct ToyDecoder {
     /// For `n` ids of the script, the longest of its beginnings, but itself, with which they end.
     borders: Vec<usize>,
     sequences: HashMap<SeqId, Sequence>,
-    /// What each picture is, in short, and how many rows it has.
-    pictures: HashMap<MediaId, (u64, usize)>,
+    /// What each medium is, in short, and how many rows it has.
+    media: HashMap<MediaId, (u64, usize)>,
     tally: Arc<ToyTally>,
 }
 
@@ -181,7 +184,7 @@ impl ToyDecoder {
             toy,
             borders,
             sequences: HashMap::new(),
-            pictures: HashMap::new(),
+            media: HashMap::new(),
             tally: Arc::default(),
         }
     }
@@ -205,17 +208,17 @@ impl ToyDecoder {
         }
     }
 
-    /// The history after token `index` of a span, be it text or a row of a picture.
+    /// The history after token `index` of a span, be it text or a row of a medium.
     fn after_row(&self, mark: Mark, span: &Span, index: usize) -> Mark {
         let insert = span.media.iter().find(|own| own.tokens.contains(&index));
         let Some(insert) = insert else {
             return self.after(mark, span.tokens[index]);
         };
         let row = insert.from + index - insert.tokens.start;
-        let (picture, rows) = self.pictures[&insert.media];
+        let (medium, rows) = self.media[&insert.media];
         assert!(row < rows, "row {row} of {rows}");
         Mark {
-            hash: mix(mark.hash ^ mix(picture ^ row as u64)),
+            hash: mix(mark.hash ^ mix(medium ^ row as u64)),
             said: 0,
         }
     }
@@ -293,8 +296,8 @@ impl ToyDecoder {
             .sequences
             .store(self.sequences.len() as u64, Ordering::Release);
         self.tally
-            .pictures
-            .store(self.pictures.len() as u64, Ordering::Release);
+            .media
+            .store(self.media.len() as u64, Ordering::Release);
     }
 }
 
@@ -404,22 +407,44 @@ impl Decoder for ToyDecoder {
     }
 
     fn attach(&mut self, media: &Media) -> Result<MediaId> {
-        assert!(self.toy.capacity.vision.is_some(), "pictures are refused");
+        let Capacity { vision, audio, .. } = self.toy.capacity;
+        match media {
+            Media::Sound(_) => assert!(audio.is_some(), "sounds are refused"),
+            _ => assert!(vision.is_some(), "pictures are refused"),
+        }
         let id = (0..)
             .map(MediaId)
-            .find(|id| !self.pictures.contains_key(id))
+            .find(|id| !self.media.contains_key(id))
             .expect("an endless range");
-        let hash = format!("{media:?}")
-            .bytes()
-            .fold(0, |hash, byte| mix(hash ^ u64::from(byte)));
-        self.pictures.insert(id, (hash, media.tokens()));
+        self.media.insert(id, (hash(media), media.tokens()));
         self.tell();
         Ok(id)
     }
 
     fn release(&mut self, media: MediaId) {
-        assert!(self.pictures.remove(&media).is_some(), "{media:?}");
+        assert!(self.media.remove(&media).is_some(), "{media:?}");
         self.tell();
+    }
+}
+
+/// A number that another medium does not have.
+fn hash(media: &Media) -> u64 {
+    let bytes = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(0, |hash, byte| mix(hash ^ u64::from(*byte)))
+    };
+    match media {
+        Media::Picture(canvas) => bytes(canvas.rgb()),
+        Media::Shot(shot) => shot
+            .frames
+            .iter()
+            .fold(1, |hash, frame| mix(hash ^ bytes(frame.rgb()))),
+        Media::Sound(chunk) => {
+            let features = chunk.features.data().iter();
+            features.fold(2, |hash, x| mix(hash ^ u64::from(x.to_bits())))
+        }
+        _ => unreachable!("other media are not known here"),
     }
 }
 

@@ -1,15 +1,16 @@
 //! A conversation in, typed pieces of the answer out.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::collections::{HashSet, VecDeque};
 
-use deepseek_model::{Media, TokenId};
-use deepseek_text::{Call, Conversation, Detokenizer, Message, Reader, Tokenizer};
+use deepseek_model::{Placeholders, TokenId};
+use deepseek_text::{Call, Conversation, Detokenizer, Encoded, Message, Reader, Tokenizer};
 
 use crate::engine::Engine;
 use crate::events::{Canceller, Event, Events, Fault, Reason, Usage};
+use crate::medium::{Medium, Piece};
 use crate::request::{Placed, Refusal, Request};
 use crate::sampler::Sampling;
+use crate::source::Source;
 use crate::stops::Stops;
 
 /// How an answer is to be made.
@@ -21,8 +22,8 @@ pub struct TurnOptions {
     pub sampling: Sampling,
     /// As in [`Request::drafts`].
     pub drafts: u32,
-    /// The pictures of the conversation, by the names that it gives them.
-    pub media: BTreeMap<String, Arc<Media>>,
+    /// What in the conversation is no text, one for each of [`Conversation::media`].
+    pub media: Vec<Medium>,
     /// Strings before which the answer ends. Only visible text is searched, neither reasoning nor
     /// calls.
     pub stops: Vec<String>,
@@ -69,11 +70,13 @@ pub enum TurnError {
     /// The conversation cannot be encoded, or the model wrote an id that the tokenizer lacks.
     #[error(transparent)]
     Text(#[from] deepseek_text::Error),
-    /// The conversation names a picture that is not at hand.
-    #[error("the conversation names the picture {name}, which is not at hand")]
-    Picture {
-        /// Its name there.
-        name: String,
+    /// There are too few media, or too many.
+    #[error("{found} media for a conversation with {want}")]
+    Media {
+        /// Media at hand.
+        found: usize,
+        /// Media of the conversation.
+        want: usize,
     },
     /// The engine does not take it.
     #[error(transparent)]
@@ -119,11 +122,15 @@ impl Turn {
         prompt: &deepseek_text::Options,
         mut options: TurnOptions,
     ) -> Result<Self, TurnError> {
+        let media = std::mem::take(&mut options.media);
+        let (found, want) = (media.len(), conversation.media().count());
+        if found != want {
+            return Err(TurnError::Media { found, want });
+        }
         let encoded = deepseek_text::encode(tokenizer, conversation, prompt)?;
         let reader = Reader::new(tokenizer, encoded.start, Vec::new());
-        let media = std::mem::take(&mut options.media);
-        let places = encoded.images.into_iter().zip(encoded.sources);
-        let prompt = unfold(&encoded.ids, places, &media)?;
+        let placeholders = engine.capacity().placeholders;
+        let prompt = Prompt::unfold(tokenizer, &encoded, &media, placeholders)?;
         let mut turn = Self::submit(
             engine,
             tokenizer,
@@ -147,13 +154,17 @@ impl Turn {
         options: TurnOptions,
     ) -> Result<Self, TurnError> {
         let voice = Voice::Plain(Detokenizer::new(tokenizer));
-        Self::submit(engine, tokenizer, (prompt, Vec::new()), options, voice)
+        let prompt = Prompt {
+            ids: prompt,
+            ..Prompt::default()
+        };
+        Self::submit(engine, tokenizer, prompt, options, voice)
     }
 
     fn submit(
         engine: &Engine,
         tokenizer: &Tokenizer,
-        (prompt, media): (Vec<TokenId>, Vec<Placed>),
+        prompt: Prompt,
         options: TurnOptions,
         voice: Voice,
     ) -> Result<Self, TurnError> {
@@ -168,12 +179,13 @@ impl Turn {
         let stop_ids = vec![tokenizer.eos()];
         let usage = Usage {
             // Too long a prompt is refused below.
-            prompt: u32::try_from(prompt.len()).unwrap_or(u32::MAX),
+            prompt: u32::try_from(prompt.ids.len()).unwrap_or(u32::MAX),
             ..Usage::default()
         };
         let request = Request {
-            prompt,
-            media,
+            prompt: prompt.ids,
+            media: prompt.placed,
+            sources: prompt.sources,
             max_tokens,
             stop_ids,
             sampling,
@@ -363,25 +375,68 @@ fn call_ids(conversation: &Conversation) -> HashSet<String> {
     conversation.messages.iter().flat_map(ids).collect()
 }
 
-/// Gives each picture the ids for its rows, where its one placeholder stands.
-fn unfold(
-    ids: &[TokenId],
-    places: impl Iterator<Item = (usize, String)>,
-    media: &BTreeMap<String, Arc<Media>>,
-) -> Result<(Vec<TokenId>, Vec<Placed>), TurnError> {
-    let mut prompt = Vec::with_capacity(ids.len());
-    let mut placed = Vec::new();
-    let mut read = 0;
-    for (place, name) in places {
-        let Some(media) = media.get(&name) else {
-            return Err(TurnError::Picture { name });
-        };
-        prompt.extend_from_slice(&ids[read..place]);
-        let (at, media) = (prompt.len(), Arc::clone(media));
-        prompt.extend(std::iter::repeat_n(ids[place], media.tokens()));
-        placed.push(Placed { at, media });
-        read = place + 1;
+/// A prompt with its media in their places.
+#[derive(Debug, Default)]
+struct Prompt {
+    ids: Vec<TokenId>,
+    placed: Vec<Placed>,
+    sources: Vec<Source>,
+}
+
+impl Prompt {
+    /// Puts the pieces of each medium where its one placeholder stands.
+    fn unfold(
+        tokenizer: &Tokenizer,
+        encoded: &Encoded,
+        media: &[Medium],
+        placeholders: Placeholders,
+    ) -> deepseek_text::Result<Self> {
+        let mut prompt = Self::default();
+        let mut read = 0;
+        for place in &encoded.media {
+            prompt.ids.extend_from_slice(&encoded.ids[read..place.at]);
+            let stands = encoded.ids[place.at];
+            prompt.push(tokenizer, &media[place.index], placeholders, stands)?;
+            read = place.at + 1;
+        }
+        prompt.ids.extend_from_slice(&encoded.ids[read..]);
+        Ok(prompt)
     }
-    prompt.extend_from_slice(&ids[read..]);
-    Ok((prompt, placed))
+
+    /// Adds a medium. `stands` is the id for its rows where the model does not say.
+    fn push(
+        &mut self,
+        tokenizer: &Tokenizer,
+        medium: &Medium,
+        placeholders: Placeholders,
+        stands: TokenId,
+    ) -> deepseek_text::Result<()> {
+        let first = self.sources.len();
+        self.sources.extend_from_slice(medium.sources());
+        for piece in medium.pieces() {
+            match piece {
+                Piece::Text(text) => self.ids.extend(tokenizer.encode(text)?),
+                Piece::Rows {
+                    source,
+                    number,
+                    rows,
+                } => {
+                    let placed = Placed {
+                        at: self.ids.len(),
+                        source: first + source,
+                        number: *number,
+                        rows: rows.clone(),
+                    };
+                    let id = match self.sources[placed.source].is_sound(*number) {
+                        true => placeholders.audio,
+                        false => placeholders.image,
+                    };
+                    let end = placed.places().end;
+                    self.ids.resize(end, id.unwrap_or(stands));
+                    self.placed.push(placed);
+                }
+            }
+        }
+        Ok(())
+    }
 }

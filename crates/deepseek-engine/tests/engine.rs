@@ -1,22 +1,27 @@
 //! The engine from outside: what readers see, whatever else happens.
 
 mod alone;
-mod sight;
+mod senses;
 
 use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
 use alone::{alone, below, some_sampling};
+use deepseek_audio::Sound;
 use deepseek_engine::toy::{Toy, ToyDecoder, ToyFault, ToyTally};
 use deepseek_engine::{
-    Engine, Event, Events, Fault, Limits, Placed, Reason, Refusal, Request, Sampling, Usage,
+    Engine, Event, Events, Fault, Limits, Placed, Reason, Refusal, Request, Sampling,
+    SamplingOptions, Source, Tape, Usage,
 };
-use deepseek_model::{Capacity, TokenId};
+use deepseek_model::{Capacity, Media, Placeholders, TokenId};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
-use sight::{VISION, picture};
+use senses::{AUDIO, VISION, canvas, tape};
 
 fn spawn(toy: Toy, limits: Limits) -> (Engine, Arc<ToyTally>) {
     let decoder = ToyDecoder::new(toy);
@@ -410,12 +415,18 @@ fn swarm(seed: u64) {
     let rng = &mut ChaCha8Rng::seed_from_u64(seed);
     let capacity = Capacity {
         vocabulary: 8 + below(rng, 24),
-        context: 8 + below(rng, 40),
+        context: 8 + below(rng, 120),
         sequences: 1 + below(rng, 4),
         step_tokens: 1 + below(rng, 12),
         rewind: below(rng, 4),
         drafts: below(rng, 4),
         vision: (below(rng, 2) == 0).then_some(VISION),
+        audio: (below(rng, 2) == 0).then_some(AUDIO),
+        placeholders: Placeholders {
+            image: Some(7),
+            audio: (below(rng, 2) == 0).then_some(6),
+            video: None,
+        },
     };
     let mut faults = BTreeMap::new();
     let kinds = [
@@ -507,7 +518,7 @@ fn swarm(seed: u64) {
         }
     }
     match engine.close(Duration::MAX) {
-        Ok(()) => assert_eq!((tally.sequences(), tally.pictures()), (0, 0), "seed {seed}"),
+        Ok(()) => assert_eq!((tally.sequences(), tally.media()), (0, 0), "seed {seed}"),
         Err(fault) => assert!(may_panic, "seed {seed}: {fault}"),
     }
 }
@@ -515,25 +526,47 @@ fn swarm(seed: u64) {
 fn some_request(rng: &mut ChaCha8Rng, capacity: &Capacity) -> Request {
     // One prompt in a while is too long.
     let length = 1 + below(rng, capacity.context + 2).min(below(rng, capacity.context + 2));
-    let mut media = Vec::new();
+    let (mut media, mut sources) = (Vec::new(), Vec::new());
     let mut free = 0;
-    while capacity.vision.is_some() && below(rng, 3) > 0 {
-        let (at, media_at) = (free + below(rng, 4) as usize, picture(rng));
-        free = at + media_at.tokens();
+    while below(rng, 3) > 0 {
+        let source = match below(rng, 2) {
+            0 if capacity.vision.is_some() => Media::Picture(canvas(rng)).into(),
+            1 if capacity.audio.is_some() => {
+                // Up to three chunks, of which some are short.
+                let samples = 1 + below(rng, 40_000) as usize;
+                Source::Tape(tape(rng, samples).into())
+            }
+            _ => continue,
+        };
+        let first = (media.len(), free);
+        for (number, rows) in (0..).map_while(|number| Some((number, source.rows(number)?))) {
+            // The whole of it, or a few runs of rows one behind the other.
+            let mut row = 0;
+            while row < rows {
+                let end = rows.min(row + 1 + below(rng, 40) as usize);
+                let at = free + below(rng, 3) as usize;
+                media.push(Placed {
+                    at,
+                    source: sources.len(),
+                    number,
+                    rows: row..end,
+                });
+                free = at + (end - row);
+                row = end;
+            }
+        }
         if free > length as usize {
+            media.truncate(first.0);
             break;
         }
-        let media_at = Arc::new(media_at);
-        media.push(Placed {
-            at,
-            media: media_at,
-        });
+        sources.push(source);
     }
     Request {
         prompt: (0..length)
             .map(|_| below(rng, capacity.vocabulary))
             .collect(),
         media,
+        sources,
         max_tokens: [None, Some(1 + below(rng, 12))][below(rng, 2) as usize],
         stop_ids: (0..below(rng, 3))
             .map(|_| below(rng, capacity.vocabulary))
@@ -551,25 +584,35 @@ fn in_a_swarm_every_request_yields_what_it_yields_alone() {
 }
 
 #[test]
-fn a_picture_has_to_lie_in_the_prompt_of_a_model_that_sees() {
+fn a_medium_has_to_lie_in_the_prompt_of_a_model_with_a_sense_for_it() {
     let rng = &mut ChaCha8Rng::seed_from_u64(1);
-    let media = Arc::new(picture(rng));
-    let tokens = media.tokens();
-    let request = |places: &[usize]| {
-        let placed = |at: &usize| Placed {
+    let picture = Source::from(Media::Picture(canvas(rng)));
+    let rows = picture.rows(0).unwrap();
+    let sound = Source::Tape(tape(rng, 40_000).into());
+    let request = |source: &Source, places: &[(usize, usize, Range<usize>)]| {
+        let placed = |(at, number, rows): &(usize, usize, Range<usize>)| Placed {
             at: *at,
-            media: Arc::clone(&media),
+            source: 0,
+            number: *number,
+            rows: rows.clone(),
         };
         Request {
             media: places.iter().map(placed).collect(),
-            ..greedy(&vec![1; 2 * tokens], 1)
+            sources: vec![source.clone()],
+            ..greedy(&[1; 100], 1)
         }
     };
-    let (blind, _) = spawn(Toy::default(), Limits::default());
-    assert_eq!(blind.submit(request(&[0])).unwrap_err(), Refusal::Blind);
+    let (toy, _) = spawn(Toy::default(), Limits::default());
+    let all = 0..rows;
+    let refusal = toy.submit(request(&picture, &[(0, 0, all.clone())]));
+    assert_eq!(refusal.unwrap_err(), Refusal::Blind);
+    let refusal = toy.submit(request(&sound, &[(0, 0, 0..27)])).unwrap_err();
+    assert_eq!(refusal, Refusal::Deaf);
+    assert!(refusal.to_string().contains("audio_config"), "{refusal}");
 
     let capacity = Capacity {
         vision: Some(VISION),
+        audio: Some(AUDIO),
         ..Toy::default().capacity
     };
     let toy = Toy {
@@ -577,21 +620,171 @@ fn a_picture_has_to_lie_in_the_prompt_of_a_model_that_sees() {
         ..Toy::default()
     };
     let limits = Limits {
-        pictures_max: 2,
+        media_max: 1,
         ..Limits::default()
     };
     let (engine, _) = spawn(toy, limits);
-    assert!(engine.submit(request(&[0, tokens])).is_ok());
-    for places in [
-        &[tokens + 1][..],
-        &[0, tokens - 1],
-        &[0, 0],
-        &[0, tokens, 0],
-    ] {
-        let refusal = engine.submit(request(places)).unwrap_err();
+    let taken = |source: &Source, places: &[_]| engine.submit(request(source, places));
+    taken(&picture, &[(0, 0, all.clone()), (rows, 0, all.clone())]).unwrap();
+    taken(
+        &sound,
+        &[(0, 0, 0..27), (30, 0, 3..5), (40, 1, 0..27), (70, 2, 0..15)],
+    )
+    .unwrap();
+    let refused = |source: &Source, places: &[_], field: &str| {
+        let refusal = taken(source, places).unwrap_err();
         assert!(
-            matches!(&refusal, Refusal::Invalid(invalid) if invalid.field == "media"),
+            matches!(&refusal, Refusal::Invalid(invalid) if invalid.field == field),
             "{places:?}: {refusal}"
         );
+    };
+    refused(&picture, &[(101 - rows, 0, all.clone())], "media");
+    refused(
+        &picture,
+        &[(0, 0, all.clone()), (rows - 1, 0, all.clone())],
+        "media",
+    );
+    refused(&picture, &[(usize::MAX, 0, all.clone())], "media");
+    refused(&picture, &[(0, 0, 0..rows + 1)], "rows");
+    refused(&picture, &[(0, 0, 2..2)], "rows");
+    refused(&picture, &[(0, 1, all)], "rows");
+    refused(&sound, &[(0, 3, 0..1)], "rows");
+    refused(&sound, &[(0, 2, 0..16)], "rows");
+    refused(&sound, &[(0, 1, 0..27)], "chunk");
+    refused(&sound, &[(0, 0, 0..27), (30, 2, 0..15)], "chunk");
+    refused(&sound, &[(0, 0, 0..1), (1, 1, 0..1), (2, 0, 0..1)], "chunk");
+    let two = Request {
+        sources: vec![sound.clone(), picture],
+        ..request(&sound, &[])
+    };
+    let refusal = engine.submit(two).unwrap_err();
+    assert!(matches!(&refusal, Refusal::Invalid(invalid) if invalid.field == "sources"));
+}
+
+/// What the reader of a sound says is what a prompt is told, be it that the file was changed between.
+#[test]
+fn a_sound_that_is_another_one_when_it_is_run_fails_its_request_alone() {
+    let capacity = Capacity {
+        audio: Some(AUDIO),
+        ..Toy::default().capacity
+    };
+    let toy = Toy {
+        capacity,
+        ..Toy::default()
+    };
+    // What is opened first is counted, what is opened next is run: samples, or none for an error.
+    for (then, says) in [
+        (Some(40_000 - 640), "chunk 2 has 12 tokens, 13 when"),
+        (Some(40_000 + 640), "chunk 2 has 14 tokens, 13 when"),
+        (Some(48_000 + 1), "chunk 2 has 26 tokens, 13 when"),
+        (Some(32_000), "chunk 2 has 0 tokens, 13 when"),
+        (None, "the file cannot be read"),
+    ] {
+        let opened = AtomicUsize::new(0);
+        let open = move || {
+            let samples = match opened.fetch_add(1, Ordering::AcqRel) {
+                0 => Some(40_000),
+                _ => then,
+            };
+            let blocks = std::iter::once(match samples {
+                Some(samples) => Ok(vec![0.25; samples]),
+                None => Err(io::Error::other("gone")),
+            });
+            Ok(Sound::from_track(16_000, blocks))
+        };
+        let source = Source::Tape(Tape::new(AUDIO, open).unwrap().into());
+        let (engine, tally) = spawn(toy.clone(), Limits::default());
+        let rows = [27, 27, 15];
+        let media = (0..3).map(|number| Placed {
+            at: 27 * number,
+            source: 0,
+            number,
+            rows: 0..rows[number],
+        });
+        let request = Request {
+            media: media.collect(),
+            sources: vec![source],
+            ..greedy(&[1; 100], 1)
+        };
+        let (_, end) = read(engine.submit(request).unwrap());
+        let Err(Fault::Sound(error)) = end else {
+            panic!("{says}: {end:?}");
+        };
+        assert!(error.to_string().contains(says), "{error}");
+        let (_, end) = read(engine.submit(greedy(&[1], 3)).unwrap());
+        assert!(end.is_ok(), "{end:?}");
+        engine.close(Duration::MAX).unwrap();
+        assert_eq!((tally.sequences(), tally.media()), (0, 0));
     }
+}
+
+#[test]
+fn placeholders_are_never_drawn() {
+    let capacity = Capacity {
+        placeholders: Placeholders {
+            image: Some(5),
+            audio: Some(6),
+            video: Some(7),
+        },
+        ..Toy::default().capacity
+    };
+    let toy = Toy {
+        capacity,
+        script: vec![5, 6, 7],
+        ..Toy::default()
+    };
+    let (engine, _) = spawn(toy, Limits::default());
+    for request in [
+        greedy(&[1], 200),
+        Request {
+            sampling: Sampling::new(SamplingOptions::default()).unwrap(),
+            drafts: 3,
+            ..greedy(&[1], 200)
+        },
+    ] {
+        let (ids, end) = read(engine.submit(request).unwrap());
+        assert!(end.is_ok(), "{end:?}");
+        assert!(
+            ids.len() == 200 && ids.iter().all(|id| !(5..8).contains(id)),
+            "{ids:?}"
+        );
+    }
+}
+
+#[test]
+fn usage_tells_what_of_a_prompt_is_seen_and_heard() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(2);
+    let capacity = Capacity {
+        vision: Some(VISION),
+        audio: Some(AUDIO),
+        ..Toy::default().capacity
+    };
+    let (engine, _) = spawn(
+        Toy {
+            capacity,
+            ..Toy::default()
+        },
+        Limits::default(),
+    );
+    let picture = Source::from(Media::Picture(canvas(rng)));
+    let rows = picture.rows(0).unwrap();
+    let place = |at, source, rows: Range<usize>| Placed {
+        at,
+        source,
+        number: 0,
+        rows,
+    };
+    let request = Request {
+        media: vec![
+            place(2, 0, 0..rows),
+            place(20, 1, 0..1),
+            place(21, 1, 3..10),
+        ],
+        sources: vec![picture, Source::Tape(tape(rng, 16_000).into())],
+        ..greedy(&[1; 40], 1)
+    };
+    let (_, end) = read(engine.submit(request).unwrap());
+    let (_, usage) = end.unwrap();
+    let counts = [usage.prompt, usage.image_tokens, usage.audio_tokens];
+    assert_eq!(counts, [40, rows as u32, 8]);
 }

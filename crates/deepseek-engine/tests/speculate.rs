@@ -71,6 +71,7 @@ fn with_drafts_and_without_the_ids_are_the_same() {
         };
         let request = Request {
             media: Vec::new(),
+            sources: Vec::new(),
             prompt: (0..1 + below(rng, 7))
                 .map(|_| below(rng, capacity.vocabulary))
                 .collect(),

@@ -1,14 +1,14 @@
 //! A turn: typed pieces, nothing that is not certain, and one end.
 
-mod sight;
+mod senses;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use deepseek_engine::toy::{Toy, ToyDecoder, ToyFault};
 use deepseek_engine::{
-    Delta, Engine, Fault, Limits, Reason, Refusal, Sampling, Turn, TurnError, TurnOptions, Usage,
+    Delta, Engine, Fault, Limits, Medium, Reason, Refusal, Sampling, Turn, TurnError, TurnOptions,
+    Usage,
 };
 use deepseek_model::{Capacity, TokenId};
 use deepseek_text::{
@@ -366,18 +366,11 @@ fn faults_refusals_and_unknown_ids_are_errors_with_their_kind() {
 }
 
 #[test]
-fn pictures_stand_where_the_conversation_names_them() {
+fn media_stand_where_the_conversation_names_them() {
     let rng = &mut ChaCha8Rng::seed_from_u64(3);
-    let media = BTreeMap::from([
-        ("a.png".to_owned(), Arc::new(sight::picture(rng))),
-        ("b.png".to_owned(), Arc::new(sight::picture(rng))),
-    ]);
-    let extra: usize = ["b.png", "a.png", "b.png"]
-        .iter()
-        .map(|name| media[*name].tokens() - 1)
-        .sum();
     let capacity = Capacity {
-        vision: Some(sight::VISION),
+        vision: Some(senses::VISION),
+        audio: Some(senses::AUDIO),
         ..toy(Vec::new()).capacity
     };
     let json = Tokenizer::tiny_v41_json(300).unwrap();
@@ -390,7 +383,7 @@ fn pictures_stand_where_the_conversation_names_them() {
     let conversation = Conversation::ask(vec![
         Part::Image("b.png".to_owned()),
         Part::Text("and".to_owned()),
-        Part::Image("a.png".to_owned()),
+        Part::Audio("c.wav".to_owned()),
         Part::Image("b.png".to_owned()),
     ]);
     let prompt = Options {
@@ -405,16 +398,36 @@ fn pictures_stand_where_the_conversation_names_them() {
         };
         Turn::start(&engine, &tokenizer, &conversation, &prompt, options)
     };
+    let picture = Medium::picture(senses::canvas(rng));
+    let sound = Medium::sound(senses::tape(rng, 20_000));
     let plain = deepseek_text::encode(&tokenizer, &conversation, &prompt).unwrap();
-    let (heard, error) = hear(ask(media.clone()).unwrap());
+    let rows = picture.sources()[0].rows(0).unwrap();
+    let times = tokenizer.encode("<00:00><00:01>").unwrap().len();
+    let media = vec![picture.clone(), sound.clone(), picture.clone()];
+    let (heard, error) = hear(ask(media).unwrap());
     assert!(error.is_none(), "{error:?}");
     assert_eq!(heard.text, "Two.");
-    assert_eq!(heard.usage.prompt as usize, plain.ids.len() + extra);
+    // A second has 25 tokens, the quarter behind it 6.25.
+    let sounds = 27 + 9;
+    let Usage {
+        prompt,
+        image_tokens,
+        audio_tokens,
+        ..
+    } = heard.usage;
+    assert_eq!(
+        [prompt, image_tokens, audio_tokens],
+        [
+            plain.ids.len() - 3 + 2 * rows + times + sounds,
+            2 * rows,
+            sounds
+        ]
+        .map(|x| x as u32)
+    );
 
-    let one = BTreeMap::from([("a.png".to_owned(), Arc::clone(&media["a.png"]))]);
-    let error = ask(one).unwrap_err();
+    let error = ask(vec![picture, sound]).unwrap_err();
     assert!(
-        matches!(&error, TurnError::Picture { name } if name == "b.png"),
+        matches!(error, TurnError::Media { found: 2, want: 3 }),
         "{error}"
     );
 }

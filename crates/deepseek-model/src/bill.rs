@@ -89,6 +89,8 @@ pub struct Weights {
     pub mtp: u64,
     /// Parameters of the picture tower, its aligner and its delimiters.
     pub vision: u64,
+    /// Parameters of the audio tower, its aligner and its delimiters.
+    pub audio: u64,
     /// Parameters of the matrices of the backbone that one token is multiplied with when the next is
     /// asked for, the head included.
     pub active: u64,
@@ -110,6 +112,7 @@ impl Weights {
             tables: 0,
             mtp: 0,
             vision: 0,
+            audio: 0,
             active: 0,
             active_full: 0,
             active_replay: 0,
@@ -123,7 +126,10 @@ impl Weights {
                 | Component::Drafter
                 | Component::Vision
                 | Component::Aligner
-                | Component::Delimiters => continue,
+                | Component::Delimiters
+                | Component::Audio
+                | Component::AudioAligner
+                | Component::AudioDelimiters => continue,
                 Component::RoutedExperts => &mut routed,
                 _ => &mut dense,
             };
@@ -151,6 +157,9 @@ impl Weights {
             Component::EngramTables => &mut self.tables,
             Component::Mtp | Component::Drafter => &mut self.mtp,
             Component::Vision | Component::Aligner | Component::Delimiters => &mut self.vision,
+            Component::Audio | Component::AudioAligner | Component::AudioDelimiters => {
+                &mut self.audio
+            }
             _ => &mut self.backbone,
         };
         *part += spec.parameters();

@@ -15,11 +15,14 @@
 
 mod keys;
 mod layers;
+mod media;
 mod rope;
 mod v41;
 
+use deepseek_audio::AudioShape;
 use deepseek_core::rope::Yarn;
 use deepseek_vision::VisionShape;
+use deepseek_vision::video::VideoConfig;
 use serde_json::Value;
 
 use self::keys::{Keys, brief, whole};
@@ -31,6 +34,11 @@ use crate::limits::{
 
 /// The ratio that implies overlapping groups and an indexer in V4 (spec `deepseek-v4.md` §1.2).
 pub const SPARSE_RATIO: u32 = 4;
+
+/// The id that stands for a row of a sound where `audio_token_id` does not say, and that of a film: two
+/// reserved ids of the released vocabulary (spec `audio-video.md` §4).
+const AUDIO_TOKEN: u32 = 129_261;
+const VIDEO_TOKEN: u32 = 129_260;
 
 /// The releases of the architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +100,15 @@ pub struct Config {
     pub vision: Option<VisionShape>,
     /// The id that stands in a prompt for a row of a picture.
     pub image_token: Option<u32>,
+    /// The audio tower, if there is one.
+    pub audio: Option<AudioShape>,
+    /// The id that stands in a prompt for a row of a sound, where there is a tower.
+    pub audio_token: Option<u32>,
+    /// How films are watched, where there is a picture tower.
+    pub video: VideoConfig,
+    /// The id that stands for a film before it is taken apart, if the vocabulary has it. It is in no
+    /// prompt that runs.
+    pub video_token: Option<u32>,
     /// The mixture of experts.
     pub experts: ExpertConfig,
     /// The residual streams.
@@ -311,9 +328,23 @@ impl Config {
             None => None,
             Some(_) => Some(id("image_token_id", top.value("image_token_id"))?),
         };
+        let audio = match family {
+            Family::V4 => None,
+            Family::V41 => media::audio(top.object("audio_config")?.as_ref(), hidden_size)?,
+        };
+        let audio_token = match audio {
+            None => None,
+            Some(_) => Some(token(&top, "audio_token_id")?.unwrap_or(AUDIO_TOKEN)),
+        };
+        let vocab_size = keys.size("vocab_size", 1..=VOCABULARY_MAX)?;
+        let known = |id: &u32| usize::try_from(*id).is_ok_and(|id| id < vocab_size);
+        let video_token = match vision {
+            None => None,
+            Some(_) => token(&top, "video_token_id")?.or(Some(VIDEO_TOKEN).filter(known)),
+        };
         let config = Self {
             family,
-            vocab_size: keys.size("vocab_size", 1..=VOCABULARY_MAX)?,
+            vocab_size,
             hidden_size,
             layers,
             ratios,
@@ -333,6 +364,10 @@ impl Config {
             engram,
             vision,
             image_token,
+            audio,
+            audio_token,
+            video: media::video(top.object("video_config")?.as_ref())?,
+            video_token,
             experts: ExpertConfig {
                 count: keys.size("n_routed_experts", 1..=EXPERTS_MAX)?,
                 each: keys.size("num_experts_per_tok", 1..=EXPERTS_MAX)?,
@@ -443,6 +478,8 @@ impl Config {
             .into_iter()
             .chain(self.eos.iter().map(|id| ("eos_token_id", id)))
             .chain(self.image_token.iter().map(|id| ("image_token_id", id)))
+            .chain(self.audio_token.iter().map(|id| ("audio_token_id", id)))
+            .chain(self.video_token.iter().map(|id| ("video_token_id", id)))
             .chain(engram.map(|engram| ("engram_pad_token_id", &engram.pad)))
             .chain(drafter.map(|drafter| ("dspark_noise_token_id", &drafter.noise)));
         for (key, id) in named {
@@ -504,6 +541,14 @@ fn id(name: &str, value: Option<&Value>) -> Result<u32> {
     })?;
     let id = whole(name, value, 0..=VOCABULARY_MAX)?;
     Ok(u32::try_from(id).unwrap_or(u32::MAX))
+}
+
+/// A token id that may be absent.
+fn token(keys: &Keys, key: &str) -> Result<Option<u32>> {
+    match keys.value(key) {
+        None => Ok(None),
+        found => Ok(Some(id(&keys.name(key), found)?)),
+    }
 }
 
 /// One end-of-text id, or several.

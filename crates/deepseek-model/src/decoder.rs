@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use deepseek_audio::{AudioShape, Chunk};
+use deepseek_vision::video::Shot;
 use deepseek_vision::{Canvas, VisionShape};
 
 use crate::error::{Error, Result};
@@ -14,7 +16,7 @@ pub type TokenId = u32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SeqId(pub u32);
 
-/// A picture that the decoder has taken in.
+/// A medium that the decoder has taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MediaId(pub u32);
 
@@ -24,6 +26,10 @@ pub struct MediaId(pub u32);
 pub enum Media {
     /// A picture, at the size at which it is looked at.
     Picture(Canvas),
+    /// A frame of a film, or several that are looked at as one.
+    Shot(Shot),
+    /// As much of a sound as is encoded at once.
+    Sound(Chunk),
 }
 
 impl Media {
@@ -32,6 +38,8 @@ impl Media {
     pub fn tokens(&self) -> usize {
         match self {
             Self::Picture(canvas) => canvas.grid().tokens(),
+            Self::Shot(shot) => shot.grid().tokens(),
+            Self::Sound(chunk) => chunk.layout().count(),
         }
     }
 }
@@ -53,6 +61,29 @@ pub struct Capacity {
     pub drafts: u32,
     /// How it looks at pictures, if it does.
     pub vision: Option<VisionShape>,
+    /// How it listens to sounds, if it does.
+    pub audio: Option<AudioShape>,
+    /// The ids that stand for media.
+    pub placeholders: Placeholders,
+}
+
+/// Ids that stand in a prompt for media, where the model has them. They are never to be written (spec
+/// `audio-video.md` §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Placeholders {
+    /// For a row of a picture or of a frame.
+    pub image: Option<TokenId>,
+    /// For a row of a sound.
+    pub audio: Option<TokenId>,
+    /// For a film. It is in no prompt that runs.
+    pub video: Option<TokenId>,
+}
+
+impl Placeholders {
+    /// All that there are.
+    pub fn iter(self) -> impl Iterator<Item = TokenId> {
+        [self.image, self.audio, self.video].into_iter().flatten()
+    }
 }
 
 /// Which logits a span asks for.
@@ -66,14 +97,14 @@ pub enum Want {
     All,
 }
 
-/// Tokens of a span that are rows of a picture, whatever their ids.
+/// Tokens of a span that are rows of a medium, whatever their ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Insert {
-    /// The picture.
+    /// The medium.
     pub media: MediaId,
     /// Which of the span's tokens.
     pub tokens: Range<usize>,
-    /// The row of the picture that the first of them is.
+    /// The row of the medium that the first of them is.
     pub from: usize,
 }
 
@@ -187,17 +218,18 @@ pub trait Decoder: fmt::Debug + Send {
     /// Ends a sequence. Its place can begin anew at position 0.
     fn forget(&mut self, seq: SeqId);
 
-    /// Takes in a picture, to be named in spans until it is released.
+    /// Takes in a medium, to be named in spans until it is released.
     ///
     /// # Errors
-    /// A model that does not look at such things, or a fault of the device.
+    /// A model that neither looks at nor listens to such things, or a fault of the device.
     fn attach(&mut self, media: &Media) -> Result<MediaId> {
         match media {
-            Media::Picture(_) => Err(Error::Blind),
+            Media::Picture(_) | Media::Shot(_) => Err(Error::Blind),
+            Media::Sound(_) => Err(Error::Deaf),
         }
     }
 
-    /// Lets go of a picture. Sequences that have read it keep what they have read.
+    /// Lets go of a medium. Sequences that have read it keep what they have read.
     fn release(&mut self, media: MediaId) {
         let _ = media;
     }

@@ -43,6 +43,9 @@ pub enum Error {
     /// The model cannot look at pictures.
     #[error("the model does not look at pictures")]
     Blind,
+    /// The model cannot listen to sounds.
+    #[error("the model does not listen to sounds: no audio_config in its config.json")]
+    Deaf,
     /// Loading was stopped before its end.
     #[error("interrupted while loading")]
     Interrupted,

@@ -50,11 +50,17 @@ pub enum Component {
     Aligner,
     /// The rows around and within a picture.
     Delimiters,
+    /// The audio tower.
+    Audio,
+    /// What takes its features to the width of a stream.
+    AudioAligner,
+    /// The rows around a sound.
+    AudioDelimiters,
 }
 
 impl Component {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::Embedding,
         Self::Attention,
         Self::Compressors,
@@ -72,6 +78,9 @@ impl Component {
         Self::Vision,
         Self::Aligner,
         Self::Delimiters,
+        Self::Audio,
+        Self::AudioAligner,
+        Self::AudioDelimiters,
     ];
 
     /// Its name in reports.
@@ -95,6 +104,9 @@ impl Component {
             Self::Vision => "vision",
             Self::Aligner => "aligner",
             Self::Delimiters => "image delimiters",
+            Self::Audio => "audio",
+            Self::AudioAligner => "audio aligner",
+            Self::AudioDelimiters => "audio delimiters",
         }
     }
 }
@@ -202,6 +214,12 @@ pub fn inventory(config: &Config, storage: Storage) -> impl Iterator<Item = Tens
         list.vision(shape);
         list.specs
     });
+    let audio = config.audio.into_iter().flat_map(move |shape| {
+        let mut list = list(String::new());
+        list.audio(shape);
+        list.specs
+    });
     let top = top.specs.into_iter();
-    top.chain(backbone).chain(mtp).chain(dspark).chain(vision)
+    let drafts = mtp.chain(dspark);
+    top.chain(backbone).chain(drafts).chain(vision).chain(audio)
 }

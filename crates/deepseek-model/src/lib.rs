@@ -9,18 +9,19 @@ pub mod draft;
 pub mod error;
 pub mod inventory;
 pub mod limits;
+mod media;
 pub mod model;
 pub mod names;
 mod ngrams;
-mod pictures;
 pub mod plan;
 pub mod report;
 
 pub use config::{Config, ConfigError, Family, Storage};
 pub use decoder::{
-    Capacity, Decoder, Insert, Logits, Media, MediaId, SeqId, Span, Step, TokenId, Want,
+    Capacity, Decoder, Insert, Logits, Media, MediaId, Placeholders, SeqId, Span, Step, TokenId,
+    Want,
 };
 pub use error::{Error, Result};
-pub use model::Model;
+pub use model::{Extras, Model};
 pub use plan::{Ablation, Budget, Plan, PlanError, Prefill};
 pub use report::Report;

@@ -62,5 +62,14 @@ pub const PATCH_MAX: usize = 64;
 /// Positions that one picture takes.
 pub const PICTURE_TOKENS_MAX: usize = 1 << 16;
 
+/// Bands of a sound's features.
+pub const MELS_MAX: usize = 1 << 9;
+
+/// Seconds of sound that are encoded on their own.
+pub const CHUNK_SECONDS_MAX: usize = 1 << 10;
+
+/// Frames of a film that a config may ask for.
+pub const FRAMES_MAX: usize = 1 << 16;
+
 /// Ids that end an answer.
 pub const STOPS_MAX: usize = 1 << 6;

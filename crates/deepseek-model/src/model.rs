@@ -4,19 +4,21 @@ use std::ops::{ControlFlow, Range};
 
 use deepseek_attn::{Batch, Carry, Memory, MemoryShape, Part, Ropes, Sight, Span};
 use deepseek_core::kernels::{Chosen, Inputs, Routing};
-use deepseek_core::weights::{Checkpoint, Tensors};
+use deepseek_core::weights::{Checkpoint, TensorSource, Tensors};
 use deepseek_core::{Backend, HostTensor, Kernels, Loader};
 use deepseek_engram::{History, LayerShape, Slots};
 use deepseek_vision::Grid;
 
 use crate::block::{Block, Head, Residual, Rows};
-use crate::decoder::{Capacity, Decoder, Logits, Media, MediaId, SeqId, Step, TokenId, Want};
+use crate::decoder::{
+    Capacity, Decoder, Logits, Media, MediaId, Placeholders, SeqId, Step, TokenId, Want,
+};
 use crate::draft::{Dspark, Mtp, Proposal};
 use crate::error::{Error, Result};
 use crate::limits::{MTP_DRAFTS_MAX, REWIND_MAX};
+use crate::media::Gallery;
 use crate::names;
 use crate::ngrams::Ngrams;
-use crate::pictures::Pictures;
 use crate::plan::Plan;
 
 /// A DeepSeek-V4 or V4.1 model, loaded.
@@ -28,12 +30,32 @@ pub struct Model<B: Kernels> {
     embedding: B::Weight,
     layers: Vec<Block<B>>,
     ngrams: Option<Ngrams>,
-    pictures: Option<Pictures<B>>,
+    gallery: Gallery<B>,
     head: Head<B>,
     output: B::Weight,
     drafter: Option<Drafter<B>>,
     memory: Memory<B>,
     sequences: Vec<Sequence<B>>,
+}
+
+/// What a model is made of beside its checkpoint.
+#[derive(Debug, Default)]
+pub struct Extras<'a> {
+    /// The compressed ids of all tokens, which a model with an n-gram memory needs (spec
+    /// `deepseek-v41.md` §3.7).
+    pub compressed: Option<Vec<u32>>,
+    /// The projector of a checkpoint whose audio tower has none of its own, with delimiters if these
+    /// are missing there, too.
+    pub projector: Option<&'a dyn TensorSource>,
+}
+
+impl From<Option<Vec<u32>>> for Extras<'_> {
+    fn from(compressed: Option<Vec<u32>>) -> Self {
+        Self {
+            compressed,
+            projector: None,
+        }
+    }
 }
 
 /// What proposes tokens.
@@ -65,7 +87,7 @@ struct Sequence<B: Backend> {
 struct Flow<B: Backend> {
     residual: Residual<B>,
     tokens: Vec<TokenId>,
-    /// Whether each row is one of a picture; empty where none is.
+    /// Whether each row is one of a medium; empty where none is.
     media: Vec<bool>,
     batch: Batch,
     /// What went into the layers that a drafter reads, `[t, hidden]` each.
@@ -116,7 +138,7 @@ impl<B: Backend> Kept<B> {
     }
 }
 
-/// Whether each row of a step is one of a picture; empty where none is.
+/// Whether each row of a step is one of a medium; empty where none is.
 fn media_rows(step: &Step) -> Vec<bool> {
     if step.spans.iter().all(|span| span.media.is_empty()) {
         return Vec::new();
@@ -141,20 +163,23 @@ pub struct Trace {
 
 impl<B: Kernels> Model<B> {
     /// Loads the model that `plan` describes. `progress` hears, before each layer, how many of how
-    /// many are done, and may end the loading. `compressed` are the compressed ids of all tokens,
-    /// which a model with an n-gram memory needs (spec `deepseek-v41.md` §3.7).
+    /// many are done, and may end the loading.
     ///
     /// # Errors
     /// A tensor that is missing, of another shape or of an unusable format; a device without room;
     /// compressed ids that are not those of the model;
     /// [`Error::Interrupted`](crate::Error::Interrupted) when `progress` says so.
-    pub fn load(
+    pub fn load<'a>(
         be: B,
         plan: Plan,
         checkpoint: &Checkpoint,
-        compressed: Option<Vec<u32>>,
+        extras: impl Into<Extras<'a>>,
         progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Self> {
+        let Extras {
+            compressed,
+            projector,
+        } = extras.into();
         let source = names::source(checkpoint);
         let config = plan.config();
         let (vocabulary, hidden) = (config.vocab_size, config.hidden_size);
@@ -205,10 +230,8 @@ impl<B: Kernels> Model<B> {
         } else {
             None
         };
-        let pictures = match config.vision {
-            None => None,
-            Some(shape) => Some(Pictures::load(&at, shape)?),
-        };
+        let towers = (config.vision, config.audio);
+        let gallery = Gallery::load(&at, towers, checkpoint, projector)?;
         let head = Head::load(&at, &shape)?;
         let embedding = at.weight("embed.weight", [vocabulary, hidden])?;
         let output = at.weight("head.weight", [vocabulary, hidden])?;
@@ -235,7 +258,7 @@ impl<B: Kernels> Model<B> {
             embedding,
             layers,
             ngrams,
-            pictures,
+            gallery,
             head,
             output,
             drafter,
@@ -282,8 +305,7 @@ impl<B: Kernels> Model<B> {
     /// # Errors
     /// A model that does not look at pictures, or a fault of the device.
     pub fn attach_patches(&mut self, patches: &HostTensor, grid: &Grid) -> Result<MediaId> {
-        let pictures = self.pictures.as_mut().ok_or(Error::Blind)?;
-        Ok(pictures.attach(&self.be, patches, grid)?)
+        self.gallery.attach_patches(&self.be, patches, grid)
     }
 
     /// The MTP module's logits `[n - 1, vocabulary]` over a fresh sequence of `n` tokens: what the
@@ -356,9 +378,9 @@ impl<B: Kernels> Model<B> {
         let media = media_rows(step);
         let slots = self.foresee(&tokens, &media, &batch);
         let embedded = self.embed(&tokens)?;
-        let embedded = match &self.pictures {
-            Some(pictures) if !media.is_empty() => pictures.place(&self.be, &embedded, step)?,
-            _ => embedded,
+        let embedded = match media.is_empty() {
+            true => embedded,
+            false => self.gallery.place(&self.be, &embedded, step)?,
         };
         let mut flow = self.start(tokens, media, &embedded, batch)?;
         let (slots, last) = (slots.as_ref(), self.layers.len());
@@ -680,9 +702,7 @@ impl<B: Kernels> Model<B> {
             );
             let mut free = 0;
             for insert in &span.media {
-                let pictures = self.pictures.as_ref();
-                let there = pictures.is_some_and(|pictures| pictures.has(insert));
-                assert!(there, "{insert:?} is there");
+                assert!(self.gallery.has(insert), "{insert:?} is there");
                 assert!(
                     free <= insert.tokens.start && insert.tokens.end <= span.tokens.len(),
                     "{insert:?} in its place"
@@ -720,6 +740,12 @@ impl<B: Kernels> Decoder for Model<B> {
                 (Some(_), None) => MTP_DRAFTS_MAX,
             },
             vision: self.plan.config().vision,
+            audio: self.plan.config().audio,
+            placeholders: Placeholders {
+                image: self.plan.config().image_token,
+                audio: self.plan.config().audio_token,
+                video: self.plan.config().video_token,
+            },
         }
     }
 
@@ -765,14 +791,10 @@ impl<B: Kernels> Decoder for Model<B> {
     }
 
     fn attach(&mut self, media: &Media) -> Result<MediaId> {
-        let Media::Picture(canvas) = media;
-        let shape = self.plan.config().vision.ok_or(Error::Blind)?;
-        self.attach_patches(&canvas.patches(shape.patch), canvas.grid())
+        self.gallery.attach(&self.be, media)
     }
 
     fn release(&mut self, media: MediaId) {
-        if let Some(pictures) = &mut self.pictures {
-            pictures.release(media);
-        }
+        self.gallery.release(media);
     }
 }

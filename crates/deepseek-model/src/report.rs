@@ -212,6 +212,14 @@ impl Report {
                 "vision     {layers} layers, hidden {hidden}, a picture up to {most} tokens"
             )?;
         }
+        if let Some(audio) = &self.config().audio {
+            let (layers, hidden, seconds) = (audio.layers, audio.hidden, audio.chunk_seconds);
+            let tokens = audio.chunk_tokens();
+            writeln!(
+                f,
+                "audio      {layers} layers, hidden {hidden}, {tokens} tokens for {seconds} s"
+            )?;
+        }
         Ok(())
     }
 
@@ -247,6 +255,7 @@ impl Report {
             active,
             mtp,
             vision,
+            audio,
             ..
         } = self.weights;
         let drafts = match self.config().drafter {
@@ -265,6 +274,7 @@ impl Report {
         line(f, Component::EngramTables.name(), tables)?;
         line(f, drafts.name(), mtp)?;
         line(f, Component::Vision.name(), vision)?;
+        line(f, Component::Audio.name(), audio)?;
         if let [_, _, ..] = self.phases() {
             writeln!(f, "active per token")?;
             for phase in self.phases() {

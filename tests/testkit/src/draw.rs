@@ -74,7 +74,7 @@ impl Draw {
         let inputs = spec.shape.last().copied().unwrap_or(1) as f32;
         let name = spec.name.as_str();
         let (mean, deviation) = match name.rsplit('.').next().unwrap_or(name) {
-            _ if name.contains("norm") => (1.0, 0.25),
+            leaf if name.contains("norm") && leaf != "bias" => (1.0, 0.25),
             "ape" => (0.0, 0.7),
             "attn_sink" => (0.0, 1.0),
             "bias" | "bias_vl" => (0.0, 0.5),
@@ -82,7 +82,7 @@ impl Draw {
             leaf if leaf.ends_with("_base") => (0.0, 0.6),
             leaf if leaf.ends_with("_scale") => (1.1, 0.2),
             leaf if leaf.ends_with("_fn") => (0.0, 1.2 / inputs.sqrt()),
-            leaf if leaf.starts_with("image_") => (0.0, 1.0),
+            leaf if leaf.starts_with("image_") || leaf.starts_with("audio_") => (0.0, 1.0),
             _ if name.ends_with("embed.weight") => (0.0, 1.0),
             _ => (0.0, 1.3 / inputs.sqrt()),
         };

@@ -173,8 +173,9 @@ impl Checkpoint {
         let bytes = self.read(SHARD);
         let tensors = SafeTensors::deserialize(&bytes).expect("a safetensors file");
         let all = tensors.tensors();
-        let (taken, left): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|(name, _)| name.starts_with(prefix));
+        let (taken, left): (Vec<_>, Vec<_>) = all
+            .into_iter()
+            .partition(|(name, _)| name.starts_with(prefix));
         let serialise = |views| safetensors::serialize(views, None).expect("tensors");
         let mut index: Value = serde_json::from_slice(&self.read(INDEX)).expect("JSON");
         let places = index["weight_map"].as_object_mut().expect("places");

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use deepseek_engine::toy::{Toy, ToyDecoder};
-use deepseek_engine::{Placed, Reason, Request, Sampler, Sampling, SamplingOptions};
-use deepseek_model::{Capacity, Decoder, Insert, SeqId, Span, Step, TokenId, Want};
+use deepseek_engine::{
+    Placed, Reason, Request, Sampler, Sampling, SamplingOptions, Source, TapeError,
+};
+use deepseek_model::{Capacity, Decoder, Insert, MediaId, SeqId, Span, Step, TokenId, Want};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::RngCore;
 
@@ -21,20 +23,25 @@ pub(crate) fn alone(toy: &Toy, request: &Request) -> (Vec<TokenId>, Reason) {
         ..toy.clone()
     });
     let is_media = |at: usize| {
-        let within =
-            |placed: &&Placed| (placed.at..placed.at + placed.media.tokens()).contains(&at);
-        request.media.iter().position(|placed| within(&placed))
+        let within = |placed: &&Placed| placed.places().contains(&at);
+        request.media.iter().find(within)
     };
     let words: Vec<TokenId> = (0..request.prompt.len())
         .filter(|at| is_media(*at).is_none())
         .map(|at| request.prompt[at])
         .collect();
-    let mut sampler = Sampler::new(request.sampling, &words);
-    let seen: Vec<_> = request
-        .media
-        .iter()
-        .map(|placed| decoder.attach(&placed.media).unwrap())
-        .collect();
+    let never = toy.capacity.placeholders.iter().collect();
+    let mut sampler = Sampler::new(request.sampling, &words).never(never);
+    let attach = |source: &Source| {
+        let mut media = Vec::new();
+        let attached = source.each(|medium| {
+            media.push(decoder.attach(medium).unwrap());
+            Ok::<_, TapeError>(())
+        });
+        attached.unwrap();
+        media
+    };
+    let seen: Vec<Vec<MediaId>> = request.sources.iter().map(attach).collect();
     let mut ids = request.prompt.clone();
     let mut at = 0;
     loop {
@@ -43,10 +50,10 @@ pub(crate) fn alone(toy: &Toy, request: &Request) -> (Vec<TokenId>, Reason) {
             at,
             tokens: vec![ids[at as usize]],
             media: is_media(at as usize)
-                .map(|index| Insert {
-                    media: seen[index],
+                .map(|placed| Insert {
+                    media: seen[placed.source][placed.number],
                     tokens: 0..1,
-                    from: at as usize - request.media[index].at,
+                    from: placed.rows.start + at as usize - placed.at,
                 })
                 .into_iter()
                 .collect(),

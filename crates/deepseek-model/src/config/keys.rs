@@ -130,6 +130,26 @@ impl Keys {
         }
     }
 
+    /// A finite number.
+    pub(super) fn real(&self, key: &str) -> Result<Option<f64>, ConfigError> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(value) => match value.as_f64().filter(|number| number.is_finite()) {
+                Some(number) => Ok(Some(number)),
+                None => Err(self.mismatch(key, value, "a number")),
+            },
+        }
+    }
+
+    /// Whether or not.
+    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>, ConfigError> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(other) => Err(self.mismatch(key, other, "true or false")),
+        }
+    }
+
     /// A finite number above 0, as a 32-bit float, that must be there.
     pub(super) fn positive(&self, key: &str) -> Result<f32, ConfigError> {
         match self.need(key, self.number(key)?)? {

@@ -1,6 +1,7 @@
 //! The tensors of each part of a model, as they are named and stored.
 
 use deepseek_attn::{Choice, Keys, Pooling, Role};
+use deepseek_audio::AudioShape;
 use deepseek_core::weights::Dtype;
 use deepseek_vision::VisionShape;
 
@@ -390,6 +391,56 @@ impl<'a> Lister<'a> {
         for name in ["image_start", "image_end", "image_newline"] {
             self.norm(name, out, Component::Delimiters);
         }
+    }
+
+    /// The audio tower, its projector and the delimiters. The table of positions is not stored.
+    pub(super) fn audio(&mut self, shape: AudioShape) {
+        let AudioShape {
+            layers,
+            hidden,
+            inner,
+            mels,
+            pool,
+            projector_bias,
+            out,
+            ..
+        } = shape;
+        let at = Component::Audio;
+        for (stem, inputs) in [("audio.conv1", mels), ("audio.conv2", hidden)] {
+            let (weight, shape) = (format!("{stem}.weight"), [hidden, inputs, 3]);
+            self.push(&weight, self.narrow(), &shape, at, Kind::Matrix);
+            self.norm(&format!("{stem}.bias"), hidden, at);
+        }
+        for layer in 0..layers {
+            let name = |part: &str| format!("audio.layers.{layer}.{part}");
+            for part in ["q_proj", "v_proj", "out_proj"] {
+                self.affine(&name(&format!("self_attn.{part}")), [hidden, hidden], at);
+            }
+            self.plain(&name("self_attn.k_proj.weight"), [hidden, hidden], at);
+            self.affine(&name("fc1"), [inner, hidden], at);
+            self.affine(&name("fc2"), [hidden, inner], at);
+            for part in ["self_attn_layer_norm", "final_layer_norm"] {
+                self.layer_norm(&name(part), hidden, at);
+            }
+        }
+        self.layer_norm("audio.layer_norm", hidden, at);
+        let inputs = hidden * pool.stack();
+        for (stem, inputs) in [("linear_1", inputs), ("linear_2", out)] {
+            let (stem, shape) = (format!("audio_aligner.{stem}"), [out, inputs]);
+            match projector_bias {
+                true => self.affine(&stem, shape, Component::AudioAligner),
+                false => self.plain(&format!("{stem}.weight"), shape, Component::AudioAligner),
+            }
+        }
+        for name in ["audio_start", "audio_end"] {
+            self.norm(name, out, Component::AudioDelimiters);
+        }
+    }
+
+    /// The weights and the biases of a norm.
+    fn layer_norm(&mut self, stem: &str, width: usize, component: Component) {
+        self.norm(&format!("{stem}.weight"), width, component);
+        self.norm(&format!("{stem}.bias"), width, component);
     }
 
     /// A matrix that is never quantised, and its bias.

@@ -102,10 +102,13 @@ impl Report {
         report["prefill_flops"] = prefill(&|phase| self.flops_by_context(phase));
     }
 
-    /// N-gram tables, drafter and pictures.
+    /// N-gram tables, drafter, pictures and sounds.
     fn add_extras(&self, report: &mut Value) {
         let Config {
-            drafter, vision, ..
+            drafter,
+            vision,
+            audio,
+            ..
         } = self.config();
         if let Some((engram, bytes, touched)) = self.tables() {
             report["parameters"]["engram_tables"] = json!(self.weights.tables);
@@ -140,6 +143,15 @@ impl Report {
                 "layers": vision.layers,
                 "hidden": vision.hidden,
                 "tokens_max": vision.max_tokens,
+            });
+        }
+        if let Some(audio) = audio {
+            report["parameters"]["audio"] = json!(self.weights.audio);
+            report["audio"] = json!({
+                "layers": audio.layers,
+                "hidden": audio.hidden,
+                "chunk_seconds": audio.chunk_seconds,
+                "chunk_tokens": audio.chunk_tokens(),
             });
         }
     }

@@ -1,0 +1,211 @@
+//! Media that the user names: files, and data URLs in conversations.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use deepseek_audio::{AudioShape, Sound, SoundError};
+use deepseek_engine::{Medium, Tape};
+use deepseek_model::Config;
+use deepseek_text::{Conversation, Part, Video};
+use deepseek_vision::limits::FILE_BYTES_MAX;
+use deepseek_vision::video::{Clip, Film, FilmError, VideoConfig};
+use deepseek_vision::{Canvas, Picture, VisionShape};
+
+use crate::args::{Hearing, Watch};
+use crate::fault::{Fault, Result};
+use crate::input;
+
+/// What the model can look at and listen to, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Senses {
+    vision: Option<VisionShape>,
+    audio: Option<AudioShape>,
+    video: VideoConfig,
+    hearing: Hearing,
+}
+
+impl Senses {
+    /// Those of a model, which watches films as asked.
+    pub(crate) fn new(config: &Config, watch: &Watch) -> Result<Self> {
+        let mut video = config.video;
+        watch_at(&mut video, watch.video_fps, watch.video_max_frames)?;
+        Ok(Self {
+            vision: config.vision,
+            audio: config.audio,
+            video,
+            hearing: watch.video_audio,
+        })
+    }
+
+    /// The media of a conversation, in its order.
+    pub(crate) fn take_in(&self, conversation: &Conversation) -> Result<Vec<Medium>> {
+        let mut media: Vec<(&Part, Medium)> = Vec::new();
+        for part in conversation.media() {
+            let known = media.iter().find(|(known, _)| *known == part);
+            let medium = match known {
+                Some((_, medium)) => medium.clone(),
+                None => self.take(part)?,
+            };
+            media.push((part, medium));
+        }
+        Ok(media.into_iter().map(|(_, medium)| medium).collect())
+    }
+
+    /// One medium, as far as it is read at once.
+    pub(crate) fn take(&self, part: &Part) -> Result<Medium> {
+        match part {
+            Part::Text(_) => unreachable!("words are no medium"),
+            Part::Image(name) => self.picture(name),
+            Part::Audio(name) => self.sound(name),
+            Part::Video(video) => self.film(video),
+        }
+    }
+
+    fn picture(&self, name: &str) -> Result<Medium> {
+        let shape = self.vision(name)?;
+        let bytes = match data(name)? {
+            Some(bytes) => bytes,
+            None => input::file(Path::new(name), FILE_BYTES_MAX)?,
+        };
+        let picture = Picture::decode(&bytes)
+            .with_context(|| brief(name))
+            .map_err(|error| {
+                Fault::input(error).hint("PNG, JPEG, GIF, WebP, BMP and TIFF are read")
+            })?;
+        Ok(Medium::picture(Canvas::new(&picture, &shape)))
+    }
+
+    fn sound(&self, name: &str) -> Result<Medium> {
+        let shape = self.audio(name)?;
+        let limits = deepseek_audio::Limits::default();
+        let tape = match data(name)? {
+            Some(bytes) => {
+                let bytes: Arc<[u8]> = bytes.into();
+                Tape::new(shape, move || Sound::from_bytes(Arc::clone(&bytes), limits))
+            }
+            None => {
+                let path = name.to_owned();
+                Tape::new(shape, move || Sound::open(File::open(&path)?, limits))
+            }
+        };
+        let tape = tape.with_context(|| brief(name)).map_err(|error| {
+            let hint = "WAV, AIFF, CAF, FLAC, MP1 to MP3, Ogg Vorbis, MP4 and Matroska are read";
+            Fault::input(error).hint(hint)
+        })?;
+        Ok(Medium::sound(tape))
+    }
+
+    fn film(&self, video: &Video) -> Result<Medium> {
+        let name = &video.source;
+        let shape = self.vision(name)?;
+        let mut config = self.video;
+        let fps = video.fps.as_ref().and_then(serde_json::Number::as_f64);
+        watch_at(&mut config, fps, video.max_frames)?;
+        let open = opener(name, config.fps)?;
+        let refuse = |error: FilmError| {
+            let error = anyhow::Error::new(error).context(brief(name));
+            Fault::input(error)
+        };
+        let film = open().map_err(refuse)?;
+        let hearing = match video.audio {
+            None => self.hearing,
+            Some(true) => Hearing::On,
+            Some(false) => Hearing::Off,
+        };
+        let has_sound = film.sound().map_err(refuse)?.is_some();
+        let tape = match (hearing, self.audio) {
+            (Hearing::Off, _) | (Hearing::Auto, None) => None,
+            (Hearing::Auto, Some(_)) if !has_sound => None,
+            (Hearing::On, _) if !has_sound => {
+                let error = anyhow!("{}: the film has no sound", brief(name));
+                return Err(Fault::input(error).hint("leave it to --video-audio auto"));
+            }
+            (Hearing::On | Hearing::Auto, _) => {
+                let tape = Tape::new(self.audio(name)?, move || track(&open));
+                let tape = tape.with_context(|| brief(name)).map_err(Fault::input)?;
+                Some(tape)
+            }
+        };
+        Medium::film(Clip::new(film, &shape, &config), &config, tape).map_err(refuse)
+    }
+
+    fn vision(&self, name: &str) -> Result<VisionShape> {
+        self.vision.ok_or_else(|| {
+            let error = anyhow!("{}: the model does not look at pictures", brief(name));
+            let hint = "pictures want a V4.1 checkpoint with a vision tower";
+            Fault::input(error).hint(hint)
+        })
+    }
+
+    fn audio(&self, name: &str) -> Result<AudioShape> {
+        self.audio.ok_or_else(|| {
+            let error = anyhow!(
+                "{}: the model does not listen to sounds: no audio_config in its config.json",
+                brief(name)
+            );
+            Fault::usage(error).hint("sounds want a checkpoint with an audio tower")
+        })
+    }
+}
+
+/// What opens a film, as often as it is asked to.
+fn opener(
+    name: &str,
+    fps: f64,
+) -> Result<impl Fn() -> Result<Film, FilmError> + Send + Sync + use<>> {
+    let bytes: Option<Arc<[u8]>> = data(name)?.map(Into::into);
+    let path = PathBuf::from(name);
+    let are_many = path.is_dir() || name.contains('*');
+    Ok(move || match &bytes {
+        Some(bytes) => Film::from_bytes(Arc::clone(bytes)),
+        // All of them are looked at: nothing else says how fast they follow each other.
+        None if are_many => Film::from_images(&path, fps),
+        None => Film::open(&path),
+    })
+}
+
+/// The sound of a film from its beginning.
+fn track(open: impl Fn() -> Result<Film, FilmError>) -> Result<Sound, SoundError> {
+    let film = open().map_err(io::Error::other)?;
+    let track = film.sound().map_err(io::Error::other)?;
+    let track = track.ok_or(SoundError::NoSamples)?;
+    Ok(Sound::from_track(track.rate(), track))
+}
+
+/// Watches films at another rate, or for fewer frames.
+fn watch_at(config: &mut VideoConfig, fps: Option<f64>, frames: Option<u32>) -> Result<()> {
+    if let Some(fps) = fps {
+        config.fps = fps;
+    }
+    if let Some(frames) = frames {
+        config.max_frames = frames as usize;
+        config.min_frames = config.min_frames.min(config.max_frames);
+    }
+    config.check().map_err(Fault::usage)
+}
+
+/// What a data URL holds; nothing where the name is none.
+fn data(name: &str) -> Result<Option<Vec<u8>>> {
+    let Some(data) = name.strip_prefix("data:") else {
+        return Ok(None);
+    };
+    let (_, code) = data
+        .split_once(";base64,")
+        .with_context(|| format!("{}: not a base64 data URL", brief(name)))
+        .map_err(Fault::input)?;
+    let bytes = STANDARD.decode(code).with_context(|| brief(name));
+    bytes.map(Some).map_err(Fault::input)
+}
+
+/// A name as messages show it.
+fn brief(name: &str) -> String {
+    match name.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", name.get(..end).unwrap_or_default()),
+        None => name.to_owned(),
+    }
+}

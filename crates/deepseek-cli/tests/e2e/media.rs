@@ -1,0 +1,356 @@
+//! Sounds and films from outside: their place in the prompt, their order, and what is refused.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::program::{Checkpoint, pipe, run};
+use crate::v41::{base64, checkpoint as with_pictures};
+
+/// A WAV file of 16-bit samples of one channel: a tone.
+fn wav(samples: usize, rate: u32, hertz: f32) -> Vec<u8> {
+    let data = (samples * 2) as u32;
+    let mut bytes = b"RIFF".to_vec();
+    bytes.extend((data + 36).to_le_bytes());
+    bytes.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    bytes.extend(rate.to_le_bytes());
+    bytes.extend((rate * 2).to_le_bytes());
+    bytes.extend(b"\x02\0\x10\0data");
+    bytes.extend(data.to_le_bytes());
+    for at in 0..samples {
+        let angle = at as f32 * hertz / rate as f32 * std::f32::consts::TAU;
+        bytes.extend(((angle.sin() * 20_000.0) as i16).to_le_bytes());
+    }
+    bytes
+}
+
+/// A film of frames that grow brighter, two a second.
+fn film(frames: u8) -> Vec<u8> {
+    let mut bytes = b"YUV4MPEG2 W24 H16 F2:1 Ip C444\n".to_vec();
+    for frame in 0..frames {
+        bytes.extend(b"FRAME\n");
+        bytes.extend([frame * 20; 24 * 16 * 3]);
+    }
+    bytes
+}
+
+/// A film of half a second with a tone of 440 Hz beside it.
+fn film_with_sound() -> Vec<u8> {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/video/tone.avi");
+    fs::read(fixture).expect("the fixture")
+}
+
+/// A checkpoint with pictures, sounds and films beside it.
+fn checkpoint() -> Checkpoint {
+    let checkpoint = with_pictures();
+    checkpoint.write("short.wav", &wav(16_000, 16_000, 440.0));
+    checkpoint.write("other.wav", &wav(16_000, 16_000, 1234.0));
+    checkpoint.write("long.wav", &wav(5 * 8_000, 8_000, 700.0));
+    checkpoint.write("film.y4m", &film(4));
+    checkpoint.write("tone.avi", &film_with_sound());
+    checkpoint
+}
+
+const FLAGS: [&str; 8] = [
+    "--no-thinking",
+    "--seed",
+    "3",
+    "--max-tokens",
+    "24",
+    "--stats",
+    "--context",
+    "1024",
+];
+
+/// The answer, and the tokens of its prompt: all, those of pictures, those of sounds.
+#[track_caller]
+fn ask(checkpoint: &Checkpoint, more: &[&str]) -> (String, [usize; 3]) {
+    let ran = checkpoint.run("run", &[&FLAGS[..], more].concat());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let count = |name: &str| {
+        let line = ran.err.lines().find(|line| line.starts_with(name))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    };
+    let all = count("prefill").expect("the figures tell the prompt's tokens");
+    let [seen, heard] = ["pictures", "sounds"].map(|name| count(name).unwrap_or(0));
+    (ran.out, [all, seen, heard])
+}
+
+#[test]
+fn a_sound_takes_its_place_in_the_prompt_and_changes_the_answer() {
+    let checkpoint = checkpoint();
+    let [short, other, long] =
+        ["short.wav", "other.wav", "long.wav"].map(|name| checkpoint.file(name));
+    let (plain, [few, ..]) = ask(&checkpoint, &["What?"]);
+    let (first, counts) = ask(&checkpoint, &["--audio", &short, "What?"]);
+    // A second is 12.5 tokens, and a start and an end stand around them. A blank line follows.
+    assert_eq!(counts, [few + 15 + 2, 0, 15]);
+    let (second, _) = ask(&checkpoint, &["--audio", &other, "What?"]);
+    // Five seconds are three chunks of two, each behind its time.
+    let (third, counts) = ask(&checkpoint, &["--audio", &long, "What?"]);
+    let times = "<00:00><00:02><00:04>".len();
+    assert_eq!(counts, [few + 69 + times + 2, 0, 69]);
+    let all = [&plain, &first, &second, &third];
+    for (index, one) in all.iter().enumerate() {
+        assert!(!all[..index].contains(one), "{all:?}");
+    }
+    assert_eq!(ask(&checkpoint, &["--audio", &short, "What?"]).0, first);
+}
+
+#[test]
+fn the_order_of_media_is_that_of_the_command_line() {
+    let checkpoint = checkpoint();
+    let [red, short, film] = ["red.bmp", "short.wav", "film.y4m"].map(|name| checkpoint.file(name));
+    let [red, short, film] = [["--image", &red], ["--audio", &short], ["--video", &film]];
+    let orders = [
+        [red, short, film],
+        [red, film, short],
+        [short, red, film],
+        [short, film, red],
+        [film, red, short],
+        [film, short, red],
+    ];
+    let mut answers: Vec<String> = Vec::new();
+    let mut counts = Vec::new();
+    for order in orders {
+        let (answer, tokens) = ask(&checkpoint, &[&order.concat()[..], &["What?"]].concat());
+        assert!(!answers.contains(&answer), "{order:?}");
+        answers.push(answer);
+        counts.push(tokens);
+    }
+    assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}");
+    // The same by a conversation, whose parts are in the order in which they stand.
+    let part = |kind: &str, flag: [&str; 2]| json!({ "type": kind, kind: { "url": flag[1] } });
+    let content = json!([
+        part("audio_url", short),
+        part("image_url", red),
+        part("video_url", film),
+        { "type": "text", "text": "What?" },
+    ]);
+    let talk = json!([{ "role": "user", "content": content }]);
+    checkpoint.write("talk.json", talk.to_string().as_bytes());
+    let talk = checkpoint.file("talk.json");
+    assert_eq!(ask(&checkpoint, &["--conversation", &talk]).0, answers[2]);
+}
+
+#[test]
+fn a_conversation_may_hold_sounds_and_films_as_data() {
+    let checkpoint = checkpoint();
+    let talk = |part: Value| {
+        let content = json!([part, { "type": "text", "text": "What?" }]);
+        let talk = json!([{ "role": "user", "content": content }]);
+        checkpoint.write("talk.json", talk.to_string().as_bytes());
+        ask(
+            &checkpoint,
+            &["--conversation", &checkpoint.file("talk.json")],
+        )
+    };
+    let typed = ask(
+        &checkpoint,
+        &["--audio", &checkpoint.file("long.wav"), "What?"],
+    );
+    let data = base64(&checkpoint.read("long.wav"));
+    let sound = json!({ "type": "input_audio", "input_audio": { "data": data, "format": "wav" } });
+    assert_eq!(talk(sound), typed);
+    let film = checkpoint.file("tone.avi");
+    let data = format!(
+        "data:video/avi;base64,{}",
+        base64(&checkpoint.read("tone.avi"))
+    );
+    let said = |fields: Value| {
+        let mut url = json!({ "url": data });
+        let fields = fields.as_object().expect("fields").clone();
+        url.as_object_mut().expect("an object").extend(fields);
+        talk(json!({ "type": "video_url", "video_url": url }))
+    };
+    assert_eq!(
+        said(json!({})),
+        ask(&checkpoint, &["--video", &film, "What?"])
+    );
+    for (fields, flags) in [
+        (json!({ "audio": false }), &["--video-audio", "off"][..]),
+        (json!({ "audio": true }), &["--video-audio", "on"]),
+        (json!({ "max_frames": 2 }), &["--video-max-frames", "2"]),
+        (json!({ "fps": 10 }), &["--video-fps", "10"]),
+    ] {
+        let typed = ask(&checkpoint, &[flags, &["--video", &film, "What?"]].concat());
+        assert_eq!(said(fields), typed, "{flags:?}");
+    }
+}
+
+#[test]
+fn a_film_is_frames_behind_their_times_and_its_sound_among_them() {
+    let checkpoint = checkpoint();
+    let ask = |more: &[&str]| ask(&checkpoint, &[more, &["What?"]].concat()).1;
+    let [few, ..] = ask(&[]);
+    let film = checkpoint.file("film.y4m");
+    // Frames of 24 by 16 pixels are 3 by 2 cells of 12: 10 tokens with line breaks and ends.
+    let each = 10;
+    let times = "<0.0s><0.5s><1.0s><1.5s>".len();
+    assert_eq!(
+        ask(&["--video", &film]),
+        [few + 4 * each + times + 2, 4 * each, 0]
+    );
+    let two = "<0.5s><1.5s>".len();
+    let fewer = ask(&["--video", &film, "--video-max-frames", "2"]);
+    assert_eq!(fewer, [few + 2 * each + two + 2, 2 * each, 0]);
+    // Half a second of sound is 7 tokens.
+    let tone = checkpoint.file("tone.avi");
+    let [_, _, heard] = ask(&["--video", &tone]);
+    assert_eq!(heard, 7 + 2);
+    let [_, _, heard] = ask(&["--video", &tone, "--video-audio", "off"]);
+    assert_eq!(heard, 0);
+}
+
+#[test]
+fn drafts_and_cut_prompts_change_nothing_that_is_said_of_sounds_and_films() {
+    let checkpoint = checkpoint();
+    let [long, tone] = ["long.wav", "tone.avi"].map(|name| checkpoint.file(name));
+    let question = [
+        "--temperature",
+        "0.8",
+        "--audio",
+        &long,
+        "--video",
+        &tone,
+        "And then?",
+    ];
+    let (plain, _) = ask(&checkpoint, &question);
+    for more in [
+        &["--draft", "5"][..],
+        &["--engram-memory", "4K"],
+        &["--threads", "2"],
+    ] {
+        let line = checkpoint.line("run", &[&FLAGS[..], more, &question].concat());
+        // The line names one thread already where others are asked for.
+        let line: Vec<String> = match more[0] {
+            "--threads" => [&line[..3], &line[5..]].concat(),
+            _ => line,
+        };
+        assert_eq!(run(&line).done(), plain, "{more:?}");
+    }
+}
+
+#[test]
+fn logits_of_sounds_do_not_depend_on_chunks() {
+    let checkpoint = checkpoint();
+    let [long, tone] = ["long.wav", "tone.avi"].map(|name| checkpoint.file(name));
+    let logits = |chunk: &str| {
+        let out = checkpoint.file("logits.safetensors");
+        let media = ["--audio", &long, "--video", &tone, "--prompt", "A "];
+        let ran = checkpoint.run(
+            "logits",
+            &[&media[..], &["--chunk", chunk, "--out", &out]].concat(),
+        );
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        checkpoint.read("logits.safetensors")
+    };
+    let whole = logits("512");
+    assert_eq!(logits("7"), whole);
+    assert_eq!(logits("64"), whole);
+}
+
+#[test]
+fn chat_plays_sounds_and_shows_films_and_refuses_what_is_none() {
+    let checkpoint = checkpoint();
+    let flags = [
+        "--no-thinking",
+        "--seed",
+        "3",
+        "--max-tokens",
+        "4",
+        "--context",
+        "1024",
+    ];
+    let line = checkpoint.line("chat", &flags);
+    let [short, film] = ["short.wav", "film.y4m"].map(|name| checkpoint.file(name));
+    let typed = format!(
+        "/audio {short}\n/video {film}\nWhat?\n/audio {film}\n/video {short}\n/save {short}.json\n"
+    );
+    let ran = pipe(&line, typed.as_bytes());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(ran.err.matches("error: ").count(), 2, "{ran:?}");
+    let saved: Value = serde_json::from_slice(&checkpoint.read("short.wav.json")).expect("JSON");
+    let content = &saved[0]["content"];
+    assert_eq!(
+        content[0],
+        json!({ "type": "audio_url", "audio_url": { "url": short } })
+    );
+    assert_eq!(
+        content[1],
+        json!({ "type": "video_url", "video_url": { "url": film } })
+    );
+    // What was saved can be asked again.
+    let talk = format!("{short}.json");
+    checkpoint
+        .run("run", &[&FLAGS[..], &["--conversation", &talk]].concat())
+        .done();
+}
+
+#[test]
+fn a_checkpoint_without_an_audio_tower_names_the_section_and_watches_films() {
+    let checkpoint = checkpoint();
+    checkpoint.set("audio_config", Value::Null);
+    checkpoint.set("audio_token_id", Value::Null);
+    let [short, film, tone] =
+        ["short.wav", "film.y4m", "tone.avi"].map(|name| checkpoint.file(name));
+    let ran = checkpoint.run("run", &["--audio", &short, "What?"]);
+    ran.failed(2, "no audio_config in its config.json", "audio tower");
+    let ran = checkpoint.run("run", &["--video", &tone, "--video-audio", "on", "What?"]);
+    ran.failed(2, "no audio_config in its config.json", "audio tower");
+    let (_, [_, seen, heard]) = ask(&checkpoint, &["--video", &film, "--video", &tone, "What?"]);
+    assert!(seen > 40 && heard == 0, "{seen} and {heard}");
+}
+
+#[test]
+fn what_cannot_be_heard_or_watched_is_named() {
+    let checkpoint = checkpoint();
+    let ask = |more: &[&str]| checkpoint.run("run", &[more, &["What?"]].concat());
+    ask(&["--audio", "nowhere.wav"]).failed(3, "nowhere.wav", "WAV, AIFF");
+    ask(&["--video", "nowhere.gif"]).failed(3, "nowhere.gif", "");
+    checkpoint.write("text", b"neither sound nor film");
+    let file = checkpoint.file("text");
+    ask(&["--audio", &file]).failed(3, "sound: begins with", "WAV, AIFF");
+    ask(&["--video", &file]).failed(3, "rebuild with --features video", "");
+    let silent = checkpoint.file("film.y4m");
+    ask(&["--video", &silent, "--video-audio", "on"]).failed(3, "no sound", "auto");
+    ask(&["--video", &silent, "--video-fps", "0"]).failed(2, "fps is 0", "");
+    assert_eq!(ask(&["--video-max-frames", "0"]).code, Some(2));
+    let short = checkpoint.file("short.wav");
+    let ran = ask(&["--raw", "--audio", &short]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    let cut = ask(&["--context", "20", "--audio", &short]);
+    cut.failed(3, "in a context of 20", "--context");
+}
+
+#[test]
+fn a_projector_may_come_from_a_file_of_its_own() {
+    let checkpoint = checkpoint();
+    let short = checkpoint.file("short.wav");
+    let (want, _) = ask(&checkpoint, &["--audio", &short, "What?"]);
+    let projector = checkpoint.take_out("audio_aligner.", "projector.safetensors");
+    let ran = checkpoint.run("run", &["--audio", &short, "What?"]);
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(ran.err.contains("audio_aligner.linear_1"), "{ran:?}");
+    let flags = ["--audio-projector", &projector, "--audio", &short, "What?"];
+    assert_eq!(ask(&checkpoint, &flags).0, want);
+    let ran = checkpoint.run("run", &["--audio-projector", &short, "What?"]);
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+}
+
+#[test]
+fn inspect_tells_of_the_audio_tower() {
+    let checkpoint = checkpoint();
+    let text = run(&["inspect", checkpoint.path()]).done();
+    for word in [
+        "audio      2 layers, hidden 16, 25 tokens for 2 s",
+        "audio delimiters",
+        "as the config has it",
+    ] {
+        assert!(text.contains(word), "no {word:?} in {text}");
+    }
+    let json = run(&["inspect", checkpoint.path(), "--json"]).done();
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["audio"]["chunk_tokens"], json!(25));
+}

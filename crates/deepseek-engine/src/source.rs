@@ -1,0 +1,220 @@
+//! Where the media of a prompt come from: at hand, or read while the prompt is run.
+
+use std::fmt;
+use std::sync::Arc;
+
+use deepseek_audio::{AudioShape, Chunks, Sound, SoundError};
+use deepseek_model::Media;
+
+/// Samples that are read at a time where they are merely counted.
+const COUNTED_AT_ONCE: usize = 1 << 16;
+
+/// Media that a prompt names by their numbers. A clone is a handle.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// They are at hand.
+    Ready(Arc<[Media]>),
+    /// The chunks of a sound, which is read while the prompt is run.
+    Tape(Arc<Tape>),
+}
+
+impl From<Media> for Source {
+    fn from(media: Media) -> Self {
+        Self::Ready([media].into())
+    }
+}
+
+impl Source {
+    /// Rows of one of its media, if there is such a one.
+    #[must_use]
+    pub fn rows(&self, number: usize) -> Option<usize> {
+        match self {
+            Self::Ready(media) => media.get(number).map(Media::tokens),
+            Self::Tape(tape) => tape.rows(number),
+        }
+    }
+
+    /// Whether one of its media is a sound.
+    #[must_use]
+    pub fn is_sound(&self, number: usize) -> bool {
+        match self {
+            Self::Ready(media) => matches!(media.get(number), Some(Media::Sound(_))),
+            Self::Tape(_) => true,
+        }
+    }
+}
+
+impl Source {
+    /// Shows all of its media, in order, until one is refused.
+    ///
+    /// # Errors
+    /// What `take` says, or a sound that cannot be read any more.
+    pub fn each<E: From<TapeError>>(
+        &self,
+        mut take: impl FnMut(&Media) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self {
+            Self::Ready(media) => media.iter().try_for_each(take),
+            Self::Tape(tape) => {
+                let mut player = Player::new(Arc::clone(tape));
+                (0..tape.chunks()).try_for_each(|_| take(&player.next()?))
+            }
+        }
+    }
+}
+
+/// Opens a sound at its beginning, as often as it is asked to.
+type Open = dyn Fn() -> Result<Sound, SoundError> + Send + Sync;
+
+/// A sound whose length is known and whose samples are not: they are read, chunk after chunk, when a
+/// prompt gets there. Its memory does not grow with its length.
+pub struct Tape {
+    shape: AudioShape,
+    samples: u64,
+    open: Box<Open>,
+}
+
+impl Tape {
+    /// Reads the sound once, to count its samples. `open` opens it at its beginning.
+    ///
+    /// # Errors
+    /// All that can be wrong with the sound.
+    pub fn new(
+        shape: AudioShape,
+        open: impl Fn() -> Result<Sound, SoundError> + Send + Sync + 'static,
+    ) -> Result<Self, SoundError> {
+        let samples = count(open()?)?;
+        if samples == 0 {
+            return Err(SoundError::NoSamples);
+        }
+        Ok(Self {
+            shape,
+            samples,
+            open: Box::new(open),
+        })
+    }
+
+    /// How it is heard.
+    #[must_use]
+    pub fn shape(&self) -> &AudioShape {
+        &self.shape
+    }
+
+    /// How many chunks it has.
+    #[must_use]
+    pub fn chunks(&self) -> usize {
+        let whole = self.shape.chunk_samples() as u64;
+        self.samples.div_ceil(whole) as usize
+    }
+
+    /// Tokens of all chunks, delimiters aside.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        self.shape.tokens(self.samples) as usize
+    }
+
+    /// Tokens of one chunk, if there is such a one.
+    #[must_use]
+    pub fn chunk_tokens(&self, number: usize) -> Option<usize> {
+        let whole = self.shape.chunk_samples() as u64;
+        let before = whole * number as u64;
+        let left = self.samples.checked_sub(before).filter(|left| *left > 0)?;
+        Some(self.shape.tokens(left.min(whole)) as usize)
+    }
+
+    fn rows(&self, number: usize) -> Option<usize> {
+        self.chunk_tokens(number).map(|tokens| tokens + 2)
+    }
+
+    /// Begins to read.
+    fn play(&self) -> Result<Chunks, SoundError> {
+        Chunks::new(&self.shape, || (self.open)())
+    }
+}
+
+impl fmt::Debug for Tape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tape({} samples)", self.samples)
+    }
+}
+
+/// The samples of a sound.
+fn count(mut sound: Sound) -> Result<u64, SoundError> {
+    let mut samples = 0;
+    let mut block = Vec::new();
+    loop {
+        block.clear();
+        sound.read(COUNTED_AT_ONCE, &mut block)?;
+        samples += block.len() as u64;
+        if block.len() < COUNTED_AT_ONCE {
+            return Ok(samples);
+        }
+    }
+}
+
+/// Why a sound broke off while its prompt was run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TapeError {
+    /// It cannot be read, or no longer.
+    #[error(transparent)]
+    Sound(#[from] SoundError),
+    /// It is another one than when it was counted.
+    #[error("sound: chunk {number} has {found} tokens, {counted} when the prompt was made")]
+    Changed {
+        /// The chunk.
+        number: usize,
+        /// Its tokens now.
+        found: usize,
+        /// Its tokens before.
+        counted: usize,
+    },
+    /// Its reader has gone, which is a bug.
+    #[error("sound: its reader broke off")]
+    Gone,
+}
+
+/// A tape that is being played.
+pub(crate) struct Player {
+    tape: Arc<Tape>,
+    chunks: Option<Chunks>,
+    next: usize,
+}
+
+impl Player {
+    pub(crate) fn new(tape: Arc<Tape>) -> Self {
+        Self {
+            tape,
+            chunks: None,
+            next: 0,
+        }
+    }
+
+    /// The next chunk. The one that was counted last must be the last.
+    pub(crate) fn next(&mut self) -> Result<Media, TapeError> {
+        let chunks = match &mut self.chunks {
+            Some(chunks) => chunks,
+            None => self.chunks.insert(self.tape.play()?),
+        };
+        let (number, mut found) = (self.next, 0);
+        self.next += 1;
+        let chunk = chunks.next().transpose()?;
+        let counted = self.tape.chunk_tokens(number).unwrap_or_default();
+        if let Some(chunk) = chunk {
+            found = chunk.tokens;
+            if self.next == self.tape.chunks()
+                && let Some(more) = chunks.next().transpose()?
+            {
+                found += more.tokens;
+            }
+            if found == counted {
+                return Ok(Media::Sound(chunk));
+            }
+        }
+        Err(TapeError::Changed {
+            number,
+            found,
+            counted,
+        })
+    }
+}

@@ -1,0 +1,124 @@
+//! The longest sound needs no more memory than a short one. Alone in its process, whose peak it reads.
+
+use std::fs::{self, File};
+use std::io::Write;
+
+use deepseek_audio::{AudioShape, Level, Limits as Bounds, Pool, Sound};
+use deepseek_engine::toy::{Toy, ToyDecoder};
+use deepseek_engine::{Engine, Event, Limits, Medium, Piece, Placed, Request, Sampling, Tape};
+use deepseek_model::Capacity;
+
+const SECONDS: u32 = 8 * 3600;
+/// What the specification asks for (`audio-video.md` §5).
+const BYTES_MAX: u64 = 200 << 20;
+
+const AUDIO: AudioShape = AudioShape {
+    layers: 1,
+    hidden: 4,
+    heads: 1,
+    inner: 4,
+    mels: 80,
+    positions: 1500,
+    chunk_seconds: 30,
+    pad_to_chunk: true,
+    keep_padding_tokens: false,
+    level: Level::Chunk,
+    pool: Pool::Stack4,
+    projector_bias: false,
+    out: 4,
+};
+
+/// The head of a WAV file of 16-bit samples of one channel, 16,000 a second.
+fn head(data: u32) -> Vec<u8> {
+    let mut head = b"RIFF".to_vec();
+    head.extend((data + 36).to_le_bytes());
+    head.extend(b"WAVEfmt ");
+    head.extend(16_u32.to_le_bytes());
+    head.extend([1, 0, 1, 0]);
+    head.extend(16_000_u32.to_le_bytes());
+    head.extend(32_000_u32.to_le_bytes());
+    head.extend([2, 0, 16, 0]);
+    head.extend(b"data");
+    head.extend(data.to_le_bytes());
+    head
+}
+
+/// The most memory that this process has held, where the system tells.
+fn peak() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib = line.trim().strip_suffix("kB")?.trim();
+    Some(kib.parse::<u64>().ok()? * 1024)
+}
+
+#[test]
+fn eight_hours_are_run_in_less_than_two_hundred_mebibytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.wav");
+    let (data, mut file) = (SECONDS * 32_000, File::create(&path).unwrap());
+    file.write_all(&head(data)).unwrap();
+    // The rest is a hole: silence that takes no room on the disk.
+    file.set_len(44 + u64::from(data)).unwrap();
+
+    let tape = Tape::new(AUDIO, move || {
+        Sound::open(File::open(&path)?, Bounds::default())
+    });
+    let medium = Medium::sound(tape.unwrap());
+    let (mut prompt, mut media) = (vec![1], Vec::new());
+    for piece in medium.pieces() {
+        match piece {
+            Piece::Text(text) => prompt.extend(text.bytes().map(u32::from)),
+            Piece::Rows {
+                source,
+                number,
+                rows,
+            } => {
+                media.push(Placed {
+                    at: prompt.len(),
+                    source: *source,
+                    number: *number,
+                    rows: rows.clone(),
+                });
+                prompt.resize(prompt.len() + rows.len(), 1);
+            }
+        }
+    }
+    let decoder = ToyDecoder::new(Toy {
+        capacity: Capacity {
+            vocabulary: 128,
+            context: 1 << 20,
+            sequences: 1,
+            step_tokens: 512,
+            audio: Some(AUDIO),
+            ..Toy::default().capacity
+        },
+        ..Toy::default()
+    });
+    let tally = decoder.tally();
+    let engine = Engine::spawn(Box::new(decoder), Limits::default());
+    let request = Request {
+        media,
+        sources: medium.sources().to_vec(),
+        max_tokens: Some(1),
+        sampling: Sampling::greedy(),
+        ..Request::new(prompt)
+    };
+    let mut most = 0;
+    let end = engine.submit(request).unwrap().find_map(|event| {
+        most = most.max(tally.media());
+        match event {
+            Event::Finished { usage, .. } => Some(usage),
+            Event::Failed(fault) => panic!("{fault}"),
+            _ => None,
+        }
+    });
+    let usage = end.unwrap();
+    let chunks = SECONDS / 30;
+    assert_eq!(usage.audio_tokens, chunks * (375 + 2));
+    assert!(most <= 2, "{most} chunks at a time in the decoder");
+    if let Some(peak) = peak() {
+        assert!(peak < BYTES_MAX, "{} MiB", peak >> 20);
+    }
+}

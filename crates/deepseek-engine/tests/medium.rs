@@ -1,0 +1,202 @@
+//! What stands in a prompt for sounds and films: times in order, every token once.
+
+#[expect(dead_code, reason = "the others need its pictures and tapes")]
+mod senses;
+
+use std::fmt::Write;
+use std::ops::Range;
+
+use deepseek_audio::{AudioShape, Level, Pool, Sound};
+use deepseek_engine::{Medium, Piece, Source, Tape};
+use deepseek_vision::video::{Clip, Film, VideoConfig};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use senses::{AUDIO, VISION};
+
+/// 12.5 tokens a second, in chunks of 30 seconds.
+const WHISPER: AudioShape = AudioShape {
+    positions: 1500,
+    chunk_seconds: 30,
+    pad_to_chunk: true,
+    level: Level::Chunk,
+    pool: Pool::Stack4,
+    ..AUDIO
+};
+
+fn silence(shape: AudioShape, samples: usize) -> Tape {
+    let blocks = move || {
+        (0..samples)
+            .step_by(4000)
+            .map(move |at| vec![0.0; 4000.min(samples - at)])
+    };
+    Tape::new(shape, move || Ok(Sound::from_blocks(16_000, blocks()))).unwrap()
+}
+
+/// A film of grey frames, `fps` a second as a ratio.
+fn film(frames: usize, fps: [u32; 2]) -> Film {
+    let [ticks, seconds] = fps;
+    let mut bytes = format!("YUV4MPEG2 W2 H2 F{ticks}:{seconds} Ip C420\n").into_bytes();
+    for frame in 0..frames {
+        bytes.extend(b"FRAME\n");
+        bytes.extend([frame as u8; 6]);
+    }
+    Film::from_bytes(bytes).unwrap()
+}
+
+fn watch(film: Film, config: &VideoConfig, tape: Option<Tape>) -> Medium {
+    Medium::film(Clip::new(film, &VISION, config), config, tape).unwrap()
+}
+
+/// The pieces of a medium as they are written in the specification: `▣` for a frame, `♪` with the
+/// number of its tokens for a block of sound.
+fn shown(medium: &Medium) -> String {
+    let mut shown = String::new();
+    let mut tokens = None;
+    for piece in medium.pieces() {
+        match piece {
+            Piece::Text(text) => shown.push_str(text),
+            Piece::Rows {
+                source,
+                number,
+                rows,
+            } => {
+                let source = &medium.sources()[*source];
+                let last = source.rows(*number).unwrap() - 1;
+                match (source, &mut tokens) {
+                    (Source::Ready(_), _) => {
+                        assert_eq!(*rows, 0..last + 1, "a frame is whole");
+                        shown.push('▣');
+                    }
+                    (Source::Tape(_), None) if *rows == (0..last + 1) => {
+                        write!(shown, "♪×{} ", last - 1).unwrap();
+                    }
+                    (Source::Tape(_), None) => {
+                        assert_eq!(*rows, 0..1, "a block begins with a start");
+                        tokens = Some(0);
+                    }
+                    (Source::Tape(_), Some(count)) if *rows == (last..last + 1) => {
+                        write!(shown, "♪×{count} ").unwrap();
+                        tokens = None;
+                    }
+                    (Source::Tape(_), Some(count)) => {
+                        assert!(rows.start > 0 && rows.end <= last, "tokens lie within");
+                        *count += rows.len();
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(tokens, None, "a block ends with an end");
+    shown
+}
+
+#[test]
+fn a_sound_of_one_chunk_is_one_block_and_a_longer_one_tells_the_time() {
+    let shown = |seconds: usize| shown(&Medium::sound(silence(WHISPER, seconds * 16_000)));
+    assert_eq!(shown(1), "♪×13 ");
+    assert_eq!(shown(30), "♪×375 ");
+    assert_eq!(shown(31), "<00:00>♪×375 <00:30>♪×13 ");
+    assert_eq!(
+        shown(100),
+        "<00:00>♪×375 <00:30>♪×375 <01:00>♪×375 <01:30>♪×125 "
+    );
+    let long = shown(6150);
+    assert!(long.ends_with("<102:00>♪×375 "), "{long}");
+}
+
+/// The example of the specification (`audio-video.md` §6.5).
+#[test]
+fn the_sound_of_a_film_is_dealt_in_step_with_its_frames() {
+    let config = VideoConfig::default();
+    let four = |tape| shown(&watch(film(8, [2, 1]), &config, tape));
+    let frames = "<0.0s>▣<0.5s>▣<1.0s>▣<1.5s>▣|<2.0s>▣<2.5s>▣<3.0s>▣<3.5s>▣|";
+    assert_eq!(four(None), frames.replace('|', ""));
+    let tape = |seconds: usize| Some(silence(WHISPER, seconds * 16_000));
+    assert_eq!(four(tape(4)), frames.replace('|', "♪×25 "));
+    // Sound past the end is heard for a second more, and no longer.
+    assert_eq!(four(tape(60)), frames.replace('|', "♪×25 ") + "♪×13 ");
+    // Sound that ends early leaves frames alone.
+    assert_eq!(
+        four(tape(1)),
+        "<0.0s>▣<0.5s>▣<1.0s>▣<1.5s>▣♪×13 <2.0s>▣<2.5s>▣<3.0s>▣<3.5s>▣"
+    );
+}
+
+#[test]
+fn times_never_fall_and_every_token_stands_once() {
+    for seed in 0..300 {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let (chunk_seconds, pool) = [
+            (2, Pool::Stack4),
+            (30, Pool::Stack4),
+            (1, Pool::Avg2),
+            (4, Pool::Stack8),
+            (20, Pool::Stack8),
+        ][rng.random_range(0..5)];
+        let shape = AudioShape {
+            chunk_seconds,
+            pool,
+            positions: 1500,
+            pad_to_chunk: rng.random(),
+            ..WHISPER
+        };
+        let config = VideoConfig {
+            fps: [0.5, 1.0, 2.0, 3.7][rng.random_range(0..4)],
+            max_frames: rng.random_range(4..40),
+            temporal_merge: rng.random_range(1..3),
+            segment_seconds: [0.48, 2.0, 2.4, 7.0][rng.random_range(0..4)],
+            ..VideoConfig::default()
+        };
+        let fps = [rng.random_range(1..31), rng.random_range(1..4)];
+        let film = film(rng.random_range(1..90), fps);
+        let duration = film.duration();
+        let tape = silence(shape, rng.random_range(1..1_000_000));
+        let (total, each) = (tape.tokens(), shape.chunk_tokens());
+        let token_seconds = pool.samples() as f64 / 16_000.0;
+        let medium = watch(film, &config, Some(tape));
+
+        let mut heard: Vec<Range<usize>> = Vec::new();
+        let (mut time, mut frames) = (0.0, 0);
+        for piece in medium.pieces() {
+            match piece {
+                Piece::Text(text) => {
+                    let label = text.trim_matches(['<', '>', 's']).parse::<f64>().unwrap();
+                    assert!(label >= time, "seed {seed}: {label} after {time}");
+                    time = label;
+                }
+                Piece::Rows {
+                    source: 0, number, ..
+                } => {
+                    assert_eq!(*number, frames, "seed {seed}");
+                    frames += 1;
+                }
+                Piece::Rows { number, rows, .. } => {
+                    let last = medium.sources()[1].rows(*number).unwrap() - 1;
+                    let inner = rows.start.max(1)..rows.end.min(last);
+                    if !inner.is_empty() {
+                        let of = |row: usize| number * each + row - 1;
+                        heard.push(of(inner.start)..of(inner.end));
+                        // What is heard began no earlier than the last frame's segment did.
+                        let segment = config.segment_seconds + token_seconds;
+                        let began = of(inner.start) as f64 * token_seconds;
+                        assert!(began + segment >= time, "seed {seed}: {began} after {time}");
+                    }
+                }
+            }
+        }
+        let mut next = 0;
+        for range in &heard {
+            assert_eq!(range.start, next, "seed {seed}");
+            next = range.end;
+        }
+        let most = ((duration + 1.0) / token_seconds).ceil() as usize;
+        assert_eq!(next, total.min(most), "seed {seed}");
+        assert_eq!(frames, count(&medium.sources()[0]), "seed {seed}");
+    }
+}
+
+fn count(source: &Source) -> usize {
+    (0..)
+        .take_while(|number| source.rows(*number).is_some())
+        .count()
+}

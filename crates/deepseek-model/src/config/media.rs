@@ -1,0 +1,148 @@
+//! Sounds and films, which the released checkpoint has no section for (spec `audio-video.md` §3, §6.2).
+
+use deepseek_audio::shape::{HOP, RATE};
+use deepseek_audio::{AudioShape, Level, Pool};
+use deepseek_vision::video::{self, VideoConfig};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::keys::{Keys, brief};
+use super::{ConfigError, Result, clash, unsupported};
+use crate::limits::{
+    CHUNK_SECONDS_MAX, FRAMES_MAX, HEADS_MAX, LAYERS_MAX, MELS_MAX, POSITIONS_MAX, WIDTH_MAX,
+};
+
+/// Reads the audio tower, if there is one. `out` is the width of the text model.
+pub(super) fn audio(keys: Option<&Keys>, out: usize) -> Result<Option<AudioShape>> {
+    let Some(keys) = keys else {
+        return Ok(None);
+    };
+    match keys.need("kind", keys.value("kind"))? {
+        Value::String(kind) if kind == "whisper" => {}
+        other => return unsupported(&keys.name("kind"), other, "\"whisper\""),
+    }
+    let shape = AudioShape {
+        layers: keys.size("encoder_layers", 1..=LAYERS_MAX)?,
+        hidden: keys.size("d_model", 1..=WIDTH_MAX)?,
+        heads: keys.size("encoder_attention_heads", 1..=HEADS_MAX)?,
+        inner: keys.size("encoder_ffn_dim", 1..=WIDTH_MAX)?,
+        mels: keys.size("num_mel_bins", 1..=MELS_MAX)?,
+        positions: keys.size("max_source_positions", 1..=POSITIONS_MAX)?,
+        chunk_seconds: keys.size("chunk_seconds", 1..=CHUNK_SECONDS_MAX)?,
+        pad_to_chunk: keys.need("pad_to_chunk", keys.flag("pad_to_chunk")?)?,
+        keep_padding_tokens: keys.flag("keep_padding_tokens")?.unwrap_or(false),
+        level: level(keys)?,
+        pool: pool(keys)?,
+        projector_bias: keys.flag("projector_bias")?.unwrap_or(false),
+        out,
+    };
+    agree(keys, &shape)?;
+    Ok(Some(shape))
+}
+
+/// What the features are measured against.
+fn level(keys: &Keys) -> Result<Level> {
+    match keys.need("log_mel_max", keys.value("log_mel_max"))? {
+        Value::String(name) if name == "chunk" => Ok(Level::Chunk),
+        Value::String(name) if name == "clip" => Ok(Level::Clip),
+        other => match f32::deserialize(other) {
+            Ok(level) if level.is_finite() => Ok(Level::Fixed(level)),
+            _ => {
+                let only = "\"chunk\", \"clip\" and numbers";
+                unsupported(&keys.name("log_mel_max"), other, only)
+            }
+        },
+    }
+}
+
+/// How frames become tokens.
+fn pool(keys: &Keys) -> Result<Pool> {
+    let found = keys.need("pool", keys.value("pool"))?;
+    match found.as_str() {
+        Some("stack4") => Ok(Pool::Stack4),
+        Some("avg2") => Ok(Pool::Avg2),
+        Some("stack8") => Ok(Pool::Stack8),
+        _ => unsupported(
+            &keys.name("pool"),
+            found,
+            "\"stack4\", \"avg2\" and \"stack8\"",
+        ),
+    }
+}
+
+/// What must hold between the keys of the audio tower.
+fn agree(keys: &Keys, shape: &AudioShape) -> Result<()> {
+    // Half of a position's channels are sines.
+    let paired = shape.heads.saturating_mul(2);
+    if shape.hidden.checked_rem(paired) != Some(0) {
+        return clash(
+            format!("{} is {}", keys.name("d_model"), shape.hidden),
+            format!(
+                "{} {} does not divide it into heads of an even width",
+                keys.name("encoder_attention_heads"),
+                shape.heads
+            ),
+        );
+    }
+    let rate = usize::try_from(RATE).unwrap_or(usize::MAX);
+    let samples = shape.chunk_seconds.saturating_mul(rate);
+    let each = shape.pool.samples();
+    if !samples.is_multiple_of(each) {
+        return clash(
+            format!("{} is {}", keys.name("chunk_seconds"), shape.chunk_seconds),
+            format!("{} makes a token of {each} samples", keys.name("pool")),
+        );
+    }
+    // The second convolution takes every other frame.
+    let frames = samples
+        .checked_div(HOP.saturating_mul(2))
+        .unwrap_or_default();
+    if frames > shape.positions {
+        return clash(
+            format!("{} makes {frames} frames", keys.name("chunk_seconds")),
+            format!(
+                "{} is {}",
+                keys.name("max_source_positions"),
+                shape.positions
+            ),
+        );
+    }
+    Ok(())
+}
+
+/// Reads how films are watched. Every number has a default.
+pub(super) fn video(keys: Option<&Keys>) -> Result<VideoConfig> {
+    let mut config = VideoConfig::default();
+    let Some(keys) = keys else {
+        return Ok(config);
+    };
+    let reals = [
+        ("fps", &mut config.fps),
+        ("segment_seconds", &mut config.segment_seconds),
+    ];
+    for (key, value) in reals {
+        *value = keys.real(key)?.unwrap_or(*value);
+    }
+    let counts = [
+        ("min_frames", &mut config.min_frames),
+        ("max_frames", &mut config.max_frames),
+        ("frame_max_tokens", &mut config.frame_max_tokens),
+        ("frame_min_tokens", &mut config.frame_min_tokens),
+        ("frame_min_pixels", &mut config.frame_min_pixels),
+        ("max_tokens", &mut config.max_tokens),
+        ("temporal_merge", &mut config.temporal_merge),
+    ];
+    for (key, value) in counts {
+        let most = match key {
+            "min_frames" | "max_frames" | "temporal_merge" => FRAMES_MAX,
+            _ => POSITIONS_MAX,
+        };
+        *value = keys.whole(key, 1..=most)?.unwrap_or(*value);
+    }
+    config.check().map_err(|error| {
+        let video::ConfigError { name, value, want } = error;
+        let (key, value) = (keys.name(name), brief(&value.into()));
+        ConfigError::Range { key, value, want }
+    })?;
+    Ok(config)
+}
