@@ -136,7 +136,7 @@ fn sounds_must_be_possible() {
         ),
         (
             json!({ "log_mel_max": 1e300 }),
-            "audio_config.log_mel_max: 1e300 is not supported, only \"chunk\", \"clip\" and numbers",
+            "audio_config.log_mel_max: 1e+300 is not supported, only \"chunk\", \"clip\" and numbers",
         ),
         (
             json!({ "pool": "max" }),

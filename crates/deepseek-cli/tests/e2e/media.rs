@@ -185,8 +185,8 @@ fn a_film_is_frames_behind_their_times_and_its_sound_among_them() {
     let ask = |more: &[&str]| ask(&checkpoint, &[more, &["What?"]].concat()).1;
     let [few, ..] = ask(&[]);
     let film = checkpoint.file("film.y4m");
-    // Frames of 24 by 16 pixels are 3 by 2 cells of 12: 10 tokens with line breaks and ends.
-    let each = 10;
+    // Frames of 24 by 16 pixels are 2 by 2 cells of 12: 8 tokens with line breaks and ends.
+    let each = 8;
     let times = "<0.0s><0.5s><1.0s><1.5s>".len();
     assert_eq!(
         ask(&["--video", &film]),
