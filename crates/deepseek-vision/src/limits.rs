@@ -36,5 +36,17 @@ pub const SOUND_CHANNELS_MAX: u16 = 32;
 pub const SOUND_RATE_MAX: u32 = 192_000;
 /// Sound that is read at a time, in bytes.
 pub const SOUND_BLOCK_BYTES: usize = 1 << 16;
+/// Bytes of memory that a decoding process may map: its threads' stacks, and a codec's reference
+/// frames of the most pixels.
+pub const WORKER_MEMORY_BYTES: u64 = 2 << 30;
+/// Seconds of a processor that a decoding process may take: an hour.
+pub const WORKER_CPU_SECONDS: u64 = 3600;
+/// Files that a decoding process may have open.
+pub const WORKER_FILES: u64 = 32;
+/// Threads that decode.
+pub const WORKER_THREADS: usize = 2;
+/// Seconds between two wanted frames from which on those between are not decoded, but the key frame
+/// before the second is looked for.
+pub const SEEK_SECONDS: f64 = 2.0;
 /// What silence before a sound comes in, in samples.
 pub const SILENCE_SAMPLES: usize = 1 << 14;

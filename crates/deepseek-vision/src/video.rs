@@ -1,16 +1,19 @@
 //! Films: frames at their times, and their sound (spec `audio-video.md` §6).
 //!
 //! [`Film`] opens a file, [`Clip`] is what the model sees of it: the sampled frames with their
-//! [`Label`]s, all of one size. [`deal`] puts the tokens of the sound among them.
+//! [`Label`]s, all of one size. [`deal()`] puts the tokens of the sound among them.
 
 pub mod clip;
 pub mod config;
 pub mod deal;
+#[cfg(feature = "video")]
+pub mod ffmpeg;
 pub mod film;
 pub mod label;
 mod reel;
 pub mod sample;
 pub mod track;
+mod yuv;
 
 pub use clip::{Clip, Shot};
 pub use config::{ConfigError, VideoConfig};

@@ -18,6 +18,8 @@ const LINKED: [&str; 5] = [
     "windows-sys",
     "onig_sys",
 ];
+/// Packages that only a feature asks for, and with them what they need: the bindings of FFmpeg.
+const OPTIONAL: [&str; 1] = ["ffmpeg-next"];
 /// Packages that need a tool which stands beside no Rust toolchain.
 const TOOLS: [&str; 2] = ["bindgen", "cmake"];
 /// Lines of a crate's README.
@@ -112,9 +114,7 @@ pub(super) fn only_backends_know_candle(house: &House, found: &mut Findings) {
 
 /// The default build needs a Rust toolchain and the compilers beside it, nothing else.
 pub(super) fn no_system_library_is_linked(house: &House, found: &mut Findings) {
-    let lines = house.text("Cargo.lock").lines();
-    let names = lines.filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
-    for name in names {
+    for name in built(house.text("Cargo.lock")) {
         let links = name.ends_with("-sys") || name.ends_with("_sys") || TOOLS.contains(&name);
         if links && !LINKED.contains(&name) {
             found.push(format!(
@@ -122,6 +122,30 @@ pub(super) fn no_system_library_is_linked(house: &House, found: &mut Findings) {
             ));
         }
     }
+}
+
+/// The packages of a lock that are built without features: those that the workspace's own, which
+/// come from nowhere, lead to by another way than through what only a feature asks for.
+fn built(lock: &str) -> BTreeSet<&str> {
+    let mut uses: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut open = Vec::new();
+    for package in lock.split("[[package]]").skip(1) {
+        let words = package.split('"').skip(1).step_by(2);
+        let names = words.map(|word| word.split(' ').next().unwrap_or(""));
+        let mut names = names.collect::<Vec<_>>().into_iter();
+        let name = names.next().unwrap_or("");
+        if !package.contains("\nsource = ") {
+            open.push(name);
+        }
+        uses.entry(name).or_default().extend(names);
+    }
+    let mut built = BTreeSet::new();
+    while let Some(name) = open.pop() {
+        if !OPTIONAL.contains(&name) && uses.contains_key(name) && built.insert(name) {
+            open.extend(&uses[name]);
+        }
+    }
+    built
 }
 
 /// A crate has a short README and says how its documentation is built.
@@ -264,12 +288,36 @@ mod tests {
 
     #[test]
     fn a_linked_library_is_found() {
-        let lock =
-            "name = \"windows-sys\"\nname = \"half\"\nname = \"openssl-sys\"\nname = \"cmake\"\n";
+        let package = |name: &str, source: &str, uses: &[&str]| {
+            let uses: Vec<_> = uses.iter().map(|name| format!(" \"{name}\",\n")).collect();
+            let uses = uses.concat();
+            format!("[[package]]\nname = \"{name}\"\n{source}dependencies = [\n{uses}]\n\n")
+        };
+        let ours = |uses| package("ours", "version = \"0.1.0\"\n", uses);
+        let theirs = |name, uses| package(name, "source = \"registry\"\n", uses);
+        let lock = [
+            ours(&["windows-sys 0.60.2", "half", "ffmpeg-next"]),
+            theirs("windows-sys", &[]),
+            theirs("half", &["openssl-sys", "cmake"]),
+            theirs("openssl-sys", &["half"]),
+            theirs("cmake", &[]),
+            theirs("ffmpeg-next", &["bindgen"]),
+            theirs("bindgen", &["clang-sys"]),
+            theirs("clang-sys", &[]),
+        ];
+        let rule = no_system_library_is_linked;
         check(
-            no_system_library_is_linked,
-            &[("Cargo.lock", lock)],
-            &["Cargo.lock: openssl-sys", "Cargo.lock: cmake"],
+            rule,
+            &[("Cargo.lock", &lock.concat())],
+            &["Cargo.lock: cmake", "Cargo.lock: openssl-sys"],
+        );
+        // What a feature brings is found where it is needed without one.
+        let lock = lock.concat().replace("\"openssl-sys\",", "\"bindgen\",");
+        let found = ["bindgen", "clang-sys", "cmake"].map(|name| format!("Cargo.lock: {name}"));
+        check(
+            rule,
+            &[("Cargo.lock", &lock)],
+            &found.each_ref().map(String::as_str),
         );
     }
 

@@ -6,7 +6,7 @@ use std::{fmt, io};
 
 use crate::picture::{Picture, PictureError};
 
-use super::reel::{self, Pcm, Reel, Source, Timeline};
+use super::reel::{self, Reel, Source, Timeline, Voice};
 use super::track::Track;
 
 /// Frames at their times, read one by one, and perhaps sound. Of the frames no more than two are in
@@ -14,7 +14,7 @@ use super::track::Track;
 pub struct Film {
     pub(super) timeline: Timeline,
     pub(super) reel: Box<dyn Reel>,
-    pub(super) pcm: Option<Pcm>,
+    pub(super) voice: Option<Voice>,
     pub(super) next: usize,
 }
 
@@ -89,7 +89,7 @@ impl Film {
     /// # Errors
     /// [`FilmError`] if the file can no longer be read.
     pub fn sound(&self) -> Result<Option<Track>, FilmError> {
-        self.pcm.as_ref().map(Pcm::track).transpose()
+        self.voice.as_ref().map(|voice| voice()).transpose()
     }
 }
 
@@ -181,6 +181,12 @@ pub enum FilmError {
         index: usize,
         /// Why not.
         source: PictureError,
+    },
+    /// The process that decodes what only FFmpeg reads has failed.
+    #[error("video: {why}")]
+    Worker {
+        /// What it said last.
+        why: String,
     },
     /// An image of a folder whose place in it is not known.
     #[error("video: no number in the name {name}")]

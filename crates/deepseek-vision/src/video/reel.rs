@@ -23,10 +23,10 @@ use crate::limits::{FILM_FRAMES_MAX, FILM_SECONDS_MAX, FRAME_PIXELS_MAX};
 use crate::picture::Picture;
 
 use super::film::{Film, FilmError};
+use super::track::Track;
 
 use self::input::Input;
 pub(super) use self::input::Source;
-pub(super) use self::pcm::Pcm;
 
 /// First bytes by which a file is known.
 const HEAD_BYTES: usize = 16;
@@ -116,11 +116,14 @@ pub(super) fn open_images(at: &Path, fps: f64) -> Result<Film, FilmError> {
     images::open(at, fps)
 }
 
-fn film(timeline: Timeline, reel: impl Reel + 'static, pcm: Option<Pcm>) -> Film {
+/// Gives the sound of a film from its beginning, each time that it is called.
+pub(super) type Voice = Box<dyn Fn() -> Result<Track, FilmError>>;
+
+pub(super) fn film(timeline: Timeline, reel: impl Reel + 'static, voice: Option<Voice>) -> Film {
     Film {
         timeline,
         reel: Box::new(reel),
-        pcm,
+        voice,
         next: 0,
     }
 }
@@ -136,7 +139,7 @@ fn room_for_frame(count: usize) -> Result<(), FilmError> {
 }
 
 /// Whether a frame of this size is taken.
-fn room_for_pixels(width: u64, height: u64) -> Result<(), FilmError> {
+pub(super) fn room_for_pixels(width: u64, height: u64) -> Result<(), FilmError> {
     let max = FRAME_PIXELS_MAX;
     let pixels = width.saturating_mul(height);
     if pixels > 0 && pixels <= max {

@@ -10,7 +10,7 @@ use crate::picture::Picture;
 use super::super::film::{Film, FilmError};
 use super::input::{Input, Source};
 use super::pcm::{Pcm, Samples};
-use super::{Rate, Reel, Timeline, film, in_room, room_for_frame, room_for_pixels};
+use super::{Rate, Reel, Timeline, Voice, film, in_room, room_for_frame, room_for_pixels};
 
 const FORMAT: &str = "AVI";
 /// Most bytes of a stream's format that are of interest.
@@ -172,8 +172,10 @@ impl Contents {
             }
             Pcm::new(source.clone(), audio.runs, audio.format, start)
         });
-        let pcm = pcm.transpose()?;
-        Ok(film(timeline, Avi { input, frames }, pcm))
+        let voice = pcm
+            .transpose()?
+            .map(|pcm| -> Voice { Box::new(move || pcm.track()) });
+        Ok(film(timeline, Avi { input, frames }, voice))
     }
 }
 

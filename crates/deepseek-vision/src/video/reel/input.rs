@@ -28,7 +28,7 @@ impl<T: Read + Seek + Send> Stream for T {}
 
 impl Source {
     /// A reader at the beginning, and how many bytes there are.
-    pub(super) fn open(&self) -> Result<(Box<dyn Stream>, u64), FilmError> {
+    pub(crate) fn open(&self) -> Result<(Box<dyn Stream>, u64), FilmError> {
         let (stream, bytes): (Box<dyn Stream>, u64) = match self {
             Self::File(path) => {
                 let file = File::open(path)?;

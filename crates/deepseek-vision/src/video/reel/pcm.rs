@@ -133,7 +133,7 @@ impl Samples {
 
 /// Sound in runs of a file.
 #[derive(Debug, Clone)]
-pub(crate) struct Pcm {
+pub(super) struct Pcm {
     source: Source,
     runs: Vec<Run>,
     samples: Samples,
@@ -168,7 +168,7 @@ impl Pcm {
     }
 
     /// The sound from the first frame on.
-    pub(crate) fn track(&self) -> Result<Track, FilmError> {
+    pub(super) fn track(&self) -> Result<Track, FilmError> {
         let input = Input::open(&self.source, "AVI")?;
         let silence = u64::try_from(self.start).unwrap_or(0);
         let cut = u64::try_from(self.start.saturating_neg()).unwrap_or(0);

@@ -4,6 +4,7 @@ use crate::limits::LINE_BYTES_MAX;
 use crate::picture::Picture;
 
 use super::super::film::{Film, FilmError};
+use super::super::yuv::Matrix;
 use super::input::{Input, Source};
 use super::{Rate, Reel, Timeline, film, room_for_frame, room_for_pixels};
 
@@ -130,7 +131,7 @@ impl Reel for Y4m {
         input.seek(at.ok_or_else(|| input.corrupt("a frame is missing"))?)?;
         let [luma, chroma] = head.plane_bytes();
         let [y, cb, cr] = [input.take(luma)?, input.take(chroma)?, input.take(chroma)?];
-        let matrix = Matrix::new(head.is_full_range);
+        let matrix = Matrix::new(head.is_full_range, false);
         let chroma_row = head.chroma_sides()[0];
         let mut rgb = Vec::with_capacity(luma.saturating_mul(3));
         // Each row of chroma stands for as many of luma.
@@ -145,40 +146,4 @@ impl Reel for Y4m {
         }
         Ok(Picture::from_rgb(head.width, head.height, rgb))
     }
-}
-
-/// From luma and chroma to colours, as BT.601 has it: what the format means where it does not say.
-struct Matrix {
-    black: f32,
-    luma: f32,
-    chroma: f32,
-}
-
-impl Matrix {
-    fn new(is_full_range: bool) -> Self {
-        let (black, luma, chroma) = if is_full_range {
-            (0.0, 1.0, 1.0)
-        } else {
-            (16.0, 255.0 / 219.0, 255.0 / 224.0)
-        };
-        Self {
-            black,
-            luma,
-            chroma,
-        }
-    }
-
-    fn rgb(&self, y: u8, cb: u8, cr: u8) -> [u8; 3] {
-        let y = (f32::from(y) - self.black) * self.luma;
-        let [cb, cr] = [cb, cr].map(|sample| (f32::from(sample) - 128.0) * self.chroma);
-        let red = y + 1.402 * cr;
-        let green = y - 0.344_136 * cb - 0.714_136 * cr;
-        let blue = y + 1.772 * cb;
-        [red, green, blue].map(sample)
-    }
-}
-
-#[expect(clippy::as_conversions, reason = "clamped to what a byte holds")]
-fn sample(value: f32) -> u8 {
-    value.round().clamp(0.0, 255.0) as u8
 }
