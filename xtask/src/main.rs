@@ -6,6 +6,7 @@ mod fixtures;
 mod shell;
 mod test;
 mod tidy;
+mod train;
 
 use std::path::PathBuf;
 
@@ -45,6 +46,8 @@ enum Task {
     },
     /// Make the golden numbers anew from the Python reference.
     Fixtures(fixtures::Args),
+    /// Train the embedded model.
+    Train(train::Args),
 }
 
 fn main() -> Result<()> {
@@ -59,5 +62,6 @@ fn main() -> Result<()> {
             out,
         } => demo::checkpoint(&config, tokenizer.as_deref(), seed, &out),
         Task::Fixtures(args) => fixtures::run(&args),
+        Task::Train(args) => train::run(&args),
     }
 }

@@ -1,0 +1,70 @@
+//! Training of the embedded model, by the Python package under `xtask/train`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::shell;
+
+const PACKAGE: &str = "xtask/train";
+
+/// How long, where, and into which folder.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The folder of the run: state, log and, at the end, `model` in the released form.
+    #[arg(long, default_value = "xtask/train/out/run")]
+    out: PathBuf,
+    /// Go on where the run in that folder stopped.
+    #[arg(long)]
+    resume: bool,
+    /// Train on `cpu` or `cuda` [default: the GPU, if there is one].
+    #[arg(long)]
+    device: Option<String>,
+    /// Minutes of training, those before a resumption counted in.
+    #[arg(long, default_value_t = 10.0)]
+    minutes: f64,
+    /// Stop at this step.
+    #[arg(long)]
+    steps: Option<u64>,
+    /// The Python to make the environment from.
+    #[arg(long, default_value = "python3")]
+    python: PathBuf,
+    /// What else `train.py` takes, after `--`.
+    #[arg(last = true)]
+    rest: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let python = environment(&args.python)?;
+    let mut train = Command::new(python);
+    train
+        .arg(Path::new(PACKAGE).join("train.py"))
+        .arg("--out")
+        .arg(&args.out)
+        .args(["--minutes", &args.minutes.to_string()]);
+    if args.resume {
+        train.arg("--resume");
+    }
+    if let Some(device) = &args.device {
+        train.args(["--device", device]);
+    }
+    if let Some(steps) = args.steps {
+        train.args(["--steps", &steps.to_string()]);
+    }
+    shell::run(train.args(&args.rest))
+}
+
+/// The interpreter of an environment that has what `requirements.txt` lists.
+fn environment(python: &Path) -> Result<PathBuf> {
+    let folder = Path::new(PACKAGE).join("out/venv");
+    let inner = folder.join("bin/python");
+    if !shell::root().join(&inner).exists() {
+        shell::run(Command::new(python).args(["-m", "venv"]).arg(&folder))?;
+    }
+    let listed = Path::new(PACKAGE).join("requirements.txt");
+    let mut install = Command::new(&inner);
+    install.args(["-m", "pip", "install", "--quiet", "--requirement"]);
+    shell::run(install.arg(listed))?;
+    Ok(inner)
+}
