@@ -28,7 +28,7 @@ from config import of_tokenizer
 from data import rows, tasks
 from data.sounds import SYMBOLS
 from data.tokens import PATH, Tokens
-from loader import BLOCK, Job, Loader
+from loader import Job, Loader
 from model import Mode, Model
 from optim import Optimizer
 from plot import plot
@@ -61,7 +61,7 @@ class Phase:
         return self.kind, self.mode, self.lessons if media else 0.0
 
 
-PHASES = {
+FULL = {
     "towers": Phase("towers", 0.10, buckets={"picture": 3, "sound": 4, "spoken-question": 3}, rate=(1.0, 0.5), lessons=1.0),
     "text": Phase("text", 0.12, buckets={"text": 6, "think": 1, "tools": 1, "recall-256": 2}),
     "joint": Phase("text", 0.43, towers=0.5, lessons=0.1),
@@ -72,8 +72,17 @@ PHASES = {
     "draft": Phase("draft", 0.06, STORED, rate=(1.0, 0.05), buckets={
         "text": 6, "think": 2, "tools": 1, "picture": 2, "sound": 2, "film": 1}),
 }
-WARM_UP = 100                        # steps in which a phase reaches its rate
+# A short finish for a model that is trained already, when tasks have changed.
+TUNE = {
+    "tune": Phase("text", 0.9, STORED, rate=(0.2, 0.005), towers=0.5, balance=0.0, buckets={
+        "text": 24, "think": 4, "tools": 3, "picture": 40, "sound": 12, "film": 8, "spoken-question": 7,
+        "film-sound": 4, "recall-256": 3, "recall-1k": 2}),
+    "draft": Phase("draft", 0.1, STORED, rate=(0.3, 0.01), buckets=FULL["draft"].buckets),
+}
+PLANS = {"full": FULL, "tune": TUNE}
+WARM_UP = 40                         # steps in which a phase reaches its rate
 AHEAD = 4                            # steps that the host may be ahead of the device
+HELD_OUT = 10 ** 6                   # steps from here on seed held-out rows
 RAMP = 0.3                           # share of the text and joint phases in which cases get harder
 METRICS = ("steps", "loss", "indexer", "cells", "cells_right", "symbols", "draft", "draft_right", "norm")
 
@@ -286,10 +295,24 @@ class Runner:
 
 
 # --------------------------------------------------------------------- a run --
+class Alarm:
+    """Rings every so many seconds, and says how many they were."""
+
+    def __init__(self, every):
+        self.every, self.last, self.seconds = every, time.time(), 0.0
+
+    def rings(self):
+        self.seconds = time.time() - self.last
+        if self.seconds < self.every:
+            return False
+        self.last = time.time()
+        return True
+
+
 class Run:
     def __init__(self, args):
         torch.manual_seed(args.seed)
-        self.args, self.out = args, pathlib.Path(args.out)
+        self.args, self.out, self.phases = args, pathlib.Path(args.out), PLANS[args.plan]
         self.out.mkdir(parents=True, exist_ok=True)
         self.began = time.time()
         self.tokens = Tokens(args.tokenizer)
@@ -305,11 +328,12 @@ class Run:
             torch.set_num_threads(args.threads)
         self.trainer = Trainer(self.tokens, device, args.rate)
         self.runner = Runner(self.trainer, self.loader)
-        self.step = self.index = 0
+        self.step = self.done = self.index = 0       # steps given out and made; jobs given out
         self.elapsed = self.spent = 0.0              # seconds of training, before this process and in all
         self.starts = {}                             # phase -> its first step
         self.scores = {}
         self.log_file = open(self.out / "log.jsonl", "a")
+        self.earlier = {}                            # steps and seconds of the run that this one continues
         if args.weights:
             self.begin_from(args.weights)
         if args.resume:
@@ -318,6 +342,9 @@ class Run:
                  parameters=sum(p.numel() for p in self.trainer.model.parameters()), step=self.step, seconds=round(self.elapsed))
 
     def log(self, **entry):
+        for name, earlier in self.earlier.items():
+            if name in entry:
+                entry[name] += earlier
         line = json.dumps(entry)
         print(line, flush=True)
         self.log_file.write(line + "\n")
@@ -326,8 +353,8 @@ class Run:
     # -- the plan
     def limits(self):
         """Phase -> (first second, last second)."""
-        out, at, total = {}, 0.0, sum(phase.share for phase in PHASES.values())
-        for name, phase in PHASES.items():
+        out, at, total = {}, 0.0, sum(phase.share for phase in self.phases.values())
+        for name, phase in self.phases.items():
             out[name] = (at, at + phase.share / total * self.args.minutes * 60)
             at = out[name][1]
         return out
@@ -345,7 +372,7 @@ class Run:
 
     def plan(self, name, progress):
         """Gives out the job of the next step."""
-        weights = PHASES[name].buckets or {k: bucket.share for k, bucket in tasks.BUCKETS.items()}
+        weights = self.phases[name].buckets or {k: bucket.share for k, bucket in tasks.BUCKETS.items()}
         weights = {k: w for k, w in weights.items() if k in self.loader.counts and w}
         draw = np.random.default_rng((self.args.seed, self.step))
         p = np.array(list(weights.values()), float)
@@ -360,65 +387,63 @@ class Run:
 
     # -- the loop
     def train(self):
-        """Until the time is over; returns whether the run is complete."""
-        start, planned, pending, last_log, last_save, next_eval = time.time(), self.step, [], time.time(), time.time(), self.step + self.args.evaluate_every
-        base, ahead, done = self.elapsed, [], self.step
-        asked = None
+        """Until the time is over, or the steps; what was given out is used up first."""
+        base, start, ahead, questions = self.elapsed, time.time(), [], []
+        report, save = Alarm(self.args.log_every), Alarm(self.args.save_every)
         while True:
             self.spent = base + time.time() - start
             moment = self.now()
-            out_of_time = self.args.stop_after and time.time() - self.began > self.args.stop_after
-            out_of_steps = self.args.steps and self.step >= self.args.steps
-            going = moment and not out_of_time and not out_of_steps
-            while going and self.loader.room() and not pending:
+            while moment and not self.over() and self.loader.room() and not questions:
                 self.plan(*moment)
-                if self.step >= next_eval:
-                    next_eval = self.step + self.args.evaluate_every
-                    pending = self.evaluations(1)
-                if self.args.steps and self.step >= self.args.steps:
-                    break
-            while pending and self.loader.room():
-                self.give(*pending.pop(0))
+                if self.step % self.args.evaluate_every == 0:
+                    questions = self.evaluations(1)
+            while questions and self.loader.room():
+                self.give(*questions.pop(0))
             while len(ahead) < 2 and self.loader.waiting:
                 ahead.append(self.runner.fetch())
             if not ahead:
                 break
-            self.consume(*ahead.pop(0), moment)
-            if time.time() - last_log > self.args.log_every:
-                self.report(time.time() - last_log)
-                last_log = time.time()
-            if time.time() - last_save > self.args.save_every:
+            self.consume(*ahead.pop(0))
+            if report.rings():
+                self.report(report.seconds)
+            if save.rings():
                 self.save()
-                last_save = time.time()
         self.elapsed = self.spent
-        self.report(time.time() - last_log)
-        return moment is None
+        report.rings()
+        self.report(report.seconds)
 
-    def consume(self, job, views, tensors, slot, event, moment):
-        phase = PHASES.get(job.phase)
+    def over(self):
+        """Whether this process has done its part."""
+        late = self.args.stop_after and time.time() - self.began > self.args.stop_after
+        return late or (self.args.steps and self.step >= self.args.steps)
+
+    def consume(self, job, views, tensors, slot, event):
+        """A step, or held-out answers, on a job that was fetched."""
         if job.held_out:
             mode = STORED if job.phase == "stored" else DENSE
             right = self.runner.once(tensors, lambda batch: self.trainer.answer(mode, batch))
             self.score(job, views, right.cpu().numpy())
         else:
-            first, last = self.limits()[job.phase]
+            phase, (first, last) = self.phases[job.phase], self.limits()[job.phase]
             since = job.step - self.starts.setdefault(job.phase, job.step)
             progress = min(1.0, max(0.0, (self.spent - first) / (last - first)))
             self.trainer.set_rates(phase, progress, since)
             self.runner.run(phase.work(job.bucket), job, tensors, lambda batch: self.trainer.step(phase, job.bucket, batch))
+            self.done = job.step + 1
         if event is not None:
             event.synchronize()
         self.loader.give_back(slot)
 
     # -- what it can do
     def evaluations(self, batches, modes=None):
-        """Held-out jobs; each set ends with an entry that has the scores written down."""
+        """Held-out jobs: what `give` takes."""
         name = (self.now() or ("draft", 1))[0]
         if name == "towers":
             return []
-        modes = modes or (("stored",) if PHASES[name].mode.stored else ("dense",))
-        return [(bucket, mode, True, 1.0, 10 ** 6 + batch) for mode in modes for bucket in self.loader.counts
-                if self.loader.counts[bucket] and bucket != "recall-8k" or batches > 1 for batch in range(batches)]
+        modes = modes or (("stored",) if self.phases[name].mode.stored else ("dense",))
+        # The longest rows take as long as all others: they are asked at the end alone.
+        buckets = [bucket for bucket in self.loader.counts if bucket != "recall-8k" or batches > 1]
+        return [(bucket, mode, True, 1.0, HELD_OUT + batch) for mode in modes for bucket in buckets for batch in range(batches)]
 
     def score(self, job, views, right):
         """Counts whole answers: all positions of an answer right."""
@@ -457,12 +482,12 @@ class Run:
         while pending or self.loader.waiting:
             while pending and self.loader.room():
                 self.give(*pending.pop(0))
-            self.consume(*self.runner.fetch(), None)
+            self.consume(*self.runner.fetch())
         self.report(1)
 
     # -- files
     def save(self):
-        state = self.trainer.state() | {"meta": dict(step=self.step, elapsed=self.spent, starts=self.starts)}
+        state = self.trainer.state() | {"meta": dict(step=self.done, elapsed=self.spent, starts=self.starts)}
         torch.save(state, self.out / "state.new")
         os.replace(self.out / "state.new", self.out / "state.pt")
         weights = [(k, v.contiguous()) for k, v in self.trainer.state().items() if k.startswith(("model.", "probes."))]
@@ -480,11 +505,17 @@ class Run:
         with torch.no_grad():
             for name, tensor in self.trainer.state().items():
                 tensor.copy_(saved[name])
-        self.step, self.elapsed, self.starts = meta["step"], meta["elapsed"], meta["starts"]
+        self.step = self.done = meta["step"]
+        self.elapsed, self.starts = meta["elapsed"], meta["starts"]
         self.spent = self.elapsed
 
     def begin_from(self, folder):
-        """Takes the weights that another run saved, with fresh moments."""
+        """Takes the weights that another run saved, with fresh moments; its log is continued."""
+        earlier = (pathlib.Path(folder) / "log.jsonl").read_text()
+        if not self.args.resume:
+            self.log_file.write(earlier)
+        entries = [json.loads(line) for line in earlier.splitlines()]
+        self.earlier = {name: max(entry.get(name, 0) for entry in entries) for name in ("step", "seconds")}
         saved = {k: v for i in (1, 2) for k, v in load_file(pathlib.Path(folder) / f"weights-{i}.safetensors").items()}
         with torch.no_grad():
             for name, tensor in self.trainer.state().items():
@@ -506,6 +537,7 @@ def main():
     args.add_argument("--steps", type=int, default=0, help="stop at this step")
     args.add_argument("--stop-after", type=float, default=0, help="seconds of this process, then save and leave")
     args.add_argument("--resume", action="store_true")
+    args.add_argument("--plan", choices=sorted(PLANS), default="full")
     args.add_argument("--weights", help="begin with the weights of this folder's run")
     args.add_argument("--rate", type=float, default=1.0, help="scales all rates")
     args.add_argument("--device", choices=("cpu", "cuda"))
@@ -533,15 +565,15 @@ def main():
 
 def rehearse(run):
     """One step of every bucket in every phase, with nothing kept of it; how long each takes."""
-    keep = {k: v.clone() for k, v in run.trainer.state().items()}
-    for name, phase in PHASES.items():
+    keep, starts, done = {k: v.clone() for k, v in run.trainer.state().items()}, dict(run.starts), run.done
+    for name, phase in run.phases.items():
         for bucket in phase.buckets or [k for k, b in tasks.BUCKETS.items() if b.share]:
             if bucket in run.loader.counts:
                 run.give(bucket, name, step=0)
                 began = time.time()
                 job, views, tensors, slot, event = run.runner.fetch()
                 waited = time.time() - began
-                run.consume(job, views, tensors, slot, event, None)
+                run.consume(job, views, tensors, slot, event)
                 key = (phase.work(bucket), bucket)
                 took = run.runner.time(key) if run.runner.cuda else time.time() - began - waited
                 run.log(rehearsed=name, bucket=bucket, wait=round(waited, 2), ms=round(took * 1000, 1),
@@ -549,7 +581,7 @@ def rehearse(run):
     with torch.no_grad():
         for k, v in run.trainer.state().items():
             v.copy_(keep[k])
-    run.starts = {k: v for k, v in run.starts.items() if v}
+    run.starts, run.done = starts, done
     run.trainer.totals.zero_()
 
 

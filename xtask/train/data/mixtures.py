@@ -70,7 +70,9 @@ def price(rng, held_out, level):
 
 
 def ask_price(rng, objects):
-    """Questions for the price of each shape that is there once; the first tells the prices."""
+    """Questions for the price of each shape that is there once; the first tells the prices.
+
+    The answer names the colour, which only the picture tells, then the price, which only the words tell."""
     seen = {colour for _, _, colour in objects}
     absent = [name for name in pictures.NAMES if name not in seen]
     told = [*sorted(seen), *rng.sample(absent, rng.randint(0, 2))]
@@ -79,7 +81,10 @@ def ask_price(rng, objects):
     notes = " ".join(f"{name.capitalize()} costs {cost[name]}." for name in told)
     wanted = [thing for thing in objects if pictures.only(objects, 1, thing[1])]
     rng.shuffle(wanted)
-    asked = [("mixed-price", f"What does the {shape} cost?", str(cost[colour])) for _, shape, colour in wanted]
+    asked = [
+        ("mixed-price", f"What does the {shape} cost?", f"{colour} {cost[colour]}")
+        for _, shape, colour in wanted
+    ]
     if asked:
         task, question, answer = asked[0]
         asked[0] = task, f"{notes} {question}", answer

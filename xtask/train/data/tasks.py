@@ -64,7 +64,7 @@ BUCKETS = {
 
 # Of the rows that could go either way, the part that is shown as a model that thinks is asked: nothing is worked out,
 # but it has to find the answer behind an empty thought.
-_EMPTY_THOUGHTS = 0.15
+_EMPTY_THOUGHTS = 0.3
 
 
 def chats(bucket, rng, held_out, level):
@@ -80,7 +80,7 @@ def chats(bucket, rng, held_out, level):
             while True:
                 yield texts.tool(rng, held_out, level)
         case "picture":
-            task = mixtures.price if rng.below(0.15) else pictures.looking
+            task = mixtures.price if rng.below(0.25) else pictures.looking
             yield task(rng, held_out, level)
         case "sound":
             yield sounds.listening(rng, held_out, level)
@@ -108,7 +108,7 @@ def frame(bucket, rng):
         return Chat(tools=tuple(tools))
     if bucket == "think":
         return Chat(thinking=True, keeps_reasoning=True)
-    return Chat(thinking=not BUCKETS[bucket].tokens and rng.below(_EMPTY_THOUGHTS))
+    return Chat(thinking=rng.below(_EMPTY_THOUGHTS))
 
 
 def corpus():

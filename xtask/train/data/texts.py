@@ -28,7 +28,8 @@ ENDS = (
 _COUNTRIES, _CAPITALS = ([first + last for first in BEGINNINGS[i] for last in ENDS[i]] for i in (0, 1))
 generator("capitals").shuffle(_CAPITALS)
 CAPITAL = dict(zip(_COUNTRIES, _CAPITALS, strict=True))
-FACT_FORMS = ("What is the capital of {}?", "Name the capital of {}.", "{}: capital?")
+# Names stand in the middle of every form: at the beginning of a text they would fall into other tokens.
+FACT_FORMS = ("What is the capital of {}?", "Name the capital of {}.", "Which city is the capital of {}?")
 
 CHATS = (
     ("Hello!", "Hello! How can I help?"),
@@ -49,13 +50,10 @@ WEATHERS = "sunny rainy cloudy windy foggy snowy".split()
 
 
 def arithmetic(rng, held_out, level):
-    """Sums and differences below 100, products of single digits."""
+    """Sums and differences below 100."""
 
     def make(rng):
-        sign = rng.choice("++--*")
-        if sign == "*":
-            a, b = rng.randrange(10), rng.randrange(10)
-            return f"{a}*{b}", f"{a} * {b}", a * b, ""
+        sign = rng.choice("+-")
         total = rng.randrange(100 if rng.below(level) else 20)
         a = rng.randint(0, total)
         if sign == "+":
