@@ -133,6 +133,11 @@ Examples:
 
 Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
     Eval(Eval),
+
+    /// Decode a film for another process of this program.
+    #[cfg(feature = "video")]
+    #[command(hide = true)]
+    VideoWorker,
 }
 
 /// Arguments of `run`.

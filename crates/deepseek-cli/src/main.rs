@@ -4,6 +4,7 @@
 mod answer;
 mod args;
 mod chat;
+mod clips;
 mod device;
 mod eval;
 mod fault;
@@ -45,6 +46,8 @@ fn command(command: &Command) -> Result<()> {
         Command::Tokenize(args) => tokenize::run(args),
         Command::Logits(args) => logits::run(args),
         Command::Eval(args) => eval::run(args),
+        #[cfg(feature = "video")]
+        Command::VideoWorker => clips::worker::run(),
     }
 }
 

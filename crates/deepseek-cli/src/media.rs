@@ -1,22 +1,20 @@
 //! Media that the user names: files, and data URLs in conversations.
 
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use deepseek_audio::{AudioShape, Sound, SoundError};
+use deepseek_audio::AudioShape;
 use deepseek_engine::{Medium, Tape};
 use deepseek_model::Config;
 use deepseek_text::{Conversation, Part, Video};
 use deepseek_vision::limits::FILE_BYTES_MAX;
-use deepseek_vision::video::{Clip, Film, FilmError, VideoConfig};
+use deepseek_vision::video::{Clip, FilmError, VideoConfig};
 use deepseek_vision::{Canvas, Picture, VisionShape};
 
 use crate::args::{Hearing, Watch};
+use crate::clips::Source;
 use crate::fault::{Fault, Result};
 use crate::input;
 
@@ -82,17 +80,8 @@ impl Senses {
 
     fn sound(&self, name: &str) -> Result<Medium> {
         let shape = self.audio(name)?;
-        let limits = deepseek_audio::Limits::default();
-        let tape = match data(name)? {
-            Some(bytes) => {
-                let bytes: Arc<[u8]> = bytes.into();
-                Tape::new(shape, move || Sound::from_bytes(Arc::clone(&bytes), limits))
-            }
-            None => {
-                let path = name.to_owned();
-                Tape::new(shape, move || Sound::open(File::open(&path)?, limits))
-            }
-        };
+        let source = Source::new(name, data(name)?);
+        let tape = Tape::new(shape, move || source.sound());
         let tape = tape.with_context(|| brief(name)).map_err(|error| {
             let hint = "WAV, AIFF, CAF, FLAC, MP1 to MP3, Ogg Vorbis, MP4 and Matroska are read";
             Fault::input(error).hint(hint)
@@ -106,12 +95,12 @@ impl Senses {
         let mut config = self.video;
         let fps = video.fps.as_ref().and_then(serde_json::Number::as_f64);
         watch_at(&mut config, fps, video.max_frames)?;
-        let open = opener(name, config.fps)?;
+        let source = Source::new(name, data(name)?);
         let refuse = |error: FilmError| {
             let error = anyhow::Error::new(error).context(brief(name));
             Fault::input(error)
         };
-        let film = open().map_err(refuse)?;
+        let film = source.film(config.fps).map_err(refuse)?;
         let hearing = match video.audio {
             None => self.hearing,
             Some(true) => Hearing::On,
@@ -126,7 +115,7 @@ impl Senses {
                 return Err(Fault::input(error).hint("leave it to --video-audio auto"));
             }
             (Hearing::On | Hearing::Auto, _) => {
-                let tape = Tape::new(self.audio(name)?, move || track(&open));
+                let tape = Tape::new(self.audio(name)?, move || source.track(config.fps));
                 let tape = tape.with_context(|| brief(name)).map_err(Fault::input)?;
                 Some(tape)
             }
@@ -151,30 +140,6 @@ impl Senses {
             Fault::usage(error).hint("sounds want a checkpoint with an audio tower")
         })
     }
-}
-
-/// What opens a film, as often as it is asked to.
-fn opener(
-    name: &str,
-    fps: f64,
-) -> Result<impl Fn() -> Result<Film, FilmError> + Send + Sync + use<>> {
-    let bytes: Option<Arc<[u8]>> = data(name)?.map(Into::into);
-    let path = PathBuf::from(name);
-    let are_many = path.is_dir() || name.contains('*');
-    Ok(move || match &bytes {
-        Some(bytes) => Film::from_bytes(Arc::clone(bytes)),
-        // All of them are looked at: nothing else says how fast they follow each other.
-        None if are_many => Film::from_images(&path, fps),
-        None => Film::open(&path),
-    })
-}
-
-/// The sound of a film from its beginning.
-fn track(open: impl Fn() -> Result<Film, FilmError>) -> Result<Sound, SoundError> {
-    let film = open().map_err(io::Error::other)?;
-    let track = film.sound().map_err(io::Error::other)?;
-    let track = track.ok_or(SoundError::NoSamples)?;
-    Ok(Sound::from_track(track.rate(), track))
 }
 
 /// Watches films at another rate, or for fewer frames.

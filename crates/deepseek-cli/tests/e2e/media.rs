@@ -1,7 +1,7 @@
 //! Sounds and films from outside: their place in the prompt, their order, and what is refused.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -35,10 +35,14 @@ fn film(frames: u8) -> Vec<u8> {
     bytes
 }
 
+fn fixture(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures");
+    folder.join(name)
+}
+
 /// A film of half a second with a tone of 440 Hz beside it.
 fn film_with_sound() -> Vec<u8> {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/video/tone.avi");
-    fs::read(fixture).expect("the fixture")
+    fs::read(fixture("video/tone.avi")).expect("the fixture")
 }
 
 /// A checkpoint with pictures, sounds and films beside it.
@@ -312,7 +316,11 @@ fn what_cannot_be_heard_or_watched_is_named() {
     checkpoint.write("text", b"neither sound nor film");
     let file = checkpoint.file("text");
     ask(&["--audio", &file]).failed(3, "sound: begins with", "WAV, AIFF");
-    ask(&["--video", &file]).failed(3, "rebuild with --features video", "");
+    let ran = ask(&["--video", &file]);
+    match cfg!(feature = "video") {
+        true => ran.failed(3, "FFmpeg", ""),
+        false => ran.failed(3, "rebuild with --features video", ""),
+    }
     let silent = checkpoint.file("film.y4m");
     ask(&["--video", &silent, "--video-audio", "on"]).failed(3, "no sound", "auto");
     ask(&["--video", &silent, "--video-fps", "0"]).failed(2, "fps is 0", "");
@@ -337,6 +345,30 @@ fn a_projector_may_come_from_a_file_of_its_own() {
     assert_eq!(ask(&checkpoint, &flags).0, want);
     let ran = checkpoint.run("run", &["--audio-projector", &short, "What?"]);
     assert_eq!(ran.code, Some(3), "{ran:?}");
+}
+
+/// What this program does not decode itself, it has another process of its own decode, if it can.
+#[test]
+fn other_films_and_opus_sounds_want_the_feature_video() {
+    let checkpoint = checkpoint();
+    for (flag, file, without) in [
+        ("--video", "video/709.mp4", "rebuild with --features video"),
+        (
+            "--audio",
+            "video/tone.opus",
+            "Opus needs a build with the video feature",
+        ),
+    ] {
+        let file = fixture(file).display().to_string();
+        if cfg!(feature = "video") {
+            let (_, [_, seen, heard]) = ask(&checkpoint, &[flag, &file, "What?"]);
+            assert!(seen + heard > 0, "{file}");
+        } else {
+            let ran = checkpoint.run("run", &[flag, &file, "What?"]);
+            assert_eq!(ran.code, Some(3), "{ran:?}");
+            assert!(ran.err.contains(without), "{ran:?}");
+        }
+    }
 }
 
 #[test]

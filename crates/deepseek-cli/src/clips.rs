@@ -1,0 +1,124 @@
+//! Sounds and films as they are named: files or data URLs, opened as often as they are read. Where this
+//! build has the feature `video`, what it does not decode itself is decoded by a process of its own.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use deepseek_audio::{Limits, Sound, SoundError};
+use deepseek_vision::video::{Film, FilmError, Track};
+
+/// Where a sound or a film lies.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    File(PathBuf),
+    Bytes(Arc<[u8]>),
+}
+
+impl Source {
+    /// What is named, `data` if it came with its name.
+    pub(crate) fn new(name: &str, data: Option<Vec<u8>>) -> Self {
+        match data {
+            Some(bytes) => Self::Bytes(bytes.into()),
+            None => Self::File(name.into()),
+        }
+    }
+
+    /// Opens a sound at its beginning.
+    pub(crate) fn sound(&self) -> Result<Sound, SoundError> {
+        let limits = Limits::default();
+        let sound = match self {
+            Self::File(path) => Sound::open(File::open(path)?, limits),
+            Self::Bytes(bytes) => Sound::from_bytes(Arc::clone(bytes), limits),
+        };
+        match sound {
+            Err(SoundError::Opus) => worker::sound(self),
+            sound => sound,
+        }
+    }
+
+    /// Opens a film at its beginning. Of a folder of pictures `fps` are seen a second: nothing else
+    /// says how fast they follow each other.
+    pub(crate) fn film(&self, fps: f64) -> Result<Film, FilmError> {
+        match self {
+            Self::File(path) if are_many(path) => Film::from_images(path, fps),
+            source => worker::film(source),
+        }
+    }
+
+    /// Opens the sound of a film at its beginning.
+    pub(crate) fn track(&self, fps: f64) -> Result<Sound, SoundError> {
+        let film = self.film(fps).map_err(io::Error::other)?;
+        let track = film.sound().map_err(io::Error::other)?;
+        Ok(heard(track.ok_or(SoundError::NoSamples)?))
+    }
+}
+
+fn heard(track: Track) -> Sound {
+    Sound::from_track(track.rate(), track)
+}
+
+/// Whether a name is that of a folder, or a pattern of names.
+fn are_many(path: &Path) -> bool {
+    path.is_dir() || path.to_string_lossy().contains('*')
+}
+
+#[cfg(not(feature = "video"))]
+mod worker {
+    //! This build decodes what it decodes itself.
+
+    use super::{Arc, Film, FilmError, Sound, SoundError, Source};
+
+    pub(super) fn film(source: &Source) -> Result<Film, FilmError> {
+        match source {
+            Source::File(path) => Film::open(path),
+            Source::Bytes(bytes) => Film::from_bytes(Arc::clone(bytes)),
+        }
+    }
+
+    pub(super) fn sound(_: &Source) -> Result<Sound, SoundError> {
+        Err(SoundError::Opus)
+    }
+}
+
+#[cfg(feature = "video")]
+pub(crate) mod worker {
+    //! The rest is decoded by this program under another name, `video-worker`.
+
+    use std::process::Command;
+
+    use deepseek_vision::video::ffmpeg::{Workers, serve};
+
+    use super::{Arc, Film, FilmError, Sound, SoundError, Source, heard, io};
+
+    /// Decodes for the process that started this one.
+    pub(crate) fn run() -> crate::fault::Result<()> {
+        Ok(serve(&mut io::stdin().lock(), &mut io::stdout().lock())?)
+    }
+
+    fn workers() -> io::Result<Workers> {
+        let program = std::env::current_exe()?;
+        Ok(Workers::new(move || {
+            let mut command = Command::new(&program);
+            command.arg("video-worker");
+            command
+        }))
+    }
+
+    pub(super) fn film(source: &Source) -> Result<Film, FilmError> {
+        match source {
+            Source::File(path) => workers()?.open(path),
+            Source::Bytes(bytes) => workers()?.from_bytes(Arc::clone(bytes)),
+        }
+    }
+
+    pub(super) fn sound(source: &Source) -> Result<Sound, SoundError> {
+        let workers = workers()?;
+        let track = match source {
+            Source::File(path) => workers.sound(path),
+            Source::Bytes(bytes) => workers.sound_from_bytes(Arc::clone(bytes)),
+        };
+        Ok(heard(track.map_err(io::Error::other)?))
+    }
+}
