@@ -318,7 +318,7 @@ fn what_cannot_be_heard_or_watched_is_named() {
     ask(&["--audio", &file]).failed(3, "sound: begins with", "WAV, AIFF");
     let ran = ask(&["--video", &file]);
     match cfg!(feature = "video") {
-        true => ran.failed(3, "FFmpeg", ""),
+        true => ran.failed(3, "video: Invalid data", ""),
         false => ran.failed(3, "rebuild with --features video", ""),
     }
     let silent = checkpoint.file("film.y4m");
