@@ -45,7 +45,7 @@ mod tests {
     fn drawn(base: u32, positions: &[u32], seed: u64) -> Vec<Vec<u32>> {
         let mut seen = Chosen::with_capacity(positions.len());
         for position in positions {
-            seen.push([base..base + position + 1]);
+            seen.push(std::iter::once(base..base + position + 1));
         }
         let drawn = draw(&seen, positions, 4, seed);
         (0..positions.len())
