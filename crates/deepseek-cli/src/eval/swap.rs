@@ -106,7 +106,7 @@ mod tests {
         let items = vec![
             item("t", "1", &[picture("a")]),
             item("u", "2", &[picture("b")]),
-            item("t", "3", &[sound.clone()]),
+            item("t", "3", std::slice::from_ref(&sound)),
             item("t", "4", &[picture("d"), sound]),
             item("t", "5", &[]),
         ];

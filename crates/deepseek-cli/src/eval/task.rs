@@ -243,7 +243,7 @@ mod tests {
     use super::*;
 
     /// A line with some fields set anew; null takes one away.
-    fn line(change: Value) -> String {
+    fn line(change: &Value) -> String {
         let mut item = json!({
             "task": "sum",
             "id": "sum-1",
@@ -251,13 +251,11 @@ mod tests {
             "messages": [{ "role": "user", "content": "1 + 2" }],
             "answer": "3",
         });
-        let change = change.as_object().cloned().unwrap_or_default();
-        for (key, value) in change {
+        let fields = item.as_object_mut().expect("an object");
+        for (key, value) in change.as_object().into_iter().flatten() {
             match value {
-                Value::Null => item.as_object_mut().and_then(|item| item.remove(&key)),
-                value => item
-                    .as_object_mut()
-                    .and_then(|item| item.insert(key, value)),
+                Value::Null => fields.remove(key),
+                value => fields.insert(key.clone(), value.clone()),
             };
         }
         item.to_string()
@@ -267,7 +265,7 @@ mod tests {
         read(Path::new("tasks.jsonl"), bytes)
     }
 
-    fn one(change: Value) -> Item {
+    fn one(change: &Value) -> Item {
         reads(line(change).as_bytes()).expect("an item").remove(0)
     }
 
@@ -285,17 +283,17 @@ mod tests {
 
     #[test]
     fn an_item_has_defaults_for_what_is_not_said() {
-        let item = one(json!({}));
+        let item = one(&json!({}));
         assert_eq!(
             (item.task.as_str(), item.id.as_str(), item.line),
             ("sum", "sum-1", 1)
         );
         assert_eq!(item.want, Want::Exact("3".to_owned()));
         assert_eq!((item.thinking, item.max_tokens), (false, ANSWER_TOKENS));
-        let item = one(json!({ "thinking": true, "max_tokens": 5, "match": "last-line" }));
+        let item = one(&json!({ "thinking": true, "max_tokens": 5, "match": "last-line" }));
         assert_eq!(item.want, Want::LastLine("3".to_owned()));
         assert_eq!((item.thinking, item.max_tokens), (true, 5));
-        let item = one(json!({ "match": "contains" }));
+        let item = one(&json!({ "match": "contains" }));
         assert_eq!(item.want, Want::Contains("3".to_owned()));
     }
 
@@ -308,7 +306,7 @@ mod tests {
         };
         for answer in [call.clone(), call.to_string().into()] {
             assert_eq!(
-                one(json!({ "match": "json-call", "answer": answer })).want,
+                one(&json!({ "match": "json-call", "answer": answer })).want,
                 want
             );
         }
@@ -330,7 +328,7 @@ mod tests {
 
     #[test]
     fn lines_are_counted_from_one_and_empty_ones_passed_over() {
-        let item = line(json!({}));
+        let item = line(&json!({}));
         let items = reads(format!("\n{item}\r\n  \n{item}").as_bytes()).expect("two items");
         let lines: Vec<usize> = items.iter().map(|item| item.line).collect();
         assert_eq!(lines, [2, 4]);
@@ -339,53 +337,56 @@ mod tests {
 
     #[test]
     fn what_does_not_hold_is_named_with_its_line() {
-        let good = line(json!({}));
+        let good = line(&json!({}));
         let long = "x".repeat(NAME_BYTES_MAX + 1);
         let cases = [
             ("{".to_owned(), "tasks.jsonl:2: not an item: EOF"),
             ("[1]".to_owned(), "tasks.jsonl:2: not an item: invalid"),
-            (line(json!({ "task": null })), "missing field `task`"),
-            (line(json!({ "answer": null })), "missing field `answer`"),
-            (line(json!({ "match": "regex" })), "unknown variant `regex`"),
+            (line(&json!({ "task": null })), "missing field `task`"),
+            (line(&json!({ "answer": null })), "missing field `answer`"),
             (
-                line(json!({ "max_tokens": -1 })),
+                line(&json!({ "match": "regex" })),
+                "unknown variant `regex`",
+            ),
+            (
+                line(&json!({ "max_tokens": -1 })),
                 "tasks.jsonl:2: not an item",
             ),
             (
-                line(json!({ "max_tokens": 0 })),
+                line(&json!({ "max_tokens": 0 })),
                 "tasks.jsonl:2: max_tokens 0, want at least 1",
             ),
             (
-                line(json!({ "answer": 3 })),
+                line(&json!({ "answer": 3 })),
                 "tasks.jsonl:2: answer a number, want a text",
             ),
             (
-                line(json!({ "answer": " " })),
+                line(&json!({ "answer": " " })),
                 "tasks.jsonl:2: answer of nothing, want a text",
             ),
             (
-                line(json!({ "match": "json-call" })),
+                line(&json!({ "match": "json-call" })),
                 "tasks.jsonl:2: answer a text, want a call",
             ),
             (
-                line(json!({ "task": long })),
+                line(&json!({ "task": long })),
                 "tasks.jsonl:2: task of 129 bytes",
             ),
-            (line(json!({ "id": "" })), "tasks.jsonl:2: id of 0 bytes"),
+            (line(&json!({ "id": "" })), "tasks.jsonl:2: id of 0 bytes"),
             (
-                line(json!({ "id": "a\nb" })),
+                line(&json!({ "id": "a\nb" })),
                 "tasks.jsonl:2: id of 3 bytes",
             ),
             (
-                line(json!({ "messages": [] })),
+                line(&json!({ "messages": [] })),
                 "tasks.jsonl:2: no messages",
             ),
             (
-                line(json!({ "messages": "hello" })),
+                line(&json!({ "messages": "hello" })),
                 "tasks.jsonl:2: messages: ",
             ),
             (
-                line(json!({ "messages": [{ "role": "nobody" }] })),
+                line(&json!({ "messages": [{ "role": "nobody" }] })),
                 "tasks.jsonl:2: messages: ",
             ),
             (
@@ -404,13 +405,13 @@ mod tests {
     #[test]
     fn bounds_hold_on_either_side() {
         let id = "x".repeat(NAME_BYTES_MAX);
-        assert_eq!(one(json!({ "id": id.clone() })).id, id);
-        let item = line(json!({}));
+        assert_eq!(one(&json!({ "id": id.clone() })).id, id);
+        let item = line(&json!({}));
         let padded = |bytes: usize| {
             let pad = bytes - item.len() - ",\"pad\":\"\"".len();
             format!(
                 "{},\"pad\":\"{}\"}}",
-                &item[..item.len() - 1],
+                item.trim_end_matches('}'),
                 "x".repeat(pad)
             )
         };

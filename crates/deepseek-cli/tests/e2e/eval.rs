@@ -266,12 +266,16 @@ fn a_file_that_does_not_hold_is_named_with_the_line() {
     checkpoint.write("cut.bmp", &bmp(40, 30, 1)[..300]);
     let cut = [good.clone(), look(2, "cut.bmp", "x")];
     eval(&checkpoint, &cut, &[]).failed(3, "tasks.jsonl:2: ", "PNG, JPEG");
-    let ran = eval(&checkpoint, &[good.clone()], &["--context", "9"]);
+    let ran = eval(
+        &checkpoint,
+        std::slice::from_ref(&good),
+        &["--context", "9"],
+    );
     ran.failed(3, "tasks.jsonl:1: a prompt of ", "raise --context");
     let ran = checkpoint.run("eval", &["nowhere.jsonl"]);
     ran.failed(3, "nowhere.jsonl", "");
     assert_eq!(
-        eval(&checkpoint, &[good.clone()], &["--batch", "33"]).code,
+        eval(&checkpoint, std::slice::from_ref(&good), &["--batch", "33"]).code,
         Some(2)
     );
     assert_eq!(eval(&checkpoint, &[good], &["--limit", "0"]).code, Some(2));
