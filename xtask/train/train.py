@@ -526,7 +526,7 @@ class Run:
         """The released form, the curve, and what is needed to go on elsewhere."""
         size = export.write(self.trainer.model, self.args.tokenizer, self.out / "model")
         plot(self.out / "log.jsonl", self.out / "loss.svg")
-        self.log(bytes=size, files=str(self.out / "model"))
+        self.log(bytes=size, files="model")
 
 
 def main():

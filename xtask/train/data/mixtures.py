@@ -82,7 +82,7 @@ def ask_price(rng, objects):
     wanted = [thing for thing in objects if pictures.only(objects, 1, thing[1])]
     rng.shuffle(wanted)
     asked = [
-        ("mixed-price", f"What does the {shape} cost?", f"{colour} {cost[colour]}")
+        ("mixed-price", f"What colour is the {shape}, and what does it cost?", f"{colour} {cost[colour]}")
         for _, shape, colour in wanted
     ]
     if asked:
