@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use crate::args::{self, Generation, Model};
 use crate::fault::Result;
 use crate::interrupt::Interrupt;
-use crate::load::{self, Folder, STEP_TOKENS};
+use crate::load::{self, STEP_TOKENS};
 use crate::media::Senses;
+use crate::origin::{Habits, Origin};
 use crate::stats;
 
 /// Positions of a sequence, unless asked otherwise or the model has fewer.
@@ -47,11 +48,12 @@ pub(crate) fn opening(system: Option<&str>) -> Vec<Message> {
 impl Engaged {
     /// Loads what the user named.
     pub(crate) fn open(args: &Model, asked: &Generation, interrupt: &Interrupt) -> Result<Self> {
-        let sampling = sampling(&asked.sampling)?;
-        let folder = Folder::open(&args.folder)?;
-        let (config, tokenizer) = load::describe(&folder, asked.draft)?;
+        let origin = Origin::open(args.folder.as_deref())?;
+        let habits = origin.habits();
+        let sampling = sampling(&asked.sampling, habits)?;
+        let (config, tokenizer) = load::describe(&origin, asked.draft)?;
         let senses = Senses::new(&config, &asked.watch)?;
-        let prompt = prompt_options(asked, &config);
+        let prompt = prompt_options(asked, &config, habits);
         // What the model cannot be told is better known before its weights are loaded.
         deepseek_text::encode(&tokenizer, &Conversation::default(), &prompt)?;
         let context = asked
@@ -60,7 +62,7 @@ impl Engaged {
         let step_tokens = STEP_TOKENS.min(context);
         let budget = load::budget(args, context, step_tokens, Prefill::Replay);
         let plan = load::plan(args, &config, budget)?;
-        let decoder = load::decoder(args, &folder, plan, interrupt)?;
+        let decoder = load::decoder(args, &origin, plan, interrupt)?;
         let answer = TurnOptions {
             max_tokens: asked.max_tokens,
             sampling,
@@ -175,9 +177,9 @@ fn follow(turn: Turn, page: &mut Page<impl Write, impl Write>) -> Result<Said> {
 }
 
 /// Draws as asked, by a seed of our own where none is given.
-fn sampling(args: &args::Sampling) -> Result<Sampling> {
+fn sampling(args: &args::Sampling, habits: Habits) -> Result<Sampling> {
     Ok(Sampling::new(SamplingOptions {
-        temperature: args.temperature,
+        temperature: args.temperature.unwrap_or(habits.temperature),
         top_k: args.top_k,
         top_p: args.top_p,
         min_p: args.min_p,
@@ -189,11 +191,12 @@ fn sampling(args: &args::Sampling) -> Result<Sampling> {
 }
 
 /// How prompts are written.
-fn prompt_options(asked: &Generation, config: &Config) -> Options {
+fn prompt_options(asked: &Generation, config: &Config, habits: Habits) -> Options {
     Options {
-        mode: match asked.no_thinking {
-            true => Mode::Chat,
-            false => Mode::Thinking,
+        mode: match (asked.thinking, asked.no_thinking) {
+            (true, _) => Mode::Thinking,
+            (_, true) => Mode::Chat,
+            (false, false) => habits.mode,
         },
         effort: asked.effort,
         edition: edition(config),

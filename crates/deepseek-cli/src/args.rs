@@ -15,7 +15,8 @@ use crate::ids::Ids;
 /// Run DeepSeek-V4 and V4.1 checkpoints.
 ///
 /// A checkpoint is a folder with `config.json`, `tokenizer.json` and safetensors files, as it was
-/// released or as transformers saved it again. Nothing is converted, and nothing is fetched.
+/// released or as transformers saved it again. Nothing is converted, and nothing is fetched. Where
+/// none is named, the embedded model answers: a small one that this program carries.
 #[derive(Debug, Parser)]
 #[command(name = "deepseek", version, max_term_width = 100, after_long_help = AFTER)]
 pub(crate) struct Line {
@@ -25,6 +26,7 @@ pub(crate) struct Line {
 
 const AFTER: &str = "\
 Examples:
+  deepseek run \"What is 12 + 30?\"                        ask the embedded model
   deepseek inspect DIR                                   see what a model needs
   deepseek run --model DIR \"Why is the sky blue?\"        ask once
   deepseek run --model DIR < letter.txt                  ask what a file says
@@ -175,9 +177,9 @@ pub(crate) struct Chat {
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// Look at this checkpoint or config.
+    /// Look at this checkpoint or config [default: the embedded model].
     #[arg(value_name = "DIR|config.json")]
-    pub(crate) path: PathBuf,
+    pub(crate) path: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -189,8 +191,8 @@ pub(crate) struct Inspect {
 /// Arguments of `tokenize`.
 #[derive(Debug, Args)]
 pub(crate) struct Tokenize {
-    /// Use the tokenizer of this checkpoint.
-    #[arg(long, value_name = "DIR", required_unless_present = "tokenizer")]
+    /// Use the tokenizer of this checkpoint [default: the embedded model's].
+    #[arg(long, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
     /// Use this tokenizer.json.
     #[arg(long, value_name = "FILE", conflicts_with = "model")]
@@ -298,9 +300,9 @@ impl Ablated {
 /// The checkpoint, and how it is run.
 #[derive(Debug, Args)]
 pub(crate) struct Model {
-    /// Load this checkpoint.
+    /// Load this checkpoint [default: the embedded model, a small one that this program carries].
     #[arg(long = "model", value_name = "DIR")]
-    pub(crate) folder: PathBuf,
+    pub(crate) folder: Option<PathBuf>,
     /// Round as this level does.
     #[arg(long, value_name = "LEVEL", default_value = "exact")]
     pub(crate) numerics: Level,
@@ -489,7 +491,7 @@ pub(crate) struct Generation {
     /// Begin with these instructions.
     #[arg(long, value_name = "TEXT")]
     pub(crate) system: Option<String>,
-    /// Reason before answering: the default.
+    /// Reason before answering: the default, but for the embedded model.
     #[arg(long, overrides_with = "no_thinking")]
     pub(crate) thinking: bool,
     /// Answer at once.
@@ -523,9 +525,9 @@ pub(crate) struct Generation {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sampling")]
 pub(crate) struct Sampling {
-    /// Divide the logits by this; 0 takes the likeliest token.
-    #[arg(long, value_name = "T", default_value_t = 1.0)]
-    pub(crate) temperature: f32,
+    /// Divide the logits by this; 0 takes the likeliest token [default: 1; the embedded model: 0].
+    #[arg(long, value_name = "T")]
+    pub(crate) temperature: Option<f32>,
     /// Keep the likeliest tokens that together have this probability.
     #[arg(long, value_name = "P", default_value_t = 1.0)]
     pub(crate) top_p: f32,

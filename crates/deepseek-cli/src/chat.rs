@@ -35,9 +35,16 @@ const HELP: &str = "\
 /quit               leave; so does Ctrl-D, and Ctrl-C twice
 A line that ends in a backslash goes on in the next. Ctrl-C stops an answer.";
 
+/// Said before the first line where no other model is named.
+const EMBEDDED: &str = "\
+the embedded model answers: it knows the small world it was trained on; --model DIR takes another";
+
 pub(crate) fn run(args: &Chat) -> Result<()> {
     let interrupt = Interrupt::listen(Second::WaitsForAnswer)?;
     let engaged = Engaged::open(&args.model, &args.generation, &interrupt)?;
+    if args.model.folder.is_none() {
+        writeln!(io::stderr(), "{EMBEDDED}")?;
+    }
     let mut prompt = Prompt::open(!args.no_history)?;
     let mut talk = Talk {
         options: engaged.prompt_options(),

@@ -26,8 +26,9 @@ use crate::args::{Ablated, Eval, Watch};
 use crate::fault::{Fault, Result};
 use crate::input;
 use crate::interrupt::{Interrupt, Second};
-use crate::load::{self, Folder, STEP_TOKENS};
+use crate::load::{self, STEP_TOKENS};
 use crate::media::Senses;
+use crate::origin::Origin;
 
 pub(crate) fn run(args: &Eval) -> Result<()> {
     let interrupt = Interrupt::listen(Second::Leaves)?;
@@ -114,8 +115,8 @@ struct Bench {
 impl Bench {
     /// Loads the model with room for the longest of the items.
     fn open(args: &Eval, items: &[Item], interrupt: &Interrupt) -> Result<Self> {
-        let folder = Folder::open(&args.model.folder)?;
-        let (config, tokenizer) = load::describe(&folder, args.draft)?;
+        let origin = Origin::open(args.model.folder.as_deref())?;
+        let (config, tokenizer) = load::describe(&origin, args.draft)?;
         let edition = edition(&config);
         let senses = Senses::new(&config, &Watch::default())?;
         let longest = longest(items, &tokenizer, edition)?;
@@ -139,7 +140,7 @@ impl Bench {
                 Ablated::Indexer => Ablation::Indexer { seed: args.seed },
             });
         }
-        let decoder = load::decoder(&args.model, &folder, plan, interrupt)?;
+        let decoder = load::decoder(&args.model, &origin, plan, interrupt)?;
         Ok(Self {
             engine: Engine::spawn(decoder, Limits::default()),
             tokenizer,

@@ -15,13 +15,14 @@ use serde_json::{Map, Value, json};
 
 use crate::args::Inspect;
 use crate::fault::{Fault, Result, one_line};
-use crate::load::{Folder, STEP_TOKENS, read_config};
+use crate::load::STEP_TOKENS;
+use crate::origin::{Origin, read_config};
 
 /// Flaws that are shown. One cause often has thousands.
 const FLAWS_SHOWN: usize = 20;
 
 pub(crate) fn run(args: &Inspect) -> Result<()> {
-    let (mut config, checkpoint) = open(&args.path)?;
+    let (mut config, checkpoint) = open(args.path.as_deref())?;
     let mut flaws = Vec::new();
     let mut files = None;
     if let Some(checkpoint) = &checkpoint {
@@ -67,13 +68,15 @@ pub(crate) fn run(args: &Inspect) -> Result<()> {
     }
 }
 
-/// A folder with its files, or a config alone. A folder need not hold weights.
-fn open(path: &Path) -> Result<(Config, Option<Checkpoint>)> {
-    if path.is_file() {
+/// A model with its files, or a config alone. A folder need not hold weights.
+fn open(path: Option<&Path>) -> Result<(Config, Option<Checkpoint>)> {
+    if let Some(path) = path
+        && path.is_file()
+    {
         return Ok((read_config(path)?, None));
     }
-    let folder = Folder::open(path)?;
-    Ok((folder.config()?, folder.weights()?))
+    let origin = Origin::open(path)?;
+    Ok((origin.config()?, origin.weights()?))
 }
 
 /// Whether the files hold draft modules: those that transformers writes do not.

@@ -1,106 +1,30 @@
-//! A checkpoint's folder, and the way from there to a model at work.
+//! The way from a model's files to a model at work.
 
-use std::fs::File;
-use std::io::Read;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
 use std::thread;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use deepseek_core::Numerics;
 use deepseek_core::weights::{Checkpoint, Shard};
-use deepseek_model::limits::CONFIG_BYTES_MAX;
 use deepseek_model::{Budget, Config, Decoder, Extras, Plan, PlanError, Prefill};
 use deepseek_text::Tokenizer;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{Level, Model};
 use crate::device;
-use crate::fault::{FOLDER, Fault, Result};
-use crate::input;
+use crate::fault::{Fault, Result};
 use crate::interrupt::Interrupt;
+use crate::origin::Origin;
 
 /// Tokens that are run at a time, unless asked otherwise: enough for every expert to be shared by
 /// several, few enough to stop soon.
 pub(crate) const STEP_TOKENS: usize = 512;
 
-/// A checkpoint on disk.
-#[derive(Debug)]
-pub(crate) struct Folder {
-    path: PathBuf,
-}
-
-impl Folder {
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        let found = path
-            .metadata()
-            .with_context(|| path.display().to_string())
-            .map_err(|error| Fault::input(error).hint(FOLDER))?;
-        match found.is_dir() {
-            true => Ok(Self {
-                path: path.to_owned(),
-            }),
-            false => Err(Fault::input(anyhow!("{} is not a folder", path.display())).hint(FOLDER)),
-        }
-    }
-
-    pub(crate) fn config(&self) -> Result<Config> {
-        read_config(&self.path.join("config.json"))
-    }
-
-    /// The compressed ids of the tokenizer, where the model's n-gram memory is addressed by them.
-    fn compressed_ids(&self, config: &Config) -> Result<Option<Vec<u32>>> {
-        if config.engram.is_none() {
-            return Ok(None);
-        }
-        let path = self.path.join("tokenizer.json");
-        let bytes = input::file(&path, Tokenizer::FILE_BYTES_MAX as usize)?;
-        Ok(Some(Tokenizer::engram_ids_of(&bytes)?))
-    }
-
-    pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
-        Ok(Tokenizer::open(self.path.join("tokenizer.json"))?)
-    }
-
-    /// The weights, or nothing where the folder has none.
-    pub(crate) fn weights(&self) -> Result<Option<Checkpoint>> {
-        let some = ["model.safetensors.index.json", "model.safetensors"]
-            .iter()
-            .any(|name| self.path.join(name).exists());
-        if some {
-            self.checkpoint().map(Some)
-        } else {
-            Ok(None)
-        }
-    }
-
-    pub(crate) fn checkpoint(&self) -> Result<Checkpoint> {
-        Ok(Checkpoint::open(&self.path)?)
-    }
-}
-
-/// Reads a config, no further than one can reach.
-pub(crate) fn read_config(path: &Path) -> Result<Config> {
-    let read = || {
-        let mut bytes = Vec::new();
-        File::open(path)?
-            .take(CONFIG_BYTES_MAX as u64 + 1)
-            .read_to_end(&mut bytes)?;
-        Ok::<_, std::io::Error>(bytes)
-    };
-    let bytes = read()
-        .with_context(|| path.display().to_string())
-        .map_err(|error| Fault::input(error).hint(FOLDER))?;
-    let json = String::from_utf8(bytes)
-        .map_err(|_| Fault::input(anyhow!("{} is not UTF-8 text", path.display())))?;
-    Ok(Config::parse(&json)?)
-}
-
 /// What a model says of itself before its weights are loaded. The draft head, which is to propose
 /// `drafts` tokens, takes no part where that is 0.
-pub(crate) fn describe(folder: &Folder, drafts: u32) -> Result<(Config, Tokenizer)> {
-    let config = folder.config()?;
-    let tokenizer = folder.tokenizer()?;
+pub(crate) fn describe(origin: &Origin, drafts: u32) -> Result<(Config, Tokenizer)> {
+    let config = origin.config()?;
+    let tokenizer = origin.tokenizer()?;
     if tokenizer.vocab_size() > config.vocab_size {
         let (ids, most) = (tokenizer.vocab_size(), config.vocab_size);
         let error = anyhow!("{ids} ids in tokenizer.json, {most} in config.json");
@@ -124,14 +48,14 @@ pub(crate) fn plan(args: &Model, config: &Config, budget: Budget) -> Result<Plan
 /// Loads what `plan` describes, with progress on stderr where that is a terminal.
 pub(crate) fn decoder(
     args: &Model,
-    folder: &Folder,
+    origin: &Origin,
     plan: Plan,
     interrupt: &Interrupt,
 ) -> Result<Box<dyn Decoder>> {
-    let checkpoint = folder.checkpoint()?;
+    let checkpoint = origin.checkpoint()?;
     let projector = args.audio_projector.as_ref().map(Shard::open).transpose()?;
     let extras = Extras {
-        compressed: folder.compressed_ids(plan.config())?,
+        compressed: origin.compressed_ids(plan.config())?,
         projector: projector.as_ref().map(|file| file as _),
     };
     read_ahead(&checkpoint, interrupt)?;

@@ -13,23 +13,24 @@ use serde_json::json;
 use crate::args::Logits;
 use crate::fault::{Fault, Result};
 use crate::interrupt::{Interrupt, Second};
-use crate::load::{self, Folder};
+use crate::load;
 use crate::media::Senses;
+use crate::origin::Origin;
 
 pub(crate) fn run(args: &Logits) -> Result<()> {
     let interrupt = Interrupt::listen(Second::Leaves)?;
-    let folder = Folder::open(&args.model.folder)?;
-    let config = folder.config()?.without_drafts();
+    let origin = Origin::open(args.model.folder.as_deref())?;
+    let config = origin.config()?.without_drafts();
     let Prompt {
         ids,
         sources,
         placed,
-    } = prompt(args, &folder, &config)?;
+    } = prompt(args, &origin, &config)?;
     check(&ids, &config)?;
     let chunk = ids.len().min(args.chunk as usize);
     let budget = load::budget(&args.model, ids.len(), chunk, Prefill::Full);
     let plan = load::plan(&args.model, &config, budget)?;
-    let mut decoder = load::decoder(&args.model, &folder, plan, &interrupt)?;
+    let mut decoder = load::decoder(&args.model, &origin, plan, &interrupt)?;
     let media: Vec<Vec<MediaId>> = sources
         .iter()
         .map(|source| attach(&mut *decoder, source))
@@ -127,12 +128,12 @@ impl Prompt {
     }
 }
 
-fn prompt(args: &Logits, folder: &Folder, config: &Config) -> Result<Prompt> {
+fn prompt(args: &Logits, origin: &Origin, config: &Config) -> Result<Prompt> {
     let mut prompt = Prompt::default();
     match (&args.ids, &args.prompt) {
         (Some(ids), _) => prompt.ids = ids.read()?,
         (None, Some(text)) => {
-            let tokenizer = folder.tokenizer()?;
+            let tokenizer = origin.tokenizer()?;
             prompt.ids.push(tokenizer.bos());
             let senses = Senses::new(config, &args.watch)?;
             for part in &args.media.0 {

@@ -15,6 +15,7 @@ mod interrupt;
 mod load;
 mod logits;
 mod media;
+mod origin;
 mod run;
 mod stats;
 mod tokenize;

@@ -9,13 +9,12 @@ use serde_json::json;
 use crate::args::Tokenize;
 use crate::fault::Result;
 use crate::input;
-use crate::load::Folder;
+use crate::origin::Origin;
 
 pub(crate) fn run(args: &Tokenize) -> Result<()> {
     let tokenizer = match (&args.tokenizer, &args.model) {
         (Some(file), _) => Tokenizer::open(file)?,
-        (None, Some(folder)) => Folder::open(folder)?.tokenizer()?,
-        (None, None) => unreachable!("one of the two is required"),
+        (None, folder) => Origin::open(folder.as_deref())?.tokenizer()?,
     };
     if let Some(ids) = &args.decode {
         return decode(&tokenizer, &ids.read()?, args.json);

@@ -100,7 +100,7 @@ impl House {
 impl Package {
     /// Whether it is meant for others, rather than for the work on this repository.
     pub(super) fn is_crate(&self) -> bool {
-        self.dir.starts_with("crates/")
+        self.dir.starts_with("crates/") || self.dir == "assets"
     }
 
     /// A file of it.

@@ -1,6 +1,7 @@
 //! The built program, from outside: what it prints, where, and how it ends.
 
 mod chat;
+mod embedded;
 mod eval;
 mod help;
 mod inspect;

@@ -1,0 +1,131 @@
+//! Where a model comes from: a folder that is named, or this program, which carries a small one.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use deepseek_core::weights::Checkpoint;
+use deepseek_model::Config;
+use deepseek_model::limits::CONFIG_BYTES_MAX;
+use deepseek_text::{Mode, Tokenizer};
+
+use crate::fault::{FOLDER, Fault, Result};
+use crate::input;
+
+/// A model's files.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// In a folder, as they were released.
+    Folder(PathBuf),
+    /// In this program.
+    Program,
+}
+
+/// How a model answers unless it is asked otherwise.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Habits {
+    /// Whether it reasons first.
+    pub(crate) mode: Mode,
+    /// By what its logits are divided.
+    pub(crate) temperature: f32,
+}
+
+impl Origin {
+    /// The folder, if one is named.
+    pub(crate) fn open(folder: Option<&Path>) -> Result<Self> {
+        let Some(path) = folder else {
+            return Ok(Self::Program);
+        };
+        let found = path
+            .metadata()
+            .with_context(|| path.display().to_string())
+            .map_err(|error| Fault::input(error).hint(FOLDER))?;
+        match found.is_dir() {
+            true => Ok(Self::Folder(path.to_owned())),
+            false => Err(Fault::input(anyhow!("{} is not a folder", path.display())).hint(FOLDER)),
+        }
+    }
+
+    /// How the model answers unless it is asked otherwise. The one in this program was trained to
+    /// answer at once where nothing has to be worked out, and knows one answer to a question.
+    pub(crate) fn habits(&self) -> Habits {
+        match self {
+            Self::Folder(_) => Habits {
+                mode: Mode::Thinking,
+                temperature: 1.0,
+            },
+            Self::Program => Habits {
+                mode: Mode::Chat,
+                temperature: 0.0,
+            },
+        }
+    }
+
+    pub(crate) fn config(&self) -> Result<Config> {
+        match self {
+            Self::Folder(path) => read_config(&path.join("config.json")),
+            Self::Program => Ok(Config::parse(deepseek_assets::CONFIG)?),
+        }
+    }
+
+    pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
+        Ok(match self {
+            Self::Folder(path) => Tokenizer::open(path.join(TOKENIZER))?,
+            Self::Program => Tokenizer::parse(deepseek_assets::TOKENIZER)?,
+        })
+    }
+
+    /// The compressed ids of the tokenizer, where the model's n-gram memory is addressed by them.
+    pub(crate) fn compressed_ids(&self, config: &Config) -> Result<Option<Vec<u32>>> {
+        if config.engram.is_none() {
+            return Ok(None);
+        }
+        let ids = match self {
+            Self::Folder(path) => {
+                let most = Tokenizer::FILE_BYTES_MAX as usize;
+                Tokenizer::engram_ids_of(&input::file(&path.join(TOKENIZER), most)?)?
+            }
+            Self::Program => Tokenizer::engram_ids_of(deepseek_assets::TOKENIZER)?,
+        };
+        Ok(Some(ids))
+    }
+
+    /// The weights, or nothing where a folder has none.
+    pub(crate) fn weights(&self) -> Result<Option<Checkpoint>> {
+        let there = match self {
+            Self::Folder(path) => ["model.safetensors.index.json", WEIGHTS]
+                .iter()
+                .any(|name| path.join(name).exists()),
+            Self::Program => true,
+        };
+        there.then(|| self.checkpoint()).transpose()
+    }
+
+    pub(crate) fn checkpoint(&self) -> Result<Checkpoint> {
+        Ok(match self {
+            Self::Folder(path) => Checkpoint::open(path)?,
+            Self::Program => Checkpoint::from_static(WEIGHTS, deepseek_assets::WEIGHTS)?,
+        })
+    }
+}
+
+const TOKENIZER: &str = "tokenizer.json";
+const WEIGHTS: &str = "model.safetensors";
+
+/// Reads a config, no further than one can reach.
+pub(crate) fn read_config(path: &Path) -> Result<Config> {
+    let read = || {
+        let mut bytes = Vec::new();
+        File::open(path)?
+            .take(CONFIG_BYTES_MAX as u64 + 1)
+            .read_to_end(&mut bytes)?;
+        Ok::<_, std::io::Error>(bytes)
+    };
+    let bytes = read()
+        .with_context(|| path.display().to_string())
+        .map_err(|error| Fault::input(error).hint(FOLDER))?;
+    let json = String::from_utf8(bytes)
+        .map_err(|_| Fault::input(anyhow!("{} is not UTF-8 text", path.display())))?;
+    Ok(Config::parse(&json)?)
+}

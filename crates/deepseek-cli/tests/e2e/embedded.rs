@@ -1,0 +1,97 @@
+//! The model that the program carries: end to end, from files to words.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::program::{pipe, run};
+
+/// What a few items of each task have to reach together, some of which a right model misses.
+const SMOKE_ACCURACY: f64 = 0.85;
+
+fn assets(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../assets")
+        .join(name)
+}
+
+/// The arguments that ask an item of `assets/samples`.
+fn question(item: &Value) -> Vec<String> {
+    let content = &item["messages"][0]["content"];
+    if let Some(text) = content.as_str() {
+        return vec![text.to_owned()];
+    }
+    let parts = content.as_array().expect("parts").iter();
+    let arguments = parts.flat_map(|part| {
+        let kind = part["type"].as_str().expect("a type");
+        if kind == "text" {
+            return vec![part["text"].as_str().expect("a text").to_owned()];
+        }
+        let flag = format!("--{}", kind.trim_end_matches("_url"));
+        let file = part[kind]["url"].as_str().expect("a file");
+        let file = assets("samples").join(file).display().to_string();
+        vec![flag, file]
+    });
+    arguments.collect()
+}
+
+#[test]
+fn it_answers_the_samples() {
+    let items = std::fs::read_to_string(assets("samples/demo.jsonl")).expect("the samples");
+    for line in items.lines() {
+        let item: Value = serde_json::from_str(line).expect("an item");
+        let line = [vec!["run".to_owned()], question(&item)].concat();
+        let ran = run(&line);
+        assert_eq!(ran.err, "", "{item}");
+        assert_eq!(ran.done().trim_end(), item["answer"], "{item}");
+    }
+}
+
+#[test]
+fn it_reaches_its_bar_on_a_few_items_of_each_task() {
+    let file = assets("eval/smoke.jsonl").display().to_string();
+    let json = run(&["eval", &file, "--json", "--failures"]).done();
+    let report: Value = serde_json::from_str(&json).expect("JSON");
+    let accuracy = report["total"]["accuracy"].as_f64().expect("a number");
+    assert!(accuracy >= SMOKE_ACCURACY, "{report:#}");
+}
+
+#[test]
+fn its_files_in_a_folder_are_the_same_model() {
+    let folder = assets("model").display().to_string();
+    let flags = ["--no-thinking", "--temperature", "0", "What is 12 + 30?"];
+    let named = run(&[&["run", "--model", &folder][..], &flags].concat()).done();
+    assert_eq!(run(&["run", "What is 12 + 30?"]).done(), named);
+    let bill = |line: &[&str]| -> Value {
+        let json = run(&[&["inspect", "--json"][..], line].concat()).done();
+        serde_json::from_str(&json).expect("JSON")
+    };
+    assert_eq!(bill(&[]), bill(&[&folder]));
+    let ids = |line: &[&str]| run(&[&["tokenize", "What is 12 + 30?"][..], line].concat()).done();
+    assert_eq!(ids(&[]), ids(&["--model", &folder]));
+}
+
+#[test]
+fn it_thinks_and_draws_when_it_is_told_to() {
+    let ran = run(&["run", "--thinking", "What is 12 + 30?"]);
+    assert!(ran.err.trim().len() > 1, "{ran:?}");
+    let draw = |seed: &str| {
+        let flags = ["--temperature", "5", "--max-tokens", "12", "--seed", seed];
+        run(&[&["run", "--raw"][..], &flags, &["Once"]].concat()).done()
+    };
+    assert_ne!(draw("1"), draw("2"));
+}
+
+#[test]
+fn chat_says_once_who_answers() {
+    let ran = pipe(
+        &["chat", "--no-history"],
+        b"What is 12 + 30?\nWhat is 3 + 4?\n",
+    );
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(
+        ran.err.matches("the embedded model answers").count(),
+        1,
+        "{ran:?}"
+    );
+}
