@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod ffmpeg;
 mod fixtures;
 mod shell;
 mod test;

@@ -4,7 +4,7 @@
 use anyhow::Result;
 
 use crate::shell::{self, cargo};
-use crate::tidy;
+use crate::{ffmpeg, tidy};
 
 /// Which parts to run; all by default.
 #[derive(Debug, clap::Args)]
@@ -29,6 +29,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     shell::run(cargo().args(clippy))?;
     // Unit, integration and doc tests, and the examples are built. Benches are not run.
     shell::run(cargo().args(["test", "--workspace", "--locked"]))?;
+    ffmpeg::test()?;
     let doc = [
         "doc",
         "--workspace",
