@@ -1,30 +1,39 @@
-//! The main job on a tiny checkpoint of the released format.
+//! The main job, with the model that the program carries.
 
-use std::path::Path;
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::shell::{self, cargo};
 
-/// What to ask.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// The prompt.
-    #[arg(default_value = "Tell me a story about a lighthouse.")]
-    prompt: String,
+/// Where the questions are.
+const SAMPLES: &str = "assets/samples";
+
+/// Builds the program and asks it about a picture, a sound, a film and a text. The last answer comes
+/// with speed and memory.
+pub(crate) fn run() -> Result<()> {
+    build()?;
+    let file = shell::root().join(SAMPLES).join("demo.jsonl");
+    let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    let questions = text
+        .lines()
+        .map(|line| question(&serde_json::from_str(line)?))
+        .collect::<Result<Vec<_>>>()
+        .with_context(|| file.display().to_string())?;
+    for (index, question) in questions.iter().enumerate() {
+        let mut line = deepseek();
+        line.arg("run");
+        if index + 1 == questions.len() {
+            line.arg("--stats");
+        }
+        shell::run(line.args(question))?;
+    }
+    Ok(())
 }
 
-/// Makes the checkpoint and shows what an engine does with one: its bill, an answer, its logits.
-/// The weights are random, so the words mean nothing.
-pub(crate) fn run(args: &Args) -> Result<()> {
-    let tiny = shell::root().join("assets/tiny");
-    let model = shell::root().join("target/demo/tiny-v4");
-    checkpoint(
-        &tiny.join("config.json"),
-        Some(&tiny.join("tokenizer.json")),
-        0,
-        &model,
-    )?;
+/// Builds the program as it is installed.
+pub(crate) fn build() -> Result<()> {
     let build = [
         "build",
         "--release",
@@ -32,49 +41,58 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "--package",
         "deepseek-cli",
     ];
-    shell::run(cargo().args(build))?;
-    let deepseek = |arguments: &[&str]| {
-        let program = shell::root().join("target/release/deepseek");
-        shell::run(std::process::Command::new(program).args(arguments))
-    };
-    let model = "target/demo/tiny-v4";
-    deepseek(&["inspect", model])?;
-    let run = [
-        "run",
-        "--model",
-        model,
-        "--max-tokens",
-        "48",
-        "--seed",
-        "1",
-        "--draft",
-        "2",
-    ];
-    deepseek(&[&run[..], &["--stats", &args.prompt]].concat())?;
-    let out = "target/demo/logits.safetensors";
-    deepseek(&[
-        "logits",
-        "--model",
-        model,
-        "--ids",
-        "0,2,3,5,8,13,21",
-        "--out",
-        out,
-    ])
+    shell::run(cargo().args(build))
 }
 
-/// Writes a random checkpoint for `config`, with `tokenizer` beside it.
-pub(crate) fn checkpoint(
-    config: &Path,
-    tokenizer: Option<&Path>,
-    seed: u64,
-    out: &Path,
-) -> Result<()> {
-    let json = std::fs::read_to_string(config).with_context(|| config.display().to_string())?;
-    deepseek_testkit::write_checkpoint(out, &json, seed)?;
-    if let Some(tokenizer) = tokenizer {
-        std::fs::copy(tokenizer, out.join("tokenizer.json"))
-            .with_context(|| tokenizer.display().to_string())?;
+/// The program.
+pub(crate) fn deepseek() -> Command {
+    Command::new(shell::root().join("target/release/deepseek"))
+}
+
+/// An item of a task file as arguments of `deepseek run`: the files first, then what is asked.
+fn question(item: &Value) -> Result<Vec<String>> {
+    let content = &item["messages"][0]["content"];
+    if let Some(text) = content.as_str() {
+        return Ok(vec![text.to_owned()]);
     }
-    Ok(())
+    let mut arguments = Vec::new();
+    for part in content.as_array().context("a list of parts")? {
+        let (flag, kind) = match part["type"].as_str().unwrap_or("") {
+            "text" => {
+                arguments.push(part["text"].as_str().context("a text")?.to_owned());
+                continue;
+            }
+            "image_url" => ("--image", "image_url"),
+            "audio_url" => ("--audio", "audio_url"),
+            "video_url" => ("--video", "video_url"),
+            other => bail!("a part of the type {other:?}"),
+        };
+        let name = part[kind]["url"].as_str().context("a file")?;
+        arguments.extend([flag.to_owned(), format!("{SAMPLES}/{name}")]);
+    }
+    Ok(arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_item_becomes_a_command_line() -> Result<()> {
+        let ask = |content: Value| question(&json!({ "messages": [{ "content": content }] }));
+        assert_eq!(ask(json!("1 + 2"))?, ["1 + 2"]);
+        let parts = json!([
+            { "type": "video_url", "video_url": { "url": "film.avi" } },
+            { "type": "text", "text": "What moves?" },
+        ]);
+        assert_eq!(
+            ask(parts)?,
+            ["--video", "assets/samples/film.avi", "What moves?"]
+        );
+        let other = json!([{ "type": "file", "file": {} }]);
+        assert!(ask(other).is_err());
+        Ok(())
+    }
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::print_stderr, reason = "xtask talks to a terminal")]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -22,16 +22,22 @@ pub(crate) fn cargo() -> Command {
 
 /// Runs a command in the root of the workspace and fails when it does.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
+    output(command.stdout(Stdio::inherit())).map(drop)
+}
+
+/// The same, with what the command writes to stdout; empty where that goes elsewhere.
+pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
     let line = line(command);
     eprintln!("$ {line}");
     let start = Instant::now();
-    let status = command
+    let output = command
         .current_dir(root())
-        .status()
+        .stderr(Stdio::inherit())
+        .output()
         .with_context(|| format!("start {line}"))?;
-    ensure!(status.success(), "{line}: {status}");
+    ensure!(output.status.success(), "{line}: {}", output.status);
     eprintln!("  {:.1} s", start.elapsed().as_secs_f64());
-    Ok(())
+    Ok(output.stdout)
 }
 
 fn line(command: &Command) -> String {
