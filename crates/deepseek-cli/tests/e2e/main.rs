@@ -1,5 +1,6 @@
 //! The built program, from outside: what it prints, where, and how it ends.
 
+mod assets;
 mod chat;
 mod embedded;
 mod eval;

@@ -13,7 +13,7 @@ const BYTES_MAX: usize = 8_000_000;
 
 #[test]
 fn what_is_carried_are_the_files() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("model");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/model");
     let file = |name: &str| fs::read(folder.join(name)).expect(name);
     assert!(file("config.json") == CONFIG.as_bytes());
     assert!(file("tokenizer.json") == TOKENIZER);
