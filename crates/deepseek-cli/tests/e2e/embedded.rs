@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::program::{pipe, run};
 
-/// What a few items of each task have to reach together, some of which a right model misses.
-const SMOKE_ACCURACY: f64 = 0.85;
+/// How often a model that looks and listens may be right about media that it is not shown.
+const SWAPPED_ACCURACY_MAX: f64 = 0.2;
 
 fn assets(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -47,13 +47,24 @@ fn it_answers_the_samples() {
     }
 }
 
-#[test]
-fn it_reaches_its_bar_on_a_few_items_of_each_task() {
+/// The report of `deepseek eval` on a few items of each task.
+fn smoke(flags: &[&str]) -> Value {
     let file = assets("eval/smoke.jsonl").display().to_string();
-    let json = run(&["eval", &file, "--json", "--failures"]).done();
-    let report: Value = serde_json::from_str(&json).expect("JSON");
+    let json = run(&[&["eval", &file, "--json", "--failures"][..], flags].concat()).done();
+    serde_json::from_str(&json).expect("JSON")
+}
+
+#[test]
+fn fixed_items_of_every_task_are_answered_to_the_letter() {
+    let report = smoke(&[]);
+    assert_eq!(report["total"]["accuracy"], 1.0, "{report:#}");
+}
+
+#[test]
+fn of_other_media_it_says_other_things() {
+    let report = smoke(&["--swap-media"]);
     let accuracy = report["total"]["accuracy"].as_f64().expect("a number");
-    assert!(accuracy >= SMOKE_ACCURACY, "{report:#}");
+    assert!(accuracy <= SWAPPED_ACCURACY_MAX, "{report:#}");
 }
 
 #[test]
