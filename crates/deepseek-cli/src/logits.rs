@@ -5,9 +5,8 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use deepseek_engine::{Medium, Piece, Placed, Source};
+use deepseek_engine::{Prompt, Source};
 use deepseek_model::{Config, Decoder, Insert, MediaId, Prefill, SeqId, Span, Step, TokenId, Want};
-use deepseek_text::Tokenizer;
 use serde_json::json;
 
 use crate::args::Logits;
@@ -88,46 +87,6 @@ fn attach(decoder: &mut dyn Decoder, source: &Source) -> Result<Vec<MediaId>> {
 }
 
 /// What is run: ids, and which of them are rows of media.
-#[derive(Debug, Default)]
-struct Prompt {
-    ids: Vec<TokenId>,
-    sources: Vec<Source>,
-    placed: Vec<Placed>,
-}
-
-impl Prompt {
-    /// Adds a medium as [`Turn`](deepseek_engine::Turn) does.
-    fn push(&mut self, medium: &Medium, tokenizer: &Tokenizer, config: &Config) -> Result<()> {
-        let first = self.sources.len();
-        self.sources.extend_from_slice(medium.sources());
-        for piece in medium.pieces() {
-            match piece {
-                Piece::Text(text) => self.ids.extend(tokenizer.encode(text)?),
-                Piece::Rows {
-                    source,
-                    number,
-                    rows,
-                } => {
-                    let placed = Placed {
-                        at: self.ids.len(),
-                        source: first + source,
-                        number: *number,
-                        rows: rows.clone(),
-                    };
-                    let id = match self.sources[placed.source].is_sound(*number) {
-                        true => config.audio_token,
-                        false => config.image_token,
-                    };
-                    let end = placed.places().end;
-                    self.ids.resize(end, id.unwrap_or_default());
-                    self.placed.push(placed);
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
 fn prompt(args: &Logits, origin: &Origin, config: &Config) -> Result<Prompt> {
     let mut prompt = Prompt::default();
     match (&args.ids, &args.prompt) {
@@ -137,7 +96,9 @@ fn prompt(args: &Logits, origin: &Origin, config: &Config) -> Result<Prompt> {
             prompt.ids.push(tokenizer.bos());
             let senses = Senses::new(config, &args.watch)?;
             for part in &args.media.0 {
-                prompt.push(&senses.take(part)?, &tokenizer, config)?;
+                let medium = senses.take(part)?;
+                // No id alone means a medium, so any stands for its rows where the config names none.
+                prompt.push(&tokenizer, &medium, config.placeholders(), 0)?;
             }
             prompt.ids.extend(tokenizer.encode(text)?);
         }

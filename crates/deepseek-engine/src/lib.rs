@@ -28,4 +28,4 @@ pub use medium::{Medium, Piece};
 pub use request::{Invalid, Placed, Refusal, Request};
 pub use sampler::{Sampler, Sampling, SamplingOptions};
 pub use source::{Source, Tape, TapeError};
-pub use turn::{Delta, Turn, TurnError, TurnOptions};
+pub use turn::{Delta, Prompt, Turn, TurnError, TurnOptions};

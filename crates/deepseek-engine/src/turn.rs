@@ -375,12 +375,15 @@ fn call_ids(conversation: &Conversation) -> HashSet<String> {
     conversation.messages.iter().flat_map(ids).collect()
 }
 
-/// A prompt with its media in their places.
+/// A prompt with its media in their places, as a [`Request`] takes it.
 #[derive(Debug, Default)]
-struct Prompt {
-    ids: Vec<TokenId>,
-    placed: Vec<Placed>,
-    sources: Vec<Source>,
+pub struct Prompt {
+    /// As in [`Request::prompt`].
+    pub ids: Vec<TokenId>,
+    /// As in [`Request::media`].
+    pub placed: Vec<Placed>,
+    /// As in [`Request::sources`].
+    pub sources: Vec<Source>,
 }
 
 impl Prompt {
@@ -404,7 +407,10 @@ impl Prompt {
     }
 
     /// Adds a medium. `stands` is the id for its rows where the model does not say.
-    fn push(
+    ///
+    /// # Errors
+    /// A label that the tokenizer does not take.
+    pub fn push(
         &mut self,
         tokenizer: &Tokenizer,
         medium: &Medium,

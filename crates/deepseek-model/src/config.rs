@@ -27,6 +27,7 @@ use serde_json::Value;
 
 use self::keys::{Keys, brief, whole};
 pub use self::v41::{DsparkConfig, EngramConfig, SharingConfig};
+use crate::decoder::Placeholders;
 use crate::limits::{
     CONFIG_BYTES_MAX, EXPERTS_MAX, HEAD_DIM_MAX, HEADS_MAX, LAYERS_MAX, MODULES_MAX, POSITIONS_MAX,
     SINKHORN_MAX, STOPS_MAX, STREAMS_MAX, VOCABULARY_MAX, WIDTH_MAX, WINDOW_MAX,
@@ -283,6 +284,16 @@ const QUANTISED: [(&str, &str); 3] = [
 ];
 
 impl Config {
+    /// The ids that stand for media in a prompt.
+    #[must_use]
+    pub fn placeholders(&self) -> Placeholders {
+        Placeholders {
+            image: self.image_token,
+            audio: self.audio_token,
+            video: self.video_token,
+        }
+    }
+
     /// Reads a `config.json`.
     ///
     /// # Errors

@@ -10,9 +10,7 @@ use deepseek_engram::{History, LayerShape, Slots};
 use deepseek_vision::Grid;
 
 use crate::block::{Block, Head, Residual, Rows};
-use crate::decoder::{
-    Capacity, Decoder, Logits, Media, MediaId, Placeholders, SeqId, Step, TokenId, Want,
-};
+use crate::decoder::{Capacity, Decoder, Logits, Media, MediaId, SeqId, Step, TokenId, Want};
 use crate::draft::{Dspark, Mtp, Proposal};
 use crate::error::{Error, Result};
 use crate::limits::{MTP_DRAFTS_MAX, REWIND_MAX};
@@ -741,11 +739,7 @@ impl<B: Kernels> Decoder for Model<B> {
             },
             vision: self.plan.config().vision,
             audio: self.plan.config().audio,
-            placeholders: Placeholders {
-                image: self.plan.config().image_token,
-                audio: self.plan.config().audio_token,
-                video: self.plan.config().video_token,
-            },
+            placeholders: self.plan.config().placeholders(),
         }
     }
 
