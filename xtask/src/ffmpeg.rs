@@ -43,8 +43,9 @@ pub(crate) fn test() -> Result<()> {
         );
         return Ok(());
     }
-    let test = ["test", "--package", "deepseek-vision", "--locked"];
-    let video = ["--features", "video", "--test", "ffmpeg"];
+    // Of the whole workspace, so that what the other tests were built with serves here, too.
+    let test = ["test", "--workspace", "--locked"];
+    let video = ["--features", "deepseek-vision/video", "--test", "ffmpeg"];
     shell::run(cargo().args(test).args(video))
 }
 

@@ -166,7 +166,7 @@ impl<B: Kernels> Model<B> {
     /// # Errors
     /// A tensor that is missing, of another shape or of an unusable format; a device without room;
     /// compressed ids that are not those of the model;
-    /// [`Error::Interrupted`](crate::Error::Interrupted) when `progress` says so.
+    /// [`Error::Interrupted`] when `progress` says so.
     pub fn load<'a>(
         be: B,
         plan: Plan,
