@@ -1,5 +1,6 @@
 //! A block of the tower: full attention over a chunk, then a network.
 
+use deepseek_core::reference::attend_all;
 use deepseek_core::{Backend, DeviceTensor, Loader, Numerics, Result, Unary};
 
 use crate::limits::QUERY_ROWS;
@@ -143,7 +144,10 @@ impl<B: Backend> Block<B> {
                     be.narrow(&rows, 1, head * width, width)
                 };
                 let outputs = (0..self.heads)
-                    .map(|h| attend(be, &head(&q, h)?, &head(&k, h)?, &head(&v, h)?))
+                    .map(|h| {
+                        let (q, k, v) = (head(&q, h)?, head(&k, h)?, head(&v, h)?);
+                        attend_all(be, &q, &k, &v, QUERY_ROWS)
+                    })
                     .collect::<Result<Vec<_>>>()?;
                 be.concat(&outputs.iter().collect::<Vec<_>>(), 1)
             })
@@ -164,23 +168,4 @@ pub(crate) fn spans(lengths: &[usize]) -> impl Iterator<Item = (usize, usize)> {
 
 fn factor(mul: f32) -> Unary {
     Unary::Affine { mul, add: 0.0 }
-}
-
-/// One head: every query attends to every key. `q`, `k`, `v`: `[frames, width]`, and so is the
-/// result. Only the scores of [`QUERY_ROWS`] queries exist at a time.
-fn attend<B: Backend>(be: &B, q: &B::Tensor, k: &B::Tensor, v: &B::Tensor) -> Result<B::Tensor> {
-    let (frames, width) = (q.rows(), q.width());
-    let q = be.map(q, factor((width as f32).powf(-0.5)))?;
-    let outputs = (0..frames)
-        .step_by(QUERY_ROWS)
-        .map(|first| {
-            let q = be.narrow(&q, 0, first, QUERY_ROWS.min(frames - first))?;
-            let scores = be.matmul_t(&q, k)?;
-            let peak = be.map(&be.max(&scores, 1)?, factor(-1.0))?;
-            let weights = be.map(&be.add(&scores, &peak)?, Unary::Exp)?;
-            let total = be.map(&be.sum(&weights, 1)?, Unary::Recip)?;
-            be.mul(&be.matmul(&weights, v)?, &total)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    be.concat(&outputs.iter().collect::<Vec<_>>(), 0)
 }

@@ -1,5 +1,6 @@
 //! A block of the tower: full attention over a picture, then a gated network.
 
+use deepseek_core::reference::attend_all;
 use deepseek_core::{Backend, DeviceTensor, Linear, Loader, Numerics, Result, Unary};
 
 use crate::limits::QUERY_ROWS;
@@ -102,12 +103,8 @@ impl<B: Backend> Block<B> {
         let head = |x: &B::Tensor, head| be.reshape(&be.narrow(x, 1, head, 1)?, &[patches, width]);
         let outputs = (0..self.heads)
             .map(|h| {
-                attend(
-                    be,
-                    &head(&qk, h)?,
-                    &head(&qk, self.heads + h)?,
-                    &head(&v, h)?,
-                )
+                let (q, k, v) = (head(&qk, h)?, head(&qk, self.heads + h)?, head(&v, h)?);
+                attend_all(be, &q, &k, &v, QUERY_ROWS)
             })
             .collect::<Result<Vec<_>>>()?;
         let y = be.concat(&outputs.iter().collect::<Vec<_>>(), 1)?;
@@ -121,24 +118,4 @@ impl<B: Backend> Block<B> {
         let y = be.mul(&gate, &be.narrow(&both, 1, inner, inner)?)?;
         self.down.forward(be, &self.numerics.activation(be, y)?)
     }
-}
-
-/// One head: every query attends to every key. `q`, `k`, `v`: `[patches, width]`, and so is the
-/// result. Only the scores of [`QUERY_ROWS`] queries exist at a time.
-fn attend<B: Backend>(be: &B, q: &B::Tensor, k: &B::Tensor, v: &B::Tensor) -> Result<B::Tensor> {
-    let factor = |mul| Unary::Affine { mul, add: 0.0 };
-    let (patches, width) = (q.rows(), q.width());
-    let q = be.map(q, factor((width as f32).powf(-0.5)))?;
-    let outputs = (0..patches)
-        .step_by(QUERY_ROWS)
-        .map(|first| {
-            let q = be.narrow(&q, 0, first, QUERY_ROWS.min(patches - first))?;
-            let scores = be.matmul_t(&q, k)?;
-            let peak = be.map(&be.max(&scores, 1)?, factor(-1.0))?;
-            let weights = be.map(&be.add(&scores, &peak)?, Unary::Exp)?;
-            let total = be.map(&be.sum(&weights, 1)?, Unary::Recip)?;
-            be.mul(&be.matmul(&weights, v)?, &total)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    be.concat(&outputs.iter().collect::<Vec<_>>(), 0)
 }

@@ -1,4 +1,4 @@
-//! Attention over gathered rows with a sink (spec `deepseek-v4.md` §3.4).
+//! Attention over gathered rows with a sink (spec `deepseek-v4.md` §3.4), and over all rows without.
 
 use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;
@@ -18,10 +18,6 @@ pub fn attend<B: Backend>(
         .try_into()
         .expect("queries are [tokens, heads, width]");
     let sink = be.reshape(sink, &[heads, 1])?;
-    let negate = Unary::Affine {
-        mul: -1.0,
-        add: 0.0,
-    };
     let outputs = (0..tokens)
         .map(|token| {
             let keys = from
@@ -33,14 +29,8 @@ pub fn attend<B: Backend>(
             let keys = be.concat(&keys.iter().collect::<Vec<_>>(), 0)?;
             let q = be.reshape(&be.narrow(q, 0, token, 1)?, &[heads, width])?;
             let logits = be.matmul_t(&q, &keys)?;
-            let logits = be.map(
-                &logits,
-                Unary::Affine {
-                    mul: softmax.scale,
-                    add: 0.0,
-                },
-            )?;
-            let peak = be.map(&be.max(&logits, 1)?, negate)?;
+            let logits = be.map(&logits, factor(softmax.scale))?;
+            let peak = be.map(&be.max(&logits, 1)?, factor(-1.0))?;
             let weights = be.map(&be.add(&logits, &peak)?, Unary::Exp)?;
             let sunk = be.map(&be.add(&sink, &peak)?, Unary::Exp)?;
             let total = be.add(&be.sum(&weights, 1)?, &sunk)?;
@@ -54,4 +44,40 @@ pub fn attend<B: Backend>(
         })
         .collect::<Result<Vec<_>>>()?;
     be.concat(&outputs.iter().collect::<Vec<_>>(), 0)
+}
+
+/// Full attention of one head, as the towers of pictures and sounds have it: every query attends to
+/// every key, `softmax(q · kᵀ / √width) · v`. `q`, `k`, `v`: `[rows, width]`, and so is the result.
+/// Only the scores of `queries` rows exist at a time.
+///
+/// # Errors
+/// Whatever the device says.
+///
+/// # Panics
+/// If `queries` is 0.
+pub fn attend_all<B: Backend>(
+    be: &B,
+    q: &B::Tensor,
+    k: &B::Tensor,
+    v: &B::Tensor,
+    queries: usize,
+) -> Result<B::Tensor> {
+    let (rows, width) = (q.rows(), q.width());
+    let q = be.map(q, factor((width as f32).powf(-0.5)))?;
+    let outputs = (0..rows)
+        .step_by(queries)
+        .map(|first| {
+            let q = be.narrow(&q, 0, first, queries.min(rows - first))?;
+            let scores = be.matmul_t(&q, k)?;
+            let peak = be.map(&be.max(&scores, 1)?, factor(-1.0))?;
+            let weights = be.map(&be.add(&scores, &peak)?, Unary::Exp)?;
+            let total = be.map(&be.sum(&weights, 1)?, Unary::Recip)?;
+            be.mul(&be.matmul(&weights, v)?, &total)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    be.concat(&outputs.iter().collect::<Vec<_>>(), 0)
+}
+
+fn factor(mul: f32) -> Unary {
+    Unary::Affine { mul, add: 0.0 }
 }

@@ -10,7 +10,7 @@ mod hyper_connection;
 mod indexer;
 mod route;
 
-pub use attend::attend;
+pub use attend::{attend, attend_all};
 pub use compress::compress;
 pub use engram::engram;
 pub use experts::{experts, feed_forward};
