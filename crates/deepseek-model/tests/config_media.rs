@@ -1,7 +1,6 @@
 //! What the `config.json` of V4.1 may say about sounds and films, and what that costs.
 
-use std::fs;
-use std::path::Path;
+mod common;
 
 use deepseek_audio::{AudioShape, Level, Pool};
 use deepseek_model::bill::{Tally, Weights};
@@ -11,36 +10,18 @@ use deepseek_model::{Budget, Config, Report};
 use deepseek_vision::video::VideoConfig;
 use serde_json::{Value, json};
 
+use common::{changed, parse, refuse, released};
+
 /// The released config, which has no section for either, with one for Whisper's large encoder.
 fn hearing(changes: &Value) -> Value {
-    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/configs");
-    let text = fs::read_to_string(assets.join("v41-flash/config.json")).expect("a config");
-    let mut config: Value = serde_json::from_str(&text).expect("a JSON file");
+    let mut config = released();
     config["audio_config"] = json!({
         "kind": "whisper", "d_model": 1280, "encoder_layers": 32, "encoder_attention_heads": 20,
         "encoder_ffn_dim": 5120, "num_mel_bins": 128, "max_source_positions": 1500,
         "chunk_seconds": 30, "pad_to_chunk": true, "keep_padding_tokens": false,
         "log_mel_max": "chunk", "pool": "stack4", "projector_bias": false,
     });
-    let audio = config["audio_config"].as_object_mut().expect("an object");
-    for (key, value) in changes.as_object().expect("an object") {
-        match value {
-            Value::String(text) if text == "-" => drop(audio.remove(key)),
-            value => drop(audio.insert(key.clone(), value.clone())),
-        }
-    }
-    config
-}
-
-#[track_caller]
-fn parse(value: &Value) -> Config {
-    Config::parse(&value.to_string()).expect("the config holds together")
-}
-
-#[track_caller]
-fn refuse(config: &Value, want: &str) {
-    let error = Config::parse(&config.to_string()).expect_err("the config must be refused");
-    assert_eq!(error.to_string(), want);
+    changed(config, &json!({ "audio_config": changes }))
 }
 
 #[test]

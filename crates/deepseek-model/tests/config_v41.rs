@@ -1,7 +1,6 @@
 //! What the `config.json` of V4.1 may say, and what it may not.
 
-use std::fs;
-use std::path::Path;
+mod common;
 
 use deepseek_core::kernels::Blocks;
 use deepseek_core::rope::Yarn;
@@ -10,30 +9,7 @@ use deepseek_model::{Config, Family};
 use deepseek_vision::VisionShape;
 use serde_json::{Value, json};
 
-/// The released form, with the released numbers.
-fn released() -> Value {
-    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/configs");
-    let text = fs::read_to_string(assets.join("v41-flash/config.json")).expect("a config");
-    serde_json::from_str(&text).expect("a JSON file")
-}
-
-/// `base` with what `changes` holds, keys that it gives as the string `-` removed. Objects on both
-/// sides are changed within.
-fn changed(mut base: Value, changes: &Value) -> Value {
-    let keys = base.as_object_mut().expect("a config is an object");
-    for (key, value) in changes.as_object().expect("changes are an object") {
-        match (keys.get_mut(key), value) {
-            (_, Value::String(text)) if text == "-" => {
-                keys.remove(key);
-            }
-            (Some(own @ Value::Object(_)), Value::Object(_)) => *own = changed(own.take(), value),
-            (_, other) => {
-                keys.insert(key.clone(), other.clone());
-            }
-        }
-    }
-    base
-}
+use common::{changed, parse, refuse, released};
 
 fn text(changes: &Value) -> Value {
     changed(released(), &json!({ "text_config": changes }))
@@ -42,18 +18,6 @@ fn text(changes: &Value) -> Value {
 /// The ratios of the released layers, and those of `drafts`.
 fn ratios(drafts: &[u32]) -> Vec<u32> {
     [&[0; 2][..], &[2; 18], &[1; 20], drafts].concat()
-}
-
-#[track_caller]
-fn parse(value: &Value) -> Config {
-    Config::parse(&value.to_string()).expect("the config holds together")
-}
-
-/// `config` is refused with exactly `want`.
-#[track_caller]
-fn refuse(config: &Value, want: &str) {
-    let error = Config::parse(&config.to_string()).expect_err("the config must be refused");
-    assert_eq!(error.to_string(), want);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Files that lie: each gives a typed error, within bounds and without a panic.
 
+mod bytes;
+
 use std::io::Cursor;
 
 use deepseek_vision::limits::{FILE_BYTES_MAX, SIDE_MAX};
@@ -7,6 +9,8 @@ use deepseek_vision::{Picture, PictureError};
 use image::{DynamicImage, ImageFormat, RgbImage};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+
+use bytes::{find, png_chunk, with};
 
 /// The kinds of refusal.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -85,35 +89,12 @@ const FORMATS: [ImageFormat; 6] = [
     ImageFormat::Tiff,
 ];
 
-/// `bytes` with other ones at `at`.
-fn with(bytes: &[u8], at: usize, other: &[u8]) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    bytes[at..][..other.len()].copy_from_slice(other);
-    bytes
-}
-
-fn find(bytes: &[u8], what: &[u8]) -> usize {
-    let at = bytes.windows(what.len()).position(|part| part == what);
-    at.expect("it is there")
-}
-
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
-
-fn chunk(name: &[u8; 4], data: &[u8]) -> Vec<u8> {
-    let body = [&name[..], data].concat();
-    let crc = body.iter().fold(!0_u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ (0xEDB8_8320 & 0_u32.wrapping_sub(crc & 1))
-        })
-    });
-    let length = (data.len() as u32).to_be_bytes();
-    [&length[..], &body, &(!crc).to_be_bytes()].concat()
-}
 
 /// The head of a PNG: `kind` is bit depth, colour type, compression, filter and interlacing.
 fn png_head(width: u32, height: u32, kind: [u8; 5]) -> Vec<u8> {
     let sides = [width.to_be_bytes(), height.to_be_bytes()].concat();
-    [PNG, &chunk(b"IHDR", &[&sides[..], &kind].concat())].concat()
+    [PNG, &png_chunk(b"IHDR", &[&sides[..], &kind].concat())].concat()
 }
 
 /// `data` as a zlib stream of one stored block.
@@ -134,7 +115,7 @@ fn stored(data: &[u8]) -> Vec<u8> {
 
 fn png(width: u32, height: u32, kind: [u8; 5], data: &[u8]) -> Vec<u8> {
     let head = png_head(width, height, kind);
-    [head, chunk(b"IDAT", data), chunk(b"IEND", &[])].concat()
+    [head, png_chunk(b"IDAT", data), png_chunk(b"IEND", &[])].concat()
 }
 
 const GREY: [u8; 5] = [8, 0, 0, 0, 0];
@@ -260,7 +241,7 @@ fn files_that_end_early() {
         let bytes = good(format);
         // Pixels of a PNG and a GIF end a little before the file does.
         let end = match format {
-            ImageFormat::Png => find(&bytes, b"IEND") - 9,
+            ImageFormat::Png => find(&bytes, b"IEND", 0) - 9,
             ImageFormat::Gif => bytes.len() - 6,
             // The directory stands behind the pixels.
             _ => bytes.len() - 1,
@@ -276,11 +257,11 @@ fn files_that_end_early() {
 #[test]
 fn png_files_that_lie() {
     let good = good(ImageFormat::Png);
-    let data = find(&good, b"IDAT");
+    let data = find(&good, b"IDAT", 0);
     let pixel = stored(&[0, 7]);
-    let early = [PNG, &chunk(b"IDAT", &pixel), &chunk(b"IEND", &[])].concat();
+    let early = [PNG, &png_chunk(b"IDAT", &pixel), &png_chunk(b"IEND", &[])].concat();
     let twice = [png_head(1, 1, GREY), png(1, 1, GREY, &pixel)[8..].to_vec()].concat();
-    let bare = [png_head(1, 1, GREY), chunk(b"IEND", &[])].concat();
+    let bare = [png_head(1, 1, GREY), png_chunk(b"IEND", &[])].concat();
     check(
         &[
             case("width of zero", png(0, 1, GREY, &pixel), Corrupt),
@@ -366,7 +347,7 @@ fn png_files_that_lie() {
             ),
             case(
                 "a head of three bytes",
-                [PNG, &chunk(b"IHDR", &[0, 0, 0])].concat(),
+                [PNG, &png_chunk(b"IHDR", &[0, 0, 0])].concat(),
                 Corrupt,
             ),
         ],
@@ -377,10 +358,10 @@ fn png_files_that_lie() {
 #[test]
 fn jpeg_files_that_lie() {
     let good = good(ImageFormat::Jpeg);
-    let frame = find(&good, &[0xFF, 0xC0]);
-    let tables = find(&good, &[0xFF, 0xC4]);
-    let quantisers = find(&good, &[0xFF, 0xDB]);
-    let scan = find(&good, &[0xFF, 0xDA]);
+    let frame = find(&good, &[0xFF, 0xC0], 0);
+    let tables = find(&good, &[0xFF, 0xC4], 0);
+    let quantisers = find(&good, &[0xFF, 0xDB], 0);
+    let scan = find(&good, &[0xFF, 0xDA], 0);
     check(
         &[
             case("only a magic", [0xFF, 0xD8, 0xFF], Corrupt),

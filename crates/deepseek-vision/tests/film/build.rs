@@ -91,17 +91,3 @@ pub(crate) fn y4m(head: &str, bytes: usize, frames: &[u8]) -> Vec<u8> {
     }
     file
 }
-
-/// `bytes` with other ones at `at`.
-pub(crate) fn with(bytes: &[u8], at: usize, other: &[u8]) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    bytes[at..][..other.len()].copy_from_slice(other);
-    bytes
-}
-
-/// Where the `nth` such bytes begin.
-pub(crate) fn find(bytes: &[u8], what: &[u8], nth: usize) -> usize {
-    let found = bytes.windows(what.len()).enumerate();
-    let mut found = found.filter(|(_, part)| *part == what);
-    found.nth(nth).expect("it is there").0
-}

@@ -18,6 +18,15 @@ struct Bounds {
 
 const SAME: Bounds = Bounds { mean: 0.0, most: 0 };
 
+/// A film of each kind of file.
+const FORMATS: [&str; 5] = [
+    "deltas.gif",
+    "deltas.png",
+    "lossless.webp",
+    "444.y4m",
+    "tone.avi",
+];
+
 /// Holds a film against its strip of frames, wherever that is opaque.
 #[track_caller]
 fn check(name: &str, bounds: &Bounds) {
@@ -137,13 +146,7 @@ fn a_film_of_pictures_has_no_sound() {
 
 #[test]
 fn bytes_and_files_are_the_same_film() -> Result<(), Box<dyn std::error::Error>> {
-    for name in [
-        "deltas.gif",
-        "deltas.png",
-        "lossless.webp",
-        "444.y4m",
-        "tone.avi",
-    ] {
+    for name in FORMATS {
         let path = folder().join(name);
         let mut of_file = Film::open(&path)?;
         let mut of_bytes = Film::from_bytes(std::fs::read(&path)?)?;
@@ -157,13 +160,7 @@ fn bytes_and_files_are_the_same_film() -> Result<(), Box<dyn std::error::Error>>
 
 #[test]
 fn frames_may_be_left_out() -> Result<(), Box<dyn std::error::Error>> {
-    for name in [
-        "deltas.gif",
-        "deltas.png",
-        "lossless.webp",
-        "444.y4m",
-        "tone.avi",
-    ] {
+    for name in FORMATS {
         let path = folder().join(name);
         let mut every = Film::open(&path)?;
         let mut all = Vec::new();

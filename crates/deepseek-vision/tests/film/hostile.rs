@@ -11,7 +11,8 @@ use image::{DynamicImage, ImageFormat};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::build::{avi, bitmap, chunk, find, jpeg, strh, video, wave, wave_of_blocks, with, y4m};
+use crate::build::{avi, bitmap, chunk, jpeg, strh, video, wave, wave_of_blocks, y4m};
+use crate::bytes::{find, png_chunk, with};
 
 /// The kinds of refusal.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -102,18 +103,6 @@ fn check(cases: Vec<Case>, least: usize) {
 fn golden(name: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/video");
     std::fs::read(folder.join(name)).expect("a fixture")
-}
-
-/// A PNG chunk, its checksum right.
-fn png_chunk(name: &[u8; 4], data: &[u8]) -> Vec<u8> {
-    let body = [&name[..], data].concat();
-    let crc = body.iter().fold(!0_u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ (0xEDB8_8320 & 0_u32.wrapping_sub(crc & 1))
-        })
-    });
-    let length = (data.len() as u32).to_be_bytes();
-    [&length[..], &body, &(!crc).to_be_bytes()].concat()
 }
 
 #[test]

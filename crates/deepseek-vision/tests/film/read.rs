@@ -8,7 +8,8 @@ use deepseek_vision::video::{Clip, Film, FilmError, VideoConfig};
 use image::codecs::gif::GifEncoder;
 use image::{Delay, Frame, RgbImage, RgbaImage};
 
-use crate::build::{avi, bitmap, chunk, jpeg, list, strh, video, wave, with, y4m};
+use crate::build::{avi, bitmap, chunk, jpeg, list, strh, video, wave, y4m};
+use crate::bytes::with;
 
 /// The grey of each frame that is left.
 fn shades(film: &mut Film) -> Vec<u8> {
