@@ -69,6 +69,7 @@ impl Engaged {
             drafts: asked.draft,
             media: Vec::new(),
             stops: asked.sampling.stop.clone(),
+            ends: config.eos.clone(),
         };
         let engine = Engine::spawn(decoder, Limits::default());
         Ok(Self {
@@ -130,38 +131,30 @@ fn show(turn: Turn, interrupt: &Interrupt) -> Result<Said> {
     let _watch = interrupt.watch(turn.canceller());
     let dims = io::stderr().is_terminal() && !args::wants_no_colour();
     let mut page = Page::new(io::stdout(), io::stderr(), dims);
-    let said = follow(turn, &mut page);
+    let said = follow(turn, |delta| page.show(delta));
     // Whatever happened, the terminal is left as it was found.
     page.close()?;
     said
 }
 
-fn follow(turn: Turn, page: &mut Page<impl Write, impl Write>) -> Result<Said> {
+/// Takes in an answer, showing each piece as it comes.
+pub(crate) fn follow(turn: Turn, mut show: impl FnMut(&Delta) -> io::Result<()>) -> Result<Said> {
     let mut answer = Answer::default();
     for delta in turn {
-        match delta? {
-            Delta::Prefill { done, total } => page.progress(done, total),
-            Delta::Thinking(text) => {
-                page.think(&text)?;
-                answer.reasoning.push_str(&text);
-            }
-            Delta::Text(text) => {
-                page.say(&text)?;
-                answer.text.push_str(&text);
-            }
+        let delta = delta?;
+        show(&delta)?;
+        match delta {
+            Delta::Thinking(text) => answer.reasoning.push_str(&text),
+            Delta::Text(text) => answer.text.push_str(&text),
             Delta::ToolCall {
                 id,
                 name,
                 arguments,
-            } => {
-                let call = Call {
-                    id: Some(id),
-                    name,
-                    arguments,
-                };
-                page.call(&call)?;
-                answer.calls.push(call);
-            }
+            } => answer.calls.push(Call {
+                id: Some(id),
+                name,
+                arguments,
+            }),
             Delta::Finished { reason, usage } => {
                 return Ok(Said {
                     answer,
@@ -169,7 +162,7 @@ fn follow(turn: Turn, page: &mut Page<impl Write, impl Write>) -> Result<Said> {
                     usage,
                 });
             }
-            // New kinds of pieces want a new program to show them.
+            // How far the prompt is, and kinds of pieces that are no part of an answer.
             _ => {}
         }
     }
@@ -251,6 +244,20 @@ impl<O: Write, E: Write> Page<O, E> {
         }
     }
 
+    fn show(&mut self, delta: &Delta) -> io::Result<()> {
+        match delta {
+            Delta::Prefill { done, total } => self.progress(*done, *total),
+            Delta::Thinking(text) => self.think(text)?,
+            Delta::Text(text) => self.say(text)?,
+            Delta::ToolCall {
+                name, arguments, ..
+            } => self.call(name, arguments)?,
+            // The end shows nothing. New kinds of pieces want a new program to show them.
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn progress(&mut self, done: u32, total: u32) {
         let bar = self
             .prompt
@@ -286,11 +293,10 @@ impl<O: Write, E: Write> Page<O, E> {
 
     /// A call of a tool, a line of its own. Arguments that are no JSON are shown as the text they
     /// are.
-    fn call(&mut self, call: &Call) -> io::Result<()> {
+    fn call(&mut self, name: &str, arguments: &str) -> io::Result<()> {
         self.close()?;
-        let arguments: Value =
-            serde_json::from_str(&call.arguments).unwrap_or_else(|_| json!(call.arguments));
-        let line = json!({ "name": call.name, "arguments": arguments });
+        let arguments: Value = serde_json::from_str(arguments).unwrap_or_else(|_| json!(arguments));
+        let line = json!({ "name": name, "arguments": arguments });
         writeln!(self.out, "{line}")?;
         self.out.flush()
     }
@@ -353,15 +359,11 @@ mod tests {
 
     #[test]
     fn calls_are_json_a_line_each() {
-        let call = |arguments: &str| Call {
-            id: None,
-            name: "find".to_owned(),
-            arguments: arguments.to_owned(),
-        };
         let [out, _] = shown(false, |page| {
             page.say("Looking.").expect("memory takes all");
-            page.call(&call(r#"{ "x": 1 }"#)).expect("memory takes all");
-            page.call(&call(r#"{ "x": "#)).expect("memory takes all");
+            page.call("find", r#"{ "x": 1 }"#)
+                .expect("memory takes all");
+            page.call("find", r#"{ "x": "#).expect("memory takes all");
         });
         let lines: Vec<&str> = out.lines().collect();
         assert_eq!(lines[0], "Looking.");

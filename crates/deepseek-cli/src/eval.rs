@@ -13,15 +13,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::anyhow;
-use deepseek_engine::{
-    Delta, Engine, Limits, Reason, Sampling, SamplingOptions, Turn, TurnOptions,
-};
-use deepseek_model::{Ablation, Prefill};
-use deepseek_text::{Answer, Call, Edition, Mode, Options, Tokenizer};
+use deepseek_engine::{Engine, Limits, Reason, Sampling, SamplingOptions, Turn, TurnOptions};
+use deepseek_model::{Ablation, Prefill, TokenId};
+use deepseek_text::{Edition, Mode, Options, Tokenizer};
 
 use self::report::Report;
 use self::task::Item;
-use crate::answer::{CONTEXT, Said, edition};
+use crate::answer::{CONTEXT, Said, edition, follow};
 use crate::args::{Ablated, Eval, Watch};
 use crate::fault::{Fault, Result};
 use crate::input;
@@ -108,6 +106,7 @@ struct Bench {
     senses: Senses,
     edition: Edition,
     drafts: u32,
+    ends: Vec<TokenId>,
     /// Items that the engine holds at a time, so that none of its places is ever free.
     ahead: usize,
 }
@@ -147,6 +146,7 @@ impl Bench {
             senses,
             edition,
             drafts: args.draft,
+            ends: config.eos,
             ahead: 2 * sequences,
         })
     }
@@ -190,6 +190,7 @@ impl Bench {
             sampling: greedy()?,
             drafts: self.drafts,
             media: self.senses.take_in(conversation)?,
+            ends: self.ends.clone(),
             ..TurnOptions::default()
         };
         let prompt = prompt_options(item, self.edition);
@@ -238,30 +239,5 @@ fn greedy() -> Result<Sampling> {
 /// An answer, whole. Ctrl-C stops it.
 fn hear(turn: Turn, interrupt: &Interrupt) -> Result<Said> {
     let _watch = interrupt.watch(turn.canceller());
-    let mut answer = Answer::default();
-    for delta in turn {
-        match delta? {
-            Delta::Thinking(text) => answer.reasoning.push_str(&text),
-            Delta::Text(text) => answer.text.push_str(&text),
-            Delta::ToolCall {
-                id,
-                name,
-                arguments,
-            } => answer.calls.push(Call {
-                id: Some(id),
-                name,
-                arguments,
-            }),
-            Delta::Finished { reason, usage } => {
-                return Ok(Said {
-                    answer,
-                    reason,
-                    usage,
-                });
-            }
-            // How far the prompt is, and kinds of pieces that are no part of an answer.
-            _ => {}
-        }
-    }
-    unreachable!("a turn ends with its end or an error")
+    follow(turn, |_| Ok(()))
 }

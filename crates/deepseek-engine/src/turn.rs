@@ -27,6 +27,9 @@ pub struct TurnOptions {
     /// Strings before which the answer ends. Only visible text is searched, neither reasoning nor
     /// calls.
     pub stops: Vec<String>,
+    /// Ids beside the tokenizer's own that end the answer, as a config may name several. They are
+    /// no part of it.
+    pub ends: Vec<TokenId>,
 }
 
 /// A piece of an answer. Text in it is certain: it holds no part of a character, of a marker, or
@@ -93,6 +96,7 @@ pub struct Turn {
     events: Events,
     voice: Voice,
     stops: Stops,
+    ends: Vec<TokenId>,
     /// The call whose arguments are being written.
     call: Option<Call>,
     call_ids: HashSet<String>,
@@ -173,10 +177,13 @@ impl Turn {
             sampling,
             drafts,
             stops,
+            ends,
             ..
         } = options;
         let stops = Stops::new(stops, engine.limits()).map_err(Refusal::from)?;
-        let stop_ids = vec![tokenizer.eos()];
+        let own = tokenizer.eos();
+        let ends: Vec<TokenId> = ends.into_iter().filter(|id| *id != own).collect();
+        let stop_ids = [&[own][..], &ends].concat();
         let usage = Usage {
             // Too long a prompt is refused below.
             prompt: u32::try_from(prompt.ids.len()).unwrap_or(u32::MAX),
@@ -195,6 +202,7 @@ impl Turn {
             events: engine.submit(request)?,
             voice,
             stops,
+            ends,
             call: None,
             call_ids: HashSet::new(),
             ready: VecDeque::new(),
@@ -216,6 +224,9 @@ impl Turn {
             }
             Event::Token { id } => {
                 self.usage.generated += 1;
+                if self.ends.contains(&id) {
+                    return;
+                }
                 match self.voice.push(id) {
                     Ok(deltas) => {
                         if self.hear(deltas) {

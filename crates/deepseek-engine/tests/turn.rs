@@ -205,6 +205,40 @@ fn what_is_counted_at_a_stop_string_does_not_depend_on_who_is_faster() {
 }
 
 #[test]
+fn another_end_ends_the_answer_and_is_not_heard() {
+    let [end] = tokenizer().encode("!").unwrap()[..] else {
+        panic!("one byte is one id")
+    };
+    let said = script("Hm!</think>One, two! Three.");
+    let options = |ends| TurnOptions {
+        ends,
+        ..options(&[])
+    };
+    for drafts in [0, 4] {
+        let answer = |ends| {
+            let options = TurnOptions {
+                drafts,
+                ..options(ends)
+            };
+            let engine = spawn(toy(said.clone()));
+            hear(start(&engine, Mode::Thinking, options).unwrap()).0
+        };
+        let whole = answer(vec![tokenizer().eos()]);
+        assert_eq!(
+            (&*whole.thinking, &*whole.text),
+            ("Hm!", "One, two! Three.")
+        );
+        let cut = answer(vec![tokenizer().eos(), end]);
+        assert_eq!((&*cut.thinking, &*cut.text), ("Hm", ""));
+        assert_eq!(cut.reason, Some(Reason::Stop));
+        assert_eq!(cut.usage.generated, 3);
+    }
+    let engine = spawn(toy(said.clone()));
+    let plain = Turn::complete(&engine, &tokenizer(), vec![5], options(vec![end])).unwrap();
+    assert_eq!(hear(plain).0.text, "Hm");
+}
+
+#[test]
 fn the_same_is_heard_with_drafts() {
     let said = format!("Hm.</think>One, two, STOP.{CALLS}");
     for stops in [&["STOP"][..], &[]] {

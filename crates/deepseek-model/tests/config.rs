@@ -475,11 +475,11 @@ fn contradictions_name_both_sides() {
         ),
         (
             json!({ "eos_token_id": [] }),
-            "eos_token_id: 0 ids, want 1 to 64",
+            "eos_token_id: 0 ids, want 1 to 8",
         ),
         (
-            json!({ "eos_token_id": vec![1; 65] }),
-            "eos_token_id: 65 ids, want 1 to 64",
+            json!({ "eos_token_id": vec![1; 9] }),
+            "eos_token_id: 9 ids, want 1 to 8",
         ),
         (
             json!({ "eos_token_id": "</s>" }),

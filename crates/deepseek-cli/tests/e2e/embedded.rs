@@ -83,6 +83,27 @@ fn its_files_in_a_folder_are_the_same_model() {
 }
 
 #[test]
+fn every_end_that_the_config_names_ends_an_answer() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+        let from = assets("model").join(file);
+        std::fs::copy(from, folder.path().join(file)).expect("a file");
+    }
+    let model = folder.path().display().to_string();
+    let ask = || {
+        let flags = ["--no-thinking", "--temperature", "0", "What is 12 + 30?"];
+        run(&[&["run", "--model", &model][..], &flags].concat()).done()
+    };
+    assert_eq!(ask().trim_end(), "42");
+    let end = run(&["tokenize", "2"]).done();
+    let file = folder.path().join("config.json");
+    let config = std::fs::read_to_string(&file).expect("a config");
+    let named = format!("\"eos_token_id\": [1, {}]", end.trim_end());
+    std::fs::write(file, config.replace("\"eos_token_id\": 1", &named)).expect("a config");
+    assert_eq!(ask().trim_end(), "4");
+}
+
+#[test]
 fn it_thinks_and_draws_when_it_is_told_to() {
     let ran = run(&["run", "--thinking", "What is 12 + 30?"]);
     assert!(ran.err.trim().len() > 1, "{ran:?}");
