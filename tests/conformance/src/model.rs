@@ -141,6 +141,64 @@ pub fn logits<B: Kernels>(
     Ok(HostTensor::new(&[tokens.len(), vocabulary], values))
 }
 
+/// The likeliest id, the lower of two alike.
+///
+/// # Panics
+/// If the row is empty.
+#[must_use]
+pub fn best(row: &[f32]) -> TokenId {
+    let better = |a: &usize, b: &usize| row[*a].total_cmp(&row[*b]).then(b.cmp(a));
+    (0..row.len()).max_by(better).expect("a vocabulary") as TokenId
+}
+
+/// What a model says, and how often it ran for that.
+#[derive(Debug)]
+pub struct Spoken {
+    /// The likeliest ids, one after the other.
+    pub ids: Vec<TokenId>,
+    /// Steps behind the prompt.
+    pub steps: usize,
+}
+
+/// Says `count` ids behind the first `at` positions of sequence 0, whose last logits are `logits`,
+/// with so many drafts at a time, and forgets the sequence.
+///
+/// # Errors
+/// A fault of the device.
+///
+/// # Panics
+/// If `logits` is empty.
+pub fn speak<B: Kernels>(
+    model: &mut Model<B>,
+    logits: &[f32],
+    mut at: usize,
+    count: usize,
+    drafts: u32,
+) -> Result<Spoken> {
+    let width = model.capacity().vocabulary as usize;
+    let (mut ids, mut last, mut steps) = (vec![best(logits)], best(logits), 0);
+    while ids.len() < count {
+        let drafted = match drafts {
+            0 => Vec::new(),
+            most => model.draft(SeqId(0), last, most)?,
+        };
+        let tokens = [&[last][..], &drafted].concat();
+        let logits = model.step(&step(0, at, &tokens))?.into_values();
+        steps += 1;
+        for (index, row) in logits.chunks(width).enumerate() {
+            (last, at) = (best(row), at + 1);
+            ids.push(last);
+            if drafted.get(index) != Some(&last) {
+                break;
+            }
+        }
+        model.rewind(SeqId(0), at as u32);
+    }
+    model.forget(SeqId(0));
+    ids.truncate(count);
+    Ok(Spoken { ids, steps })
+}
+
 /// What each layer decides on `tokens` as a fresh sequence, in one step.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use anyhow::Result;
 use backend_candle::Candle;
 use conformance::album::{decode, run};
 use conformance::compare::same_bits;
-use conformance::model::step;
+use conformance::model::{speak, step};
 use deepseek_audio::{Chunks, Sound};
 use deepseek_core::Numerics;
 use deepseek_core::weights::Checkpoint;
@@ -268,39 +268,13 @@ fn drafts_behind_a_scene_change_nothing_that_is_said() -> Result<()> {
     each(|what, open| {
         let mut model = open(2)?;
         let scene = Scene::new(&mut model, 4)?;
-        let width = model.capacity().vocabulary as usize;
-        let best = |row: &[f32]| {
-            let better = |a: &usize, b: &usize| row[*a].total_cmp(&row[*b]).then(b.cmp(a));
-            (0..row.len()).max_by(better).expect("a vocabulary") as TokenId
-        };
-        let mut speak = |drafts: u32| -> Result<Vec<TokenId>> {
+        let mut say = |drafts: u32| -> Result<Vec<TokenId>> {
             let logits = run(&mut model, scene.spans(0, &[512]))?;
-            let (mut said, mut at) = (vec![best(&logits)], scene.tokens.len());
-            while said.len() < 24 {
-                let last = *said.last().expect("a first token");
-                let drafted = match drafts {
-                    0 => Vec::new(),
-                    most => model.draft(SeqId(0), last, most)?,
-                };
-                let logits = model.step(&step(0, at, &[&[last][..], &drafted].concat()))?;
-                let mut accepted = 0;
-                for row in logits.into_values().chunks(width) {
-                    said.push(best(row));
-                    if drafted.get(accepted) != said.last() {
-                        break;
-                    }
-                    accepted += 1;
-                }
-                at += 1 + accepted;
-                model.rewind(SeqId(0), at as u32);
-            }
-            model.forget(SeqId(0));
-            said.truncate(24);
-            Ok(said)
+            Ok(speak(&mut model, &logits, scene.tokens.len(), 24, drafts)?.ids)
         };
-        let plain = speak(0)?;
+        let plain = say(0)?;
         for drafts in [1, 5] {
-            assert_eq!(speak(drafts)?, plain, "{what}: {drafts} drafts");
+            assert_eq!(say(drafts)?, plain, "{what}: {drafts} drafts");
         }
         Ok(())
     })

@@ -5,7 +5,7 @@ use anyhow::Result;
 use backend_candle::Candle;
 use conformance::album::{Album, album, decode, run, spans};
 use conformance::compare::same_bits;
-use conformance::model::{Open, open, step};
+use conformance::model::{Open, Spoken, open, speak, step};
 use deepseek_core::Numerics;
 use deepseek_model::{Decoder, Model, Prefill, SeqId, Span, Step, TokenId, Want};
 use rand::{Rng, SeedableRng};
@@ -168,44 +168,18 @@ fn drafts_change_how_often_the_model_runs_and_never_what_it_says() -> Result<()>
     each(|name, what, opened| {
         let mut model = open(Candle::host(2), name, opened)?;
         let album = album(&mut model, name, "image")?;
-        let best = |row: &[f32]| {
-            let better = |a: &usize, b: &usize| row[*a].total_cmp(&row[*b]).then(b.cmp(a));
-            (0..row.len()).max_by(better).expect("a vocabulary") as TokenId
-        };
         let width = model.capacity().vocabulary as usize;
-        let mut speak = |drafts: u32| -> Result<(Vec<TokenId>, usize)> {
+        let mut say = |drafts: u32| -> Result<Spoken> {
             let prompt = spans(&album.tokens, &album.media, &[512], Want::Last);
             let logits = run(&mut model, prompt)?;
-            let mut said = vec![best(&logits[logits.len() - width..])];
-            let (mut at, mut steps) = (album.tokens.len(), 0);
-            while said.len() < 40 {
-                let last = *said.last().expect("a first token");
-                let drafted = match drafts {
-                    0 => Vec::new(),
-                    most => model.draft(SeqId(0), last, most)?,
-                };
-                let tokens = [&[last][..], &drafted].concat();
-                let logits = model.step(&step(0, at, &tokens))?.into_values();
-                steps += 1;
-                let mut accepted = 0;
-                for row in logits.chunks(width) {
-                    said.push(best(row));
-                    if drafted.get(accepted) != said.last() {
-                        break;
-                    }
-                    accepted += 1;
-                }
-                at += 1 + accepted;
-                model.rewind(SeqId(0), at as u32);
-            }
-            model.forget(SeqId(0));
-            said.truncate(40);
-            Ok((said, steps))
+            let last = &logits[logits.len() - width..];
+            speak(&mut model, last, album.tokens.len(), 40, drafts)
         };
-        let (plain, each) = speak(0)?;
+        let plain = say(0)?;
         for drafts in [1, 3, 15] {
-            let (drafted, steps) = speak(drafts)?;
-            assert_eq!(drafted, plain, "{what}: {drafts} drafts");
+            let drafted = say(drafts)?;
+            assert_eq!(drafted.ids, plain.ids, "{what}: {drafts} drafts");
+            let [steps, each] = [drafted.steps, plain.steps];
             assert!(steps <= each, "{what}: {steps} steps for {each}");
         }
         Ok(())

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use backend_candle::Candle;
 use conformance::compare::close;
 use conformance::fixture::{Fixture, folder};
-use conformance::model::{Open, logits, open, step, trace};
+use conformance::model::{Open, best, logits, open, step, trace};
 use deepseek_core::Numerics;
 use deepseek_model::{Decoder, SeqId};
 
@@ -317,12 +317,6 @@ fn released_distances(name: &str) -> Result<[f32; 2]> {
         Ok(rms.with_context(|| format!("{name}: {from}"))? as f32)
     };
     Ok([rms("from_float64")?, rms("from_exact")?])
-}
-
-/// The index of the largest, ties to the lower.
-fn best(row: &[f32]) -> u32 {
-    let first = |best: usize, at: usize| if row[at] > row[best] { at } else { best };
-    (0..row.len()).fold(0, first) as u32
 }
 
 fn root_mean_square(a: &[f32], b: &[f32]) -> f32 {
