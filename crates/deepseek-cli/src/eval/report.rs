@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use deepseek_text::{Content, Message};
+use deepseek_text::{Message, Part};
 use serde_json::{Value, json};
 
 use super::score::Score;
@@ -188,11 +188,25 @@ fn percent(share: f64) -> String {
     format!("{:.1}", share * 100.0)
 }
 
-/// The last thing that the user or a tool said.
+/// The last thing that the user or a tool said, media by their names.
 fn question(messages: &[Message]) -> String {
     let content = messages.iter().rev().find_map(|message| match message {
         Message::User { content, .. } | Message::Tool { content, .. } => Some(content),
         _ => None,
     });
-    content.map(Content::text).unwrap_or_default().into_owned()
+    let shown = |part: &Part| match part {
+        Part::Text(text) => text.clone(),
+        Part::Image(source) | Part::Audio(source) => named(source),
+        Part::Video(video) => named(&video.source),
+    };
+    let parts = content.into_iter().flat_map(|content| &content.0);
+    parts.map(shown).collect::<Vec<_>>().join(" ")
+}
+
+/// The name of a medium, but not the whole of one that is its own name.
+fn named(source: &str) -> String {
+    match source.split_once(',') {
+        Some((kind, _)) if kind.starts_with("data:") => format!("[{kind}]"),
+        _ => format!("[{source}]"),
+    }
 }

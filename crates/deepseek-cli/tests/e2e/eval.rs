@@ -207,6 +207,10 @@ fn swapped_pictures_make_right_answers_wrong() {
     let answers = [&items[1]["answer"], &items[0]["answer"]]
         .map(|said| said.as_str().expect("text").to_owned());
     assert_eq!(said(&swapped), answers);
+    // A question says which picture was really shown.
+    let question = swapped["failures"][0]["question"].as_str().expect("text");
+    let shown = checkpoint.file("blue.bmp");
+    assert_eq!(question, format!("[{shown}] What?"));
 
     let ran = eval(&checkpoint, &items[2..], &["--swap-media"]);
     ran.failed(
