@@ -345,8 +345,8 @@ impl Media {
         ),
         (
             "video",
-            "Show this film before the prompt: GIF, APNG, WebP, Y4M, MJPEG-AVI, or a folder of \
-             numbered pictures",
+            "Show this film before the prompt: GIF, APNG, WebP, Y4M, MJPEG-AVI, or numbered pictures: \
+             a folder, or a pattern with one *",
         ),
     ];
 
@@ -405,16 +405,26 @@ impl FromArgMatches for Media {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Films")]
 pub(crate) struct Watch {
-    /// Look at so many frames of a film a second [default: 2, or what the checkpoint says]. Of a
-    /// folder of pictures all are looked at, at this rate.
+    /// Look at so many frames of a film a second [default: 2, or what the checkpoint says].
     #[arg(long, value_name = "F")]
     pub(crate) video_fps: Option<f64>,
+    /// Take numbered pictures for so many frames a second [default: for as many as are looked at].
+    #[arg(long, value_name = "F", value_parser = rate)]
+    pub(crate) fps: Option<f64>,
     /// Look at no more than so many frames of a film [default: 512, or what the checkpoint says].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
     pub(crate) video_max_frames: Option<u32>,
     /// Listen to the sound of films.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub(crate) video_audio: Hearing,
+}
+
+/// A number of frames a second.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if f64::is_finite(rate) && rate > 0.0 => Ok(rate),
+        _ => Err("want a number above 0".to_owned()),
+    }
 }
 
 /// Whether the sound of films is listened to.

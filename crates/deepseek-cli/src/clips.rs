@@ -38,8 +38,8 @@ impl Source {
         }
     }
 
-    /// Opens a film at its beginning. Of a folder of pictures `fps` are seen a second: nothing else
-    /// says how fast they follow each other.
+    /// Opens a film at its beginning. Numbered pictures are `fps` frames a second: nothing else says
+    /// how fast they follow each other.
     pub(crate) fn film(&self, fps: f64) -> Result<Film, FilmError> {
         match self {
             Self::File(path) if are_many(path) => Film::from_images(path, fps),

@@ -24,6 +24,8 @@ pub(crate) struct Senses {
     vision: Option<VisionShape>,
     audio: Option<AudioShape>,
     video: VideoConfig,
+    /// At which rate numbered pictures play, if not at that at which they are looked at.
+    fps: Option<f64>,
     hearing: Hearing,
 }
 
@@ -36,6 +38,7 @@ impl Senses {
             vision: config.vision,
             audio: config.audio,
             video,
+            fps: watch.fps,
             hearing: watch.video_audio,
         })
     }
@@ -93,14 +96,15 @@ impl Senses {
         let name = &video.source;
         let shape = self.vision(name)?;
         let mut config = self.video;
-        let fps = video.fps.as_ref().and_then(serde_json::Number::as_f64);
-        watch_at(&mut config, fps, video.max_frames)?;
+        let wanted = video.fps.as_ref().and_then(serde_json::Number::as_f64);
+        watch_at(&mut config, wanted, video.max_frames)?;
         let source = Source::new(name, data(name)?);
         let refuse = |error: FilmError| {
             let error = anyhow::Error::new(error).context(brief(name));
             Fault::input(error)
         };
-        let film = source.film(config.fps).map_err(refuse)?;
+        let fps = self.fps.unwrap_or(config.fps);
+        let film = source.film(fps).map_err(refuse)?;
         let hearing = match video.audio {
             None => self.hearing,
             Some(true) => Hearing::On,
@@ -115,7 +119,7 @@ impl Senses {
                 return Err(Fault::input(error).hint("leave it to --video-audio auto"));
             }
             (Hearing::On | Hearing::Auto, _) => {
-                let tape = Tape::new(self.audio(name)?, move || source.track(config.fps));
+                let tape = Tape::new(self.audio(name)?, move || source.track(fps));
                 let tape = tape.with_context(|| brief(name)).map_err(Fault::input)?;
                 Some(tape)
             }

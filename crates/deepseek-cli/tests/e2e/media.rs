@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::program::{Checkpoint, pipe, run};
-use crate::v41::{base64, checkpoint as with_pictures};
+use crate::v41::{base64, bmp, checkpoint as with_pictures};
 
 /// A WAV file of 16-bit samples of one channel: a tone.
 fn wav(samples: usize, rate: u32, hertz: f32) -> Vec<u8> {
@@ -208,6 +208,27 @@ fn a_film_is_frames_behind_their_times_and_its_sound_among_them() {
 }
 
 #[test]
+fn numbered_pictures_are_frames_at_the_rate_that_is_told() {
+    let checkpoint = checkpoint();
+    let ask = |more: &[&str]| ask(&checkpoint, &[more, &["What?"]].concat()).1;
+    for frame in 1..=8 {
+        checkpoint.write(&format!("frame{frame}.bmp"), &bmp(24, 16, frame % 3));
+    }
+    let frames = checkpoint.file("frame*.bmp");
+    let [few, ..] = ask(&[]);
+    let tokens = |more: &[&str]| {
+        let [all, seen, _] = ask(&[&["--video", &frames][..], more].concat());
+        (all - few, seen)
+    };
+    // All of them, two a second; then one second of eight frames, of which the four of least are seen.
+    let (all, seen) = tokens(&[]);
+    let (fewer, half) = tokens(&["--fps", "8"]);
+    assert_eq!(seen, 2 * half);
+    assert!(fewer < all, "{fewer} tokens for {all}");
+    assert_eq!(tokens(&["--fps", "8", "--video-fps", "8"]).1, seen);
+}
+
+#[test]
 fn drafts_and_cut_prompts_change_nothing_that_is_said_of_sounds_and_films() {
     let checkpoint = checkpoint();
     let [long, tone] = ["long.wav", "tone.avi"].map(|name| checkpoint.file(name));
@@ -325,6 +346,9 @@ fn what_cannot_be_heard_or_watched_is_named() {
     ask(&["--video", &silent, "--video-audio", "on"]).failed(3, "no sound", "auto");
     ask(&["--video", &silent, "--video-fps", "0"]).failed(2, "fps is 0", "");
     assert_eq!(ask(&["--video-max-frames", "0"]).code, Some(2));
+    let ran = ask(&["--fps", "0"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.err.contains("want a number above 0"), "{ran:?}");
     let short = checkpoint.file("short.wav");
     let ran = ask(&["--raw", "--audio", &short]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
