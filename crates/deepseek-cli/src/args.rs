@@ -8,6 +8,7 @@ use std::str::FromStr;
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use deepseek_model::Prefill;
 use deepseek_text::{Effort, Part, Video};
+use deepseek_vision::video::VideoConfig;
 
 use crate::device::DeviceName;
 use crate::ids::Ids;
@@ -414,9 +415,37 @@ pub(crate) struct Watch {
     /// Look at no more than so many frames of a film [default: 512, or what the checkpoint says].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
     pub(crate) video_max_frames: Option<u32>,
+    /// Watch otherwise than by the checkpoint's `video_config`. KEY is `fps`, `min_frames`,
+    /// `max_frames`, `frame_max_tokens`, `frame_min_tokens`, `frame_min_pixels`, `max_tokens`,
+    /// `temporal_merge` or `segment_seconds`. May be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
+    pub(crate) video_config: Vec<Setting>,
     /// Listen to the sound of films.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub(crate) video_audio: Hearing,
+}
+
+/// A number of a [`VideoConfig`], and what it is to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    pub(crate) name: String,
+    pub(crate) value: f64,
+}
+
+/// A setting that may be.
+fn setting(text: &str) -> Result<Setting, String> {
+    let (name, value) = text.split_once('=').ok_or("want KEY=VALUE")?;
+    let mut config = VideoConfig::default();
+    let Some(number) = config.number(name) else {
+        let names = config.numbers().map(|(name, _)| name);
+        return Err(format!("want one of {}", names.join(", ")));
+    };
+    let value = value.parse().map_err(|_| "want a number")?;
+    number.set(value)?;
+    Ok(Setting {
+        name: name.to_owned(),
+        value,
+    })
 }
 
 /// A number of frames a second.

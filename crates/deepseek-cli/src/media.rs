@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, Error, anyhow};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use deepseek_audio::AudioShape;
@@ -13,7 +13,7 @@ use deepseek_vision::limits::FILE_BYTES_MAX;
 use deepseek_vision::video::{Clip, FilmError, VideoConfig};
 use deepseek_vision::{Canvas, Picture, VisionShape};
 
-use crate::args::{Hearing, Watch};
+use crate::args::{Hearing, Setting, Watch};
 use crate::clips::Source;
 use crate::fault::{Fault, Result};
 use crate::input;
@@ -33,6 +33,14 @@ impl Senses {
     /// Those of a model, which watches films as asked.
     pub(crate) fn new(config: &Config, watch: &Watch) -> Result<Self> {
         let mut video = config.video;
+        for Setting { name, value } in &watch.video_config {
+            if let Some(number) = video.number(name) {
+                number
+                    .set(*value)
+                    .map_err(Error::msg)
+                    .map_err(Fault::usage)?;
+            }
+        }
         watch_at(&mut video, watch.video_fps, watch.video_max_frames)?;
         Ok(Self {
             vision: config.vision,
@@ -100,7 +108,7 @@ impl Senses {
         watch_at(&mut config, wanted, video.max_frames)?;
         let source = Source::new(name, data(name)?);
         let refuse = |error: FilmError| {
-            let error = anyhow::Error::new(error).context(brief(name));
+            let error = Error::new(error).context(brief(name));
             Fault::input(error)
         };
         let fps = self.fps.unwrap_or(config.fps);

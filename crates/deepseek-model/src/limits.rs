@@ -68,8 +68,5 @@ pub const MELS_MAX: usize = 1 << 9;
 /// Seconds of sound that are encoded on their own.
 pub const CHUNK_SECONDS_MAX: usize = 1 << 10;
 
-/// Frames of a film that a config may ask for.
-pub const FRAMES_MAX: usize = 1 << 16;
-
 /// Ids that end an answer: half of what a request may name.
 pub const STOPS_MAX: usize = 1 << 3;

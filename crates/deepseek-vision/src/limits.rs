@@ -15,6 +15,12 @@ pub const PASSES_MAX: usize = 10;
 /// patches of a picture for one head.
 pub const QUERY_ROWS: usize = 256;
 
+/// Most frames that a config may ask for of a film.
+pub const WATCHED_FRAMES_MAX: usize = 1 << 16;
+/// Most tokens that a config may give a film or a frame, and most pixels below which it may have a
+/// frame enlarged.
+pub const WATCHED_TOKENS_MAX: usize = 1 << 24;
+
 /// Longest film, in bytes: an hour of 4:2:0 frames in 1920 by 1080 pixels, 30 a second, is less.
 pub const FILM_BYTES_MAX: u64 = 1 << 39;
 /// Most frames of a film: ten hours, 30 a second, and some more.

@@ -16,7 +16,7 @@ pub mod track;
 mod yuv;
 
 pub use clip::{Clip, Shot};
-pub use config::{ConfigError, VideoConfig};
+pub use config::{ConfigError, Number, VideoConfig};
 pub use deal::{Part, SoundTokens, deal};
 pub use film::{Film, FilmError};
 pub use label::Label;

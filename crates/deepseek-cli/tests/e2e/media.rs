@@ -197,8 +197,13 @@ fn a_film_is_frames_behind_their_times_and_its_sound_among_them() {
         [few + 4 * each + times + 2, 4 * each, 0]
     );
     let two = "<0.5s><1.5s>".len();
-    let fewer = ask(&["--video", &film, "--video-max-frames", "2"]);
-    assert_eq!(fewer, [few + 2 * each + two + 2, 2 * each, 0]);
+    let two = [few + 2 * each + two + 2, 2 * each, 0];
+    let fewer = ["--video", &film, "--video-max-frames", "2"];
+    assert_eq!(ask(&fewer), two);
+    let config = ["min_frames=1", "max_frames=2"].map(|set| ["--video-config", set]);
+    assert_eq!(ask(&[&fewer[..2], &config.concat()].concat()), two);
+    let merged = ask(&["--video", &film, "--video-config", "temporal_merge=2"]);
+    assert_eq!(merged[1], 2 * each);
     // Half a second of sound is 7 tokens.
     let tone = checkpoint.file("tone.avi");
     let [_, _, heard] = ask(&["--video", &tone]);
@@ -346,9 +351,24 @@ fn what_cannot_be_heard_or_watched_is_named() {
     ask(&["--video", &silent, "--video-audio", "on"]).failed(3, "no sound", "auto");
     ask(&["--video", &silent, "--video-fps", "0"]).failed(2, "fps is 0", "");
     assert_eq!(ask(&["--video-max-frames", "0"]).code, Some(2));
-    let ran = ask(&["--fps", "0"]);
-    assert_eq!(ran.code, Some(2));
-    assert!(ran.err.contains("want a number above 0"), "{ran:?}");
+    for (flags, why) in [
+        (["--fps", "0"], "want a number above 0"),
+        (["--video-config", "fps"], "want KEY=VALUE"),
+        (
+            ["--video-config", "frames=2"],
+            "want one of fps, min_frames,",
+        ),
+        (
+            ["--video-config", "max_frames=1.5"],
+            "want a whole number from 1 to 65536",
+        ),
+        (["--video-config", "fps=slow"], "want a number"),
+    ] {
+        let ran = ask(&flags);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.err.contains(why), "{ran:?}");
+    }
+    ask(&["--video-config", "max_frames=2"]).failed(2, "max_frames is 2, want at least 4", "");
     let short = checkpoint.file("short.wav");
     let ran = ask(&["--raw", "--audio", &short]);
     assert_eq!(ran.code, Some(2), "{ran:?}");

@@ -2,15 +2,13 @@
 
 use deepseek_audio::shape::{HOP, RATE};
 use deepseek_audio::{AudioShape, Level, Pool};
-use deepseek_vision::video::{self, VideoConfig};
+use deepseek_vision::video::{self, Number, VideoConfig};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::keys::{Keys, brief};
 use super::{ConfigError, Result, clash, unsupported};
-use crate::limits::{
-    CHUNK_SECONDS_MAX, FRAMES_MAX, HEADS_MAX, LAYERS_MAX, MELS_MAX, POSITIONS_MAX, WIDTH_MAX,
-};
+use crate::limits::{CHUNK_SECONDS_MAX, HEADS_MAX, LAYERS_MAX, MELS_MAX, POSITIONS_MAX, WIDTH_MAX};
 
 /// Reads the audio tower, if there is one. `out` is the width of the text model.
 pub(super) fn audio(keys: Option<&Keys>, out: usize) -> Result<Option<AudioShape>> {
@@ -116,28 +114,13 @@ pub(super) fn video(keys: Option<&Keys>) -> Result<VideoConfig> {
     let Some(keys) = keys else {
         return Ok(config);
     };
-    let reals = [
-        ("fps", &mut config.fps),
-        ("segment_seconds", &mut config.segment_seconds),
-    ];
-    for (key, value) in reals {
-        *value = keys.real(key)?.unwrap_or(*value);
-    }
-    let counts = [
-        ("min_frames", &mut config.min_frames),
-        ("max_frames", &mut config.max_frames),
-        ("frame_max_tokens", &mut config.frame_max_tokens),
-        ("frame_min_tokens", &mut config.frame_min_tokens),
-        ("frame_min_pixels", &mut config.frame_min_pixels),
-        ("max_tokens", &mut config.max_tokens),
-        ("temporal_merge", &mut config.temporal_merge),
-    ];
-    for (key, value) in counts {
-        let most = match key {
-            "min_frames" | "max_frames" | "temporal_merge" => FRAMES_MAX,
-            _ => POSITIONS_MAX,
-        };
-        *value = keys.whole(key, 1..=most)?.unwrap_or(*value);
+    for (name, number) in config.numbers() {
+        match number {
+            Number::Real(value) => *value = keys.real(name)?.unwrap_or(*value),
+            Number::Count(value, most) => {
+                *value = keys.whole(name, 1..=most)?.unwrap_or(*value);
+            }
+        }
     }
     config.check().map_err(|error| {
         let video::ConfigError { name, value, want } = error;

@@ -1,5 +1,6 @@
 //! What a film may cost: how many frames, how many tokens each.
 
+use crate::limits::{WATCHED_FRAMES_MAX, WATCHED_TOKENS_MAX};
 use crate::tower::VisionShape;
 
 /// Fewest tokens that a frame can have: a start, one cell, a line break, an end.
@@ -56,7 +57,59 @@ pub struct ConfigError {
     pub want: String,
 }
 
+/// A number of a [`VideoConfig`], to be read or set.
+#[derive(Debug)]
+pub enum Number<'a> {
+    /// A rate or a time.
+    Real(&'a mut f64),
+    /// A count, and the most that it may be.
+    Count(&'a mut usize, usize),
+}
+
+impl Number<'_> {
+    /// Sets it.
+    ///
+    /// # Errors
+    /// What it may be, if it may not be this.
+    pub fn set(self, value: f64) -> Result<(), String> {
+        match self {
+            Self::Real(real) => *real = value,
+            Self::Count(count, most) => {
+                // Every whole number up to the most is a float.
+                if value.fract() != 0.0 || !(1.0..=most as f64).contains(&value) {
+                    return Err(format!("want a whole number from 1 to {most}"));
+                }
+                *count = value as usize;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl VideoConfig {
+    /// The numbers by their names in a `video_config`.
+    pub fn numbers(&mut self) -> [(&'static str, Number<'_>); 9] {
+        let frames = |count| Number::Count(count, WATCHED_FRAMES_MAX);
+        let tokens = |count| Number::Count(count, WATCHED_TOKENS_MAX);
+        [
+            ("fps", Number::Real(&mut self.fps)),
+            ("min_frames", frames(&mut self.min_frames)),
+            ("max_frames", frames(&mut self.max_frames)),
+            ("frame_max_tokens", tokens(&mut self.frame_max_tokens)),
+            ("frame_min_tokens", tokens(&mut self.frame_min_tokens)),
+            ("frame_min_pixels", tokens(&mut self.frame_min_pixels)),
+            ("max_tokens", tokens(&mut self.max_tokens)),
+            ("temporal_merge", frames(&mut self.temporal_merge)),
+            ("segment_seconds", Number::Real(&mut self.segment_seconds)),
+        ]
+    }
+
+    /// The number of a name, if there is one.
+    pub fn number(&mut self, name: &str) -> Option<Number<'_>> {
+        let mut numbers = self.numbers().into_iter();
+        numbers.find_map(|(own, number)| (own == name).then_some(number))
+    }
+
     /// Whether the numbers fit together. Everything that takes a config relies on it.
     ///
     /// # Errors
@@ -116,5 +169,56 @@ fn require(holds: bool, name: &'static str, value: f64, want: String) -> Result<
         Ok(())
     } else {
         Err(ConfigError { name, value, want })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_has_a_name_and_its_own_place() {
+        let mut config = VideoConfig::default();
+        let names = config.numbers().map(|(name, _)| name);
+        for (value, name) in (50..).zip(names) {
+            let number = config.number(name).expect("a number");
+            number.set(f64::from(value)).expect("it may be this");
+        }
+        let want = VideoConfig {
+            fps: 50.0,
+            min_frames: 51,
+            max_frames: 52,
+            frame_max_tokens: 53,
+            frame_min_tokens: 54,
+            frame_min_pixels: 55,
+            max_tokens: 56,
+            temporal_merge: 57,
+            segment_seconds: 58.0,
+        };
+        assert_eq!(config, want);
+        assert!(config.number("frames").is_none());
+    }
+
+    #[test]
+    fn counts_are_whole_and_bounded() {
+        for (name, most) in [("max_frames", 65_536), ("max_tokens", 16_777_216)] {
+            let want = format!("want a whole number from 1 to {most}");
+            for value in [
+                0.0,
+                -1.0,
+                1.5,
+                f64::from(most) + 1.0,
+                f64::NAN,
+                f64::INFINITY,
+            ] {
+                let mut config = VideoConfig::default();
+                let number = config.number(name).expect("a number");
+                assert_eq!(number.set(value), Err(want.clone()), "{name}: {value}");
+                assert_eq!(config, VideoConfig::default());
+            }
+            let mut config = VideoConfig::default();
+            let number = config.number(name).expect("a number");
+            assert_eq!(number.set(f64::from(most)), Ok(()));
+        }
     }
 }
