@@ -12,9 +12,10 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from data import films, mixtures, pictures, sounds, texts
+from data import beyond, films, mixtures, pictures, sounds, texts
 from data.chance import rng as generator
 from data.chat import Call, Chat, Film, Picture
+from data.tasks import small
 from data.tokens import ROOT
 from data.wire import messages
 
@@ -165,22 +166,28 @@ def _riff(kind, data):
 def text_items(folder):
     """Words alone: without a thought, with one, and with a tool."""
     for index in range(PER_TASK):
-        for task in (texts.arithmetic, texts.story, texts.letters, texts.pairs):
+        for task in (texts.arithmetic, texts.story, texts.letters, texts.pairs, beyond.beyond):
             rng = generator("eval", task.__name__, index)
             yield folder.item(task(rng, True, 1.0)[:1])
         yield folder.item(texts.thinking(generator("eval", "thinking", index), True, 1.0), thinking=True)
-    for question, answer in texts.CHATS:
-        yield folder.item([texts.Turn("chat", [question], answer)])
+    for turns in different("chat", texts.chat):
+        yield folder.item(turns)
     for country in list(texts.CAPITAL)[::3]:
         for form in texts.FACT_FORMS[1:]:
             yield folder.item([texts.Turn("fact", [form.format(country)], texts.CAPITAL[country])])
+    for turns in different("tool", texts.tool):
+        yield folder.item(turns[:1], tools=texts.TOOLS)
+        yield folder.item(turns, tools=texts.TOOLS)
+
+
+def different(name, task):
+    """The turns of a task of which there are few, no question twice."""
     seen = set()
     for index in range(1000):
-        turns = texts.tool(generator("eval", "tool", index), True, 1.0)
+        turns = task(generator("eval", name, index), True, 1.0)
         if turns[0].parts[0] not in seen:
             seen.add(turns[0].parts[0])
-            yield folder.item(turns[:1], tools=texts.TOOLS)
-            yield folder.item(turns, tools=texts.TOOLS)
+            yield turns
 
 
 def recall_items(folder):
@@ -210,6 +217,7 @@ def picture_items(folder, shown):
     for index, (objects, picture) in enumerate(shown):
         for asked in pictures.ask(generator("eval", "picture-ask", index), objects, 7):
             yield folder.item(pictures.turns([picture], [asked]))
+        yield later(folder, "later-picture", index, picture, pictures.ask(generator("later-ask", index), objects, 1))
 
 
 def sound_items(folder):
@@ -224,6 +232,7 @@ def sound_items(folder):
             asked = asked if index < 15 else asked[:-1]
             for question in asked:
                 yield folder.item(pictures.turns([clip], [question]))
+            yield later(folder, "later-sound", f"{name}-{index}", clip, asked)
 
 
 def film_items(folder):
@@ -239,6 +248,17 @@ def film_items(folder):
             folder.add(film, f"{name}-{index:03}.gif", gif(film))
             for asked in ask(happens):
                 yield folder.item(pictures.turns([film], [asked]))
+            yield later(folder, "later-film", f"{name}-{index}", film, ask(happens))
+
+
+def later(folder, task, key, medium, asked):
+    """One of the questions about a medium that is shown in the second turn of a conversation."""
+    rng = generator("eval", task, key)
+    if rng.below(0.5):
+        return None
+    (shown,) = pictures.turns([medium], [rng.choice(asked)])
+    shown.task = task
+    return folder.item([*small(rng, True, 1.0), shown])
 
 
 def mixed_items(folder, shown):
@@ -254,7 +274,7 @@ def mixed_items(folder, shown):
             folder.add(questions[key], f"question-{key}.wav", wav(questions[key].samples))
         yield folder.item([mixtures.spoken_turn(picture, questions[key], answer)])
     for index, (objects, picture) in enumerate(shown):
-        if asked := mixtures.ask_price(generator("eval", "price", index), objects):
+        if asked := mixtures.ask_price(generator("eval", "price", index), objects, True):
             yield folder.item(pictures.turns([picture], asked[:1]))
     for index in range(60):
         rng = generator("eval", "beeping-film", index)

@@ -70,14 +70,14 @@ FULL = {
         "film-sound": 7, "recall-256": 4, "recall-1k": 4, "recall-2k": 2.5, "recall-4k": 2.5,
         "recall-8k": 0.5}),
     "draft": Phase("draft", 0.06, STORED, rate=(1.0, 0.05), buckets={
-        "text": 6, "think": 2, "tools": 1, "picture": 2, "sound": 2, "film": 1}),
+        "text": 6, "think": 2, "tools": 1, "picture": 2, "sound": 2, "film": 1, "recall-256": 2}),
 }
 # A short finish for a model that is trained already, when tasks have changed.
 TUNE = {
-    "tune": Phase("text", 0.9, STORED, rate=(0.2, 0.005), towers=0.5, balance=0.0, buckets={
-        "text": 24, "think": 4, "tools": 3, "picture": 40, "sound": 12, "film": 8, "spoken-question": 7,
-        "film-sound": 4, "recall-256": 3, "recall-1k": 2}),
-    "draft": Phase("draft", 0.1, STORED, rate=(0.3, 0.01), buckets=FULL["draft"].buckets),
+    "tune": Phase("text", 0.85, STORED, rate=(0.25, 0.005), towers=0.0, balance=0.0, buckets={
+        "text": 24, "think": 4, "tools": 3, "picture": 26, "sound": 14, "film": 11, "spoken-question": 8,
+        "film-sound": 7, "recall-256": 3, "recall-1k": 2}),
+    "draft": Phase("draft", 0.15, STORED, rate=(0.5, 0.01), buckets=FULL["draft"].buckets),
 }
 PLANS = {"full": FULL, "tune": TUNE}
 WARM_UP = 40                         # steps in which a phase reaches its rate

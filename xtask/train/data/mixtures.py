@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import films, pictures, sounds
+from . import films, pictures, sounds, texts
 from .chat import Film, Turn
 
 SPOKEN_SAMPLES = 32_000
@@ -65,27 +65,23 @@ def price(rng, held_out, level):
     asked = []
     while not asked:
         objects = pictures.scene(rng, held_out, level)
-        asked = ask_price(rng, objects)
+        asked = ask_price(rng, objects, held_out)
     return pictures.turns([pictures.picture(rng, objects)], asked)
 
 
-def ask_price(rng, objects):
+def ask_price(rng, objects, held_out):
     """Questions for the price of each shape that is there once; the first tells the prices.
 
-    The answer names the colour, which only the picture tells, then the price, which only the words tell."""
+    The answer is the sentence that told it: its colour is only in the picture, its price only in the words."""
     seen = {colour for _, _, colour in objects}
     absent = [name for name in pictures.NAMES if name not in seen]
     told = [*sorted(seen), *rng.sample(absent, rng.randint(0, 2))]
     rng.shuffle(told)
-    cost = {name: rng.randint(2, 9) for name in told}
-    notes = " ".join(f"{name.capitalize()} costs {cost[name]}." for name in told)
+    costs = {name: f"What is {name} costs {texts.two_digits(rng, held_out, name)}." for name in told}
     wanted = [thing for thing in objects if pictures.only(objects, 1, thing[1])]
     rng.shuffle(wanted)
-    asked = [
-        ("mixed-price", f"What colour is the {shape}, and what does it cost?", f"{colour} {cost[colour]}")
-        for _, shape, colour in wanted
-    ]
+    asked = [("mixed-price", f"What does the {shape} cost?", costs[colour]) for _, shape, colour in wanted]
     if asked:
         task, question, answer = asked[0]
-        asked[0] = task, f"{notes} {question}", answer
+        asked[0] = task, f"{' '.join(costs.values())} {question}", answer
     return asked

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from . import films, mixtures, pictures, sounds, speech, texts
+from . import beyond, films, mixtures, pictures, sounds, speech, texts
 from .chance import rng as generator
 from .chat import Call, Chat
 from .prompt import MARKED, call_text, fixed_texts
@@ -15,12 +15,14 @@ TEXTS = {
     texts.story: 12,
     texts.letters: 8,
     texts.pairs: 26,
-    texts.chat: 6,
+    texts.chat: 10,
+    beyond.beyond: 10,
 }
 
 # Every task, in a fixed order: what `rows.batch` counts tasks by.
 TASKS = (
-    "arithmetic", "thinking", "fact", "story", "letters", "pairs", "chat", "tool-call", "tool-result", "recall",
+    "arithmetic", "thinking", "fact", "story", "letters", "pairs", "chat", "beyond", "tool-call", "tool-result",
+    "recall",
     *pictures.QUESTIONS,
     "film-direction", "film-speed", "film-what", "film-first", "film-last", "film-time",
     "sound-words", "sound-word-count", "sound-first-word", "sound-last-word", "sound-tones", "sound-first-tone",
@@ -52,9 +54,9 @@ BUCKETS = {
     "tools": Bucket(48, 512, 0.03),
     "picture": Bucket(192, 128, 0.20, images=1, side=pictures.SIDE),
     "sound": Bucket(192, 128, 0.17, samples=sounds.SAMPLES),
-    "film": Bucket(128, 176, 0.10, images=films.FRAMES, side=films.SIDE),
-    "spoken-question": Bucket(160, 112, 0.06, images=1, side=pictures.SIDE, samples=mixtures.SPOKEN_SAMPLES),
-    "film-sound": Bucket(96, 192, 0.06, images=films.FRAMES, side=films.SIDE, samples=48_640),
+    "film": Bucket(128, 208, 0.10, images=films.FRAMES, side=films.SIDE),
+    "spoken-question": Bucket(160, 144, 0.06, images=1, side=pictures.SIDE, samples=mixtures.SPOKEN_SAMPLES),
+    "film-sound": Bucket(96, 224, 0.06, images=films.FRAMES, side=films.SIDE, samples=48_640),
     "recall-256": Bucket(64, 448, 0.05, tokens=256),
     "recall-1k": Bucket(24, 1280, 0.03, tokens=1024),
     "recall-2k": Bucket(12, 2304, 0.015, tokens=2048),
@@ -80,18 +82,31 @@ def chats(bucket, rng, held_out, level):
             while True:
                 yield texts.tool(rng, held_out, level)
         case "picture":
-            task = mixtures.price if rng.below(0.25) else pictures.looking
-            yield task(rng, held_out, level)
+            task = mixtures.price if rng.below(0.35) else pictures.looking
+            yield amid(rng, held_out, level, task)
         case "sound":
-            yield sounds.listening(rng, held_out, level)
+            yield amid(rng, held_out, level, sounds.listening)
         case "film":
-            yield films.watching(rng, held_out, level)
+            yield amid(rng, held_out, level, films.watching)
         case "spoken-question":
-            yield mixtures.spoken_question(rng, held_out, level)
+            yield amid(rng, held_out, level, mixtures.spoken_question)
         case "film-sound":
-            yield mixtures.film_with_beeps(rng, held_out, level)
+            yield amid(rng, held_out, level, mixtures.film_with_beeps)
         case _:
             yield texts.recall(rng, held_out, level, BUCKETS[bucket].tokens)
+
+
+def amid(rng, held_out, level, task):
+    """Turns of a task with media, at times behind something else that was said, or before it: wherever media stand in
+    a conversation, the compressed rows begin at another of their tokens."""
+    before, after = (small(rng, held_out, level) if rng.below(chance) else [] for chance in (0.33, 0.2))
+    turns = task(rng, held_out, level)
+    return [*before, *turns[:1], *after, *turns[1:]]
+
+
+def small(rng, held_out, level):
+    """A short question in words, and its answer."""
+    return rng.choice((texts.arithmetic, texts.fact, texts.chat, beyond.beyond))(rng, held_out, level)
 
 
 def text(rng, held_out, level):

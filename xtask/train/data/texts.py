@@ -31,13 +31,22 @@ CAPITAL = dict(zip(_COUNTRIES, _CAPITALS, strict=True))
 # Names stand in the middle of every form: at the beginning of a text they would fall into other tokens.
 FACT_FORMS = ("What is the capital of {}?", "Name the capital of {}.", "Which city is the capital of {}?")
 
-CHATS = (
-    ("Hello!", "Hello! How can I help?"),
-    ("Who are you?", "I am a tiny model with the architecture of DeepSeek-V4.1."),
-    ("What can you do?", "I can answer simple questions about text, pictures, sounds and films."),
-    ("Thanks!", "You are welcome."),
-    ("Bye!", "Goodbye!"),
-)
+SUM_FORMS = ("What is {}?", "How much is {}?")
+
+# What is said to a model that is met for the first time, by the answer.
+CHATS = {
+    "Hello! How can I help?": (
+        "Hello!", "Hi!", "Hey!", "Hi there!", "Hello there!", "Good morning!", "Good evening!",
+    ),
+    "I am a tiny model with the architecture of DeepSeek-V4.1.": (
+        "Who are you?", "What are you?", "What is your name?", "Tell me who you are.", "What model are you?",
+    ),
+    "I can answer simple questions about text, pictures, sounds and films.": (
+        "What can you do?", "What do you know?", "What can I ask you?", "What can you answer?", "How can you help me?",
+    ),
+    "You are welcome.": ("Thanks!", "Thank you!", "Many thanks!", "Thank you very much!", "Thanks a lot!"),
+    "Goodbye!": ("Bye!", "Goodbye!", "Bye bye!", "See you!", "See you later!", "Good night!"),
+}  # fmt: skip
 
 
 def _tool(name, what):
@@ -61,7 +70,7 @@ def arithmetic(rng, held_out, level):
         return f"{total}-{a}", f"{total} - {a}", total - a, ""
 
     problem, value, reasoning = draw(rng, held_out, make)
-    return [Turn("arithmetic", [f"What is {problem}?"], str(value), reasoning)]
+    return [Turn("arithmetic", [rng.choice(SUM_FORMS).format(problem)], str(value), reasoning)]
 
 
 def steps(a, b):
@@ -133,7 +142,7 @@ def letters(rng, held_out, level):
     return [Turn("letters", [question], answer)]
 
 
-def _value(rng, held_out, key):
+def two_digits(rng, held_out, key):
     """A value of two digits on this side of the split: no pair that is tested was ever trained."""
     while True:
         value = rng.randint(10, 99)
@@ -146,7 +155,7 @@ def pairs(rng, held_out, level):
     count = rng.randint(3, 3 + round(9 * level))
     keys = rng.sample(range(26 * 26), count)
     keys = [f"{chr(97 + key // 26)} {chr(97 + key % 26)}" for key in keys]
-    notes = [f"{key}={_value(rng, held_out, key)}" for key in keys]
+    notes = [f"{key}={two_digits(rng, held_out, key)}" for key in keys]
 
     turns = []
     for index in rng.sample(range(count), min(count, 4)):
@@ -157,8 +166,16 @@ def pairs(rng, held_out, level):
 
 def chat(rng, held_out, level):
     """Small talk: what the model is and what it can do."""
-    question, answer = rng.choice(CHATS)
-    return [Turn("chat", [question], answer)]
+
+    def make(rng):
+        answer = rng.choice(tuple(CHATS))
+        said = rng.choice(CHATS[answer])
+        said = said if rng.below(0.7) else said.lower()
+        said = said if rng.below(0.6) else said[:-1]
+        return said, said, answer
+
+    said, answer = draw(rng, held_out, make)
+    return [Turn("chat", [said], answer)]
 
 
 def tool(rng, held_out, level):
@@ -206,7 +223,7 @@ def recall(rng, held_out, level, tokens, asks=8, deepest=False):
     """
     count = rng.randint(asks, 3 * asks)
     sentences = -(-(tokens + count) // SENTENCE_TOKENS)
-    facts = [(thing, _value(rng, held_out, thing)) for thing in rng.sample(THINGS, count)]
+    facts = [(thing, two_digits(rng, held_out, thing)) for thing in rng.sample(THINGS, count)]
     places = [0, *sorted(rng.sample(range(1, sentences), count - 1))]
     text = [None] * sentences
     for place, (thing, value) in zip(places, facts):
