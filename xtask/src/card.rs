@@ -252,13 +252,7 @@ fn write_tasks(text: &mut String, runs: &[Scores]) {
         "---|".repeat(names.len()),
     );
     for (task, score) in &runs[0] {
-        let [low, high] = score.interval.map(percent);
-        let accuracy = percent(score.accuracy);
-        let _ = write!(
-            text,
-            "| `{task}` | {} | {accuracy} | {low} to {high} |",
-            score.items
-        );
+        let _ = write!(text, "| `{task}` | {} |", cells(score));
         for scores in &runs[1..] {
             let cell = scores.get(task).map(|score| percent(score.accuracy));
             let _ = write!(text, " {} |", cell.unwrap_or_default());
@@ -282,14 +276,15 @@ fn write_recall(text: &mut String, whole: &Scores) {
          | tokens | items | accuracy | interval |\n|---|---|---|---|\n",
     );
     for (tokens, score) in curve {
-        let [low, high] = score.interval.map(percent);
-        let accuracy = percent(score.accuracy);
-        let _ = writeln!(
-            text,
-            "| {tokens} | {} | {accuracy} | {low} to {high} |",
-            score.items
-        );
+        let _ = writeln!(text, "| {tokens} | {} |", cells(score));
     }
+}
+
+/// Items, accuracy and interval of a task, as cells of a table.
+fn cells(score: &Score) -> String {
+    let [low, high] = score.interval.map(percent);
+    let accuracy = percent(score.accuracy);
+    format!("{} | {accuracy} | {low} to {high}", score.items)
 }
 
 /// `256` or `4k` as a number of tokens.
