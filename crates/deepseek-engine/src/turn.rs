@@ -96,7 +96,6 @@ pub struct Turn {
     events: Events,
     voice: Voice,
     stops: Stops,
-    ends: Vec<TokenId>,
     /// The call whose arguments are being written.
     call: Option<Call>,
     call_ids: HashSet<String>,
@@ -181,9 +180,7 @@ impl Turn {
             ..
         } = options;
         let stops = Stops::new(stops, engine.limits()).map_err(Refusal::from)?;
-        let own = tokenizer.eos();
-        let ends: Vec<TokenId> = ends.into_iter().filter(|id| *id != own).collect();
-        let stop_ids = [&[own][..], &ends].concat();
+        let stop_ids = [&[tokenizer.eos()][..], &ends].concat();
         let usage = Usage {
             // Too long a prompt is refused below.
             prompt: u32::try_from(prompt.ids.len()).unwrap_or(u32::MAX),
@@ -202,7 +199,6 @@ impl Turn {
             events: engine.submit(request)?,
             voice,
             stops,
-            ends,
             call: None,
             call_ids: HashSet::new(),
             ready: VecDeque::new(),
@@ -224,9 +220,6 @@ impl Turn {
             }
             Event::Token { id } => {
                 self.usage.generated += 1;
-                if self.ends.contains(&id) {
-                    return;
-                }
                 match self.voice.push(id) {
                     Ok(deltas) => {
                         if self.hear(deltas) {
