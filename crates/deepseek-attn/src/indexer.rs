@@ -77,10 +77,7 @@ impl<B: Kernels> Indexer<B> {
             Some(rounding) => be.round(&q, rounding)?,
             None => q,
         };
-        let scale = Unary::Affine {
-            mul: ((width * heads) as f32).powf(-0.5),
-            add: 0.0,
-        };
+        let scale = Unary::scale(((width * heads) as f32).powf(-0.5));
         let shares = be.map(&self.share.forward(be, x)?, scale)?;
         let shares = self.numerics.activation(be, shares)?;
         be.index_topk(&q, &shares, keys, seen, pick)

@@ -296,10 +296,7 @@ impl<B: Kernels> Attention<B> {
         }
         let round = |x: B::Tensor| be.round(&x, Rounding::Bf16);
         let squares = round(be.mul(q, q)?)?;
-        let mean = Unary::Affine {
-            mul: 1.0 / self.shape.head_dim as f32,
-            add: 0.0,
-        };
+        let mean = Unary::scale(1.0 / self.shape.head_dim as f32);
         let mean = round(be.map(&be.sum(&squares, 2)?, mean)?)?;
         let mean = round(be.map(&mean, Unary::Affine { mul: 1.0, add: eps })?)?;
         round(be.mul(q, &round(be.map(&mean, Unary::Rsqrt)?)?)?)

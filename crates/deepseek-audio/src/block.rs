@@ -78,7 +78,7 @@ impl<B: Backend> LayerNorm<B> {
 
     /// `x: [rows, width]`, and so is the result.
     pub(crate) fn forward(&self, be: &B, x: &B::Tensor) -> Result<B::Tensor> {
-        let mean = be.map(&be.sum(x, 1)?, factor(-1.0 / x.width() as f32))?;
+        let mean = be.map(&be.sum(x, 1)?, Unary::scale(-1.0 / x.width() as f32))?;
         let centred = be.add(x, &mean)?;
         let y = be.rms_norm(&centred, Some(&self.weight), NORM_EPS)?;
         self.numerics.activation(be, be.add(&y, &self.bias)?)
@@ -164,8 +164,4 @@ pub(crate) fn spans(lengths: &[usize]) -> impl Iterator<Item = (usize, usize)> {
         *next += length;
         Some((first, *length))
     })
-}
-
-fn factor(mul: f32) -> Unary {
-    Unary::Affine { mul, add: 0.0 }
 }

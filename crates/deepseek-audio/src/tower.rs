@@ -128,13 +128,7 @@ impl<B: Backend> Tower<B> {
             Pool::Avg2 => {
                 let sums = be.sum(&be.reshape(x, &[tokens, each, hidden])?, 1)?;
                 let share = 1.0 / each as f32;
-                let means = be.map(
-                    &sums,
-                    Unary::Affine {
-                        mul: share,
-                        add: 0.0,
-                    },
-                )?;
+                let means = be.map(&sums, Unary::scale(share))?;
                 let means = be.reshape(&means, &[tokens, hidden])?;
                 self.norm.forward(be, &self.numerics.activation(be, means)?)
             }

@@ -67,6 +67,14 @@ pub enum Unary {
     SqrtSoftplus,
 }
 
+impl Unary {
+    /// `mul * x`.
+    #[must_use]
+    pub const fn scale(mul: f32) -> Self {
+        Self::Affine { mul, add: 0.0 }
+    }
+}
+
 /// Which way [`Backend::rope`] turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {

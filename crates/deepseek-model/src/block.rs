@@ -122,10 +122,7 @@ impl<B: Backend> Residual<B> {
     /// What the device says.
     pub fn mean(&self, be: &B) -> Result<B::Tensor> {
         let [tokens, n, hidden] = dims(&self.streams);
-        let mean = deepseek_core::Unary::Affine {
-            mul: 1.0 / n as f32,
-            add: 0.0,
-        };
+        let mean = deepseek_core::Unary::scale(1.0 / n as f32);
         be.reshape(
             &be.map(&be.sum(&self.streams, 1)?, mean)?,
             &[tokens, hidden],

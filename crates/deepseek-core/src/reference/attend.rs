@@ -29,8 +29,8 @@ pub fn attend<B: Backend>(
             let keys = be.concat(&keys.iter().collect::<Vec<_>>(), 0)?;
             let q = be.reshape(&be.narrow(q, 0, token, 1)?, &[heads, width])?;
             let logits = be.matmul_t(&q, &keys)?;
-            let logits = be.map(&logits, factor(softmax.scale))?;
-            let peak = be.map(&be.max(&logits, 1)?, factor(-1.0))?;
+            let logits = be.map(&logits, Unary::scale(softmax.scale))?;
+            let peak = be.map(&be.max(&logits, 1)?, Unary::scale(-1.0))?;
             let weights = be.map(&be.add(&logits, &peak)?, Unary::Exp)?;
             let sunk = be.map(&be.add(&sink, &peak)?, Unary::Exp)?;
             let total = be.add(&be.sum(&weights, 1)?, &sunk)?;
@@ -63,21 +63,17 @@ pub fn attend_all<B: Backend>(
     queries: usize,
 ) -> Result<B::Tensor> {
     let (rows, width) = (q.rows(), q.width());
-    let q = be.map(q, factor((width as f32).powf(-0.5)))?;
+    let q = be.map(q, Unary::scale((width as f32).powf(-0.5)))?;
     let outputs = (0..rows)
         .step_by(queries)
         .map(|first| {
             let q = be.narrow(&q, 0, first, queries.min(rows - first))?;
             let scores = be.matmul_t(&q, k)?;
-            let peak = be.map(&be.max(&scores, 1)?, factor(-1.0))?;
+            let peak = be.map(&be.max(&scores, 1)?, Unary::scale(-1.0))?;
             let weights = be.map(&be.add(&scores, &peak)?, Unary::Exp)?;
             let total = be.map(&be.sum(&weights, 1)?, Unary::Recip)?;
             be.mul(&be.matmul(&weights, v)?, &total)
         })
         .collect::<Result<Vec<_>>>()?;
     be.concat(&outputs.iter().collect::<Vec<_>>(), 0)
-}
-
-fn factor(mul: f32) -> Unary {
-    Unary::Affine { mul, add: 0.0 }
 }

@@ -19,13 +19,7 @@ pub fn compress<B: Backend>(
         .map(|group| {
             let kv = members(be, kv, group, fold)?;
             let scores = members(be, scores, group, fold)?;
-            let peak = be.map(
-                &be.max(&scores, 0)?,
-                Unary::Affine {
-                    mul: -1.0,
-                    add: 0.0,
-                },
-            )?;
+            let peak = be.map(&be.max(&scores, 0)?, Unary::scale(-1.0))?;
             let shares = be.map(&be.add(&scores, &peak)?, Unary::Exp)?;
             let total = be.map(&be.sum(&shares, 0)?, Unary::Recip)?;
             be.mul(&be.sum(&be.mul(&shares, &kv)?, 0)?, &total)

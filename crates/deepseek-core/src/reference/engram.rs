@@ -31,10 +31,7 @@ pub fn engram<B: Backend>(
     let x = be.rms_norm(streams, None, gate.eps)?;
     let keys = be.rms_norm(&keys, None, gate.eps)?;
     let products = be.mul(&be.mul(&x, &gate.weight)?, &keys)?;
-    let mean = Unary::Affine {
-        mul: (hidden as f32).sqrt().recip(),
-        add: 0.0,
-    };
+    let mean = Unary::scale((hidden as f32).sqrt().recip());
     let agreement = be.map(&be.sum(&products, 2)?, mean)?;
     let root = Unary::SignedSqrt { min: AGREEMENT_MIN };
     let mut opening = be.map(&be.map(&agreement, root)?, Unary::Sigmoid)?;

@@ -19,16 +19,10 @@ pub fn hc_pre<B: Backend>(
     let pre = be.map(&be.narrow(&z, 1, 0, n)?, Unary::Sigmoid)?;
     let pre = be.map(&pre, Unary::Affine { mul: 1.0, add: eps })?;
     let post = be.map(&be.narrow(&z, 1, n, n)?, Unary::Sigmoid)?;
-    let post = be.map(&post, Unary::Affine { mul: 2.0, add: 0.0 })?;
+    let post = be.map(&post, Unary::scale(2.0))?;
 
     let comb = be.reshape(&be.narrow(&z, 1, 2 * n, n * n)?, &[tokens, n, n])?;
-    let peak = be.map(
-        &be.max(&comb, 2)?,
-        Unary::Affine {
-            mul: -1.0,
-            add: 0.0,
-        },
-    )?;
+    let peak = be.map(&be.max(&comb, 2)?, Unary::scale(-1.0))?;
     let comb = be.map(&be.add(&comb, &peak)?, Unary::Exp)?;
     // The first row pass is the softmax, whose sums take no epsilon; the last pass is a column pass.
     let comb = divide_by_sums(be, &comb, 2, 0.0)?;

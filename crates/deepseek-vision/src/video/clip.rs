@@ -134,7 +134,7 @@ impl Shot {
         }
         if self.frames.len() > 1 {
             let mul = 1.0 / self.frames.len() as f32;
-            features = be.map(&features, deepseek_core::Unary::Affine { mul, add: 0.0 })?;
+            features = be.map(&features, deepseek_core::Unary::scale(mul))?;
         }
         embed_features(be, delimiters, &features, grid)
     }
