@@ -176,7 +176,8 @@ pub fn speak<B: Kernels>(
     drafts: u32,
 ) -> Result<Spoken> {
     let width = model.capacity().vocabulary as usize;
-    let (mut ids, mut last, mut steps) = (vec![best(logits)], best(logits), 0);
+    let mut last = best(logits);
+    let (mut ids, mut steps) = (vec![last], 0);
     while ids.len() < count {
         let drafted = match drafts {
             0 => Vec::new(),
