@@ -418,7 +418,7 @@ pub(crate) struct Watch {
     /// Watch otherwise than by the checkpoint's `video_config`. KEY is `fps`, `min_frames`,
     /// `max_frames`, `frame_max_tokens`, `frame_min_tokens`, `frame_min_pixels`, `max_tokens`,
     /// `temporal_merge` or `segment_seconds`. May be repeated.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
+    #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) video_config: Vec<Setting>,
     /// Listen to the sound of films.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
@@ -428,24 +428,34 @@ pub(crate) struct Watch {
 /// A number of a [`VideoConfig`], and what it is to be.
 #[derive(Debug, Clone)]
 pub(crate) struct Setting {
-    pub(crate) name: String,
-    pub(crate) value: f64,
+    name: String,
+    value: f64,
 }
 
-/// A setting that may be.
-fn setting(text: &str) -> Result<Setting, String> {
-    let (name, value) = text.split_once('=').ok_or("want KEY=VALUE")?;
-    let mut config = VideoConfig::default();
-    let Some(number) = config.number(name) else {
-        let names = config.numbers().map(|(name, _)| name);
-        return Err(format!("want one of {}", names.join(", ")));
-    };
-    let value = value.parse().map_err(|_| "want a number")?;
-    number.set(value)?;
-    Ok(Setting {
-        name: name.to_owned(),
-        value,
-    })
+impl Setting {
+    /// Sets it, or says what may be set.
+    pub(crate) fn apply(&self, config: &mut VideoConfig) -> Result<(), String> {
+        let Some(number) = config.number(&self.name) else {
+            let names = config.numbers().map(|(name, _)| name);
+            return Err(format!("want one of {}", names.join(", ")));
+        };
+        number.set(self.value)
+    }
+}
+
+impl FromStr for Setting {
+    type Err = String;
+
+    /// Reads one that can be applied.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once('=').ok_or("want KEY=VALUE")?;
+        let setting = Self {
+            name: name.to_owned(),
+            value: value.parse().map_err(|_| "want a number")?,
+        };
+        setting.apply(&mut VideoConfig::default())?;
+        Ok(setting)
+    }
 }
 
 /// A number of frames a second.

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::anyhow;
-use deepseek_engine::{Engine, Limits, Reason, Sampling, SamplingOptions, Turn, TurnOptions};
+use deepseek_engine::{Engine, Limits, Reason, Sampling, Turn, TurnOptions};
 use deepseek_model::{Ablation, Prefill, TokenId};
 use deepseek_text::{Edition, Mode, Options, Tokenizer};
 
@@ -187,7 +187,7 @@ impl Bench {
         let conversation = &item.conversation;
         let options = TurnOptions {
             max_tokens: Some(item.max_tokens),
-            sampling: greedy()?,
+            sampling: Sampling::greedy(),
             drafts: self.drafts,
             media: self.senses.take_in(conversation)?,
             ends: self.ends.clone(),
@@ -226,14 +226,6 @@ fn prompt_options(item: &Item, edition: Edition) -> Options {
         edition,
         ..Options::default()
     }
-}
-
-/// The likeliest answer, so that a figure can be had again.
-fn greedy() -> Result<Sampling> {
-    Ok(Sampling::new(SamplingOptions {
-        temperature: 0.0,
-        ..SamplingOptions::default()
-    })?)
 }
 
 /// An answer, whole. Ctrl-C stops it.

@@ -35,16 +35,7 @@ pub(crate) fn text(typed: Option<&str>) -> Result<String> {
 
 /// A file, whole, of at most so many bytes.
 pub(crate) fn file(path: &Path, most: usize) -> Result<Vec<u8>> {
-    let read = || {
-        let mut bytes = Vec::new();
-        File::open(path)?
-            .take(most as u64 + 1)
-            .read_to_end(&mut bytes)?;
-        Ok::<_, io::Error>(bytes)
-    };
-    let bytes = read()
-        .with_context(|| path.display().to_string())
-        .map_err(Fault::input)?;
+    let bytes = head(path, most + 1)?;
     match bytes.len() > most {
         true => Err(Fault::input(anyhow!(
             "{} has more than {most} bytes",
@@ -52,4 +43,18 @@ pub(crate) fn file(path: &Path, most: usize) -> Result<Vec<u8>> {
         ))),
         false => Ok(bytes),
     }
+}
+
+/// The first bytes of a file, at most so many.
+pub(crate) fn head(path: &Path, most: usize) -> Result<Vec<u8>> {
+    let read = || {
+        let mut bytes = Vec::new();
+        File::open(path)?
+            .take(most as u64)
+            .read_to_end(&mut bytes)?;
+        Ok::<_, io::Error>(bytes)
+    };
+    read()
+        .with_context(|| path.display().to_string())
+        .map_err(Fault::input)
 }

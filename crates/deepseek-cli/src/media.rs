@@ -13,7 +13,7 @@ use deepseek_vision::limits::FILE_BYTES_MAX;
 use deepseek_vision::video::{Clip, FilmError, VideoConfig};
 use deepseek_vision::{Canvas, Picture, VisionShape};
 
-use crate::args::{Hearing, Setting, Watch};
+use crate::args::{Hearing, Watch};
 use crate::clips::Source;
 use crate::fault::{Fault, Result};
 use crate::input;
@@ -33,13 +33,9 @@ impl Senses {
     /// Those of a model, which watches films as asked.
     pub(crate) fn new(config: &Config, watch: &Watch) -> Result<Self> {
         let mut video = config.video;
-        for Setting { name, value } in &watch.video_config {
-            if let Some(number) = video.number(name) {
-                number
-                    .set(*value)
-                    .map_err(Error::msg)
-                    .map_err(Fault::usage)?;
-            }
+        for setting in &watch.video_config {
+            let set = setting.apply(&mut video);
+            set.map_err(Error::msg).map_err(Fault::usage)?;
         }
         watch_at(&mut video, watch.video_fps, watch.video_max_frames)?;
         Ok(Self {

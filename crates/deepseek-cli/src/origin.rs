@@ -1,7 +1,5 @@
 //! Where a model comes from: a folder that is named, or this program, which carries a small one.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -115,16 +113,7 @@ const WEIGHTS: &str = "model.safetensors";
 
 /// Reads a config, no further than one can reach.
 pub(crate) fn read_config(path: &Path) -> Result<Config> {
-    let read = || {
-        let mut bytes = Vec::new();
-        File::open(path)?
-            .take(CONFIG_BYTES_MAX as u64 + 1)
-            .read_to_end(&mut bytes)?;
-        Ok::<_, std::io::Error>(bytes)
-    };
-    let bytes = read()
-        .with_context(|| path.display().to_string())
-        .map_err(|error| Fault::input(error).hint(FOLDER))?;
+    let bytes = input::head(path, CONFIG_BYTES_MAX + 1).map_err(|fault| fault.hint(FOLDER))?;
     let json = String::from_utf8(bytes)
         .map_err(|_| Fault::input(anyhow!("{} is not UTF-8 text", path.display())))?;
     Ok(Config::parse(&json)?)
