@@ -354,7 +354,7 @@ mod tests {
         let runs = [whole, swapped, none.clone(), none.clone(), none];
         let card = card(&runs, &training, 6_700_000);
         for line in [
-            "5.50 million parameters, 6.70 MB with config and tokenizer. 27 steps, 1.0 minutes on cpu, then 0.6 minutes on gpu, by",
+            "5.50 million parameters, 6.70 MB with config and tokenizer. 27 steps, 1.0 minutes on cpu, then 0.6 minutes on gpu, in several runs",
             "| towers | 15 |",
             "`mixed-both`, `recall-256`, `sum`.",
             "not claimed: `recall-4k`, `rhyme`.",

@@ -19,10 +19,11 @@ use self::house::House;
 type Findings = Vec<String>;
 
 /// The rules, in the order in which they report.
-const RULES: [fn(&House, &mut Findings); 17] = [
+const RULES: [fn(&House, &mut Findings); 18] = [
     manifests::the_map_is_the_manifests,
     manifests::only_backends_know_candle,
     manifests::no_system_library_is_linked,
+    manifests::the_promised_compiler_is_the_tested_one,
     manifests::crates_are_described,
     manifests::lints_are_the_workspaces,
     sources::files_say_what_they_are,

@@ -1,5 +1,7 @@
 //! `deepseek eval`: answers held against those that are wanted.
 
+#[cfg(test)]
+mod corpus;
 mod limits;
 mod report;
 mod score;
