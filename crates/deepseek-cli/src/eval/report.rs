@@ -12,6 +12,7 @@ use super::task::Item;
 use super::want;
 use crate::answer::Said;
 use crate::args::Eval;
+use crate::fault::one_line;
 
 /// The items answered so far.
 #[derive(Debug)]
@@ -124,6 +125,7 @@ impl Report {
                 expected,
                 got,
             } = failure;
+            let place = one_line(place);
             writeln!(out, "\n{task} {id} ({place})\n  question  {question:?}")?;
             writeln!(out, "  expected  {expected:?}\n  got       {got:?}")?;
         }

@@ -11,5 +11,7 @@ mod media;
 mod misuse;
 mod program;
 mod run;
+#[cfg(unix)]
+mod terminal;
 mod tokenize;
 mod v41;

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -92,7 +93,13 @@ pub(crate) fn pipe<A: AsRef<OsStr>>(args: &[A], text: &[u8]) -> Ran {
 /// Presses Ctrl-C.
 #[cfg(unix)]
 pub(crate) fn interrupt(child: &std::process::Child) {
-    let line = format!("kill -INT {}", child.id());
+    signal(child, "INT");
+}
+
+/// Sends a signal by its name.
+#[cfg(unix)]
+pub(crate) fn signal(child: &std::process::Child, name: &str) {
+    let line = format!("kill -{name} {}", child.id());
     let status = Command::new("sh")
         .args(["-c", &line])
         .status()
@@ -154,13 +161,22 @@ impl Checkpoint {
     /// the file with the output matrix.
     pub(crate) fn without_end(self, name: &str) -> Self {
         const EOS: usize = 1;
+        self.without_weights(name, EOS..EOS + 1)
+    }
 
+    /// All ids without weights, so that each is as likely as any other.
+    pub(crate) fn without_preference(self, name: &str) -> Self {
+        self.without_weights(name, 0..288)
+    }
+
+    /// Some rows of the output matrix as zeros.
+    fn without_weights(self, name: &str, ids: Range<usize>) -> Self {
         let mut bytes = self.read(name);
         let (header, metadata) = SafeTensors::read_metadata(&bytes).expect("a safetensors file");
         let head = metadata.info("head.weight").expect("the output matrix");
         let row = (head.data_offsets.1 - head.data_offsets.0) / head.shape[0];
-        let start = 8 + header + head.data_offsets.0 + EOS * row;
-        bytes[start..start + row].fill(0);
+        let start = 8 + header + head.data_offsets.0;
+        bytes[start + ids.start * row..start + ids.end * row].fill(0);
         self.write(name, &bytes);
         self
     }
