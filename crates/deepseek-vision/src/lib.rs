@@ -6,10 +6,12 @@ mod block;
 pub mod canvas;
 mod decode;
 pub mod embed;
+pub mod formats;
 pub mod grid;
 pub mod limits;
 pub mod picture;
 pub mod resize;
+mod screen;
 pub mod tower;
 pub mod video;
 

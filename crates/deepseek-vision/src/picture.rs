@@ -2,6 +2,8 @@
 
 use deepseek_core::Note;
 
+use crate::formats::IMAGES;
+
 /// Pixels in three channels of 8 bits. Neither side is zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
@@ -30,6 +32,11 @@ impl Picture {
             rgb,
             notes: Vec::new(),
         }
+    }
+
+    /// The same picture, of which this is to be told.
+    pub(crate) fn with_notes(self, notes: Vec<Note>) -> Self {
+        Self { notes, ..self }
     }
 
     /// Pixels of a row.
@@ -73,10 +80,16 @@ pub enum PictureError {
         max: usize,
     },
     /// The file begins like none of the formats that are read.
-    #[error("picture: begins with {head}, want PNG, JPEG, WebP, GIF, BMP or TIFF")]
+    #[error("picture: begins with {head}, want one of {images}", images = IMAGES)]
     UnknownFormat {
         /// Its first bytes, in hexadecimal.
         head: String,
+    },
+    /// The file is of a kind that is known by name and not read.
+    #[error("picture: of a kind that is not read: {kind}")]
+    Foreign {
+        /// The kind.
+        kind: &'static str,
     },
     /// A side is zero.
     #[error("picture: {width}x{height} pixels, want at least one")]

@@ -2,6 +2,7 @@
 
 mod assets;
 mod chat;
+mod decoding;
 mod embedded;
 mod eval;
 mod flags;
