@@ -88,7 +88,7 @@ fn a_file_is_read_from_disk_a_little_at_a_time() {
     sound.read(usize::MAX, &mut samples).expect("samples");
     assert_eq!(samples, decode(bytes("speech.wav")).expect("the same"));
     sound.read(1, &mut samples).expect("nothing");
-    assert_eq!(samples.len(), 39_429);
+    assert_eq!(samples.len(), 40_175);
     assert_eq!(sound.skipped(), 0);
 }
 
