@@ -15,9 +15,10 @@ use crate::inventory::Component;
 use crate::plan::{Budget, Plan, PlanError, SequenceMemory};
 
 /// The levels of rounding that are offered, by name.
-pub const NUMERICS: [(&str, Numerics); 3] = [
+pub const NUMERICS: [(&str, Numerics); 4] = [
     ("exact", Numerics::EXACT),
     ("cache", Numerics::CACHE),
+    ("full", Numerics::FULL),
     ("released", Numerics::RELEASED),
 ];
 
