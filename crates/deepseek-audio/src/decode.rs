@@ -11,8 +11,8 @@
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::panic::{self, AssertUnwindSafe};
 
+use deepseek_core::guard;
 use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
@@ -287,8 +287,8 @@ fn guarded<T>(
     format: &'static str,
     read: impl FnOnce() -> Result<T, SoundError>,
 ) -> Result<T, SoundError> {
-    panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
-        let why = "numbers that the decoder cannot hold".to_owned();
+    guard::guarded(read).unwrap_or_else(|panicked| {
+        let why = panicked.to_string();
         Err(SoundError::Corrupt { format, why })
     })
 }

@@ -16,6 +16,7 @@ mod stem;
 pub mod tower;
 
 pub use chunks::{Chunk, Chunks, Place};
+pub use deepseek_core::Note;
 pub use embed::{Delimiters, embed, embed_features};
 pub use limits::Limits;
 pub use names::AudioTensors;

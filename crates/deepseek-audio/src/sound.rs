@@ -4,6 +4,8 @@
 use std::fmt;
 use std::io::{self, Cursor, Read, Seek};
 
+use deepseek_core::Note;
+
 use crate::decode::Track;
 use crate::limits::Limits;
 use crate::resample::Resampler;
@@ -153,6 +155,14 @@ impl Sound {
             Source::Track(track) => track.skipped(),
             Source::Blocks(..) => 0,
         }
+    }
+
+    /// What there is to be told of it, as far as it was read.
+    #[must_use]
+    pub fn notes(&self) -> Vec<Note> {
+        let left_out = |count| format!("{count} packets could not be decoded and are left out");
+        let skipped = Some(self.skipped()).filter(|count| *count > 0);
+        skipped.map(left_out).map(Note::new).into_iter().collect()
     }
 }
 

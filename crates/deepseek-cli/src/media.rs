@@ -1,5 +1,7 @@
 //! Media that the user names: files, and data URLs in conversations.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Context, Error, anyhow};
@@ -15,7 +17,7 @@ use deepseek_vision::{Canvas, Picture, VisionShape};
 
 use crate::args::{Hearing, Watch};
 use crate::clips::Source;
-use crate::fault::{Fault, Result};
+use crate::fault::{Fault, Result, note};
 use crate::input;
 
 /// What the model can look at and listen to, and how.
@@ -27,6 +29,8 @@ pub(crate) struct Senses {
     /// At which rate numbered pictures play, if not at that at which they are looked at.
     fps: Option<f64>,
     hearing: Hearing,
+    /// Notes that were printed.
+    told: RefCell<HashSet<String>>,
 }
 
 impl Senses {
@@ -44,6 +48,7 @@ impl Senses {
             video,
             fps: watch.fps,
             hearing: watch.video_audio,
+            told: RefCell::default(),
         })
     }
 
@@ -63,11 +68,24 @@ impl Senses {
 
     /// One medium, as far as it is read at once.
     pub(crate) fn take(&self, part: &Part) -> Result<Medium> {
-        match part {
+        let (name, medium) = match part {
             Part::Text(_) => unreachable!("words are no medium"),
-            Part::Image(name) => self.picture(name),
-            Part::Audio(name) => self.sound(name),
-            Part::Video(video) => self.film(video),
+            Part::Image(name) => (name, self.picture(name)?),
+            Part::Audio(name) => (name, self.sound(name)?),
+            Part::Video(video) => (&video.source, self.film(video)?),
+        };
+        for note in medium.notes() {
+            self.tell(format!("{}: {note}", brief(name)));
+        }
+        Ok(medium)
+    }
+
+    /// Prints a note, if it has not been printed before: media are read again with each answer.
+    fn tell(&self, text: String) {
+        let mut told = self.told.borrow_mut();
+        if !told.contains(&text) {
+            note(&text);
+            told.insert(text);
         }
     }
 
@@ -82,7 +100,8 @@ impl Senses {
             .map_err(|error| {
                 Fault::input(error).hint("PNG, JPEG, GIF, WebP, BMP and TIFF are read")
             })?;
-        Ok(Medium::picture(Canvas::new(&picture, &shape)))
+        let medium = Medium::picture(Canvas::new(&picture, &shape));
+        Ok(medium.with_notes(picture.notes()))
     }
 
     fn sound(&self, name: &str) -> Result<Medium> {

@@ -14,6 +14,7 @@ pub mod tower;
 pub mod video;
 
 pub use canvas::Canvas;
+pub use deepseek_core::Note;
 pub use embed::{Delimiters, embed, embed_features, embed_patches};
 pub use grid::{Grid, Place};
 pub use picture::{Picture, PictureError};

@@ -1,11 +1,14 @@
 //! A decoded picture, and what keeps a file from becoming one.
 
+use deepseek_core::Note;
+
 /// Pixels in three channels of 8 bits. Neither side is zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     width: usize,
     height: usize,
     rgb: Vec<u8>,
+    notes: Vec<Note>,
 }
 
 impl Picture {
@@ -21,7 +24,12 @@ impl Picture {
             rgb.len(),
             "bytes of a picture of {width}x{height}"
         );
-        Self { width, height, rgb }
+        Self {
+            width,
+            height,
+            rgb,
+            notes: Vec::new(),
+        }
     }
 
     /// Pixels of a row.
@@ -40,6 +48,12 @@ impl Picture {
     #[must_use]
     pub fn rgb(&self) -> &[u8] {
         &self.rgb
+    }
+
+    /// What there is to be told of its file.
+    #[must_use]
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
     }
 }
 

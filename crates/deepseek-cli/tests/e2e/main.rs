@@ -4,6 +4,7 @@ mod assets;
 mod chat;
 mod embedded;
 mod eval;
+mod flags;
 mod help;
 mod inspect;
 mod logits;
@@ -11,5 +12,9 @@ mod media;
 mod misuse;
 mod program;
 mod run;
+#[cfg(target_os = "linux")]
+mod tables;
+#[cfg(unix)]
+mod terminal;
 mod tokenize;
 mod v41;

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::{fmt, io};
 
+use deepseek_core::Note;
+
 use crate::picture::{Picture, PictureError};
 
 use super::reel::{self, Reel, Source, Timeline, Voice};
@@ -16,6 +18,17 @@ pub struct Film {
     pub(super) reel: Box<dyn Reel>,
     pub(super) voice: Option<Voice>,
     pub(super) next: usize,
+    pub(super) notes: Vec<Note>,
+    /// Frames that were read of which there is something to be told, and the first of them.
+    pub(super) damaged: Option<Damaged>,
+}
+
+/// Frames that are not as they were meant.
+#[derive(Debug)]
+pub(super) struct Damaged {
+    count: usize,
+    first: usize,
+    note: Note,
 }
 
 impl Film {
@@ -70,6 +83,14 @@ impl Film {
             return Ok(None);
         };
         let picture = self.reel.frame(self.next)?;
+        if let Some(note) = picture.notes().first() {
+            let first = Damaged {
+                count: 0,
+                first: self.next,
+                note: note.clone(),
+            };
+            self.damaged.get_or_insert(first).count += 1;
+        }
         self.next += 1;
         Ok(Some((*time, picture)))
     }
@@ -82,6 +103,21 @@ impl Film {
     pub fn skip_to(&mut self, index: usize) {
         assert!(index >= self.next, "frame {index} after {}", self.next);
         self.next = index;
+    }
+
+    /// What there is to be told of it, as far as it was read.
+    #[must_use]
+    pub fn notes(&self) -> Vec<Note> {
+        let mut notes = self.notes.clone();
+        if let Some(Damaged { count, first, note }) = &self.damaged {
+            notes.push(match count {
+                1 => Note::new(format!("frame {first}: {note}")),
+                _ => Note::new(format!(
+                    "{count} frames, of which {first} is the first: {note}"
+                )),
+            });
+        }
+        notes
     }
 
     /// The sound, if there is any. It can be read beside the frames, and again.

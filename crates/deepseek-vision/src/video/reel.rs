@@ -125,6 +125,8 @@ pub(super) fn film(timeline: Timeline, reel: impl Reel + 'static, voice: Option<
         reel: Box::new(reel),
         voice,
         next: 0,
+        notes: Vec::new(),
+        damaged: None,
     }
 }
 
