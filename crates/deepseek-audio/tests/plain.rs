@@ -148,12 +148,15 @@ fn nothing_is_nothing_and_no_noise() {
     assert!(samples.is_empty(), "{} samples", samples.len());
 }
 
+/// The name and the content of a chunk.
+type Chunk<'a> = (&'a [u8; 4], &'a [u8]);
+
 #[test]
 fn chunks_may_stand_in_any_order() {
     let (samples, want) = samples();
     let (format, data) = (plain(), little(&samples));
     let list: &[u8] = b"INFOISFT\x04\0\0\0tool";
-    let cases: [(&str, &[(&[u8; 4], &[u8])]); 5] = [
+    let cases: [(&str, &[Chunk<'_>]); 5] = [
         (
             "much before",
             &[
