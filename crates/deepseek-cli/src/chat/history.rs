@@ -21,17 +21,13 @@ use crate::screen::safe;
 pub(super) const LINES_MAX: usize = 1000;
 /// Bytes of the file. Lines beyond that are forgotten with the conversation; the next one begins with
 /// half of it, the later lines.
-const BYTES_MAX: usize = 4 << 20;
+const BYTES_MAX: u64 = 4 << 20;
 /// The first line of the file. In the others a backslash and an end of line are `\\` and `\n`.
 const HEAD: &str = "#V2\n";
 
-/// The file.
+/// The file. Other conversations may add to it, too.
 #[derive(Debug)]
-pub(super) struct History {
-    file: File,
-    /// How long it is.
-    bytes: usize,
-}
+pub(super) struct History(File);
 
 impl History {
     /// Opens a file, or makes it, and gives its lines, the oldest first.
@@ -48,21 +44,15 @@ impl History {
                 return Err(anyhow!("not a regular file"));
             }
             let mut file = options().open(path)?;
-            let most = u64::try_from(BYTES_MAX)?;
-            ensure!(
-                file.metadata()?.len() <= most,
-                "more than {BYTES_MAX} bytes"
-            );
+            let bytes = file.metadata()?.len();
+            ensure!(bytes <= BYTES_MAX, "more than {BYTES_MAX} bytes");
             let mut bytes = Vec::new();
-            Read::take(&mut file, most).read_to_end(&mut bytes)?;
+            Read::take(&mut file, BYTES_MAX).read_to_end(&mut bytes)?;
             let text = String::from_utf8(bytes).map_err(|_| anyhow!("not UTF-8 text"))?;
             let lines = parse(&text);
-            let mut history = Self {
-                file,
-                bytes: text.len(),
-            };
+            let mut history = Self(file);
             let ends = text.is_empty() || text.ends_with('\n');
-            if !text.starts_with(HEAD) || !ends || lines.len() > LINES_MAX || text.len() > half() {
+            if !text.starts_with(HEAD) || !ends || lines.len() > LINES_MAX || size(&text) > half() {
                 history.write_anew(&lines)?;
             }
             Ok((history, lines))
@@ -73,36 +63,36 @@ impl History {
     /// Adds a line, if there is room.
     pub(super) fn add(&mut self, line: &str) -> io::Result<()> {
         let entry = entry(line);
-        let bytes = self.bytes.saturating_add(entry.len());
-        if bytes <= BYTES_MAX {
+        match self.0.metadata()?.len().saturating_add(size(&entry)) {
             // One write, so that conversations held at the same time do not mix their lines.
-            self.file.write_all(entry.as_bytes())?;
-            self.bytes = bytes;
+            0..=BYTES_MAX => self.0.write_all(entry.as_bytes()),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Keeps the latest lines alone.
     fn write_anew(&mut self, lines: &[String]) -> io::Result<()> {
-        let mut bytes = HEAD.len();
+        let mut bytes = size(HEAD);
         let latest = lines.iter().rev().take(LINES_MAX).map(|line| entry(line));
         let latest = latest.take_while(|entry| {
-            bytes = bytes.saturating_add(entry.len());
+            bytes = bytes.saturating_add(size(entry));
             bytes <= half()
         });
         let mut entries: Vec<String> = latest.collect();
         entries.push(HEAD.to_owned());
         entries.reverse();
-        let text = entries.concat();
-        self.file.set_len(0)?;
-        self.file.write_all(text.as_bytes())?;
-        self.bytes = text.len();
-        Ok(())
+        self.0.set_len(0)?;
+        self.0.write_all(entries.concat().as_bytes())
     }
 }
 
-fn half() -> usize {
+fn half() -> u64 {
     BYTES_MAX >> 1
+}
+
+/// Bytes of a text.
+fn size(text: &str) -> u64 {
+    u64::try_from(text.len()).unwrap_or(u64::MAX)
 }
 
 /// A file that is read and added to, and which nobody else may read if it is made.
@@ -199,6 +189,24 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "#V2\none\na\\\\\\nb\n");
     }
 
+    #[test]
+    fn two_conversations_share_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history");
+        let (mut one, _) = History::open(&path).unwrap();
+        let (mut other, _) = History::open(&path).unwrap();
+        for line in ["a", "b"] {
+            one.add(line).unwrap();
+            other.add(&line.to_uppercase()).unwrap();
+        }
+        assert_eq!(History::open(&path).unwrap().1, ["a", "A", "b", "B"]);
+
+        let long = "x".repeat(3 << 20);
+        one.add(&long).unwrap();
+        other.add(&long).unwrap();
+        assert!(path.metadata().unwrap().len() <= BYTES_MAX);
+    }
+
     #[cfg(unix)]
     #[test]
     fn nobody_else_may_read_it() {
@@ -247,7 +255,7 @@ mod tests {
         assert_eq!(kept(&folder, &[]), typed[5..]);
 
         let folder = tempfile::tempdir().unwrap();
-        let long = "x".repeat(BYTES_MAX / 4);
+        let long = "x".repeat(1 << 20);
         let typed = ["first", &long, &long, &long, "fits", &long, "last"];
         kept(&folder, &typed);
         assert_eq!(kept(&folder, &["more"]), [&long, "fits", "last", "more"]);
