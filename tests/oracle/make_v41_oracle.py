@@ -8,7 +8,7 @@
 
 Every number comes from `v41_ref.py`, which reads back what was written. A fixture in which a
 prompt read whole, in odd pieces and token by token differ is not written. What the files hold
-is listed in README.md.
+is listed in README.md. Sections are those of `docs/models/deepseek-v41.md`.
 """
 import argparse
 import hashlib

@@ -70,7 +70,8 @@ Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
     ///
     /// Lines are edited and remembered; one that ends in a backslash goes on. `/help` lists the
     /// commands. Ctrl-C stops an answer; at the prompt, twice, it leaves. Without a terminal each
-    /// line of stdin is a turn.
+    /// line of stdin is a turn; a line that is refused does not end the conversation, but its exit
+    /// code is that of the first.
     #[command(after_long_help = "\
 Examples:
   deepseek chat --model DIR

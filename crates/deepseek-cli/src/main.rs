@@ -17,6 +17,7 @@ mod logits;
 mod media;
 mod origin;
 mod run;
+mod screen;
 mod stats;
 mod tokenize;
 

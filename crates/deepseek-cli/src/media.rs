@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt::Display;
-use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, Error, anyhow};
@@ -21,7 +20,7 @@ use deepseek_vision::{Canvas, Picture, VisionShape};
 
 use crate::args::{Hearing, Watch};
 use crate::clips::Source;
-use crate::fault::{Fault, Result, one_line};
+use crate::fault::{Fault, Result, note};
 use crate::input;
 
 /// Whose way of reading images is followed.
@@ -95,16 +94,17 @@ impl Senses {
             Part::Video(video) => (&video.source, self.film(video)?),
         };
         for note in medium.notes() {
-            self.tell(&one_line(&format!("{}: {note}", brief(name))));
+            self.tell(format!("{}: {note}", brief(name)));
         }
         Ok(medium)
     }
 
     /// Prints a note, if it has not been printed before: media are read again with each answer.
-    fn tell(&self, note: &str) {
-        if self.told.borrow_mut().insert(note.to_owned()) {
-            // Where stderr is closed there is nobody to tell.
-            let _ = writeln!(io::stderr(), "note: {note}");
+    fn tell(&self, text: String) {
+        let mut told = self.told.borrow_mut();
+        if !told.contains(&text) {
+            note(&text);
+            told.insert(text);
         }
     }
 

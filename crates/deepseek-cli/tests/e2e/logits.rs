@@ -202,7 +202,7 @@ fn ctrl_c_leaves_nothing_behind() {
 
 /// The shape and the numbers of a file of logits.
 #[track_caller]
-fn table(path: &Path) -> (Vec<usize>, Vec<f32>) {
+pub(crate) fn table(path: &Path) -> (Vec<usize>, Vec<f32>) {
     let bytes = fs::read(path).expect("the logits");
     let tensors = SafeTensors::deserialize(&bytes).expect("a safetensors file");
     assert_eq!(tensors.names(), ["logits"]);
@@ -217,7 +217,7 @@ fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
 
 impl Checkpoint {
     /// Runs `logits` into its file `out.safetensors`.
-    fn logits(&self, args: &[&str]) -> Ran {
+    pub(crate) fn logits(&self, args: &[&str]) -> Ran {
         let out = self.file("out.safetensors");
         self.run("logits", &[args, &["--out", &out]].concat())
     }

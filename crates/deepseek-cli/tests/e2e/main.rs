@@ -5,6 +5,7 @@ mod chat;
 mod decoding;
 mod embedded;
 mod eval;
+mod flags;
 mod help;
 mod inspect;
 mod logits;
@@ -12,5 +13,9 @@ mod media;
 mod misuse;
 mod program;
 mod run;
+#[cfg(target_os = "linux")]
+mod tables;
+#[cfg(unix)]
+mod terminal;
 mod tokenize;
 mod v41;

@@ -299,7 +299,7 @@ fn chat_plays_sounds_and_shows_films_and_refuses_what_is_none() {
         "/audio {short}\n/video {film}\nWhat?\n/audio {film}\n/video {short}\n/save {short}.json\n"
     );
     let ran = pipe(&line, typed.as_bytes());
-    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(ran.code, Some(3), "{ran:?}");
     assert_eq!(ran.err.matches("error: ").count(), 2, "{ran:?}");
     let saved: Value = serde_json::from_slice(&checkpoint.read("short.wav.json")).expect("JSON");
     let content = &saved[0]["content"];
