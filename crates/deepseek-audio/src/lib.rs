@@ -21,5 +21,5 @@ pub use embed::{Delimiters, embed, embed_features};
 pub use limits::Limits;
 pub use names::AudioTensors;
 pub use shape::{AudioShape, Level, Pool};
-pub use sound::{Sound, SoundError};
+pub use sound::{FORMATS, Sound, SoundError};
 pub use tower::Tower;

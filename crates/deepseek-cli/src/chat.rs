@@ -89,7 +89,8 @@ impl Talk {
                 Ok(Next::GoOn) => {}
                 Ok(Next::Leave) => break,
                 Err(fault) if spares(&fault, lines) => {
-                    fault.print(&mut screen::stderr())?;
+                    // Where stderr is closed there is nobody to tell.
+                    let _ = fault.print(&mut screen::stderr());
                     refused.get_or_insert(fault);
                 }
                 Err(fault) => return Err(fault),
@@ -193,7 +194,7 @@ impl Talk {
                 None => writeln!(out, "no answer yet")?,
             },
             ("/save", path) if !path.is_empty() => {
-                self.save(path, File::options().create_new(true))?
+                self.save(path, File::options().create_new(true))?;
             }
             ("/save!", path) if !path.is_empty() => {
                 self.save(path, File::options().create(true).truncate(true))?;

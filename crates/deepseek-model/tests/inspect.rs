@@ -273,6 +273,7 @@ fn rows_are_kept_as_they_are_rounded() {
     };
     assert_eq!(formats(Numerics::EXACT), (RowFormat::F32, RowFormat::F32));
     assert_eq!(formats(Numerics::CACHE), (fp8(4), fp4));
+    assert_eq!(formats(Numerics::FULL), formats(Numerics::CACHE));
     assert_eq!(formats(Numerics::RELEASED), (fp8(2), fp4));
     let bf16 = Numerics {
         bf16: true,

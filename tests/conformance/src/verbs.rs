@@ -9,7 +9,7 @@ use std::ops::Range;
 use anyhow::Result;
 use deepseek_core::kernels::{
     Blocks, Chosen, EngramGate, Experts, FeedForward, Fold, Gate, HyperShape, HyperWeights, Inputs,
-    Mix, Pick, Routing, ScoreRounding, Select, Softmax, SwiGlu, TokenTable,
+    Mix, Pick, Routing, ScoreRounding, Select, Softmax, SwiGlu, TokenTable, WeightRounding,
 };
 use deepseek_core::quant::decode_row;
 use deepseek_core::weights::{Bytes, WeightView};
@@ -430,15 +430,19 @@ fn attend<B: Kernels>(be: &B, format: RowFormat, draw: &mut Draw<'_>) -> Result<
     let from: Vec<_> = pools.iter().map(|(rows, chosen)| (rows, chosen)).collect();
     let q = be.upload(&draw.tensor(&[tokens, heads, width]))?;
     let sink = be.upload(&draw.tensor(&[heads]))?;
-    for bf16 in [false, true] {
+    let chunks = [64, 7].map(|rows| Some(WeightRounding::Chunks(rows)));
+    for round in [[None, Some(WeightRounding::OnePeak)], chunks].concat() {
         let softmax = Softmax {
             scale: (width as f32).powf(-0.5),
-            bf16,
+            round,
         };
         let got = be.download(&be.attend(&q, &from, &sink, softmax)?)?;
         let want = be.download(&reference::attend(be, &q, &from, &sink, softmax)?)?;
         // A rounded exponential may fall to the neighbouring brain float.
-        let tolerance = if bf16 { 2.0_f32.powi(-8) } else { TOLERANCE };
+        let tolerance = match round {
+            Some(_) => 2.0_f32.powi(-8),
+            None => TOLERANCE,
+        };
         relative(&draw.what(&named), got.data(), want.data(), tolerance);
 
         // A query yields the same bits alone.

@@ -15,8 +15,8 @@ struct Terminal {
     child: Child,
     pty: Pty,
     shown: String,
-    /// How much of that has been waited for.
-    at: usize,
+    /// What of that has not been waited for.
+    fresh: String,
 }
 
 /// Which streams are not the terminal's.
@@ -41,7 +41,7 @@ impl Terminal {
             child: command.spawn(pts).expect("the program starts"),
             pty,
             shown: String::new(),
-            at: 0,
+            fresh: String::new(),
         }
     }
 
@@ -54,8 +54,8 @@ impl Terminal {
     #[track_caller]
     fn wait_for(&mut self, text: &str) {
         loop {
-            if let Some(at) = self.shown[self.at..].find(text) {
-                self.at += at + text.len();
+            if let Some((_, rest)) = self.fresh.split_once(text) {
+                self.fresh = rest.to_owned();
                 return;
             }
             assert!(self.read(), "no {text:?} in {:?}", self.shown);
@@ -67,7 +67,9 @@ impl Terminal {
         let mut bytes = [0; 4096];
         // Where the other end is closed, some systems give an error.
         let count = self.pty.read(&mut bytes).unwrap_or(0);
-        self.shown += &String::from_utf8_lossy(&bytes[..count]);
+        let more = String::from_utf8_lossy(&bytes[..count]);
+        self.shown += &more;
+        self.fresh += &more;
         count > 0
     }
 
@@ -294,7 +296,8 @@ fn lines_are_remembered_however_the_program_ends() {
 
 #[test]
 fn a_history_that_cannot_be_read_keeps_nobody_from_talking() {
-    let makes: [(&str, fn(&Path)); 4] = [
+    type Make = fn(&Path);
+    let makes: [(&str, Make); 4] = [
         ("not UTF-8 text", |path| {
             fs::write(path, b"#V2\n\xff\n").expect("a file");
         }),
