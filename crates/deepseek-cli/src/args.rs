@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
+use deepseek_audio::FORMATS;
 use deepseek_model::Prefill;
 use deepseek_text::{Effort, Part, Video};
 use deepseek_vision::video::VideoConfig;
@@ -340,11 +341,7 @@ impl Media {
             "Show this picture before the prompt: PNG, JPEG, GIF, WebP, BMP or TIFF. May be repeated, \
              as --audio and --video may; their order counts (V4.1)",
         ),
-        (
-            "audio",
-            "Play this sound before the prompt: WAV, AIFF, CAF, FLAC, MP1 to MP3, Ogg Vorbis, MP4 or \
-             Matroska",
-        ),
+        ("audio", "Play this sound before the prompt. Read are"),
         (
             "video",
             "Show this film before the prompt: GIF, APNG, WebP, Y4M, MJPEG-AVI, or numbered pictures: \
@@ -368,6 +365,10 @@ impl Media {
 impl Args for Media {
     fn augment_args(mut command: clap::Command) -> clap::Command {
         for (kind, help) in Self::KINDS {
+            let help = match kind {
+                "audio" => format!("{help} {FORMATS}"),
+                _ => help.to_owned(),
+            };
             let arg = Arg::new(kind).long(kind).value_name("FILE").help(help);
             command = command.arg(arg.action(ArgAction::Append));
         }
