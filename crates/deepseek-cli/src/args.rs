@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
+use deepseek_audio::FORMATS;
 use deepseek_model::Prefill;
 use deepseek_text::{Effort, Part, Video};
 use deepseek_vision::formats::{IMAGES, VIDEOS};
@@ -345,11 +346,7 @@ impl Media {
             "Show this picture before the prompt. May be repeated, as --audio and --video may; their \
              order counts (V4.1). Read are",
         ),
-        (
-            "audio",
-            "Play this sound before the prompt. Read are WAV, AIFF, CAF, FLAC, MP1 to MP3, Ogg Vorbis, \
-             MP4, Matroska",
-        ),
+        ("audio", "Play this sound before the prompt. Read are"),
         (
             "video",
             "Show this film before the prompt: a file, a folder of numbered images, or a pattern with \
@@ -376,7 +373,7 @@ impl Args for Media {
             let help = match kind {
                 "image" => format!("{help} {IMAGES}"),
                 "video" => format!("{help} {VIDEOS}"),
-                _ => help.to_owned(),
+                _ => format!("{help} {FORMATS}"),
             };
             let arg = Arg::new(kind).long(kind).value_name("FILE").help(help);
             command = command.arg(arg.action(ArgAction::Append));

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Error, anyhow};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use deepseek_audio::AudioShape;
+use deepseek_audio::{AudioShape, FORMATS};
 use deepseek_core::Note;
 use deepseek_engine::{Medium, Tape};
 use deepseek_model::Config;
@@ -130,10 +130,9 @@ impl Senses {
         let shape = self.audio(name)?;
         let source = Source::new(name, data(name)?);
         let tape = Tape::new(shape, move || source.sound());
-        let tape = tape.with_context(|| brief(name)).map_err(|error| {
-            let hint = "WAV, AIFF, CAF, FLAC, MP1 to MP3, Ogg Vorbis, MP4 and Matroska are read";
-            Fault::input(error).hint(hint)
-        })?;
+        let tape = tape
+            .with_context(|| brief(name))
+            .map_err(|error| Fault::input(error).hint(format!("{FORMATS} are read")))?;
         Ok(Medium::sound(tape))
     }
 

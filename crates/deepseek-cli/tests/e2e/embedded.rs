@@ -114,6 +114,51 @@ fn it_thinks_and_draws_when_it_is_told_to() {
     assert_ne!(draw("1"), draw("2"));
 }
 
+/// Seconds of the longest sound that its positions hold with room to spare.
+const HOUR: usize = 3600;
+/// Twice what an hour was seen to need: most of it the cache of so many positions.
+const HOUR_MEBIBYTES_MAX: f64 = 128.0;
+
+#[test]
+fn it_listens_to_an_hour() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("hour.wav");
+    let head = |bytes: u32| {
+        let mut head = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0".to_vec();
+        head.extend(16_000_u32.to_le_bytes());
+        head.extend(32_000_u32.to_le_bytes());
+        head.extend(*b"\x02\0\x10\0data");
+        head.extend(bytes.to_le_bytes());
+        head
+    };
+    let bytes = HOUR as u32 * 32_000;
+    std::fs::write(&path, head(bytes)).expect("a file");
+    // The rest is a hole: silence that takes no room on the disk.
+    let file = std::fs::OpenOptions::new().append(true).open(&path);
+    let whole = 44 + u64::from(bytes);
+    file.and_then(|file| file.set_len(whole)).expect("a file");
+
+    let path = path.display().to_string();
+    let flags = ["--context", "49152", "--max-tokens", "8", "--stats"];
+    let line = [&["run", "--audio", &path][..], &flags, &["How many beeps?"]].concat();
+    let ran = run(&line);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(!ran.out.trim().is_empty(), "{ran:?}");
+    let figure = |name: &str| {
+        let mut lines = ran.err.lines();
+        let rest = lines.find_map(|line| line.strip_prefix(name));
+        let number = rest.and_then(|rest| rest.split_whitespace().next());
+        number.and_then(|number| number.parse::<f64>().ok())
+    };
+    // Twelve and a half a second, and a start and an end for each ten seconds.
+    let tokens = HOUR * 25 / 2 + HOUR / 10 * 2;
+    assert_eq!(figure("sounds "), Some(tokens as f64), "{ran:?}");
+    if cfg!(target_os = "linux") {
+        let peak = figure("peak memory ").expect("a number");
+        assert!(peak < HOUR_MEBIBYTES_MAX, "{peak} MiB");
+    }
+}
+
 #[test]
 fn chat_says_once_who_answers() {
     let ran = pipe(

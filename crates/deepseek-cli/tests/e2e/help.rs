@@ -58,3 +58,16 @@ fn no_command_shows_the_help_and_is_misuse() {
     assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
     assert!(ran.err.contains("Usage: deepseek"), "{}", ran.err);
 }
+
+#[test]
+fn the_sounds_that_are_read_are_the_same_everywhere() {
+    let help = run(&["run", "--help"]).done();
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let papers = ["../../README.md", "../deepseek-audio/README.md"].map(|name| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        std::fs::read_to_string(path).expect("a README")
+    });
+    for text in [&help, &papers[0], &papers[1]] {
+        assert!(text.contains(deepseek_audio::FORMATS), "{text}");
+    }
+}

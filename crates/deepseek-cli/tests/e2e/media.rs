@@ -334,6 +334,24 @@ fn a_checkpoint_without_an_audio_tower_names_the_section_and_watches_films() {
 }
 
 #[test]
+fn of_a_sound_that_was_cut_off_a_note_tells() {
+    let checkpoint = checkpoint();
+    let mut cut = wav(16_000, 16_000, 440.0);
+    cut.truncate(cut.len() - 1000);
+    checkpoint.write("cut.wav", &cut);
+    let file = checkpoint.file("cut.wav");
+    let ran = checkpoint.run("run", &[&FLAGS[..], &["--audio", &file, "What?"]].concat());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let note = ": cut off: 1000 bytes less than it announces";
+    let notes: Vec<_> = ran
+        .err
+        .lines()
+        .filter(|line| line.starts_with("note: "))
+        .collect();
+    assert!(notes.len() == 1 && notes[0].ends_with(note), "{ran:?}");
+}
+
+#[test]
 fn what_cannot_be_heard_or_watched_is_named() {
     let checkpoint = checkpoint();
     let ask = |more: &[&str]| checkpoint.run("run", &[more, &["What?"]].concat());
