@@ -136,13 +136,15 @@ fn one(
 /// Makes logits, of which `peak` is the largest, weights, and returns the sum of what was not
 /// rounded.
 fn exponentials(logits: &mut [f32], peak: f32, round: Option<WeightRounding>) -> f32 {
-    let rows = match round {
-        None | Some(WeightRounding::OnePeak) => logits.len().max(1),
-        Some(WeightRounding::Chunks(rows)) => rows,
+    let (rows, mut so_far) = match round {
+        None | Some(WeightRounding::OnePeak) => (usize::MAX, peak),
+        Some(WeightRounding::Chunks(rows)) => (rows, f32::NEG_INFINITY),
     };
-    let (mut sum, mut so_far) = (0.0, f32::NEG_INFINITY);
+    let mut sum = 0.0;
     for chunk in logits.chunks_mut(rows) {
-        so_far = chunk.iter().copied().fold(so_far, f32::max);
+        if so_far < peak {
+            so_far = chunk.iter().copied().fold(so_far, f32::max);
+        }
         let factor = (so_far - peak).exp();
         for x in chunk {
             let e = (*x - peak).exp();
