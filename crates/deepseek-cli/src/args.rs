@@ -339,18 +339,20 @@ pub(crate) struct Model {
 pub(crate) struct Media(pub(crate) Vec<Part>);
 
 impl Media {
-    /// The flags, in the order of the help, and what each does.
-    const KINDS: [(&str, &str); 3] = [
+    /// The flags, in the order of the help: what each does, and what it reads.
+    const KINDS: [(&str, &str, &str); 3] = [
         (
             "image",
             "Show this picture before the prompt. May be repeated, as --audio and --video may; their \
-             order counts (V4.1). Read are",
+             order counts (V4.1)",
+            IMAGES,
         ),
-        ("audio", "Play this sound before the prompt. Read are"),
+        ("audio", "Play this sound before the prompt", FORMATS),
         (
             "video",
             "Show this film before the prompt: a file, a folder of numbered images, or a pattern with \
-             one *. Read are",
+             one *",
+            VIDEOS,
         ),
     ];
 
@@ -369,12 +371,8 @@ impl Media {
 
 impl Args for Media {
     fn augment_args(mut command: clap::Command) -> clap::Command {
-        for (kind, help) in Self::KINDS {
-            let help = match kind {
-                "image" => format!("{help} {IMAGES}"),
-                "video" => format!("{help} {VIDEOS}"),
-                _ => format!("{help} {FORMATS}"),
-            };
+        for (kind, help, formats) in Self::KINDS {
+            let help = format!("{help}. Read are {formats}");
             let arg = Arg::new(kind).long(kind).value_name("FILE").help(help);
             command = command.arg(arg.action(ArgAction::Append));
         }
@@ -395,7 +393,7 @@ impl FromArgMatches for Media {
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         let mut all = Vec::new();
-        for (kind, _) in Self::KINDS {
+        for (kind, ..) in Self::KINDS {
             let names = matches.get_many::<String>(kind).unwrap_or_default();
             let indices = matches.indices_of(kind).unwrap_or_default();
             all.extend(
