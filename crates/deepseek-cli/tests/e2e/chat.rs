@@ -12,11 +12,18 @@ use crate::program::{Checkpoint, Ran, deepseek, pipe};
 /// Flags under which every answer is the same.
 const STEADY: [&str; 5] = ["--no-thinking", "--seed", "1", "--max-tokens", "8"];
 
+/// What is said of each.
+const CUT: &str = "note: the answer was cut by --max-tokens after 8 tokens\n";
+
 #[test]
 fn turns_follow_one_another_until_the_end_of_stdin() {
     let checkpoint = Checkpoint::new();
     let ran = checkpoint.chat(&[], "Hello\n\nAnd now?\n/save $\n");
-    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (Some(0), &*CUT.repeat(2)),
+        "{ran:?}"
+    );
     let saved = checkpoint.saved();
     let roles: Vec<&Value> = saved.iter().map(|message| &message["role"]).collect();
     assert_eq!(roles, ["user", "assistant", "user", "assistant"]);
@@ -58,7 +65,7 @@ fn commands_change_what_follows() {
     let ran = checkpoint.chat(&["--system", "Be brief."], script);
     assert_eq!(
         (ran.code, ran.err.as_str()),
-        (Some(0), "Be brief.\nBe kind.\n"),
+        (Some(0), &*format!("Be brief.\nBe kind.\n{CUT}")),
         "{ran:?}"
     );
     let saved = checkpoint.saved();
@@ -112,7 +119,8 @@ fn what_is_refused_does_not_end_the_conversation() {
         ]
     );
     assert!(lines[2].starts_with("error: a prompt of "), "{ran:?}");
-    assert_eq!(lines[3..], ["hint: shorten the prompt or raise --context"]);
+    let hint = "hint: shorten the prompt or raise --context";
+    assert_eq!(lines[3..], [hint, CUT.trim_end()]);
     assert_eq!(
         checkpoint.saved().len(),
         2,

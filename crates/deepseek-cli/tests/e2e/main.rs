@@ -11,5 +11,6 @@ mod media;
 mod misuse;
 mod program;
 mod run;
+mod speech;
 mod tokenize;
 mod v41;
