@@ -6,6 +6,7 @@ mod checkpoint;
 mod demo;
 mod ffmpeg;
 mod fixtures;
+mod package;
 mod shell;
 mod test;
 mod tidy;

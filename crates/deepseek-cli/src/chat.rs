@@ -1,25 +1,24 @@
 //! `deepseek chat`: a conversation, line by line.
 
-use std::fs;
-use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+mod history;
+mod lines;
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path;
 
 use anyhow::{Context, anyhow};
 use deepseek_engine::Reason;
 use deepseek_text::{Answer, Conversation, Message, Mode, Options, Part};
-use rustyline::error::ReadlineError;
-use rustyline::history::DefaultHistory;
-use rustyline::{Config, Editor};
 use serde_json::{Value, json};
 
+use self::lines::Lines;
 use crate::answer::{Engaged, Said, opening};
-use crate::args::{self, Chat, Media};
-use crate::fault::{Fault, Result};
+use crate::args::{Chat, Media};
+use crate::fault::{Fault, Kind, Result};
 use crate::interrupt::{Interrupt, Second};
 use crate::run::content;
-
-/// Lines that are remembered.
-const HISTORY_MAX: usize = 1000;
+use crate::screen;
 
 const HELP: &str = "\
 /help               show this
@@ -31,9 +30,10 @@ const HELP: &str = "\
 /audio FILE         play a sound with it
 /video FILE         show a film with it
 /stats              show the figures of the last answer
-/save FILE          write the conversation as JSON
+/save FILE          write the conversation as JSON to a new file; /save! replaces one
 /quit               leave; so does Ctrl-D, and Ctrl-C twice
-A line that ends in a backslash goes on in the next. Ctrl-C stops an answer.";
+A line that ends in a backslash goes on in the next; one that begins with a space is no command.
+Ctrl-C stops an answer.";
 
 /// Said before the first line where no other model is named.
 const EMBEDDED: &str = "\
@@ -43,9 +43,9 @@ pub(crate) fn run(args: &Chat) -> Result<()> {
     let interrupt = Interrupt::listen(Second::WaitsForAnswer)?;
     let engaged = Engaged::open(&args.model, &args.generation, &interrupt)?;
     if args.model.folder.is_none() {
-        writeln!(io::stderr(), "{EMBEDDED}")?;
+        writeln!(screen::stderr(), "{EMBEDDED}")?;
     }
-    let mut prompt = Prompt::open(!args.no_history)?;
+    let mut lines = Lines::open(!args.no_history)?;
     let mut talk = Talk {
         options: engaged.prompt_options(),
         engaged,
@@ -55,9 +55,7 @@ pub(crate) fn run(args: &Chat) -> Result<()> {
         stats: args.generation.stats,
         last: None,
     };
-    let left = talk.hold(&mut prompt);
-    prompt.close()?;
-    left
+    talk.hold(&mut lines)
 }
 
 /// A conversation under way.
@@ -82,25 +80,39 @@ enum Next {
 }
 
 impl Talk {
-    /// Takes turns until the user leaves.
-    fn hold(&mut self, prompt: &mut Prompt) -> Result<()> {
-        while let Some(line) = prompt.read()? {
-            let done = match line.trim() {
-                "" => Ok(Next::GoOn),
-                command if command.starts_with('/') => self.obey(command),
-                _ => self.answer(&line),
-            };
-            match done {
+    /// Takes turns until the user leaves. Where nobody saw what was refused, the first of it is how
+    /// the program ends.
+    fn hold(&mut self, lines: &mut Lines) -> Result<()> {
+        let mut refused = None;
+        loop {
+            match self.turn(lines) {
                 Ok(Next::GoOn) => {}
                 Ok(Next::Leave) => break,
-                Err(fault) if fault.spares_chat() => fault.print(&mut io::stderr().lock())?,
+                Err(fault) if spares(&fault, lines) => {
+                    // Where stderr is closed there is nobody to tell.
+                    let _ = fault.print(&mut screen::stderr());
+                    refused.get_or_insert(fault);
+                }
                 Err(fault) => return Err(fault),
             }
         }
-        Ok(())
+        match refused {
+            Some(fault) if !lines.is_terminal() => Err(fault.told()),
+            Some(_) | None => Ok(()),
+        }
     }
 
-    /// One turn. What was refused, or stopped before a word was said, was never asked.
+    /// One line, or several that belong together, and what is to be done about it.
+    fn turn(&mut self, lines: &mut Lines) -> Result<Next> {
+        match lines.read()? {
+            None => Ok(Next::Leave),
+            Some(text) if text.trim().is_empty() => Ok(Next::GoOn),
+            Some(command) if command.starts_with('/') => self.obey(command.trim_end()),
+            Some(text) => self.answer(&text),
+        }
+    }
+
+    /// Has an answer given. What was refused, or stopped before a word was said, was never asked.
     fn answer(&mut self, text: &str) -> Result<Next> {
         self.interrupt.lower();
         self.messages
@@ -115,11 +127,11 @@ impl Talk {
             Ok(said) => said,
             Err(fault) => {
                 self.messages.pop();
-                return Err(fault);
+                return Err(self.advise(fault));
             }
         };
         if said.reason == Reason::Cancelled {
-            writeln!(io::stderr(), "stopped")?;
+            writeln!(screen::stderr(), "stopped")?;
         }
         if said.answer == Answer::default() {
             self.messages.pop();
@@ -129,17 +141,28 @@ impl Talk {
             self.messages.push(Message::assistant(answer));
         }
         if self.stats {
-            self.engaged.report(&mut io::stderr().lock(), &said)?;
+            self.engaged.report(&mut screen::stderr(), &said)?;
         }
         self.last = Some(said);
         Ok(Next::GoOn)
+    }
+
+    /// What can be done here where the context is full.
+    fn advise(&self, fault: Fault) -> Fault {
+        if !fault.is_too_long() {
+            return fault;
+        }
+        fault.hint(match self.messages.iter().all(is_system) {
+            true => "shorten it, or start again with a larger --context",
+            false => "/clear forgets what was said; or start again with a larger --context",
+        })
     }
 
     /// A line that begins with a slash.
     fn obey(&mut self, line: &str) -> Result<Next> {
         let (command, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let rest = rest.trim();
-        let mut out = io::stderr().lock();
+        let mut out = screen::stderr();
         match (command, rest) {
             ("/quit" | "/exit", "") => return Ok(Next::Leave),
             ("/help", "") => writeln!(out, "{HELP}")?,
@@ -149,7 +172,7 @@ impl Talk {
             }
             ("/image" | "/audio" | "/video", file) if !file.is_empty() => {
                 let kind = command.trim_start_matches('/');
-                let part = Media::part(kind, file.to_owned());
+                let part = Media::part(kind, anywhere(file)?);
                 self.engaged.look(&part)?;
                 self.media.push(part);
             }
@@ -170,7 +193,12 @@ impl Talk {
                 Some(said) => self.engaged.report(&mut out, said)?,
                 None => writeln!(out, "no answer yet")?,
             },
-            ("/save", path) if !path.is_empty() => self.save(Path::new(path))?,
+            ("/save", path) if !path.is_empty() => {
+                self.save(path, File::options().create_new(true))?;
+            }
+            ("/save!", path) if !path.is_empty() => {
+                self.save(path, File::options().create(true).truncate(true))?;
+            }
             _ => {
                 let error = anyhow!("{line:?} is not a command");
                 return Err(Fault::usage(error).hint("/help lists the commands"));
@@ -179,12 +207,42 @@ impl Talk {
         Ok(Next::GoOn)
     }
 
-    fn save(&self, path: &Path) -> Result<()> {
+    fn save(&self, path: &str, options: &mut OpenOptions) -> Result<()> {
         let messages: Vec<Value> = self.messages.iter().map(to_json).collect();
-        fs::write(path, format!("{:#}\n", Value::from(messages)))
-            .with_context(|| path.display().to_string())
-            .map_err(Fault::input)
+        let text = format!("{:#}\n", Value::from(messages));
+        let opened = options.write(true).open(path);
+        match opened.and_then(|mut file| file.write_all(text.as_bytes())) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let error = anyhow!("{path} is there already");
+                Err(Fault::input(error).hint("/save! FILE replaces it"))
+            }
+            Err(error) => Err(Fault::input(anyhow!(error).context(path.to_owned()))),
+        }
     }
+}
+
+/// Whether the conversation goes on after a fault: after what the user can do otherwise, and where
+/// there is a user, who may want to save what was said, after what broke.
+fn spares(fault: &Fault, lines: &Lines) -> bool {
+    match fault.kind() {
+        Kind::Usage | Kind::Input => true,
+        Kind::Fault => lines.is_terminal(),
+        Kind::Quiet | Kind::Stream | Kind::Interrupted => false,
+    }
+}
+
+/// The name of a medium by which it is found from every folder: addresses stay as they are.
+fn anywhere(name: &str) -> Result<String> {
+    let scheme = name.get(..5).unwrap_or_default();
+    if scheme.eq_ignore_ascii_case("data:") || name.contains("://") {
+        return Ok(name.to_owned());
+    }
+    let path = path::absolute(name)
+        .with_context(|| name.to_owned())
+        .map_err(Fault::input)?;
+    let text = path.into_os_string().into_string();
+    text.map_err(|path| Fault::input(anyhow!("{} is not UTF-8 text", path.display())))
 }
 
 fn is_system(message: &Message) -> bool {
@@ -214,89 +272,4 @@ fn to_json(message: &Message) -> Value {
             unreachable!("nobody says this at a prompt")
         }
     }
-}
-
-/// Where the user types.
-#[derive(Debug)]
-struct Prompt {
-    editor: Editor<(), DefaultHistory>,
-    history: Option<PathBuf>,
-}
-
-impl Prompt {
-    /// A terminal's lines are edited, and remembered if `remember`; others are taken as they come.
-    fn open(remember: bool) -> Result<Self> {
-        let config = Config::builder()
-            .max_history_size(HISTORY_MAX)
-            .map_err(Fault::machine)?
-            .auto_add_history(false)
-            .build();
-        let mut editor = Editor::with_config(config).map_err(Fault::machine)?;
-        let history = args::history_file().filter(|_| remember && io::stdin().is_terminal());
-        if let Some(file) = history.as_deref().filter(|file| file.exists()) {
-            editor
-                .load_history(file)
-                .map_err(|error| unwritten(file, error))?;
-        }
-        Ok(Self { editor, history })
-    }
-
-    /// The next text: a line, and more where it ends in a backslash. `None` when the user is done.
-    fn read(&mut self) -> Result<Option<String>> {
-        let mut text = String::new();
-        let mut leaving = false;
-        loop {
-            let sign = if text.is_empty() { "> " } else { ". " };
-            match self.editor.readline(sign) {
-                Ok(line) => {
-                    leaving = false;
-                    self.remember(&line)?;
-                    match line.strip_suffix('\\') {
-                        Some(part) => {
-                            text.push_str(part);
-                            text.push('\n');
-                        }
-                        None => return Ok(Some(text + &line)),
-                    }
-                }
-                Err(ReadlineError::Interrupted) if leaving => return Err(Fault::interrupted()),
-                Err(ReadlineError::Interrupted) => {
-                    text.clear();
-                    leaving = true;
-                    writeln!(io::stderr(), "once more, or /quit, to leave")?;
-                }
-                Err(ReadlineError::Eof) if text.is_empty() => return Ok(None),
-                Err(ReadlineError::Eof) => return Ok(Some(text)),
-                Err(ReadlineError::Io(error)) => return Err(error.into()),
-                Err(error) => return Err(Fault::machine(error)),
-            }
-        }
-    }
-
-    fn remember(&mut self, line: &str) -> Result<()> {
-        if self.history.is_some() {
-            self.editor
-                .add_history_entry(line)
-                .map_err(Fault::machine)?;
-        }
-        Ok(())
-    }
-
-    /// Keeps the lines for the next time.
-    fn close(mut self) -> Result<()> {
-        let Some(file) = &self.history else {
-            return Ok(());
-        };
-        if let Some(folder) = file.parent() {
-            fs::create_dir_all(folder).map_err(|error| unwritten(file, error.into()))?;
-        }
-        self.editor
-            .save_history(file)
-            .map_err(|error| unwritten(file, error))
-    }
-}
-
-fn unwritten(file: &Path, error: ReadlineError) -> Fault {
-    let error = anyhow::Error::new(error).context(file.display().to_string());
-    Fault::machine(error).hint("--no-history does without the file")
 }

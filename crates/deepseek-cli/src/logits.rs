@@ -13,7 +13,7 @@ use crate::args::Logits;
 use crate::fault::{Fault, Result};
 use crate::interrupt::{Interrupt, Second};
 use crate::load;
-use crate::media::Senses;
+use crate::media::{Loader, Senses};
 use crate::origin::Origin;
 
 pub(crate) fn run(args: &Logits) -> Result<()> {
@@ -94,7 +94,11 @@ fn prompt(args: &Logits, origin: &Origin, config: &Config) -> Result<Prompt> {
         (None, Some(text)) => {
             let tokenizer = origin.tokenizer()?;
             prompt.ids.push(tokenizer.bos());
-            let senses = Senses::new(config, &args.watch)?;
+            let loader = match args.no_orientation {
+                true => Loader::Published,
+                false => Loader::Ours,
+            };
+            let senses = Senses::new(config, &args.watch)?.with_loader(loader);
             for part in &args.media.0 {
                 let medium = senses.take(part)?;
                 // No id alone means a medium, so any stands for its rows where the config names none.

@@ -1,6 +1,5 @@
 //! `deepseek run`: one prompt, one answer.
 
-use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
@@ -9,9 +8,10 @@ use deepseek_text::{Content, Conversation, Error, Message, Part, Reading, Tokeni
 
 use crate::answer::{Engaged, opening};
 use crate::args::Run;
-use crate::fault::{Fault, Result};
+use crate::fault::{Fault, Result, note};
 use crate::input;
 use crate::interrupt::{Interrupt, Second};
+use crate::screen;
 
 pub(crate) fn run(args: &Run) -> Result<()> {
     let interrupt = Interrupt::listen(Second::Leaves)?;
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Run) -> Result<()> {
         }
     };
     if args.generation.stats {
-        engaged.report(&mut io::stderr().lock(), &said)?;
+        engaged.report(&mut screen::stderr(), &said)?;
     }
     match said.reason {
         Reason::Cancelled => Err(Fault::interrupted()),
@@ -70,7 +70,7 @@ fn conversation(file: &Path) -> Result<Vec<Message>> {
     let reading = reading.map_err(Fault::input)?;
     if !reading.unread.is_empty() {
         let unread = reading.unread.join(", ");
-        writeln!(io::stderr(), "note: {}: not read: {unread}", name())?;
+        note(&format!("{}: not read: {unread}", name()));
     }
     Ok(reading.conversation.messages)
 }

@@ -4,9 +4,11 @@
 pub mod backend;
 pub mod error;
 pub mod format;
+pub mod guard;
 pub mod host;
 pub mod kernels;
 pub mod loader;
+pub mod note;
 pub mod quant;
 pub mod reference;
 pub mod rope;
@@ -18,3 +20,4 @@ pub use format::{Format, Fp4Scale, Numerics, Rounding, RowFormat, ScaleFormat};
 pub use host::HostTensor;
 pub use kernels::Kernels;
 pub use loader::{Linear, Loader};
+pub use note::Note;

@@ -14,6 +14,7 @@ use crate::address::Address;
 use crate::answer::Said;
 use crate::args::Eval;
 use crate::ending;
+use crate::fault::one_line;
 
 /// The items answered so far.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(super) struct Report {
     finish: BTreeMap<&'static str, u32>,
     prompt_tokens: u64,
     generated_tokens: u64,
+    drafted_tokens: u64,
+    accepted_tokens: u64,
     /// From the first question to the last answer.
     pub(super) elapsed: Duration,
     /// Whether Ctrl-C came before the end.
@@ -54,6 +57,8 @@ impl Report {
             finish: BTreeMap::new(),
             prompt_tokens: 0,
             generated_tokens: 0,
+            drafted_tokens: 0,
+            accepted_tokens: 0,
             elapsed: Duration::ZERO,
             interrupted: false,
         }
@@ -67,6 +72,8 @@ impl Report {
         *self.finish.entry(finish).or_default() += 1;
         self.prompt_tokens += u64::from(said.usage.prompt);
         self.generated_tokens += u64::from(said.usage.generated);
+        self.drafted_tokens += u64::from(said.usage.drafted);
+        self.accepted_tokens += u64::from(said.usage.accepted);
         if !right {
             self.failures.push(Failure {
                 task: item.task.clone(),
@@ -134,6 +141,7 @@ impl Report {
                 got,
                 finish,
             } = failure;
+            let place = one_line(place);
             writeln!(out, "\n{task} {id} ({place})\n  question  {question:?}")?;
             writeln!(out, "  expected  {expected:?}\n  got       {got:?}")?;
             writeln!(out, "  finish    {finish}")?;
@@ -143,7 +151,7 @@ impl Report {
 
     /// Writes an object: `tasks` with `task`, `items`, `right`, `accuracy` and `interval`; `total`
     /// with the same; `finish` with answers by how they ended; `seconds`, `tokens`, what was asked
-    /// for, and `failures` if they were.
+    /// for, and `drafts` and `failures` if they were.
     pub(super) fn write_json(&self, out: &mut impl Write, args: &Eval) -> io::Result<()> {
         let tasks: Vec<Value> = self
             .tasks
@@ -166,6 +174,10 @@ impl Report {
             "swap_media": args.swap_media,
             "ablate": ablate,
         });
+        if args.draft > 0 {
+            let (drafted, accepted) = (self.drafted_tokens, self.accepted_tokens);
+            value["drafts"] = json!({ "drafted": drafted, "accepted": accepted });
+        }
         if args.failures {
             let failures = self.failures.iter().map(Failure::to_json);
             value["failures"] = failures.collect();

@@ -2,8 +2,10 @@
 
 mod assets;
 mod chat;
+mod decoding;
 mod embedded;
 mod eval;
+mod flags;
 mod help;
 mod inspect;
 mod logits;
@@ -12,5 +14,9 @@ mod misuse;
 mod program;
 mod run;
 mod speech;
+#[cfg(target_os = "linux")]
+mod tables;
+#[cfg(unix)]
+mod terminal;
 mod tokenize;
 mod v41;
