@@ -7,12 +7,14 @@ use deepseek_engine::{
     Delta, Engine, Limits, Reason, Sampling, SamplingOptions, Turn, TurnOptions, Usage,
 };
 use deepseek_model::{Config, Family, Prefill};
-use deepseek_text::{Answer, Call, Conversation, Edition, Message, Mode, Options, Part, Tokenizer};
+use deepseek_text::{
+    Answer, Call, Conversation, Edition, Flaw, Message, Mode, Options, Part, Tokenizer,
+};
 use indicatif::ProgressBar;
-use serde_json::{Value, json};
 
 use crate::args::{self, Generation, Model};
-use crate::fault::Result;
+use crate::ending;
+use crate::fault::{Result, note};
 use crate::interrupt::Interrupt;
 use crate::load::{self, STEP_TOKENS};
 use crate::media::Senses;
@@ -37,6 +39,8 @@ pub(crate) struct Engaged {
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) answer: Answer,
+    /// What in it is not as it should be.
+    pub(crate) flaws: Vec<Flaw>,
     pub(crate) reason: Reason,
     pub(crate) usage: Usage,
 }
@@ -123,11 +127,11 @@ impl Engaged {
     /// Writes the figures of an answer.
     pub(crate) fn report(&self, out: &mut impl Write, said: &Said) -> io::Result<()> {
         let seed = self.answer.sampling.options().seed;
-        stats::write(out, &said.usage, seed, self.answer.drafts > 0)
+        stats::write(out, said, seed, self.answer.drafts > 0)
     }
 }
 
-/// Shows an answer as it comes. Ctrl-C stops it.
+/// Shows an answer as it comes, and says so if it is not whole. Ctrl-C stops it.
 fn show(turn: Turn, interrupt: &Interrupt) -> Result<Said> {
     let _watch = interrupt.watch(turn.canceller());
     let (out, err) = (screen::stdout(), screen::stderr());
@@ -136,12 +140,17 @@ fn show(turn: Turn, interrupt: &Interrupt) -> Result<Said> {
     let said = follow(turn, |delta| page.show(delta));
     // Whatever happened, the terminal is left as it was found.
     page.close()?;
-    said
+    let said = said?;
+    if let Some(text) = ending::note(&said) {
+        note(&text);
+    }
+    Ok(said)
 }
 
 /// Takes in an answer, showing each piece as it comes.
 pub(crate) fn follow(turn: Turn, mut show: impl FnMut(&Delta) -> io::Result<()>) -> Result<Said> {
     let mut answer = Answer::default();
+    let mut flaws = Vec::new();
     for delta in turn {
         let delta = delta?;
         show(&delta)?;
@@ -157,9 +166,11 @@ pub(crate) fn follow(turn: Turn, mut show: impl FnMut(&Delta) -> io::Result<()>)
                 name,
                 arguments,
             }),
+            Delta::Flaw(flaw) => flaws.push(flaw),
             Delta::Finished { reason, usage } => {
                 return Ok(Said {
                     answer,
+                    flaws,
                     reason,
                     usage,
                 });
@@ -293,13 +304,15 @@ impl<O: Write, E: Write> Page<O, E> {
         self.out.flush()
     }
 
-    /// A call of a tool, a line of its own. Arguments that are no JSON are shown as the text they
-    /// are.
+    /// A call of a tool, a line of its own.
     fn call(&mut self, name: &str, arguments: &str) -> io::Result<()> {
         self.close()?;
-        let arguments: Value = serde_json::from_str(arguments).unwrap_or_else(|_| json!(arguments));
-        let line = json!({ "name": name, "arguments": arguments });
-        writeln!(self.out, "{line}")?;
+        let call = Call {
+            id: None,
+            name: name.to_owned(),
+            arguments: arguments.to_owned(),
+        };
+        writeln!(self.out, "{}", call.to_json())?;
         self.out.flush()
     }
 
@@ -323,6 +336,8 @@ impl<O: Write, E: Write> Page<O, E> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     /// What `show` leaves on stdout and on stderr, which are dimmed terminals if `dims`.

@@ -156,10 +156,13 @@ pub(crate) struct Run {
     pub(crate) raw: bool,
     #[command(flatten)]
     pub(crate) media: Media,
-    /// Answer this conversation: a JSON list of messages in the chat-completions form, whose
-    /// media are files or data URLs. A prompt, if there is one, comes after it.
+    /// Answer this conversation: a JSON list of messages in the chat-completions form, or a request
+    /// with one, whose media are files or data URLs. A prompt, if there is one, comes after it.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["raw", "system"])]
     pub(crate) conversation: Option<PathBuf>,
+    /// Go on with the answer that the conversation ends with. Only what follows is printed.
+    #[arg(long, requires = "conversation", conflicts_with_all = ["prompt", "image", "audio", "video"])]
+    pub(crate) r#continue: bool,
     /// Ask this; `-`, or nothing where stdin is no terminal, reads stdin.
     pub(crate) prompt: Option<String>,
     #[command(flatten)]

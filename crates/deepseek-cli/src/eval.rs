@@ -21,6 +21,7 @@ use deepseek_text::{Edition, Mode, Options, Tokenizer};
 
 use self::report::Report;
 use self::task::Item;
+use crate::address::Address;
 use crate::answer::{CONTEXT, Said, edition, follow};
 use crate::args::{Ablated, Eval, Watch};
 use crate::fault::{Fault, Result};
@@ -94,7 +95,7 @@ fn read(file: &Path) -> Result<Vec<Item>> {
         .iter_mut()
         .flat_map(|item| item.conversation.media_mut());
     for source in media.filter_map(|part| part.source_mut()) {
-        if !source.starts_with("data:") {
+        if matches!(Address::of(source), Ok(Address::File)) {
             *source = folder.join(&*source).display().to_string();
         }
     }

@@ -1,11 +1,13 @@
 //! Run DeepSeek-V4 checkpoints from the command line.
 #![forbid(unsafe_code)]
 
+mod address;
 mod answer;
 mod args;
 mod chat;
 mod clips;
 mod device;
+mod ending;
 mod eval;
 mod fault;
 mod ids;

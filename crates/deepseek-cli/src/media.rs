@@ -6,8 +6,6 @@ use std::fmt::Display;
 use std::path::Path;
 
 use anyhow::{Context, Error, anyhow};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use deepseek_audio::{AudioShape, FORMATS};
 use deepseek_core::Note;
 use deepseek_engine::{Medium, Tape};
@@ -18,6 +16,7 @@ use deepseek_vision::limits::FILE_BYTES_MAX;
 use deepseek_vision::video::{Clip, FilmError, VideoConfig};
 use deepseek_vision::{Canvas, Picture, VisionShape};
 
+use crate::address::{Address, AddressError};
 use crate::args::{Hearing, Watch};
 use crate::clips::Source;
 use crate::fault::{Fault, Result, note};
@@ -88,7 +87,7 @@ impl Senses {
     /// One medium, as far as it is read at once.
     pub(crate) fn take(&self, part: &Part) -> Result<Medium> {
         let (name, medium) = match part {
-            Part::Text(_) => unreachable!("words are no medium"),
+            Part::Text(_) | Part::Other(_) => unreachable!("what is said is no medium"),
             Part::Image(name) => (name, self.picture(name)?),
             Part::Audio(name) => (name, self.sound(name)?),
             Part::Video(video) => (&video.source, self.film(video)?),
@@ -262,17 +261,20 @@ fn watch_at(config: &mut VideoConfig, fps: Option<f64>, frames: Option<u32>) -> 
     config.check().map_err(Fault::usage)
 }
 
-/// What a data URL holds; nothing where the name is none.
+/// What a data URL holds; nothing where the name is that of a file.
 fn data(name: &str) -> Result<Option<Vec<u8>>> {
-    let Some(data) = name.strip_prefix("data:") else {
-        return Ok(None);
+    let refuse = |error: AddressError| {
+        let is_remote = matches!(error, AddressError::Remote);
+        let fault = Fault::input(Error::new(error).context(brief(name)));
+        match is_remote {
+            true => fault.hint("name a file, or put the data into a data URL"),
+            false => fault,
+        }
     };
-    let (_, code) = data
-        .split_once(";base64,")
-        .with_context(|| format!("{}: not a base64 data URL", brief(name)))
-        .map_err(Fault::input)?;
-    let bytes = STANDARD.decode(code).with_context(|| brief(name));
-    bytes.map(Some).map_err(Fault::input)
+    match Address::of(name).map_err(refuse)? {
+        Address::File => Ok(None),
+        Address::Data(data) => data.read().map(Some).map_err(refuse),
+    }
 }
 
 /// A name as messages show it.

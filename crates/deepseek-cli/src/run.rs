@@ -4,11 +4,11 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use deepseek_engine::Reason;
-use deepseek_text::{Content, Conversation, Message, Part, Tokenizer};
+use deepseek_text::{Content, Conversation, Error, Message, Part, Reading, Tokenizer};
 
 use crate::answer::{Engaged, opening};
 use crate::args::Run;
-use crate::fault::{Fault, Result};
+use crate::fault::{Fault, Result, note};
 use crate::input;
 use crate::interrupt::{Interrupt, Second};
 use crate::screen;
@@ -20,17 +20,24 @@ pub(crate) fn run(args: &Run) -> Result<()> {
     let mut messages = match &args.conversation {
         None if !asks => return Err(Fault::usage(anyhow!("the prompt is empty"))),
         None => opening(args.generation.system.as_deref()),
-        Some(file) => conversation(file)?.messages,
+        Some(file) => conversation(file)?,
     };
     if asks && !args.raw {
         messages.push(Message::user(content(&args.media.0, &prompt)));
+    }
+    if args.r#continue {
+        reopen(&mut messages)?;
+    }
+    let conversation = Conversation { messages };
+    if !args.raw {
+        check(&conversation)?;
     }
     let engaged = Engaged::open(&args.model, &args.generation, &interrupt)?;
     let said = match args.raw {
         true => engaged.go_on(&prompt, &interrupt)?,
         false => {
             let options = engaged.prompt_options();
-            engaged.answer(&Conversation { messages }, &options, &interrupt)?
+            engaged.answer(&conversation, &options, &interrupt)?
         }
     };
     if args.generation.stats {
@@ -52,14 +59,48 @@ fn prompt(args: &Run) -> Result<String> {
     Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
 }
 
-fn conversation(file: &Path) -> Result<Conversation> {
+/// The messages of a file. What in it has no place in a prompt is told.
+fn conversation(file: &Path) -> Result<Vec<Message>> {
     let json = input::file(file, Tokenizer::TEXT_BYTES_MAX)?;
     let name = || file.display().to_string();
     let json = String::from_utf8(json)
         .with_context(name)
         .map_err(Fault::input)?;
-    let conversation = Conversation::parse(&json).with_context(name);
-    conversation.map_err(|error| Fault::input(error).hint("want a JSON list of messages"))
+    let reading = Reading::parse(&json).with_context(name);
+    let reading = reading.map_err(Fault::input)?;
+    if !reading.unread.is_empty() {
+        let unread = reading.unread.join(", ");
+        note(&format!("{}: not read: {unread}", name()));
+    }
+    Ok(reading.conversation.messages)
+}
+
+/// Lets the model go on with the answer that is the last message.
+fn reopen(messages: &mut [Message]) -> Result<()> {
+    match messages.last_mut() {
+        Some(Message::Assistant { answer, open, .. }) if answer.calls.is_empty() => {
+            *open = true;
+            Ok(())
+        }
+        _ => {
+            let error = anyhow!("--continue: the last message is no text of the assistant");
+            Err(Fault::input(error))
+        }
+    }
+}
+
+/// Whether there is something to answer: better known before the weights are loaded.
+fn check(conversation: &Conversation) -> Result<()> {
+    let error = match conversation.check() {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    let hint = match error {
+        Error::Answered { .. } => "--continue goes on with it; a prompt asks something new",
+        Error::Silent => "give a prompt, too",
+        error => return Err(error.into()),
+    };
+    Err(Fault::input(error).hint(hint))
 }
 
 /// Media in their order, and what is said about them.

@@ -4,16 +4,13 @@ use std::fs;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use deepseek_engine::Usage;
+use crate::answer::Said;
+use crate::ending;
 
-/// Writes what an answer took, and the seed that gives it again. `drafts` says whether the draft
-/// head was at work.
-pub(crate) fn write(
-    out: &mut impl Write,
-    usage: &Usage,
-    seed: u64,
-    drafts: bool,
-) -> io::Result<()> {
+/// Writes what an answer took, the seed that gives it again, and how it ended. `drafts` says whether
+/// the draft head was at work.
+pub(crate) fn write(out: &mut impl Write, said: &Said, seed: u64, drafts: bool) -> io::Result<()> {
+    let usage = &said.usage;
     // The first id comes with the prompt's last step.
     let decoded = usage.generated.saturating_sub(1);
     writeln!(out, "prefill      {}", pace(usage.prompt, usage.prefill))?;
@@ -43,7 +40,8 @@ pub(crate) fn write(
         "peak memory  {}",
         peak_memory().map_or("unknown".to_owned(), megabytes)
     )?;
-    writeln!(out, "seed         {seed}")
+    writeln!(out, "seed         {seed}")?;
+    writeln!(out, "finish       {}", ending::name(said.reason))
 }
 
 fn pace(tokens: u32, time: Duration) -> String {
@@ -80,6 +78,9 @@ fn high_water(status: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use deepseek_engine::{Reason, Usage};
+    use deepseek_text::Answer;
+
     use super::*;
 
     #[test]
@@ -105,8 +106,14 @@ mod tests {
             prefill: Duration::from_millis(400),
             decode: Duration::from_secs(2),
         };
+        let said = Said {
+            answer: Answer::default(),
+            flaws: Vec::new(),
+            reason: Reason::Length,
+            usage,
+        };
         let mut out = Vec::new();
-        write(&mut out, &usage, 7, true).expect("memory takes all");
+        write(&mut out, &said, 7, true).expect("memory takes all");
         let text = String::from_utf8(out).expect("figures are text");
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "prefill      10 tokens in 0.400 s, 25.0 tokens/s");
@@ -116,5 +123,6 @@ mod tests {
         assert_eq!(lines[4], "drafts       3 of 4 accepted");
         assert!(lines[5].starts_with("peak memory  "), "{}", lines[5]);
         assert_eq!(lines[6], "seed         7");
+        assert_eq!(lines[7], "finish       length");
     }
 }

@@ -44,10 +44,14 @@ pub enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The model wrote an id, or a string, at which to stop.
+    /// The model wrote an id at which to stop.
     Stop,
-    /// `max_tokens` are written, or the context is full.
+    /// It wrote a string at which to stop.
+    StopString,
+    /// `max_tokens` are written.
     Length,
+    /// The context is full.
+    Context,
     /// The reader asked for it.
     Cancelled,
 }

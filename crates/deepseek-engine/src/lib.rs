@@ -17,7 +17,6 @@ mod scheduler;
 mod sequence;
 mod source;
 mod speculate;
-mod stops;
 pub mod toy;
 mod turn;
 

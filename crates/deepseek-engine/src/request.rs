@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use deepseek_model::{Capacity, TokenId};
 
-use crate::events::Sender;
+use crate::events::{Reason, Sender};
 use crate::limits::Limits;
 use crate::sampler::Sampling;
 use crate::source::Source;
@@ -101,6 +101,10 @@ impl Request {
         }
         Ok(Order {
             length_max: context - room + self.max_tokens.unwrap_or(room).min(room),
+            at_length_max: match self.max_tokens {
+                Some(most) if most <= room => Reason::Length,
+                Some(_) | None => Reason::Context,
+            },
             prompt: self.prompt,
             media: self.media,
             sources: self.sources,
@@ -166,6 +170,8 @@ pub(crate) struct Order {
     pub(crate) never: Vec<TokenId>,
     /// Ids of prompt and answer together: more than the prompt's, no more than the context's.
     pub(crate) length_max: u32,
+    /// Why it ends there.
+    pub(crate) at_length_max: Reason,
     pub(crate) stop_ids: Vec<TokenId>,
     pub(crate) sampling: Sampling,
     /// No more than the decoder can propose, nor than it can take back.

@@ -23,6 +23,7 @@ pub(crate) struct Sequence {
     media: Media,
     fed: u32,
     length_max: u32,
+    at_length_max: Reason,
     stop_ids: Vec<TokenId>,
     drafts: u32,
     sampler: Sampler,
@@ -54,6 +55,7 @@ impl Sequence {
             sources,
             never,
             length_max,
+            at_length_max,
             stop_ids,
             sampling,
             drafts,
@@ -75,6 +77,7 @@ impl Sequence {
             media,
             fed: 0,
             length_max,
+            at_length_max,
             stop_ids,
             drafts,
             sender,
@@ -191,7 +194,7 @@ impl Sequence {
         self.ids.push(id);
         self.sender.token(id);
         if self.length() == self.length_max {
-            self.end = Some(End::Finished(Reason::Length));
+            self.end = Some(End::Finished(self.at_length_max));
             return None;
         }
         Some(id)

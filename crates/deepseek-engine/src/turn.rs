@@ -3,15 +3,15 @@
 use std::collections::{HashSet, VecDeque};
 
 use deepseek_model::{Placeholders, TokenId};
-use deepseek_text::{Call, Conversation, Detokenizer, Encoded, Message, Reader, Tokenizer};
+use deepseek_text::{Conversation, Detokenizer, Encoded, Flaw, Message, Reader, Stops, Tokenizer};
 
 use crate::engine::Engine;
 use crate::events::{Canceller, Event, Events, Fault, Reason, Usage};
+use crate::limits::Limits;
 use crate::medium::{Medium, Piece};
-use crate::request::{Placed, Refusal, Request};
+use crate::request::{Invalid, Placed, Refusal, Request};
 use crate::sampler::Sampling;
 use crate::source::Source;
-use crate::stops::Stops;
 
 /// How an answer is to be made.
 #[derive(Debug, Clone, Default)]
@@ -54,9 +54,12 @@ pub enum Delta {
         id: String,
         /// The tool.
         name: String,
-        /// A JSON object as text; what the model wrote of it, if the answer broke off.
+        /// A JSON object as text.
         arguments: String,
     },
+    /// Something in the answer is not as it should be. What could not be read as a call has come as
+    /// text.
+    Flaw(Flaw),
     /// Nothing follows.
     Finished {
         /// Why.
@@ -96,8 +99,6 @@ pub struct Turn {
     events: Events,
     voice: Voice,
     stops: Stops,
-    /// The call whose arguments are being written.
-    call: Option<Call>,
     call_ids: HashSet<String>,
     ready: VecDeque<Result<Delta, TurnError>>,
     /// What was asked and how much has been read, should the engine fail to tell.
@@ -116,8 +117,8 @@ impl Turn {
     /// Asks for the next message of a conversation.
     ///
     /// # Errors
-    /// If the conversation cannot be encoded, an option is out of its bounds, or the engine does
-    /// not take the request.
+    /// If the conversation leaves nothing to answer or cannot be encoded, an option is out of its
+    /// bounds, or the engine does not take the request.
     pub fn start(
         engine: &Engine,
         tokenizer: &Tokenizer,
@@ -125,6 +126,7 @@ impl Turn {
         prompt: &deepseek_text::Options,
         mut options: TurnOptions,
     ) -> Result<Self, TurnError> {
+        conversation.check()?;
         let media = std::mem::take(&mut options.media);
         let (found, want) = (media.len(), conversation.media().count());
         if found != want {
@@ -179,7 +181,7 @@ impl Turn {
             ends,
             ..
         } = options;
-        let stops = Stops::new(stops, engine.limits()).map_err(Refusal::from)?;
+        check_stops(&stops, engine.limits()).map_err(Refusal::from)?;
         let stop_ids = [&[tokenizer.eos()][..], &ends].concat();
         let usage = Usage {
             // Too long a prompt is refused below.
@@ -198,8 +200,7 @@ impl Turn {
         Ok(Self {
             events: engine.submit(request)?,
             voice,
-            stops,
-            call: None,
+            stops: Stops::new(stops),
             call_ids: HashSet::new(),
             ready: VecDeque::new(),
             usage,
@@ -232,7 +233,7 @@ impl Turn {
             Event::Finished { reason, usage } => match self.voice.finish() {
                 Ok(deltas) => {
                     let reason = if self.hear(deltas) {
-                        Reason::Stop
+                        Reason::StopString
                     } else {
                         reason
                     };
@@ -252,26 +253,25 @@ impl Turn {
                     self.ready.push_back(Ok(Delta::Thinking(text)));
                 }
                 deepseek_text::Delta::Text(text) => {
-                    self.end_call();
                     let (certain, met) = self.stops.push(&text);
+                    let met = met.is_some();
                     self.say(certain);
                     if met {
                         return true;
                     }
                 }
-                deepseek_text::Delta::Call { name, .. } => {
+                deepseek_text::Delta::Call {
+                    name, arguments, ..
+                } => {
                     self.end_text();
-                    self.end_call();
-                    self.call = Some(Call {
+                    let id = self.new_call_id();
+                    self.ready.push_back(Ok(Delta::ToolCall {
+                        id,
                         name,
-                        ..Call::default()
-                    });
+                        arguments,
+                    }));
                 }
-                deepseek_text::Delta::Arguments { json, .. } => {
-                    if let Some(call) = &mut self.call {
-                        call.arguments.push_str(&json);
-                    }
-                }
+                deepseek_text::Delta::Flaw(flaw) => self.ready.push_back(Ok(Delta::Flaw(flaw))),
                 // The engine says when the answer has ended; the rest of its events follow.
                 _ => {}
             }
@@ -291,14 +291,13 @@ impl Turn {
             ..usage.unwrap_or(self.usage)
         };
         self.end(Ok(Delta::Finished {
-            reason: Reason::Stop,
+            reason: Reason::StopString,
             usage,
         }));
     }
 
     fn end(&mut self, last: Result<Delta, TurnError>) {
         self.end_text();
-        self.end_call();
         self.ready.push_back(last);
         self.over = true;
     }
@@ -308,22 +307,13 @@ impl Turn {
         self.say(rest);
     }
 
-    fn end_call(&mut self) {
-        if let Some(Call {
-            name, arguments, ..
-        }) = self.call.take()
-        {
-            let id = (0..)
-                .map(|number: u64| format!("call_{number}"))
-                .find(|id| !self.call_ids.contains(id))
-                .expect("a conversation has fewer calls than there are numbers");
-            self.call_ids.insert(id.clone());
-            self.ready.push_back(Ok(Delta::ToolCall {
-                id,
-                name,
-                arguments,
-            }));
-        }
+    fn new_call_id(&mut self) -> String {
+        let id = (0..)
+            .map(|number: u64| format!("call_{number}"))
+            .find(|id| !self.call_ids.contains(id))
+            .expect("a conversation has fewer calls than there are numbers");
+        self.call_ids.insert(id.clone());
+        id
     }
 
     fn say(&mut self, text: String) {
@@ -360,6 +350,21 @@ impl Voice {
             Self::Plain(detokenizer) => Ok(vec![deepseek_text::Delta::Text(detokenizer.finish())]),
         }
     }
+}
+
+/// Holds stop strings against their bounds.
+fn check_stops(strings: &[String], limits: &Limits) -> Result<(), Invalid> {
+    if strings.len() > limits.stop_strings_max {
+        let bounds = format!("at most {}", limits.stop_strings_max);
+        return Err(Invalid::new("stop strings", strings.len(), bounds));
+    }
+    let most = limits.stop_string_bytes_max;
+    if let Some(string) = strings.iter().find(|s| s.is_empty() || s.len() > most) {
+        let bounds = format!("from 1 to {most} bytes");
+        let bytes = format_args!("{} bytes", string.len());
+        return Err(Invalid::new("stop string", bytes, bounds));
+    }
+    Ok(())
 }
 
 /// The names that calls of the conversation have.
@@ -448,5 +453,38 @@ impl Prompt {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_of_stop_strings_are_kept_and_named() {
+        let limits = Limits {
+            stop_strings_max: 3,
+            stop_string_bytes_max: 8,
+            ..Limits::default()
+        };
+        let check = |strings: &[&str]| {
+            let strings: Vec<String> = strings.iter().map(ToString::to_string).collect();
+            check_stops(&strings, &limits)
+        };
+        assert!(check(&["a", "b", "c"]).is_ok());
+        let refused = |strings: &[&str]| check(strings).unwrap_err().to_string();
+        assert_eq!(
+            refused(&["a", "b", "c", "d"]),
+            "stop strings: 4, must be at most 3"
+        );
+        assert!(check(&["12345678"]).is_ok());
+        assert_eq!(
+            refused(&["123456789"]),
+            "stop string: 9 bytes, must be from 1 to 8 bytes"
+        );
+        assert_eq!(
+            refused(&[""]),
+            "stop string: 0 bytes, must be from 1 to 8 bytes"
+        );
     }
 }

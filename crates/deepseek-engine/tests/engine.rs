@@ -166,7 +166,7 @@ fn an_answer_ends_with_the_context() {
             ..greedy(&vec![1; prompt], 1)
         };
         let (ids, end) = read(engine.submit(request).unwrap());
-        assert_eq!((ids.len(), end.unwrap().0), (most, Reason::Length));
+        assert_eq!((ids.len(), end.unwrap().0), (most, Reason::Context));
     }
     let refusal = engine.submit(Request::new(vec![1; 10])).unwrap_err();
     assert_eq!(

@@ -12,7 +12,8 @@ use deepseek_engine::{
 };
 use deepseek_model::{Capacity, TokenId};
 use deepseek_text::{
-    Answer, Call, Conversation, Edition, Message, Mode, Options, Part, Tokenizer, marker,
+    Answer, Brief, Call, Conversation, Edition, Error, Flaw, Json, Message, Mode, Options, Part,
+    Tokenizer, Tool, marker,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -35,7 +36,7 @@ fn script(text: &str) -> Vec<TokenId> {
 fn toy(script: Vec<TokenId>) -> Toy {
     let capacity = Capacity {
         vocabulary: 300,
-        context: 2048,
+        context: 4096,
         ..Toy::default().capacity
     };
     Toy {
@@ -62,13 +63,18 @@ fn start(engine: &Engine, mode: Mode, options: TurnOptions) -> Result<Turn, Turn
         mode,
         ..Options::default()
     };
-    Turn::start(
-        engine,
-        &tokenizer(),
-        &Conversation::ask("What?"),
-        &prompt,
-        options,
-    )
+    Turn::start(engine, &tokenizer(), &question(), &prompt, options)
+}
+
+/// A question to a model that may call tools.
+fn question() -> Conversation {
+    let brief = Brief {
+        tools: vec![Tool(Json::object([("name", Json::from("look_up"))]))],
+        ..Brief::default()
+    };
+    Conversation {
+        messages: vec![Message::System(brief), Message::user("What?")],
+    }
 }
 
 /// The pieces of a turn put together.
@@ -77,6 +83,7 @@ struct Heard {
     thinking: String,
     text: String,
     calls: Vec<(String, String, String)>,
+    flaws: Vec<Flaw>,
     reason: Option<Reason>,
     usage: Usage,
 }
@@ -93,6 +100,7 @@ fn hear(turn: Turn) -> (Heard, Option<TurnError>) {
                 name,
                 arguments,
             }) => heard.calls.push((id, name, arguments)),
+            Ok(Delta::Flaw(flaw)) => heard.flaws.push(flaw),
             Ok(Delta::Finished { reason, usage }) => {
                 (heard.reason, heard.usage) = (Some(reason), usage);
             }
@@ -153,7 +161,7 @@ fn chat_mode_begins_with_text() {
 fn a_stop_string_ends_visible_text_and_nothing_else() {
     let stopped = heard("A STOP?</think>one STOP two", options(&["STOP"]));
     assert_eq!((&*stopped.thinking, &*stopped.text), ("A STOP?", "one "));
-    assert_eq!(stopped.reason, Some(Reason::Stop));
+    assert_eq!(stopped.reason, Some(Reason::StopString));
     let called = heard(&format!("</think>So.{CALLS}"), options(&["STOP", "素"]));
     assert_eq!((&*called.text, called.calls.len()), ("So.", 2));
     let nearly = heard("</think>one STO", options(&["STOP"]));
@@ -275,7 +283,7 @@ fn an_answer_cut_short_gives_all_that_it_has() {
 }
 
 #[test]
-fn a_call_cut_short_is_given_as_far_as_it_went() {
+fn a_call_cut_short_is_no_call() {
     let said = format!("</think>So.{CALLS}");
     let (before, _) = said.split_once("素").unwrap();
     let max_tokens = Some(script(before).len() as u32 - 1);
@@ -287,11 +295,56 @@ fn a_call_cut_short_is_given_as_far_as_it_went() {
         },
     );
     assert_eq!(heard.reason, Some(Reason::Length));
-    let [(id, name, arguments)] = &heard.calls[..] else {
-        panic!("{heard:?}")
+    assert_eq!(heard.calls, []);
+    assert_eq!(format!("</think>{}", heard.text), before);
+    assert_eq!(heard.flaws, [Flaw::HalfCall]);
+}
+
+#[test]
+fn reasoning_without_an_end_is_told() {
+    let heard = heard("The answer is 42.", options(&[]));
+    assert_eq!((&*heard.thinking, &*heard.text), ("The answer is 42.", ""));
+    assert_eq!(
+        (heard.reason, heard.flaws),
+        (Some(Reason::Stop), vec![Flaw::OpenReasoning])
+    );
+}
+
+#[test]
+fn without_tools_a_block_of_calls_is_text() {
+    let said = format!("So.{CALLS}");
+    let engine = spawn(toy(script(&said)));
+    let prompt = Options {
+        mode: Mode::Chat,
+        ..Options::default()
     };
-    assert_eq!((&**id, &**name), ("call_0", "look_up"));
-    assert!(arguments.starts_with(r#"{"word": "STOP"#), "{arguments}");
+    let conversation = Conversation::ask("What?");
+    let turn = Turn::start(&engine, &tokenizer(), &conversation, &prompt, options(&[])).unwrap();
+    let (heard, _) = hear(turn);
+    assert_eq!((heard.text, heard.calls.len()), (said, 0));
+}
+
+#[test]
+fn what_leaves_nothing_to_answer_is_refused() {
+    let engine = spawn(toy(script("So.")));
+    let refused = |messages| {
+        let conversation = Conversation { messages };
+        let prompt = Options::default();
+        Turn::start(&engine, &tokenizer(), &conversation, &prompt, options(&[])).unwrap_err()
+    };
+    let error = refused(Vec::new());
+    assert!(matches!(error, TurnError::Text(Error::Silent)), "{error}");
+    let answered = vec![Message::user("q"), Message::assistant(Answer::default())];
+    let error = refused(answered);
+    let want = matches!(error, TurnError::Text(Error::Answered { message: 1 }));
+    assert!(want, "{error}");
+    let odd = Part::Other("smell".to_owned());
+    let error = refused(vec![Message::tool(
+        "x",
+        vec![Part::Text("a".to_owned()), odd],
+    )]);
+    let want = matches!(&error, TurnError::Text(Error::Part { message: 0, part: 1, kind }) if kind == "smell");
+    assert!(want, "{error}");
 }
 
 #[test]
@@ -301,7 +354,7 @@ fn calls_have_names_that_are_new_in_the_conversation() {
         id: Some(id.to_owned()),
         ..Call::default()
     };
-    let mut conversation = Conversation::ask("What?");
+    let mut conversation = question();
     conversation.messages.extend([
         Message::assistant(Answer {
             calls: vec![named("call_0"), named("x")],
@@ -320,13 +373,13 @@ fn calls_have_names_that_are_new_in_the_conversation() {
 fn a_completion_is_text_and_its_markers_are_spelled_out() {
     let engine = spawn(toy(script("x</think>y 🙂 STOP z")));
     let prompt = tokenizer().encode("Once").unwrap();
-    for (stops, want) in [
-        (&[][..], "x</think>y 🙂 STOP z"),
-        (&["STOP"], "x</think>y 🙂 "),
+    for (stops, want, reason) in [
+        (&[][..], "x</think>y 🙂 STOP z", Reason::Stop),
+        (&["STOP"], "x</think>y 🙂 ", Reason::StopString),
     ] {
         let turn = Turn::complete(&engine, &tokenizer(), prompt.clone(), options(stops)).unwrap();
         let (heard, error) = hear(turn);
-        assert_eq!((&*heard.text, heard.reason), (want, Some(Reason::Stop)));
+        assert_eq!((&*heard.text, heard.reason), (want, Some(reason)));
         assert!(heard.thinking.is_empty() && error.is_none());
         assert_eq!(heard.usage.prompt as usize, prompt.len());
     }
@@ -365,7 +418,10 @@ fn faults_refusals_and_unknown_ids_are_errors_with_their_kind() {
         faults,
         ..toy(script("</think>one two three four five"))
     });
-    let (heard, error) = hear(start(&engine, Mode::Thinking, options(&[])).unwrap());
+    let conversation = Conversation::ask("What?");
+    let prompt = Options::default();
+    let turn = Turn::start(&engine, &tokenizer(), &conversation, &prompt, options(&[])).unwrap();
+    let (heard, error) = hear(turn);
     assert!(!heard.text.is_empty() && "one two three four five".starts_with(&heard.text));
     assert!(
         matches!(error, Some(TurnError::Fault(Fault::Decoder(_)))),

@@ -151,8 +151,32 @@ pub enum Error {
         max: usize,
     },
     /// A conversation that is no list of messages.
-    #[error("conversation: not a readable list of messages")]
-    Conversation(#[source] serde_json::Error),
+    #[error("conversation")]
+    Conversation(#[source] Misfit),
+    /// A conversation without a message, which nothing answers.
+    #[error("conversation: no messages, there is nothing to answer")]
+    Silent,
+    /// A conversation whose last word the model has already.
+    #[error(
+        "conversation: message {message} is the assistant's and the last, there is nothing to answer"
+    )]
+    Answered {
+        /// The place of the message, from zero.
+        message: usize,
+    },
+    /// A part of a kind that is not known.
+    #[error(
+        "conversation: message {message}: content: part {part}: type {kind:?}, expected text, \
+         image_url, input_audio, audio_url or video_url"
+    )]
+    Part {
+        /// The place of the message, from zero.
+        message: usize,
+        /// The place of the part in it, from zero.
+        part: usize,
+        /// What it calls itself.
+        kind: String,
+    },
     /// An effort that the model does not know.
     #[error("effort {found}, expected {expected}")]
     Effort {
@@ -170,9 +194,20 @@ pub enum Error {
         /// The place of the tool in its message, from zero.
         index: usize,
         /// What is wrong.
-        source: serde_json::Error,
+        source: Misfit,
     },
-    /// The stream of a completion failed.
-    #[error("completion")]
-    Completion(#[source] deepseek_recipe::stream::StreamError),
+}
+
+/// What is wrong in a conversation, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Misfit(String);
+
+impl Misfit {
+    pub(crate) fn new(place: &str, what: impl std::fmt::Display) -> Self {
+        Self(match place {
+            "" => what.to_string(),
+            place => format!("{place}: {what}"),
+        })
+    }
 }

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
+use serde::Serialize;
 use serde::ser::Serializer;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value, json};
 
 use crate::error::{Error, Result};
+use crate::json::Json;
 use crate::reader::Delta;
 use crate::wire;
 
@@ -20,21 +21,45 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// Reads a JSON list of messages in the chat-completions form, with the fields `role`,
-    /// `content`, `reasoning_content`, `tool_calls`, `tool_call_id`, `prefix`, and of V4 `tools`,
-    /// `response_format`, `task` and `wo_eos` on a message. Content is a string, or a list of parts
-    /// of the type `text`, `image_url`, `input_audio`, `audio_url` or `video_url`; a note stands for
-    /// other parts, and for media in what the model or a reminder says. A tool may be a `namespace`
-    /// of functions.
+    /// Reads a conversation as [`Reading::parse`] does, and keeps to itself what was passed over.
     ///
     /// # Errors
     /// [`Error::Conversation`], with the place and the reason.
     pub fn parse(json: &str) -> Result<Self> {
-        let messages: Vec<wire::Message> =
-            serde_json::from_str(json).map_err(Error::Conversation)?;
-        Ok(Self {
-            messages: messages.into_iter().map(Message::from).collect(),
-        })
+        Ok(Reading::parse(json)?.conversation)
+    }
+
+    /// Whether there is something to answer, and all of it can be written as the model knows it.
+    ///
+    /// # Errors
+    /// [`Error::Silent`] without a message; [`Error::Answered`] if the last is a finished answer
+    /// that no task follows; [`Error::Part`] with a part of a kind that is not known.
+    pub fn check(&self) -> Result<()> {
+        match self.messages.last() {
+            None => return Err(Error::Silent),
+            Some(Message::Assistant {
+                task: None,
+                open: false,
+                ..
+            }) => {
+                let message = self.messages.len() - 1;
+                return Err(Error::Answered { message });
+            }
+            Some(_) => {}
+        }
+        for (message, content) in self.messages.iter().map(Message::content).enumerate() {
+            for (part, kind) in content.iter().flat_map(|content| &content.0).enumerate() {
+                if let Part::Other(kind) = kind {
+                    let kind = kind.chars().take(60).collect();
+                    return Err(Error::Part {
+                        message,
+                        part,
+                        kind,
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A conversation of one question.
@@ -44,28 +69,49 @@ impl Conversation {
         }
     }
 
-    /// The parts that are no text, in the order of the messages.
+    /// The media, in the order of the messages.
     pub fn media(&self) -> impl Iterator<Item = &Part> {
-        let parts = self.messages.iter().flat_map(|message| match message {
-            Message::System(Brief { content, .. })
-            | Message::Developer(Brief { content, .. })
-            | Message::User { content, .. }
-            | Message::Tool { content, .. } => content.0.as_slice(),
-            Message::LatestReminder { .. } | Message::Assistant { .. } => &[],
-        });
-        parts.filter(|part| !matches!(part, Part::Text(_)))
+        let contents = self.messages.iter().filter_map(Message::content);
+        contents
+            .flat_map(|content| &content.0)
+            .filter(|part| part.is_medium())
     }
 
     /// The same, to be named anew or replaced.
     pub fn media_mut(&mut self) -> impl Iterator<Item = &mut Part> {
-        let parts = self.messages.iter_mut().flat_map(|message| match message {
-            Message::System(Brief { content, .. })
-            | Message::Developer(Brief { content, .. })
-            | Message::User { content, .. }
-            | Message::Tool { content, .. } => content.0.as_mut_slice(),
-            Message::LatestReminder { .. } | Message::Assistant { .. } => &mut [],
-        });
-        parts.filter(|part| !matches!(part, Part::Text(_)))
+        let contents = self.messages.iter_mut().filter_map(Message::content_mut);
+        contents
+            .flat_map(|content| &mut content.0)
+            .filter(|part| part.is_medium())
+    }
+}
+
+/// A conversation, and what of its JSON has no place in it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Reading {
+    /// The conversation.
+    pub conversation: Conversation,
+    /// Fields that were passed over, by their names and the first message that has them: settings of
+    /// a request, and what a message says that no prompt does. At most a handful.
+    pub unread: Vec<String>,
+}
+
+impl Reading {
+    /// Reads a JSON list of messages in the chat-completions form, with the fields `role`,
+    /// `content`, `reasoning_content` or `reasoning`, `tool_calls`, `tool_call_id`, `prefix`, and of
+    /// V4 `tools`, `response_format`, `task` and `wo_eos` on a message. Content is a string, or a
+    /// list of parts of the type `text`, `image_url`, `input_audio`, `audio_url` or `video_url`, or
+    /// as the responses protocol calls them; what the model and reminders say is text alone. In what
+    /// a tool returns, other parts are kept as [`Part::Other`]. Tools may be wrapped or flat, or a
+    /// `namespace` of functions; arguments are spelled out or an object.
+    ///
+    /// Or reads a request with such a list as its `messages`: its `tools`, its `response_format` and
+    /// a `tool_choice` of `none` go to the messages, which all else stays out of.
+    ///
+    /// # Errors
+    /// [`Error::Conversation`], with the place and the reason.
+    pub fn parse(json: &str) -> Result<Self> {
+        wire::read(json).map_err(Error::Conversation)
     }
 }
 
@@ -85,6 +131,9 @@ pub enum Part {
     Audio(String),
     /// A film.
     Video(Video),
+    /// What calls itself so and is not known, in what a tool returns: the released encoder writes a
+    /// note in its place.
+    Other(String),
 }
 
 /// A film, and how it is to be watched where that was said.
@@ -104,9 +153,9 @@ impl Content {
     /// The words, with a note in place of each medium.
     pub fn text(&self) -> Cow<'_, str> {
         match self.0.as_slice() {
-            [part] => part.text().into(),
+            [part] => part.text(),
             parts => {
-                let texts: Vec<&str> = parts.iter().map(Part::text).collect();
+                let texts: Vec<Cow<'_, str>> = parts.iter().map(Part::text).collect();
                 texts.join("\n\n").into()
             }
         }
@@ -117,19 +166,24 @@ impl Part {
     /// The name of a medium; words have none.
     pub fn source_mut(&mut self) -> Option<&mut String> {
         match self {
-            Self::Text(_) => None,
+            Self::Text(_) | Self::Other(_) => None,
             Self::Image(source) | Self::Audio(source) => Some(source),
             Self::Video(video) => Some(&mut video.source),
         }
     }
 
+    pub(crate) fn is_medium(&self) -> bool {
+        matches!(self, Self::Image(_) | Self::Audio(_) | Self::Video(_))
+    }
+
     /// The words, or a note in their place.
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> Cow<'_, str> {
         match self {
-            Self::Text(text) => text,
-            Self::Image(_) => "[Unsupported image_url]",
-            Self::Audio(_) => "[Unsupported input_audio]",
-            Self::Video(_) => "[Unsupported video_url]",
+            Self::Text(text) => text.into(),
+            Self::Image(_) => "[Unsupported image_url]".into(),
+            Self::Audio(_) => "[Unsupported input_audio]".into(),
+            Self::Video(_) => "[Unsupported video_url]".into(),
+            Self::Other(kind) => format!("[Unsupported {kind}]").into(),
         }
     }
 }
@@ -170,6 +224,7 @@ impl Serialize for Part {
             Self::Image(url) => json!({ "type": "image_url", "image_url": { "url": url } }),
             Self::Audio(url) => json!({ "type": "audio_url", "audio_url": { "url": url } }),
             Self::Video(video) => json!({ "type": "video_url", "video_url": fields(video) }),
+            Self::Other(kind) => json!({ "type": kind }),
         };
         part.serialize(serializer)
     }
@@ -263,6 +318,27 @@ impl Message {
         }
     }
 
+    /// The words and media that it holds; what the model and reminders say is text.
+    pub(crate) fn content(&self) -> Option<&Content> {
+        match self {
+            Self::System(Brief { content, .. })
+            | Self::Developer(Brief { content, .. })
+            | Self::User { content, .. }
+            | Self::Tool { content, .. } => Some(content),
+            Self::LatestReminder { .. } | Self::Assistant { .. } => None,
+        }
+    }
+
+    fn content_mut(&mut self) -> Option<&mut Content> {
+        match self {
+            Self::System(Brief { content, .. })
+            | Self::Developer(Brief { content, .. })
+            | Self::User { content, .. }
+            | Self::Tool { content, .. } => Some(content),
+            Self::LatestReminder { .. } | Self::Assistant { .. } => None,
+        }
+    }
+
     /// What it declares.
     pub(crate) fn brief(&self) -> Option<&Brief> {
         match self {
@@ -294,7 +370,7 @@ pub struct Brief {
     pub tools: Vec<Tool>,
     /// JSON schema that the answer has to follow; `{"type": "json_object"}` for any JSON. V4.1
     /// knows one for the whole conversation: the last.
-    pub response_format: Option<Value>,
+    pub response_format: Option<Json>,
     /// The auxiliary task to be done instead of an answer.
     pub task: Option<Task>,
 }
@@ -302,27 +378,27 @@ pub struct Brief {
 /// A tool as the model is shown it: the `function` object. V4 sees it key by key as it came, V4.1
 /// sees `name`, `description` and `parameters`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Tool(pub Value);
+pub struct Tool(pub Json);
 
 impl Tool {
     /// A function of a group of tools, as V4.1 names it: `group::name`, with the text of the group
     /// above its own.
-    pub fn grouped(group: &str, text: &str, mut function: Value) -> Self {
-        let own = |key| {
-            function
-                .get(key)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-        };
-        let name = format!("{group}::{}", own("name"));
-        let description = format!("{text}\n{}", own("description"));
-        if let Some(function) = function.as_object_mut() {
-            function.insert("name".to_owned(), name.into());
-            if !text.is_empty() {
-                function.insert("description".to_owned(), description.into());
+    pub fn grouped(group: &str, text: &str, function: &Json) -> Self {
+        let mut members = function.members().unwrap_or_default();
+        let mut change = |key: &str, change: &dyn Fn(String) -> String| {
+            let found = members.iter_mut().rfind(|(own, _)| own == key);
+            let own = found.as_ref().and_then(|(_, value)| value.string());
+            let value = Json::from(&*change(own.unwrap_or_default()));
+            match found {
+                Some((_, own)) => *own = value,
+                None => members.push((key.to_owned(), value)),
             }
+        };
+        change("name", &|own| format!("{group}::{own}"));
+        if !text.is_empty() {
+            change("description", &|own| format!("{text}\n{own}"));
         }
-        Self(function)
+        Self(Json::object(members))
     }
 }
 
@@ -343,19 +419,14 @@ impl Answer {
         match delta {
             Delta::Thinking(text) => self.reasoning.push_str(text),
             Delta::Text(text) => self.text.push_str(text),
-            Delta::Call { name, .. } => {
-                self.calls.push(Call {
-                    id: None,
-                    name: name.clone(),
-                    arguments: String::new(),
-                });
-            }
-            Delta::Arguments { index, json } => {
-                if let Some(call) = self.calls.get_mut(*index) {
-                    call.arguments.push_str(json);
-                }
-            }
-            Delta::Finished { .. } => {}
+            Delta::Call {
+                name, arguments, ..
+            } => self.calls.push(Call {
+                id: None,
+                name: name.clone(),
+                arguments: arguments.clone(),
+            }),
+            Delta::Flaw(_) | Delta::Finished { .. } => {}
         }
     }
 }
@@ -367,13 +438,31 @@ pub struct Call {
     pub id: Option<String>,
     /// The tool.
     pub name: String,
-    /// The arguments, a JSON object as text. The model may have written another thing.
+    /// The arguments, a JSON object as text. A client may have sent another thing.
     pub arguments: String,
 }
 
+impl Call {
+    /// Its name and its arguments, which are a string if they are no JSON.
+    pub fn to_json(&self) -> Json {
+        let arguments = Json::parse(&self.arguments);
+        let arguments = arguments.unwrap_or_else(|_| Json::from(&*self.arguments));
+        Json::object([("name", Json::from(&*self.name)), ("arguments", arguments)])
+    }
+
+    /// The arguments by name; what is no JSON object becomes one string of the name `arguments`.
+    pub(crate) fn members(&self) -> Vec<(String, Json)> {
+        let object = Json::parse(&self.arguments).ok();
+        let members = object.and_then(|object| object.members());
+        members.unwrap_or_else(|| {
+            let text = Json::from(&*self.arguments);
+            vec![("arguments".to_owned(), text)]
+        })
+    }
+}
+
 /// An auxiliary task: a short judgement in place of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
     /// Whether to search or to answer.
     Action,
@@ -398,4 +487,16 @@ impl Task {
         Self::Title,
         Self::ReadUrl,
     ];
+
+    /// What the wire calls it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Action => "action",
+            Self::Query => "query",
+            Self::Authority => "authority",
+            Self::Domain => "domain",
+            Self::Title => "title",
+            Self::ReadUrl => "read_url",
+        }
+    }
 }

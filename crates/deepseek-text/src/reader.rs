@@ -1,23 +1,17 @@
-//! A completion to typed pieces, as it comes: the vendor's stream parser, fed by hand.
+//! A completion to typed pieces, as it comes.
 //!
-//! The vendor's parser is an asynchronous stream over chunks. It never waits for anything but the
-//! next chunk, so it is polled here until it asks for one; no runtime is needed.
+//! Ids and text become the same three kinds of units: text, the end of reasoning, and the mark of
+//! tool calls. From ids, the latter two are the single control tokens alone; from text, their
+//! spelling. What the units mean is decided in one place, `Words`; blocks of calls in `calls.rs`.
 
-use std::pin::Pin;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::task::{Context, Poll, Waker};
-use std::{fmt, mem};
+use std::mem;
 
-use deepseek_recipe::stream::{
-    ChunkGenerator, InferenceChunk, InferenceFinishReason, OutputChunk, ParsingOptions,
-    StreamError, StreamProcessor, StreamTokenizer, ThinkingInitialStage,
-};
-use futures_core::Stream;
-
+use crate::calls::{Block, Read};
 use crate::detok::Utf8;
 use crate::encode::Mode;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::message::Answer;
+use crate::stops::Stops;
 use crate::tokenizer::{Tokenizer, marker};
 
 /// Where the model's words begin, and whether they may call tools.
@@ -25,7 +19,7 @@ use crate::tokenizer::{Tokenizer, marker};
 pub struct Start {
     /// Where they begin.
     pub stage: Stage,
-    /// Whether a tool block is one; else it is plain text. V4.1 needs tools declared.
+    /// Whether a tool block is one; else it is plain text. It is one where tools are declared.
     pub calls: bool,
 }
 
@@ -68,7 +62,8 @@ impl From<Mode> for Start {
     }
 }
 
-/// A piece of a completion. Text in it is certain: no marker and no stop string can begin in it.
+/// A piece of a completion. It is certain: no marker and no stop string can begin in its text, and a
+/// call is whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delta {
@@ -76,25 +71,37 @@ pub enum Delta {
     Thinking(String),
     /// More of the answer.
     Text(String),
-    /// A tool is called. Its arguments follow.
+    /// A tool is called.
     Call {
         /// The place of the call among those of this completion, from zero.
         index: usize,
         /// The tool.
         name: String,
+        /// What it is called with: a JSON object, whatever the model wrote. Numbers have the digits
+        /// that it wrote, and a value that it marked as JSON and that is none is a string.
+        arguments: String,
     },
-    /// More of the arguments of a call, as JSON text.
-    Arguments {
-        /// The place of the call.
-        index: usize,
-        /// The piece.
-        json: String,
-    },
+    /// Something is not as it should be.
+    Flaw(Flaw),
     /// Nothing follows.
     Finished {
         /// The stop string that ended it, if one did.
         stop: Option<String>,
     },
+}
+
+/// What is not as it should be in a completion. Nothing is lost by it but what says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Flaw {
+    /// The reasoning has no end, and so the answer no beginning.
+    OpenReasoning,
+    /// The completion ends within a call, whose text was given as it was written.
+    HalfCall,
+    /// A call could not be read; its text was given as it was written.
+    BadCall,
+    /// What came after the calls was passed over, as the release does.
+    Trailing,
 }
 
 /// Reads a completion, id by id or in pieces of text.
@@ -104,16 +111,15 @@ pub enum Delta {
 /// end-of-sentence marker ends the completion; what comes after it is passed over.
 ///
 /// A piece that may hold the beginning of a marker, or of a stop string, is held back whole until
-/// that is decided.
+/// that is decided, and a call until it has ended. A call that cannot be read, or does not end, is
+/// given as the text that it is.
+#[derive(Debug)]
 pub struct Reader {
     tokenizer: Option<Tokenizer>,
-    chunks: SyncSender<InferenceChunk>,
-    stream: Pin<Box<dyn Stream<Item = Result<OutputChunk, StreamError>> + Send>>,
     utf8: Utf8,
-    /// Text that may be the beginning of an end-of-sentence marker.
+    /// Text that may be the beginning of a marker.
     held: String,
-    calls: usize,
-    finished: bool,
+    words: Words,
 }
 
 impl Reader {
@@ -124,183 +130,98 @@ impl Reader {
     }
 
     fn build(tokenizer: Option<Tokenizer>, start: Start, stops: Vec<String>) -> Self {
-        let options = ParsingOptions {
-            parse_tool_calls: start.calls,
-            starts_in_tool_calls: start.stage == Stage::Calls,
-            thinking_initial_stage: match start.stage {
-                Stage::Reasoning => Some(ThinkingInitialStage::ReasoningStart),
-                Stage::OpenReasoning => Some(ThinkingInitialStage::ReasoningContinuation),
-                Stage::Answer | Stage::Calls => None,
-                Stage::Continuation => Some(ThinkingInitialStage::ContentContinuation),
-            },
-            stop_sequences: stops,
-            ..ParsingOptions::default()
-        };
-        let mut processor = StreamProcessor::new(AsTheyAre, options);
-        if let Some(tokenizer) = &tokenizer {
-            processor = processor.with_tokenizer(Spelling(tokenizer.clone()));
-        }
-        // One place is enough: each chunk is taken before the next is sent.
-        let (chunks, inbox) = sync_channel(1);
-        let stream = Box::pin(processor.into_protocol_stream(Inbox(inbox)));
-        let (utf8, held) = (Utf8::default(), String::new());
         Self {
             tokenizer,
-            chunks,
-            stream,
-            utf8,
-            held,
-            calls: 0,
-            finished: false,
+            utf8: Utf8::default(),
+            held: String::new(),
+            words: Words::new(start, stops),
         }
     }
 
     /// What is certain after one more id; often nothing.
     ///
     /// # Errors
-    /// [`Error::UnknownId`].
+    /// [`Error::UnknownId`](crate::Error::UnknownId).
     pub fn push(&mut self, id: u32) -> Result<Vec<Delta>> {
-        let Some(tokenizer) = &self.tokenizer else {
+        let Some(tokenizer) = self.tokenizer.clone() else {
             return Ok(Vec::new());
         };
-        tokenizer.bytes(id)?;
+        let bytes = tokenizer.bytes(id)?;
         if id == tokenizer.eos() {
             return self.finish();
         }
-        self.feed(InferenceChunk::Tokens {
-            token_ids: vec![id],
-            logprobs: None,
-        })
+        // What was given as text is no part of an id.
+        let text = mem::take(&mut self.held);
+        self.words.text(&text);
+        if tokenizer.is_added(id) {
+            let part = self.utf8.finish();
+            self.words.text(&part);
+            let is = |text| tokenizer.marker(text).is_ok_and(|marker| marker == id);
+            match () {
+                () if is(marker::THINK_END) => self.words.think_end(),
+                () if is(marker::DSML) => self.words.dsml(),
+                () => self.words.text(&String::from_utf8_lossy(bytes)),
+            }
+        } else {
+            let text = self.utf8.push(bytes);
+            self.words.text(&text);
+        }
+        Ok(self.words.take())
     }
 
     /// What is certain after more text, cut anywhere, within a character too.
     ///
     /// # Errors
-    /// [`Error::Completion`], which text cannot cause.
+    /// None: text is always read.
     pub fn push_bytes(&mut self, bytes: &[u8]) -> Result<Vec<Delta>> {
         let text = self.utf8.push(bytes);
-        self.push_text(&text)
-    }
-
-    /// Passes on what comes before an end-of-sentence marker, and holds back what may be one.
-    fn push_text(&mut self, text: &str) -> Result<Vec<Delta>> {
-        self.held.push_str(text);
-        if let Some((before, _)) = self.held.split_once(marker::EOS) {
-            let before = before.to_owned();
-            self.held.clear();
-            let mut deltas = self.feed_text(before)?;
-            deltas.extend(self.finish()?);
-            return Ok(deltas);
+        self.held.push_str(&text);
+        while let Some((at, found)) = first_marker(&self.held) {
+            let tail = self.held.split_off(at + found.len());
+            let mut before = mem::replace(&mut self.held, tail);
+            before.truncate(at);
+            self.words.text(&before);
+            match found {
+                marker::THINK_END => self.words.think_end(),
+                marker::DSML => self.words.dsml(),
+                _ => {
+                    self.held.clear();
+                    return self.finish();
+                }
+            }
         }
-        let begins = |len: &usize| {
-            marker::EOS
-                .get(..*len)
-                .is_some_and(|start| self.held.ends_with(start))
-        };
-        let keep = (0..marker::EOS.len()).rev().find(begins).unwrap_or(0);
+        let keep = MARKERS
+            .into_iter()
+            .map(|marker| overlap(&self.held, marker));
+        let keep = keep.max().unwrap_or(0);
         let rest = self.held.split_off(self.held.len() - keep);
         let certain = mem::replace(&mut self.held, rest);
-        self.feed_text(certain)
+        self.words.text(&certain);
+        Ok(self.words.take())
     }
 
     /// The rest of the completion, with [`Delta::Finished`] at its end; nothing the second time.
     /// To be called when the model has stopped for another reason than its end-of-sentence.
     ///
     /// # Errors
-    /// [`Error::Completion`], which the model's words cannot cause.
+    /// None: what is there is always read.
     pub fn finish(&mut self) -> Result<Vec<Delta>> {
-        if self.finished {
-            return Ok(Vec::new());
-        }
         let rest = mem::take(&mut self.held) + &self.utf8.finish();
-        let mut deltas = self.feed_text(rest)?;
-        if self.tokenizer.is_some() {
-            let token_ids = vec![Spelling::FLUSH];
-            deltas.extend(self.feed(InferenceChunk::Tokens {
-                token_ids,
-                logprobs: None,
-            })?);
-        }
-        let finish_reason = InferenceFinishReason::Stop;
-        deltas.extend(self.feed(InferenceChunk::Finish { finish_reason })?);
-        Ok(deltas)
+        self.words.text(&rest);
+        self.words.finish();
+        Ok(self.words.take())
     }
 
     /// Whether [`Delta::Finished`] has been given.
     pub fn is_finished(&self) -> bool {
-        self.finished
-    }
-
-    fn feed_text(&mut self, content: String) -> Result<Vec<Delta>> {
-        if content.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.feed(InferenceChunk::Text {
-            content,
-            token_count: 0,
-        })
-    }
-
-    fn feed(&mut self, chunk: InferenceChunk) -> Result<Vec<Delta>> {
-        let mut deltas = Vec::new();
-        if self.finished {
-            return Ok(deltas);
-        }
-        self.chunks
-            .try_send(chunk)
-            .expect("the last chunk was taken, and the stream lives");
-        let mut context = Context::from_waker(Waker::noop());
-        while let Poll::Ready(Some(output)) = self.stream.as_mut().poll_next(&mut context) {
-            let delta = self.delta(output.map_err(Error::Completion)?);
-            deltas.extend(delta);
-            if self.finished {
-                break;
-            }
-        }
-        Ok(deltas)
-    }
-
-    fn delta(&mut self, output: OutputChunk) -> Option<Delta> {
-        let index = self.calls.wrapping_sub(1);
-        match output {
-            OutputChunk::Start { .. } => None,
-            OutputChunk::Reasoning { content, .. } => Some(Delta::Thinking(content)),
-            OutputChunk::Content { content, .. } => Some(Delta::Text(content)),
-            OutputChunk::ToolCallBegin => {
-                self.calls += 1;
-                None
-            }
-            OutputChunk::ToolCallNamed { tool_name } => Some(Delta::Call {
-                index,
-                name: tool_name,
-            }),
-            OutputChunk::ToolCallArgumentsDelta { arguments } => Some(Delta::Arguments {
-                index,
-                json: arguments,
-            }),
-            OutputChunk::Finish { stop_sequence, .. } => {
-                self.finished = true;
-                Some(Delta::Finished {
-                    stop: stop_sequence,
-                })
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Reader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader")
-            .field("calls", &self.calls)
-            .field("finished", &self.finished)
-            .finish_non_exhaustive()
+        self.words.finished
     }
 }
 
 /// Reads a whole completion, with its markers spelled out.
 ///
 /// # Errors
-/// [`Error::Completion`], which text cannot cause.
+/// None: text is always read.
 pub fn parse(completion: &str, start: impl Into<Start>) -> Result<Answer> {
     let mut reader = Reader::build(None, start.into(), Vec::new());
     let mut answer = Answer::default();
@@ -314,50 +235,311 @@ pub fn parse(completion: &str, start: impl Into<Start>) -> Result<Answer> {
     Ok(answer)
 }
 
-/// The chunks sent by hand, as the vendor's parser wants to receive them.
-struct Inbox(Receiver<InferenceChunk>);
+/// The markers that text may spell.
+const MARKERS: [&str; 3] = [marker::THINK_END, marker::DSML, marker::EOS];
 
-impl Stream for Inbox {
-    type Item = InferenceChunk;
+fn first_marker(text: &str) -> Option<(usize, &'static str)> {
+    let found = MARKERS
+        .into_iter()
+        .filter_map(|marker| Some((text.find(marker)?, marker)));
+    found.min()
+}
 
-    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<InferenceChunk>> {
-        match self.0.try_recv() {
-            Ok(chunk) => Poll::Ready(Some(chunk)),
-            Err(TryRecvError::Empty) => Poll::Pending,
-            Err(TryRecvError::Disconnected) => Poll::Ready(None),
+/// Bytes at the end of `text` with which `marker` begins.
+fn overlap(text: &str, marker: &str) -> usize {
+    let begins = |len: &usize| {
+        marker
+            .get(..*len)
+            .is_some_and(|start| text.ends_with(start))
+    };
+    (0..marker.len()).rev().find(begins).unwrap_or(0)
+}
+
+/// What units mean, by what came before them.
+#[derive(Debug)]
+struct Words {
+    place: Place,
+    /// The block of calls that is being read.
+    block: Option<Block>,
+    /// Whether line breaks mean nothing here: no other word has come yet.
+    fresh: bool,
+    /// Whether blocks of calls are read.
+    calls: bool,
+    /// What may belong to the marker that follows: line breaks, and the beginning of an opener.
+    held: String,
+    /// Where in `held` the mark of an opener ends, if there is one.
+    opener: Option<usize>,
+    stops: Stops,
+    called: usize,
+    /// Whether words after the calls were passed over.
+    trails: bool,
+    ready: Vec<Delta>,
+    finished: bool,
+}
+
+/// Where the words are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Reasoning,
+    Answer,
+    /// Behind a block with calls.
+    After,
+}
+
+impl Words {
+    fn new(start: Start, stops: Vec<String>) -> Self {
+        Self {
+            place: match start.stage {
+                Stage::Reasoning | Stage::OpenReasoning => Place::Reasoning,
+                Stage::Answer | Stage::Continuation | Stage::Calls => Place::Answer,
+            },
+            block: (start.stage == Stage::Calls).then(|| Block::new(String::new())),
+            fresh: matches!(start.stage, Stage::Reasoning | Stage::Answer),
+            calls: start.calls,
+            held: String::new(),
+            opener: None,
+            stops: Stops::new(stops),
+            called: 0,
+            trails: false,
+            ready: Vec::new(),
+            finished: false,
+        }
+    }
+
+    /// What has become certain.
+    fn take(&mut self) -> Vec<Delta> {
+        mem::take(&mut self.ready)
+    }
+
+    /// The end of reasoning. Elsewhere it means nothing, but within a call it is a word.
+    fn think_end(&mut self) {
+        if self.finished {
+            return;
+        }
+        if self.block.is_some() {
+            return self.text(marker::THINK_END);
+        }
+        self.fresh = self.place == Place::Reasoning;
+        if self.place == Place::Reasoning {
+            self.opener = None;
+            let held = mem::take(&mut self.held);
+            self.say(held.trim_end_matches('\n'));
+            self.place = Place::Answer;
+        }
+    }
+
+    /// The mark of calls.
+    fn dsml(&mut self) {
+        if self.finished {
+            return;
+        }
+        if let Some(block) = &mut self.block {
+            let read = block.mark();
+            self.heed(read);
+        } else if self.calls && self.opener.is_none() && self.held.ends_with('<') {
+            self.held.push_str(marker::DSML);
+            self.opener = Some(self.held.len());
+        } else {
+            self.text(marker::DSML);
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        let mut rest = text;
+        // A block gives back what is no part of it.
+        while !rest.is_empty() && !self.finished {
+            rest = if let Some(block) = &mut self.block {
+                let (read, rest) = block.text(rest);
+                self.heed(read);
+                rest
+            } else if let Some(from) = self.opener {
+                self.go_on_opening(from, rest)
+            } else {
+                self.hold(rest);
+                ""
+            };
+        }
+    }
+
+    /// Takes in words, and gives out those that can be no part of a marker.
+    fn hold(&mut self, mut text: &str) {
+        if self.fresh {
+            text = text.trim_start_matches('\n');
+            self.fresh = text.is_empty();
+        }
+        self.held.push_str(text);
+        let mut certain = self.held.as_str();
+        if self.calls {
+            certain = certain.strip_suffix('<').unwrap_or(certain);
+        }
+        if self.calls || self.place == Place::Reasoning {
+            certain = certain.trim_end_matches('\n');
+        }
+        let rest = self.held.split_off(certain.len());
+        let certain = mem::replace(&mut self.held, rest);
+        self.say(&certain);
+    }
+
+    /// Takes in a character of what may be the rest of an opener, whose mark ends at `from`, and
+    /// returns what follows.
+    fn go_on_opening<'a>(&mut self, from: usize, text: &'a str) -> &'a str {
+        let mut characters = text.chars();
+        self.held.extend(characters.next());
+        match opens(self.held.get(from..).unwrap_or_default()) {
+            Opens::Yes => {
+                self.opener = None;
+                self.block = Some(Block::new(mem::take(&mut self.held)));
+            }
+            Opens::Perhaps => {}
+            Opens::No => {
+                self.opener = None;
+                self.hold("");
+            }
+        }
+        characters.as_str()
+    }
+
+    /// Does what a block has come to.
+    fn heed(&mut self, read: Read) {
+        let has_calls = self.block.as_ref().is_some_and(Block::has_calls);
+        let mut ends = false;
+        match read {
+            Read::More => {}
+            Read::Call { name, arguments } => {
+                self.end_text();
+                let index = self.called;
+                self.called += 1;
+                self.ready.push(Delta::Call {
+                    index,
+                    name,
+                    arguments,
+                });
+            }
+            Read::Bad { text, ends: over } => {
+                self.say_raw(&text, has_calls);
+                self.ready.push(Delta::Flaw(Flaw::BadCall));
+                ends = over;
+            }
+            Read::Stray(text) => self.say_raw(&text, has_calls),
+            Read::End(text) => {
+                self.say_raw(&text, has_calls);
+                ends = true;
+            }
+            // The opener was a word among others.
+            Read::NoBlock(text) => {
+                self.block = None;
+                self.hold(&text);
+            }
+        }
+        if ends {
+            self.block = None;
+            if has_calls {
+                self.place = Place::After;
+            }
+        }
+    }
+
+    /// Gives out what is no call, and stands where it stands.
+    fn say_raw(&mut self, text: &str, has_calls: bool) {
+        match self.place {
+            Place::Reasoning if !has_calls => self.think(text),
+            Place::Reasoning | Place::Answer | Place::After => self.answer(text),
+        }
+    }
+
+    /// Gives out words where they stand.
+    fn say(&mut self, text: &str) {
+        match self.place {
+            Place::Reasoning => self.think(text),
+            Place::Answer => self.answer(text),
+            Place::After => {
+                if !self.trails && !text.trim().is_empty() {
+                    self.trails = true;
+                    self.ready.push(Delta::Flaw(Flaw::Trailing));
+                }
+            }
+        }
+    }
+
+    fn think(&mut self, text: &str) {
+        match self.ready.last_mut() {
+            _ if text.is_empty() => {}
+            Some(Delta::Thinking(last)) => last.push_str(text),
+            _ => self.ready.push(Delta::Thinking(text.to_owned())),
+        }
+    }
+
+    /// Gives out words of the answer that hold no stop string.
+    fn answer(&mut self, text: &str) {
+        if self.finished {
+            return;
+        }
+        let (certain, met) = self.stops.push(text);
+        let stop = met.map(str::to_owned);
+        self.push_text(certain);
+        if stop.is_some() {
+            self.ready.push(Delta::Finished { stop });
+            self.finished = true;
+        }
+    }
+
+    fn push_text(&mut self, text: String) {
+        match self.ready.last_mut() {
+            _ if text.is_empty() => {}
+            Some(Delta::Text(last)) => last.push_str(&text),
+            _ => self.ready.push(Delta::Text(text)),
+        }
+    }
+
+    /// Gives out what might have become a stop string.
+    fn end_text(&mut self) {
+        let rest = self.stops.finish();
+        self.push_text(rest);
+    }
+
+    fn finish(&mut self) {
+        if self.finished {
+            return;
+        }
+        self.opener = None;
+        let held = mem::take(&mut self.held);
+        self.say(&held);
+        let mut flaw = (self.place == Place::Reasoning).then_some(Flaw::OpenReasoning);
+        if let Some(mut block) = self.block.take() {
+            let text = block.rest();
+            self.say_raw(&text, block.has_calls());
+            flaw = (!text.trim().is_empty()).then_some(Flaw::HalfCall);
+        }
+        self.end_text();
+        if !self.finished {
+            self.ready.extend(flaw.map(Delta::Flaw));
+            self.ready.push(Delta::Finished { stop: None });
+            self.finished = true;
         }
     }
 }
 
-/// Keeps the vendor's chunks instead of turning them into a protocol's.
-struct AsTheyAre;
-
-impl ChunkGenerator for AsTheyAre {
-    type Chunk = OutputChunk;
-
-    async fn generate(&mut self, chunk: OutputChunk) -> Vec<OutputChunk> {
-        vec![chunk]
-    }
+/// Whether an opener goes on so.
+enum Opens {
+    Yes,
+    Perhaps,
+    No,
 }
 
-/// The tokenizer as the vendor's parser sees it.
-struct Spelling(Tokenizer);
-
-impl Spelling {
-    /// A control token without text. Before one, the parser gives out bytes that it held back as a
-    /// part of a character; at the end of a stream it would drop them.
-    const FLUSH: u32 = u32::MAX;
-}
-
-impl StreamTokenizer for Spelling {
-    fn decode_ids(&self, ids: &[u32], _: bool) -> Result<String, String> {
-        if ids == [Self::FLUSH] {
-            return Ok(String::new());
-        }
-        self.0.decode(ids).map_err(|error| error.to_string())
+/// `text` is what follows the mark of an opener: `tool_calls>`, or as V4.1 writes it ` calls>`.
+fn opens(text: &str) -> Opens {
+    let text = text.trim_start();
+    let names = ["tool_calls", "calls"];
+    if names.iter().any(|name| name.starts_with(text)) {
+        return Opens::Perhaps;
     }
-
-    fn is_special_token(&self, id: u32) -> bool {
-        id == Self::FLUSH || self.0.is_added(id)
+    match names
+        .iter()
+        .find_map(|name| text.strip_prefix(name))
+        .map(str::trim_start)
+    {
+        Some(">") => Opens::Yes,
+        Some("") => Opens::Perhaps,
+        _ => Opens::No,
     }
 }

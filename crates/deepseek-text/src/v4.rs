@@ -1,19 +1,18 @@
 //! The layout of a prompt as the encoder released with V4 writes it.
 //!
 //! The vendor's crate renders the prompt of later checkpoints, which differs (see the README), so
-//! the layout stands here; the fixed texts, the prompt type and the JSON style are the vendor's.
+//! the layout stands here; the fixed texts and the prompt type are the vendor's.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use deepseek_recipe_core::conversation::ReasoningEffort;
-use deepseek_recipe_core::json::stringify_python_style;
 use deepseek_recipe_core::prompt;
 use deepseek_recipe_core::prompt::{Prompt, Special};
-use serde_json::{Map, Value};
 
 use crate::encode::{Mode, Options, Rendered, ToolChoice, opener, task_marker};
 use crate::fixed;
+use crate::json::Json;
 use crate::message::{Answer, Brief, Call, Conversation, Message, Task, Tool};
 use crate::reader::{Stage, Start};
 use crate::tokenizer::marker;
@@ -58,6 +57,10 @@ enum Block<'a> {
 impl Kind<'_> {
     fn asks(&self) -> bool {
         matches!(self, Self::User(_) | Self::Developer(_))
+    }
+
+    fn answers(&self) -> bool {
+        matches!(self, Self::Assistant { .. })
     }
 }
 
@@ -111,11 +114,10 @@ impl<'a> Page<'a> {
         for (index, step) in self.steps.iter().enumerate() {
             self.push_step(&mut prompt, index, &step.kind);
             let next = self.steps.get(index + 1).map(|step| &step.kind);
-            if matches!(
-                next,
-                None | Some(Kind::Assistant { .. } | Kind::LatestReminder(_))
-            ) {
-                self.push_turn(&mut prompt, index, step);
+            match next {
+                None | Some(Kind::Assistant { .. }) => self.push_turn(&mut prompt, index, step),
+                Some(Kind::LatestReminder(_)) => self.push_task(&mut prompt, step),
+                Some(_) => {}
             }
         }
         if self.opens_calls() {
@@ -125,23 +127,28 @@ impl<'a> Page<'a> {
         prompt
     }
 
-    /// Whether the prompt ends within a tool block.
-    fn opens_calls(&self) -> bool {
-        let declared = || {
-            let mut steps = self.steps.iter();
-            steps.any(|step| !tools(step, &self.options).is_empty())
-        };
-        self.options.tool_choice == ToolChoice::Required && declared()
+    /// Whether tools are shown.
+    fn declares(&self) -> bool {
+        let mut steps = self.steps.iter();
+        steps.any(|step| !tools(step, &self.options).is_empty())
     }
 
-    /// Where the model's words begin.
+    /// Whether the prompt ends within a tool block.
+    fn opens_calls(&self) -> bool {
+        self.options.tool_choice == ToolChoice::Required && self.declares()
+    }
+
+    /// Where the model's words begin: what [`push_turn`](Self::push_turn) wrote last.
     fn start(&self) -> Start {
         let stage = match self.steps.last() {
             _ if self.opens_calls() => Stage::Calls,
-            Some(Step { kind, task: None }) if kind.asks() => Stage::of(self.options.mode),
+            Some(Step { kind, task: None }) if !kind.answers() => Stage::of(self.options.mode),
             _ => Stage::Continuation,
         };
-        stage.into()
+        Start {
+            stage,
+            calls: self.declares(),
+        }
     }
 
     fn push_step(&self, prompt: &mut Prompt, index: usize, kind: &Kind<'_>) {
@@ -177,7 +184,8 @@ impl<'a> Page<'a> {
     fn push_brief(&self, prompt: &mut Prompt, brief: &Brief) {
         prompt.push_plain(brief.content.text());
         if !brief.tools.is_empty() && self.options.tool_choice != ToolChoice::None {
-            *prompt += fixed::tools(brief.tools.iter().map(|tool| &tool.0));
+            let lines: Vec<String> = brief.tools.iter().map(|tool| tool.0.spaced()).collect();
+            *prompt += fixed::tools(&lines);
         }
         if let Some(schema) = &brief.response_format {
             *prompt += fixed::response_format(schema);
@@ -193,25 +201,30 @@ impl<'a> Page<'a> {
             && (!self.drops || self.last_ask.is_none_or(|ask| index > ask))
     }
 
-    /// Hands the word to the model, where an answer or the end follows.
+    /// Hands the word to the model, where an answer or the end follows. The release does so after
+    /// those who ask alone, so that an answer after a system text had no header.
     fn push_turn(&self, prompt: &mut Prompt, index: usize, step: &Step<'_>) {
-        match step.task {
-            Some(Task::Action) => {
-                prompt.push_special(marker::ASSISTANT);
-                prompt.push_special(opener(self.options.mode));
-                prompt.push_special(marker::ACTION);
-            }
-            Some(task) => prompt.push_special(task_marker(task)),
-            None if step.kind.asks() => {
-                prompt.push_special(marker::ASSISTANT);
-                let is_last = self.last_ask.is_none_or(|ask| index >= ask);
-                prompt.push_special(match !self.drops || is_last {
-                    true => opener(self.options.mode),
-                    false => marker::THINK_END,
-                });
-            }
-            None => {}
+        if step.task.is_some() {
+            self.push_task(prompt, step);
+        } else if !step.kind.answers() {
+            prompt.push_special(marker::ASSISTANT);
+            let is_last = self.last_ask.is_none_or(|ask| index >= ask);
+            prompt.push_special(match !self.drops || is_last {
+                true => opener(self.options.mode),
+                false => marker::THINK_END,
+            });
         }
+    }
+
+    fn push_task(&self, prompt: &mut Prompt, step: &Step<'_>) {
+        let Some(task) = step.task else {
+            return;
+        };
+        if task == Task::Action {
+            prompt.push_special(marker::ASSISTANT);
+            prompt.push_special(opener(self.options.mode));
+        }
+        prompt.push_special(task_marker(task));
     }
 }
 
@@ -322,28 +335,18 @@ fn push_calls(prompt: &mut Prompt, calls: &[Call]) {
     let dsml = Special(marker::DSML);
     *prompt += prompt!("\n\n<{dsml}tool_calls>\n");
     for call in calls {
-        let arguments: Vec<Prompt> = arguments(call).iter().map(argument).collect();
+        let arguments: Vec<Prompt> = call.members().iter().map(argument).collect();
         let (name, arguments) = (&call.name, Prompt::join(&arguments, "\n"));
         *prompt += prompt!("<{dsml}invoke name=\"{name}\">\n{arguments}\n</{dsml}invoke>\n");
     }
     *prompt += prompt!("</{dsml}tool_calls>");
 }
 
-fn argument((key, value): (&String, &Value)) -> Prompt {
+fn argument((key, value): &(String, Json)) -> Prompt {
     let dsml = Special(marker::DSML);
-    let (is_string, value) = match value {
-        Value::String(text) => ("true", text.clone()),
-        other => ("false", stringify_python_style(other)),
+    let (is_string, value) = match value.string() {
+        Some(text) => ("true", text),
+        None => ("false", value.spaced()),
     };
     prompt!("<{dsml}parameter name=\"{key}\" string=\"{is_string}\">{value}</{dsml}parameter>")
-}
-
-/// The arguments by name; what is no JSON object becomes one string of the name `arguments`.
-fn arguments(call: &Call) -> Map<String, Value> {
-    serde_json::from_str(&call.arguments).unwrap_or_else(|_| {
-        Map::from_iter([(
-            "arguments".to_owned(),
-            Value::String(call.arguments.clone()),
-        )])
-    })
 }

@@ -1,30 +1,23 @@
-//! The layout of a V4.1 prompt: the vendor's renderer, and what it does not know.
+//! The layout of a V4.1 prompt (spec `deepseek-v41.md` §6.2, §6.3).
 //!
-//! The renderer writes the whole prompt (spec `deepseek-v41.md` §6.2, §6.3). Ours are efforts
-//! between its three, and the auxiliary tasks.
+//! The vendor's renderer takes JSON values, in which long numbers lose digits and arguments of one
+//! name lose all but one, and knows neither efforts between its three nor the auxiliary tasks. So
+//! the layout stands here; the fixed texts and the prompt type are the vendor's.
 
-use std::ops::RangeFrom;
+use std::collections::HashMap;
 
-use deepseek_recipe_core::conversation::{Conversation as Sheet, ReasoningEffort, ResponseFormat};
-use deepseek_recipe_core::messages::{InputMessage, ToolCall};
-use deepseek_recipe_core::multimodal::{ImageDetail, ImageSource};
-use deepseek_recipe_core::prompt::Prompt;
-use deepseek_recipe_core::special_tokens::SpecialTokensMap;
-use deepseek_recipe_core::tools::{self, ToolDefinition};
-use deepseek_recipe_encoding::PromptEncoding;
-use deepseek_recipe_encoding::dsv41::DeepseekV41Encoding;
-use serde_json::Map;
+use aho_corasick::AhoCorasick;
+use deepseek_recipe_core::prompt;
+use deepseek_recipe_core::prompt::{Prompt, Special};
 
 use crate::encode::{Mode, Options, Rendered, ToolChoice, opener, task_marker};
 use crate::error::{Error, Result};
-use crate::fixed::{Piece, join, pieces};
-use crate::message::{Brief, Call, Content, Conversation, Message, Part, Task, Tool};
+use crate::fixed;
+use crate::json::Json;
+use crate::message::{Answer, Brief, Call, Content, Conversation, Message, Part, Task, Tool};
 use crate::reader::{Stage, Start};
 use crate::tokenizer::marker;
 use crate::wire;
-
-/// What the vendor writes for [`ReasoningEffort::High`], the first number of such a prompt.
-const SCORE: &str = "75";
 
 /// Renders a conversation; `score` is how hard to think.
 pub(crate) fn render(
@@ -32,248 +25,364 @@ pub(crate) fn render(
     options: &Options,
     score: Option<u8>,
 ) -> Result<Rendered> {
-    let sheet = translate(conversation, options)?;
-    let encoding = DeepseekV41Encoding::new().with_special_tokens(SpecialTokensMap {
-        image: marker::IMAGE.to_owned(),
-        ..SpecialTokensMap::default()
-    });
-    let rendered = encoding.render_conversation(&sheet);
-    let pieces = place_tasks(&pieces(&rendered), options.mode);
-    let start = start(&pieces, &sheet);
-    let mut prompt = join(pieces);
-    if let Some(score) = score.filter(|_| sheet.thinking_mode && !sheet.messages.is_empty()) {
-        write_score(&mut prompt, score);
+    let page = Page::new(conversation, options)?;
+    let mut prompt = Prompt::new();
+    if options.bos {
+        prompt.push_special(marker::BOS);
     }
-    if !options.bos {
-        prompt = prompt.split_off(marker::BOS.len());
+    page.push_opening(&mut prompt, score);
+    for index in 0..page.steps.len() {
+        page.push_step(&mut prompt, index);
     }
-    let media = rendered.image_sources.into_iter().filter_map(number);
+    page.push_header(&mut prompt);
     Ok(Rendered {
         prompt,
-        media: media.collect(),
-        start,
+        media: page
+            .steps
+            .iter()
+            .flat_map(|step| step.media.clone())
+            .collect(),
+        start: page.start(),
     })
 }
 
-/// The conversation in the vendor's terms. A task becomes a system message that holds its marker
-/// alone, which [`place_tasks`] recognises.
-fn translate(conversation: &Conversation, options: &Options) -> Result<Sheet> {
-    let mut sheet = Sheet {
-        thinking_mode: options.mode == Mode::Thinking,
-        tool_choice: match options.tool_choice {
-            ToolChoice::Auto => tools::ToolChoice::Auto,
-            ToolChoice::None => tools::ToolChoice::None,
-            ToolChoice::Required => tools::ToolChoice::Required,
-        },
-        reasoning_effort: Some(ReasoningEffort::High),
-        ..Sheet::default()
-    };
-    let mut messages = conversation.messages.iter().peekable();
-    let mut media = 0..;
-    let mut before = None;
-    while let Some(message) = messages.next() {
-        let tools = match message.brief() {
-            Some(brief) => declare(&mut sheet, brief, options.tool_choice)?,
-            None => None,
+/// A message in its place.
+#[derive(Debug, Clone)]
+struct Step<'a> {
+    message: &'a Message,
+    /// Which of the conversation's media it holds.
+    media: Vec<usize>,
+}
+
+/// A conversation in the order in which it is written.
+#[derive(Debug)]
+struct Page<'a> {
+    steps: Vec<Step<'a>>,
+    /// The tools of the first message, a line each, if any message declares some.
+    tools: Option<Vec<String>>,
+    /// The schema that the answer has to follow.
+    format: Option<&'a Json>,
+    options: Options,
+}
+
+impl<'a> Page<'a> {
+    fn new(conversation: &'a Conversation, options: &Options) -> Result<Self> {
+        let messages = &conversation.messages;
+        let mut steps: Vec<Step<'_>> = Vec::new();
+        let mut media = 0..;
+        for message in messages {
+            let content = message.content();
+            let own = content.map_or(0, |content| {
+                content.0.iter().filter(|part| part.is_medium()).count()
+            });
+            let media = media.by_ref().take(own).collect();
+            let is_reminder = |message: &Message| matches!(message, Message::LatestReminder { .. });
+            let repeats =
+                is_reminder(message) && steps.last().is_some_and(|last| is_reminder(last.message));
+            if !repeats {
+                steps.push(Step { message, media });
+            }
+        }
+        sort_results(&mut steps);
+        let briefs = || messages.iter().filter_map(Message::brief);
+        let shows = options.tool_choice != ToolChoice::None;
+        let tools = match briefs().any(|brief| shows && !brief.tools.is_empty()) {
+            true => Some(match messages.first().and_then(Message::brief) {
+                Some(brief) => lines(&brief.tools)?,
+                None => Vec::new(),
+            }),
+            false => None,
         };
-        sheet
-            .messages
-            .push(said(message, &mut media, before, tools));
-        before = message.task();
-        let is_answered = matches!(
-            messages.peek(),
+        // What a later message declares is written with it; better to know now whether it can be.
+        for brief in briefs().filter(|_| shows) {
+            lines(&brief.tools)?;
+        }
+        Ok(Self {
+            steps,
+            tools,
+            format: briefs()
+                .filter_map(|brief| brief.response_format.as_ref())
+                .next_back(),
+            options: *options,
+        })
+    }
+
+    /// Writes what comes before the first message; with it, where that is a system text.
+    fn push_opening(&self, prompt: &mut Prompt, score: Option<u8>) {
+        let thinks = self.options.mode == Mode::Thinking;
+        let begins = self.tools.is_some() || self.format.is_some();
+        let first = self.steps.first().and_then(|step| step.message.brief());
+        if first.is_some() || begins || (thinks && !self.steps.is_empty()) {
+            prompt.push_special(marker::SYSTEM);
+            if let Some(score) = score.filter(|_| thinks) {
+                *prompt += fixed::score(score);
+            }
+        }
+        if let Some(brief) = first {
+            *prompt += words(&brief.content);
+        }
+        if let Some(tools) = &self.tools {
+            *prompt += fixed::tools_v41(tools);
+        }
+        if let Some(schema) = self.format {
+            *prompt += fixed::response_format(schema);
+        }
+    }
+
+    /// Writes a message, and the task that follows it.
+    fn push_step(&self, prompt: &mut Prompt, index: usize) {
+        let step = &self.steps[index];
+        let before = index
+            .checked_sub(1)
+            .map(|before| self.steps[before].message);
+        let turn = |prompt: &mut Prompt| match before {
+            Some(Message::User { .. } | Message::Tool { .. }) => prompt.push_plain("\n\n"),
+            _ => prompt.push_special(marker::USER),
+        };
+        match step.message {
+            Message::System(brief) | Message::Developer(brief) => {
+                if index > 0 {
+                    self.push_later(prompt, brief);
+                }
+            }
+            Message::User { content, .. } => {
+                turn(prompt);
+                *prompt += words(content);
+            }
+            Message::Tool { content, .. } => {
+                turn(prompt);
+                let content = words(content);
+                *prompt += prompt!("<tool_result>{content}</tool_result>");
+            }
+            Message::LatestReminder { text } => {
+                prompt.push_special(marker::LATEST_REMINDER);
+                prompt.push_plain(text);
+            }
+            Message::Assistant { answer, open, .. } => {
+                self.push_answer(prompt, index, answer, *open)
+            }
+        }
+        if let Some(task) = self.task_after(index) {
+            if task == Task::Action {
+                prompt.push_special(marker::ASSISTANT);
+                prompt.push_special(opener(self.options.mode));
+            }
+            prompt.push_special(task_marker(task));
+        }
+    }
+
+    /// A system text behind others, with the tools that it declares.
+    fn push_later(&self, prompt: &mut Prompt, brief: &Brief) {
+        prompt.push_special(marker::SYSTEM);
+        *prompt += words(&brief.content);
+        if self.options.tool_choice != ToolChoice::None && !brief.tools.is_empty() {
+            let lines = lines(&brief.tools).expect("they were read before");
+            *prompt += fixed::later_tools(&lines);
+        }
+    }
+
+    fn push_answer(&self, prompt: &mut Prompt, index: usize, answer: &Answer, open: bool) {
+        // What answers a task has no header, and was never reasoned about.
+        if !self.does_task(index) {
+            prompt.push_special(marker::ASSISTANT);
+            match self.shows_reasoning(index, open) {
+                true => {
+                    prompt.push_special(marker::THINK);
+                    push_grounded(prompt, &answer.reasoning);
+                    if !(open && is_unbegun(answer)) {
+                        prompt.push_special(marker::THINK_END);
+                    }
+                }
+                false => prompt.push_special(marker::THINK_END),
+            }
+        }
+        push_grounded(prompt, &answer.text);
+        push_calls(prompt, &answer.calls);
+        if !open {
+            prompt.push_special(marker::EOS);
+        }
+    }
+
+    /// Hands the word to the model, if it does not have it yet.
+    fn push_header(&self, prompt: &mut Prompt) {
+        if !self.ends_in_answer() && !self.does_task(self.steps.len()) {
+            prompt.push_special(marker::ASSISTANT);
+            prompt.push_special(opener(self.options.mode));
+        }
+        if self.opens_calls() {
+            let dsml = Special(marker::DSML);
+            *prompt += prompt!("\n\n<{dsml} calls>\n");
+        }
+    }
+
+    /// Where the model's words begin: what was written last.
+    fn start(&self) -> Start {
+        let last = self.steps.len().saturating_sub(1);
+        let stage = match self.steps.last().map(|step| step.message) {
+            _ if self.opens_calls() => Stage::Calls,
+            Some(Message::Assistant {
+                answer, open: true, ..
+            }) => match (is_unbegun(answer), self.shows_reasoning(last, true)) {
+                _ if self.does_task(last) => Stage::Continuation,
+                (false, _) => Stage::Continuation,
+                (true, false) => Stage::Answer,
+                (true, true) if answer.reasoning.is_empty() => Stage::Reasoning,
+                (true, true) => Stage::OpenReasoning,
+            },
+            _ if self.does_task(self.steps.len()) => Stage::Continuation,
+            _ => Stage::of(self.options.mode),
+        };
+        Start {
+            stage,
+            calls: self.tools.is_some(),
+        }
+    }
+
+    /// Whether the prompt ends within a tool block.
+    fn opens_calls(&self) -> bool {
+        self.options.tool_choice == ToolChoice::Required && self.tools.is_some()
+    }
+
+    /// Whether the model goes on with words of its own.
+    fn ends_in_answer(&self) -> bool {
+        let last = self.steps.last().map(|step| step.message);
+        matches!(last, Some(Message::Assistant { open: true, .. }))
+    }
+
+    /// Old reasoning is remembered with tools alone; that of an answer that goes on is no old one.
+    /// The first message of all has none.
+    fn shows_reasoning(&self, index: usize, open: bool) -> bool {
+        let is_first = index == 0 && self.tools.is_none() && self.format.is_none();
+        self.options.mode == Mode::Thinking && !is_first && (open || self.tools.is_some())
+    }
+
+    /// The task that stands behind a message: where its answer, a reminder or the end follows.
+    fn task_after(&self, index: usize) -> Option<Task> {
+        let task = self.steps[index].message.task()?;
+        let next = self.steps.get(index + 1).map(|step| step.message);
+        let stands = matches!(
+            next,
             None | Some(Message::Assistant { .. } | Message::LatestReminder { .. })
         );
-        if let Some(task) = before.filter(|_| is_answered) {
-            sheet.messages.push(InputMessage::System {
-                content: Prompt::special(task_marker(task)),
-                image_sources: Vec::new(),
-                tools: None,
-            });
+        stands.then_some(task)
+    }
+
+    /// Whether a task stands right before a place.
+    fn does_task(&self, index: usize) -> bool {
+        let before = index.checked_sub(1);
+        before.is_some_and(|before| self.task_after(before).is_some())
+    }
+}
+
+/// Whether nothing of the answer itself is there.
+fn is_unbegun(answer: &Answer) -> bool {
+    answer.text.is_empty() && answer.calls.is_empty()
+}
+
+/// Puts the results of each turn that have an id into the order of the calls; one of no known call
+/// counts as first.
+fn sort_results(steps: &mut [Step<'_>]) {
+    let mut order: HashMap<&str, usize> = HashMap::new();
+    for turn in steps.chunk_by_mut(|step, next| is_turn(step) && is_turn(next)) {
+        if let [
+            Step {
+                message: Message::Assistant { answer, .. },
+                ..
+            },
+        ] = turn
+            && !answer.calls.is_empty()
+        {
+            let ids = answer.calls.iter().rev();
+            let ids = ids.map(|call| call.id.as_deref().unwrap_or_default());
+            order = ids.zip((0..answer.calls.len()).rev()).collect();
         }
-    }
-    Ok(sheet)
-}
-
-/// Tells the conversation of what a message declares. Returns the tools that the message lists
-/// itself: those of the first are in the tool block.
-fn declare(
-    sheet: &mut Sheet,
-    brief: &Brief,
-    choice: ToolChoice,
-) -> Result<Option<Vec<ToolDefinition>>> {
-    if let Some(schema) = &brief.response_format {
-        sheet.response_format = ResponseFormat::JsonSchema(schema.clone());
-    }
-    if choice == ToolChoice::None {
-        return Ok(None);
-    }
-    let is_later = !sheet.messages.is_empty();
-    let tools = definitions(&brief.tools, is_later)?;
-    sheet.tools.extend_from_slice(&tools);
-    Ok(is_later.then_some(tools))
-}
-
-/// A message with the `tools` that it lists, after one that asked for the task `before`. `media`
-/// numbers what is no text.
-fn said(
-    message: &Message,
-    media: &mut RangeFrom<usize>,
-    before: Option<Task>,
-    tools: Option<Vec<ToolDefinition>>,
-) -> InputMessage {
-    match message {
-        Message::System(Brief { content, .. }) | Message::Developer(Brief { content, .. }) => {
-            let (content, image_sources) = words(content, media);
-            InputMessage::System {
-                content,
-                image_sources,
-                tools,
-            }
-        }
-        Message::User { content, .. } => {
-            let (content, image_sources) = words(content, media);
-            InputMessage::User {
-                content,
-                image_sources,
-            }
-        }
-        Message::Tool { call, content } => {
-            let (content, image_sources) = words(content, media);
-            InputMessage::Tool {
-                content,
-                image_sources,
-                tool_call_id: call.clone(),
-            }
-        }
-        Message::LatestReminder { text } => InputMessage::LatestReminder {
-            content: text.clone(),
-        },
-        Message::Assistant { answer, open, .. } => InputMessage::Assistant {
-            content: answer.text.clone(),
-            // What answers a task was never reasoned about.
-            reasoning_content: before.is_none().then(|| answer.reasoning.clone()),
-            tool_calls: Some(answer.calls.iter().map(call).collect()),
-            prefix: *open,
-        },
+        sort_turn(turn, &order);
     }
 }
 
-/// Text with a placeholder for each medium, and the media. The vendor's renderer knows pictures
-/// alone, but looks at none of them: whatever it is, a medium goes through it as a number.
-fn words(content: &Content, media: &mut RangeFrom<usize>) -> (Prompt, Vec<ImageSource>) {
-    let mut sources = Vec::new();
-    let mut words = Vec::new();
-    for part in &content.0 {
-        let marker = match part {
-            Part::Text(text) => {
-                words.push(Prompt::plain(text));
-                continue;
-            }
-            Part::Image(_) => marker::IMAGE,
-            Part::Audio(_) => marker::AUDIO,
-            Part::Video(_) => marker::VIDEO,
-        };
-        words.push(Prompt::special(marker));
-        sources.extend(media.next().map(|number| ImageSource::Url {
-            url: number.to_string(),
-            detail: ImageDetail::default(),
-            path: String::new(),
-        }));
-    }
-    (Prompt::join(&words, "\n\n"), sources)
+fn is_turn(step: &Step<'_>) -> bool {
+    matches!(step.message, Message::User { .. } | Message::Tool { .. })
 }
 
-fn number(source: ImageSource) -> Option<usize> {
-    match source {
-        ImageSource::Url { url, .. } => url.parse().ok(),
-        ImageSource::DataUrl { .. } | ImageSource::Bytes { .. } => None,
-    }
-}
-
-fn call(call: &Call) -> ToolCall {
-    ToolCall {
-        id: call.id.clone().unwrap_or_default(),
-        name: call.name.clone(),
-        arguments: call.arguments.clone(),
-    }
-}
-
-/// The tools of a message. Those of a `later` one stand in it, and not in the tool block.
-fn definitions(tools: &[Tool], is_later: bool) -> Result<Vec<ToolDefinition>> {
-    let definition = |(index, tool): (usize, &Tool)| {
-        let function = wire::shown(&tool.0).map_err(|source| Error::Tool { index, source })?;
-        Ok(ToolDefinition {
-            name: function.name,
-            description: function.description,
-            parameters: function.parameters.unwrap_or_else(|| Map::new().into()),
-            strict: None,
-            defer_loading: is_later,
-        })
+fn sort_turn(turn: &mut [Step<'_>], order: &HashMap<&str, usize>) {
+    let id = |step: &Step<'_>| match step.message {
+        Message::Tool { call, .. } => call.clone(),
+        _ => None,
     };
-    tools.iter().enumerate().map(definition).collect()
-}
-
-/// Puts each task where the release has it: in the place of the header of the answer, or behind it.
-fn place_tasks<'a>(pieces: &[Piece<'a>], mode: Mode) -> Vec<Piece<'a>> {
-    let is_header = |piece: &Piece<'_>| {
-        [marker::ASSISTANT, marker::THINK, marker::THINK_END]
-            .map(Piece::Marker)
-            .contains(piece)
-    };
-    let mut placed = Vec::with_capacity(pieces.len());
-    let mut rest = pieces;
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        match tail {
-            [Piece::Marker(task), tail @ ..]
-                if *first == Piece::Marker(marker::SYSTEM) && is_task(task) =>
-            {
-                if *task == marker::ACTION {
-                    placed.extend([marker::ASSISTANT, opener(mode)].map(Piece::Marker));
-                }
-                placed.push(Piece::Marker(task));
-                let header = tail.iter().take_while(|piece| is_header(piece)).count();
-                rest = &tail[header..];
-            }
-            _ => placed.push(*first),
-        }
-    }
-    placed
-}
-
-fn is_task(text: &str) -> bool {
-    Task::ALL.into_iter().any(|task| task_marker(task) == text)
-}
-
-/// Where the model's words begin, by what was written last.
-fn start(pieces: &[Piece<'_>], sheet: &Sheet) -> Start {
-    let calls = !sheet.tools.is_empty();
-    let header = pieces
+    let mut results: Vec<Step<'_>> = turn
         .iter()
-        .rposition(|piece| *piece == Piece::Marker(marker::ASSISTANT));
-    let answer = header.map_or(&[][..], |at| &pieces[at + 1..]);
-    let closed = Piece::Marker(marker::THINK_END);
-    let stage = match answer {
-        _ if calls && sheet.tool_choice == tools::ToolChoice::Required => Stage::Calls,
-        [.., Piece::Marker(task)] if is_task(task) => Stage::Continuation,
-        [Piece::Marker(marker::THINK)] => Stage::Reasoning,
-        [Piece::Marker(marker::THINK_END)] => Stage::Answer,
-        [Piece::Marker(marker::THINK), words @ ..] if !words.contains(&closed) => {
-            Stage::OpenReasoning
-        }
-        _ => Stage::Continuation,
-    };
-    Start { stage, calls }
+        .filter(|step| id(step).is_some())
+        .cloned()
+        .collect();
+    results.sort_by_key(|step| {
+        id(step)
+            .and_then(|id| order.get(&*id).copied())
+            .unwrap_or(0)
+    });
+    let places = turn.iter_mut().filter(|step| id(step).is_some());
+    for (place, result) in places.zip(results) {
+        *place = result;
+    }
 }
 
-/// Says how hard to think, in the place of the vendor's word for it.
-fn write_score(prompt: &mut Prompt, score: u8) {
-    let at = prompt
-        .as_str()
-        .find(SCORE)
-        .expect("the prompt begins with the effort");
-    let tail = prompt.split_off(at).split_off(SCORE.len());
-    prompt.push_plain(score.to_string());
-    *prompt += tail;
+/// Text with a placeholder for each medium.
+fn words(content: &Content) -> Prompt {
+    let word = |part: &Part| match part {
+        Part::Text(_) | Part::Other(_) => Prompt::plain(part.text()),
+        Part::Image(_) => Prompt::special(marker::IMAGE),
+        Part::Audio(_) => Prompt::special(marker::AUDIO),
+        Part::Video(_) => Prompt::special(marker::VIDEO),
+    };
+    let words: Vec<Prompt> = content.0.iter().map(word).collect();
+    Prompt::join(&words, "\n\n")
+}
+
+/// The model's own words, in which the markers of grounding mean what they say.
+fn push_grounded(prompt: &mut Prompt, text: &str) {
+    let markers = AhoCorasick::new(marker::GROUNDING).expect("eight words make a matcher");
+    let mut from = 0;
+    for found in markers.find_iter(text) {
+        prompt.push_plain(&text[from..found.start()]);
+        prompt.push_special(&text[found.range()]);
+        from = found.end();
+    }
+    prompt.push_plain(&text[from..]);
+}
+
+fn push_calls(prompt: &mut Prompt, calls: &[Call]) {
+    if calls.is_empty() {
+        return;
+    }
+    let dsml = Special(marker::DSML);
+    let call = |call: &Call| {
+        let arguments: Vec<Prompt> = call.members().iter().map(argument).collect();
+        let (name, arguments) = (&call.name, Prompt::join(&arguments, "\n"));
+        prompt!("<{dsml} invoke name=\"{name}\">\n{arguments}\n</{dsml} invoke>")
+    };
+    let calls: Vec<Prompt> = calls.iter().map(call).collect();
+    let calls = Prompt::join(&calls, "\n");
+    *prompt += prompt!("\n\n<{dsml} calls>\n{calls}\n</{dsml} calls>");
+}
+
+fn argument((key, value): &(String, Json)) -> Prompt {
+    let dsml = Special(marker::DSML);
+    let (is_string, value) = match value.string() {
+        Some(text) => ("true", text),
+        None => ("false", value.spaced()),
+    };
+    prompt!("<{dsml} parameter name=\"{key}\" string=\"{is_string}\">{value}</{dsml} parameter>")
+}
+
+/// The tools of a message, each as a line.
+fn lines(tools: &[Tool]) -> Result<Vec<String>> {
+    let line = |(index, tool): (usize, &Tool)| {
+        let function = wire::shown(&tool.0).map_err(|source| Error::Tool { index, source })?;
+        let line = Json::object([
+            ("name", Json::from(&*function.name)),
+            ("description", Json::from(&*function.description)),
+            ("parameters", function.parameters),
+        ]);
+        Ok(line.spaced())
+    };
+    tools.iter().enumerate().map(line).collect()
 }

@@ -210,9 +210,11 @@ fn v4_reads_a_note_in_place_of_a_medium() {
         r#"[{"role": "user", "content": [{"type": "text", "text": "a"},
             {"type": "image_url", "image_url": {"url": "cat.png"}},
             {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}},
-            {"type": "video_url", "video_url": {"url": "cat.gif"}}, {"type": "smell"}]}]"#,
+            {"type": "video_url", "video_url": {"url": "cat.gif"}}]},
+            {"role": "tool", "content": [{"type": "smell"}]}]"#,
         "<｜User｜>a\n\n[Unsupported image_url]\n\n[Unsupported input_audio]\n\n\
-         [Unsupported video_url]\n\n[Unsupported smell]<｜Assistant｜></think>",
+         [Unsupported video_url]\n\n<tool_result>[Unsupported smell]</tool_result>\
+         <｜Assistant｜></think>",
     );
 }
 
@@ -232,38 +234,104 @@ fn the_start_of_the_completion_is_told() {
     assert_eq!(start(thinking(), task), Stage::Continuation);
     let open = r#"[{"role": "assistant", "content": "so", "wo_eos": true}]"#;
     assert_eq!(start(thinking(), open), Stage::Continuation);
+    for role in ["system", "developer", "latest_reminder", "tool"] {
+        let last = format!(
+            r#"[{{"role": "user", "content": "q"}}, {{"role": "{role}", "content": "s"}}]"#
+        );
+        assert_eq!(start(thinking(), &last), Stage::Reasoning, "{role}");
+        assert_eq!(start(chat(), &last), Stage::Answer, "{role}");
+    }
 }
 
 #[test]
-fn what_is_no_conversation_is_refused() {
-    let cases = [
-        "",
-        "{}",
-        r#"[{"content": "no role"}]"#,
-        r#"[{"role": "wizard"}]"#,
-        r#"[{"role": "user", "content": 7}]"#,
-        r#"[{"role": "user", "content": [{"type": "image_url"}]}]"#,
-        r#"[{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]"#,
-        r#"[{"role": "user", "content": [{"type": "audio_url"}]}]"#,
-        r#"[{"role": "user", "content": [{"type": "input_audio"}]}]"#,
-        r#"[{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AA=="}}]}]"#,
-        r#"[{"role": "user", "content": [{"type": "video_url"}]}]"#,
-        r#"[{"role": "user", "content": [{"type": "video_url", "video_url": {"url": "a", "fps": "2"}}]}]"#,
-        r#"[{"role": "user", "content": [{"type": "video_url", "video_url": {"url": "a", "max_frames": -1}}]}]"#,
-        r#"[{"role": "user", "content": [{"text": "no type"}]}]"#,
-        r#"[{"role": "user", "task": "cook"}]"#,
-        r#"[{"role": "system", "tools": [{"name": "f"}]}]"#,
-        r#"[{"role": "assistant", "tool_calls": [{"id": "a"}]}]"#,
-    ];
-    for json in cases {
-        let error = Conversation::parse(json).expect_err(json);
-        assert!(matches!(error, Error::Conversation(_)), "{json}: {error}");
+fn the_header_of_an_answer_stands_before_it_whoever_spoke_last() {
+    for (options, opener) in [(chat(), "</think>"), (thinking(), "<think>")] {
+        for (role, marker) in [
+            ("system", ""),
+            ("latest_reminder", "<｜latest_reminder｜>"),
+            ("developer", "<｜User｜>"),
+        ] {
+            let messages = format!(
+                r#"[{{"role": "user", "content": "q"}}, {{"role": "{role}", "content": "s"}}]"#
+            );
+            // Thinking mode forgets no developer turn behind the last user.
+            let want = format!("<｜User｜>q{marker}s<｜Assistant｜>{opener}");
+            check(options, &messages, &want);
+        }
     }
-    let deep = "[".repeat(100_000);
-    assert!(matches!(
-        Conversation::parse(&deep),
-        Err(Error::Conversation(_))
-    ));
+    check(
+        chat(),
+        r#"[{"role": "user", "content": "q"}, {"role": "system", "content": "s"},
+            {"role": "assistant", "content": "a"}, {"role": "user", "content": "r"}]"#,
+        "<｜User｜>qs<｜Assistant｜></think>a<｜end▁of▁sentence｜><｜User｜>r<｜Assistant｜></think>",
+    );
+    check(
+        thinking(),
+        r#"[{"role": "system", "content": "s"}, {"role": "assistant", "content": "Hello."},
+            {"role": "user", "content": "q"}, {"role": "system", "content": "t"},
+            {"role": "assistant", "reasoning_content": "r", "content": "a", "prefix": true}]"#,
+        "s<｜Assistant｜></think>Hello.<｜end▁of▁sentence｜><｜User｜>qt<｜Assistant｜><think>r</think>a",
+    );
+}
+
+#[test]
+fn calls_are_read_where_tools_are_shown_alone() {
+    let calls = |messages: &str, tool_choice| {
+        let conversation = Conversation::parse(messages).expect("messages");
+        let options = Options {
+            tool_choice,
+            ..chat()
+        };
+        let encoded = encode(&tokenizer(), &conversation, &options);
+        encoded.expect("the prompt encodes").start.calls
+    };
+    let with = r#"[{"role": "system", "tools": [{"function": {"name": "f"}}]}, {"role": "user"}]"#;
+    let without = r#"[{"role": "system"}, {"role": "user"}, {"role": "assistant", "tool_calls":
+        [{"function": {"name": "f"}}]}, {"role": "tool"}]"#;
+    assert!(calls(with, ToolChoice::Auto));
+    assert!(!calls(with, ToolChoice::None));
+    assert!(!calls(without, ToolChoice::Auto));
+}
+
+#[test]
+fn numbers_of_calls_tools_and_schemas_keep_their_digits() {
+    let numbers = r#"{"id": 12345678901234567890123, "f": [1.10, -0, 1e400, 1E-7], "f": 0.10}"#;
+    let messages = format!(
+        r#"[{{"role": "system", "response_format": {numbers}, "tools":
+              [{{"function": {{"name": "f", "parameters": {numbers}}}}}]}},
+            {{"role": "user"}},
+            {{"role": "assistant", "tool_calls": [
+              {{"function": {{"name": "f", "arguments": {numbers}}}}},
+              {{"function": {{"name": "f", "arguments": {}}}}}]}},
+            {{"role": "tool", "content": {}}}]"#,
+        serde_json::json!(numbers),
+        serde_json::json!(numbers),
+    );
+    let conversation = Conversation::parse(&messages).expect("messages");
+    let spaced = numbers.replace("1E-7", "1e-07");
+    for (edition, tag) in [(Edition::First, "parameter"), (Edition::V41, " parameter")] {
+        let json = match edition {
+            Edition::V41 => Tokenizer::tiny_v41_json(300),
+            Edition::First | Edition::Refreshed => Tokenizer::tiny_json(300),
+        };
+        let json = json.expect("300 ids are enough");
+        let tokenizer = Tokenizer::parse(json.as_bytes()).expect("the tiny tokenizer loads");
+        let options = Options { edition, ..chat() };
+        let text = encode(&tokenizer, &conversation, &options)
+            .expect("it encodes")
+            .text;
+        assert_eq!(text.matches(&spaced).count(), 2, "{text}");
+        assert_eq!(text.matches(numbers).count(), 1, "the result in {text}");
+        let argument = |name: &str, value: &str| {
+            format!("<｜DSML｜{tag} name=\"{name}\" string=\"false\">{value}</｜DSML｜{tag}>")
+        };
+        let all = [
+            argument("id", "12345678901234567890123"),
+            argument("f", "[1.10, -0, 1e400, 1e-07]"),
+            argument("f", "0.10"),
+        ];
+        assert_eq!(text.matches(&all.join("\n")).count(), 2, "{text}");
+    }
 }
 
 #[test]

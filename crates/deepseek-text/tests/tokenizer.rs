@@ -73,8 +73,10 @@ fn filled_with(text: &str) -> Conversation {
     };
     let brief = || Brief {
         content: own().into(),
-        tools: vec![Tool(json!({ "name": text, text: { "description": text } }))],
-        response_format: Some(json!({ "title": text })),
+        tools: vec![Tool(
+            json!({ "name": text, text: { "description": text } }).into(),
+        )],
+        response_format: Some(json!({ "title": text }).into()),
         task: None,
     };
     let answer = Answer {

@@ -1,9 +1,9 @@
 //! The V4.1 prompt: all vectors byte for byte, and what they do not reach.
 
 use deepseek_text::{
-    Answer, Call, Content, Conversation, Delta, Edition, Effort, Encoded, Error, Message, Mode,
-    Options, Part, Reader, Stage, Start, Task, Tokenizer, Tool, ToolChoice, Video, encode, marker,
-    parse,
+    Answer, Brief, Call, Content, Conversation, Delta, Edition, Effort, Encoded, Error, Message,
+    Mode, Options, Part, Reader, Stage, Start, Task, Tokenizer, Tool, ToolChoice, Video, encode,
+    marker, parse,
 };
 use serde_json::{Value, json};
 
@@ -198,7 +198,7 @@ fn message(answer: &Answer, start: Start) -> Value {
 }
 
 /// The completions of the vectors: name, text, where they start, and what they mean.
-fn completions(vectors: &Value) -> impl Iterator<Item = (&str, &str, Start, &Value)> {
+fn completions(vectors: &Value) -> impl Iterator<Item = (&str, &str, Start, Value)> {
     let lookup = json!([{ "function": { "name": "lookup" } }]);
     list(vectors, "parse", 16).iter().map(move |case| {
         let mut fields = case["options"].clone();
@@ -207,8 +207,43 @@ fn completions(vectors: &Value) -> impl Iterator<Item = (&str, &str, Start, &Val
         let (conversation, options) = translate(&json!([{ "role": "user" }]), &fields);
         let encoded = encode(&tiny(), &conversation, &options).expect("the prompt encodes");
         let (name, completion) = (text(&case["name"]), text(&case["completion"]));
-        (name, completion, encoded.start, &case["message"])
+        (
+            name,
+            completion,
+            encoded.start,
+            mended(name, completion, &case["message"]),
+        )
     })
+}
+
+/// What is read here of the two completions with which the release gives out what is no JSON: a
+/// value that is none though marked as such, and half a call.
+fn mended(name: &str, completion: &str, released: &Value) -> Value {
+    let mut message = released.clone();
+    let arguments = "/tool_calls/0/function/arguments";
+    let is_json = |value: &Value| serde_json::from_str::<Value>(text(value)).is_ok();
+    match name {
+        "broken value" => {
+            let own = message.pointer_mut(arguments).expect("arguments");
+            *own = json!(r#"{"n": "[1, 2"}"#);
+        }
+        "cut off" => {
+            let (_, block) = completion.split_once("</think>").expect("reasoning ends");
+            // Line breaks at the head of an answer mean nothing.
+            message["content"] = json!(block.trim_start());
+            message
+                .as_object_mut()
+                .expect("a message")
+                .remove("tool_calls");
+        }
+        _ => {
+            let is_sound = released.pointer(arguments).is_none_or(is_json);
+            assert!(is_sound, "{name}");
+            return message;
+        }
+    }
+    assert!(!released.pointer(arguments).is_some_and(is_json), "{name}");
+    message
 }
 
 fn collect(deltas: &[Delta]) -> Answer {
@@ -222,7 +257,7 @@ fn completions_equal_the_vectors_in_every_cut() {
     let (tokenizer, vectors) = (tiny(), vectors());
     for (name, completion, start, want) in completions(&vectors) {
         let answer = parse(completion, start).expect("text parses");
-        assert_eq!(message(&answer, start), *want, "{name}");
+        assert_eq!(message(&answer, start), want, "{name}");
         for cut in 0..=completion.len() {
             let mut reader = Reader::new(&tokenizer, start, Vec::new());
             let (head, tail) = completion.as_bytes().split_at(cut);
@@ -248,7 +283,7 @@ fn completions_in_ids_equal_the_vectors() {
         for (name, completion, start, want) in completions(&vectors) {
             let ids = tokenizer.encode_trusted(completion).expect("text encodes");
             let answer = read(&tokenizer, start, &ids);
-            assert_eq!(message(&answer, start), *want, "{name}");
+            assert_eq!(message(&answer, start), want, "{name}");
         }
     }
 }
@@ -586,16 +621,28 @@ fn tools_of_a_group_bear_its_name() {
         r#"{"name": "files::list", "description": "On disk.\n", "parameters": {}}"#,
     );
     assert!(encoded.text.contains(lines), "{}", encoded.text);
-    let plain = Tool::grouped("g", "", json!({ "name": "f", "description": "Own." }));
-    assert_eq!(plain.0, json!({ "name": "g::f", "description": "Own." }));
+    let plain = Tool::grouped(
+        "g",
+        "",
+        &json!({ "name": "f", "description": "Own." }).into(),
+    );
+    assert_eq!(
+        plain.0,
+        json!({ "name": "g::f", "description": "Own." }).into()
+    );
 }
 
 #[test]
 fn a_tool_without_a_name_is_refused() {
     for function in [json!({}), json!({ "name": 7 }), json!("f")] {
-        let messages = json!([{ "role": "system", "tools": [
-            { "function": { "name": "f" } }, { "function": function }] }]);
-        let conversation = Conversation::parse(&messages.to_string()).expect("messages");
+        let tools = [json!({ "name": "f" }), function].map(|function| Tool(function.into()));
+        let brief = Brief {
+            tools: tools.into(),
+            ..Brief::default()
+        };
+        let conversation = Conversation {
+            messages: vec![Message::System(brief)],
+        };
         let error = encode(&tiny(), &conversation, &chat()).expect_err("no name");
         assert!(matches!(error, Error::Tool { index: 1, .. }), "{error}");
     }

@@ -144,13 +144,17 @@ fn fixed_texts_equal_the_literals() {
         .replace("{thinking_start_token}", "<think>")
         .replace("{thinking_end_token}", "</think>")
         .replace("{tool_schemas}", r#"{"name": "f"}"#);
-    assert_eq!(write(&tokenizer, &tool, &bare).text, format!("\n\n{tools}"));
+    let header = "<｜Assistant｜><think>";
+    assert_eq!(
+        write(&tokenizer, &tool, &bare).text,
+        format!("\n\n{tools}{header}")
+    );
 
     let schema = serde_json::json!([{ "role": "system", "response_format": [0.00001, "ä"] }]);
     let format = text(&literals["response_format_template"]).replace("{schema}", r#"[1e-05, "ä"]"#);
     assert_eq!(
         write(&tokenizer, &schema, &bare).text,
-        format!("\n\n{format}")
+        format!("\n\n{format}{header}")
     );
 
     let empty = serde_json::json!([{ "role": "system" }]);
@@ -160,6 +164,6 @@ fn fixed_texts_equal_the_literals() {
     };
     assert_eq!(
         write(&tokenizer, &empty, &max).text,
-        text(&literals["max_effort_prefix"])
+        format!("{}{header}", text(&literals["max_effort_prefix"]))
     );
 }

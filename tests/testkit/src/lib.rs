@@ -1,7 +1,9 @@
-//! Random checkpoints in the released format, for demonstrations and tests.
+//! Checkpoints in the released format for demonstrations and tests: random ones, and one that says
+//! what it is told to.
 #![forbid(unsafe_code)]
 
 mod draw;
+mod speaker;
 mod tiny;
 
 use std::collections::BTreeMap;
@@ -16,6 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::TensorView;
 
 use crate::draw::Draw;
+pub use crate::speaker::write_speaker;
 pub use crate::tiny::tiny_v41_config;
 
 /// Bytes after which a new shard begins.

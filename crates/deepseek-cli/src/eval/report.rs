@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 use super::score::Score;
 use super::task::Item;
 use super::want;
+use crate::address::Address;
 use crate::answer::Said;
 use crate::args::Eval;
+use crate::ending;
 use crate::fault::one_line;
 
 /// The items answered so far.
@@ -21,6 +23,8 @@ pub(super) struct Report {
     failures: Vec<Failure>,
     /// Items that were to be answered.
     items: usize,
+    /// Answers by how they ended.
+    finish: BTreeMap<&'static str, u32>,
     prompt_tokens: u64,
     generated_tokens: u64,
     drafted_tokens: u64,
@@ -40,6 +44,7 @@ struct Failure {
     question: String,
     expected: String,
     got: String,
+    finish: &'static str,
 }
 
 impl Report {
@@ -49,6 +54,7 @@ impl Report {
             tasks: BTreeMap::new(),
             failures: Vec::new(),
             items,
+            finish: BTreeMap::new(),
             prompt_tokens: 0,
             generated_tokens: 0,
             drafted_tokens: 0,
@@ -62,6 +68,8 @@ impl Report {
     pub(super) fn add(&mut self, item: &Item, said: &Said) {
         let right = item.want.is_met_by(&said.answer);
         self.tasks.entry(item.task.clone()).or_default().add(right);
+        let finish = ending::name(said.reason);
+        *self.finish.entry(finish).or_default() += 1;
         self.prompt_tokens += u64::from(said.usage.prompt);
         self.generated_tokens += u64::from(said.usage.generated);
         self.drafted_tokens += u64::from(said.usage.drafted);
@@ -74,6 +82,7 @@ impl Report {
                 question: question(&item.conversation.messages),
                 expected: item.want.show(),
                 got: want::show(&said.answer),
+                finish,
             });
         }
     }
@@ -130,16 +139,19 @@ impl Report {
                 question,
                 expected,
                 got,
+                finish,
             } = failure;
             let place = one_line(place);
             writeln!(out, "\n{task} {id} ({place})\n  question  {question:?}")?;
             writeln!(out, "  expected  {expected:?}\n  got       {got:?}")?;
+            writeln!(out, "  finish    {finish}")?;
         }
         Ok(())
     }
 
     /// Writes an object: `tasks` with `task`, `items`, `right`, `accuracy` and `interval`; `total`
-    /// with the same; `seconds`, `tokens`, what was asked for, and `drafts` and `failures` if they were.
+    /// with the same; `finish` with answers by how they ended; `seconds`, `tokens`, what was asked
+    /// for, and `drafts` and `failures` if they were.
     pub(super) fn write_json(&self, out: &mut impl Write, args: &Eval) -> io::Result<()> {
         let tasks: Vec<Value> = self
             .tasks
@@ -156,6 +168,7 @@ impl Report {
             "total": figures(self.total()),
             "asked": self.items,
             "interrupted": self.interrupted,
+            "finish": self.finish,
             "seconds": self.elapsed.as_secs_f64(),
             "tokens": { "prompt": self.prompt_tokens, "generated": self.generated_tokens },
             "swap_media": args.swap_media,
@@ -182,6 +195,7 @@ impl Failure {
             "question": self.question,
             "expected": self.expected,
             "got": self.got,
+            "finish": self.finish,
         })
     }
 }
@@ -207,7 +221,7 @@ fn question(messages: &[Message]) -> String {
         _ => None,
     });
     let shown = |part: &Part| match part {
-        Part::Text(text) => text.clone(),
+        Part::Text(text) | Part::Other(text) => text.clone(),
         Part::Image(source) | Part::Audio(source) => named(source),
         Part::Video(video) => named(&video.source),
     };
@@ -217,8 +231,8 @@ fn question(messages: &[Message]) -> String {
 
 /// The name of a medium, but not the whole of one that is its own name.
 fn named(source: &str) -> String {
-    match source.split_once(',') {
-        Some((kind, _)) if kind.starts_with("data:") => format!("[{kind}]"),
+    match (Address::of(source), source.split_once(',')) {
+        (Ok(Address::Data(_)), Some((kind, _))) => format!("[{kind}]"),
         _ => format!("[{source}]"),
     }
 }

@@ -13,9 +13,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use deepseek_text::Conversation;
+use deepseek_text::{Conversation, Json, JsonError};
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::IgnoredAny;
 
 use super::limits::{ANSWER_TOKENS, ITEMS_MAX, LINE_BYTES_MAX, NAME_BYTES_MAX};
 use super::want::Want;
@@ -90,6 +90,9 @@ pub(crate) enum Flaw {
     /// The messages are none.
     #[error("messages")]
     Messages(#[source] deepseek_text::Error),
+    /// It is nested too deep.
+    #[error("not an item")]
+    Value(#[source] JsonError),
     /// There are no messages.
     #[error("no messages")]
     Silent,
@@ -106,13 +109,16 @@ pub(crate) enum Flaw {
     Tokens,
 }
 
-/// A line as it is written. Other fields, such as a seed, are passed over.
+/// A line as it is written. Other fields, such as a seed, are passed over. Messages and answers are
+/// read from the text, in which numbers have all their digits.
 #[derive(Deserialize)]
 struct Wire {
     task: String,
     id: String,
-    messages: Value,
-    answer: Value,
+    #[serde(rename = "messages")]
+    _messages: IgnoredAny,
+    #[serde(rename = "answer")]
+    _answer: IgnoredAny,
     #[serde(default)]
     r#match: Match,
     #[serde(default)]
@@ -128,13 +134,6 @@ enum Match {
     Contains,
     LastLine,
     JsonCall,
-}
-
-/// A call as an answer names it.
-#[derive(Deserialize)]
-struct Call {
-    name: String,
-    arguments: Value,
 }
 
 /// Reads the items of a file, which is called `file`. Empty lines are passed over.
@@ -168,11 +167,13 @@ fn item((file, line): (&Arc<Path>, usize), bytes: &[u8]) -> Result<Item, Flaw> {
     }
     let text = str::from_utf8(bytes).map_err(|_| Flaw::Text)?;
     let wire: Wire = serde_json::from_str(text).map_err(Flaw::Json)?;
-    let messages = wire.messages.to_string();
-    let conversation = Conversation::parse(&messages).map_err(Flaw::Messages)?;
+    let json = Json::parse(text).map_err(Flaw::Value)?;
+    let conversation = Conversation::parse(member(&json, "messages").as_str());
+    let conversation = conversation.map_err(Flaw::Messages)?;
     if conversation.messages.is_empty() {
         return Err(Flaw::Silent);
     }
+    conversation.check().map_err(Flaw::Messages)?;
     let max_tokens = wire.max_tokens.unwrap_or(ANSWER_TOKENS);
     if max_tokens == 0 {
         return Err(Flaw::Tokens);
@@ -183,10 +184,17 @@ fn item((file, line): (&Arc<Path>, usize), bytes: &[u8]) -> Result<Item, Flaw> {
         file: Arc::clone(file),
         line,
         conversation,
-        want: want(wire.r#match, wire.answer)?,
+        want: want(wire.r#match, &member(&json, "answer"))?,
         thinking: wire.thinking,
         max_tokens,
     })
+}
+
+/// A member of an object that has it.
+fn member(json: &Json, name: &str) -> Json {
+    let members = json.members().unwrap_or_default();
+    let member = members.into_iter().find(|(key, _)| key == name);
+    member.map_or(Json::from(""), |(_, value)| value)
 }
 
 fn name(field: &'static str, name: String) -> Result<String, Flaw> {
@@ -195,40 +203,33 @@ fn name(field: &'static str, name: String) -> Result<String, Flaw> {
     holds.then_some(name).ok_or(Flaw::Name { field, bytes })
 }
 
-fn want(rule: Match, answer: Value) -> Result<Want, Flaw> {
-    let kind = kind(&answer);
-    let flaw = |want| Flaw::Answer { found: kind, want };
-    match (rule, answer) {
-        (Match::JsonCall, answer) => {
+fn want(rule: Match, answer: &Json) -> Result<Want, Flaw> {
+    let flaw = |want| Flaw::Answer {
+        found: answer.kind(),
+        want,
+    };
+    match (rule, answer.string()) {
+        (Match::JsonCall, text) => {
             // As an object, or spelled out.
-            let call = match answer {
-                Value::String(text) => serde_json::from_str(&text),
-                object => serde_json::from_value(object),
-            };
-            let Call { name, arguments } =
-                call.map_err(|_| flaw("a call with its name and arguments"))?;
+            let spelled = text.and_then(|text| Json::parse(&text).ok());
+            let call = spelled.as_ref().unwrap_or(answer);
+            let call = call.members().and_then(|members| {
+                let member = |name| members.iter().rfind(|(key, _)| key == name);
+                let (_, name) = member("name")?;
+                let (_, arguments) = member("arguments")?;
+                Some((name.string()?, arguments.clone()))
+            });
+            let (name, arguments) = call.ok_or(flaw("a call with its name and arguments"))?;
             Ok(Want::Call { name, arguments })
         }
-        (_, Value::String(text)) if text.trim().is_empty() => Err(Flaw::Answer {
+        (_, Some(text)) if text.trim().is_empty() => Err(Flaw::Answer {
             found: "of nothing",
             want: "a text",
         }),
-        (Match::Exact, Value::String(text)) => Ok(Want::Exact(text)),
-        (Match::Contains, Value::String(text)) => Ok(Want::Contains(text)),
-        (Match::LastLine, Value::String(text)) => Ok(Want::LastLine(text)),
-        (Match::Exact | Match::Contains | Match::LastLine, _) => Err(flaw("a text")),
-    }
-}
-
-/// What a value is, for messages.
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a truth value",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
+        (Match::Exact, Some(text)) => Ok(Want::Exact(text)),
+        (Match::Contains, Some(text)) => Ok(Want::Contains(text)),
+        (Match::LastLine, Some(text)) => Ok(Want::LastLine(text)),
+        (Match::Exact | Match::Contains | Match::LastLine, None) => Err(flaw("a text")),
     }
 }
 
@@ -238,7 +239,7 @@ mod tests {
     use std::error::Error;
 
     use deepseek_text::Message;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -302,7 +303,7 @@ mod tests {
         let call = json!({ "name": "find", "arguments": { "x": 1 } });
         let want = Want::Call {
             name: "find".to_owned(),
-            arguments: json!({ "x": 1 }),
+            arguments: json!({ "x": 1 }).into(),
         };
         for answer in [call.clone(), call.to_string().into()] {
             assert_eq!(
@@ -323,7 +324,8 @@ mod tests {
         let Message::System(brief) = &items[0].conversation.messages[0] else {
             unreachable!("the role is system");
         };
-        assert_eq!(brief.tools[0].0["parameters"].to_string(), parameters);
+        let members = brief.tools[0].0.members().expect("an object");
+        assert_eq!(members[1].1.as_str(), parameters);
     }
 
     #[test]
@@ -391,7 +393,15 @@ mod tests {
             ),
             (
                 format!("{{\"messages\":{}", "[".repeat(10_000)),
-                "tasks.jsonl:2: not an item: recursion",
+                "tasks.jsonl:2: not an item: EOF",
+            ),
+            (
+                good.replace("\"1 + 2\"", &("[".repeat(10_000) + &"]".repeat(10_000))),
+                "tasks.jsonl:2: not an item: nested deeper than 100 levels",
+            ),
+            (
+                line(&json!({ "messages": [{ "role": "assistant", "content": "a" }] })),
+                "tasks.jsonl:2: messages: conversation: message 0 is the assistant's and the last",
             ),
         ];
         for (bad, want) in cases {

@@ -1,7 +1,6 @@
 //! What an answer is held against.
 
-use deepseek_text::Answer;
-use serde_json::{Value, json};
+use deepseek_text::{Answer, Call, Json};
 
 /// The answer that is wanted, and how an answer meets it. White space around either means nothing.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,8 +15,8 @@ pub(crate) enum Want {
     Call {
         /// The tool.
         name: String,
-        /// A JSON object; the order of its keys means nothing.
-        arguments: Value,
+        /// A JSON object. The order of its keys means nothing, and numbers mean their exact value.
+        arguments: Json,
     },
 }
 
@@ -32,8 +31,7 @@ impl Want {
             Self::Call { name, arguments } => match answer.calls.as_slice() {
                 [call] => {
                     call.name == *name
-                        && serde_json::from_str::<Value>(&call.arguments)
-                            .is_ok_and(|own| own == *arguments)
+                        && Json::parse(&call.arguments).is_ok_and(|own| own.means(arguments))
                 }
                 _ => false,
             },
@@ -44,20 +42,22 @@ impl Want {
     pub(crate) fn show(&self) -> String {
         match self {
             Self::Exact(text) | Self::Contains(text) | Self::LastLine(text) => text.clone(),
-            Self::Call { name, arguments } => call(name, arguments),
+            Self::Call { name, arguments } => {
+                let (name, arguments) = (name.clone(), arguments.to_string());
+                let call = Call {
+                    id: None,
+                    name,
+                    arguments,
+                };
+                call.to_json().to_string()
+            }
         }
     }
 }
 
 /// An answer, as reports show it.
 pub(crate) fn show(answer: &Answer) -> String {
-    let calls = answer.calls.iter().map(|own| {
-        let arguments = serde_json::from_str(&own.arguments);
-        call(
-            &own.name,
-            &arguments.unwrap_or_else(|_| json!(own.arguments)),
-        )
-    });
+    let calls = answer.calls.iter().map(|call| call.to_json().to_string());
     let text = answer.text.trim().to_owned();
     let parts: Vec<String> = std::iter::once(text)
         .chain(calls)
@@ -66,13 +66,9 @@ pub(crate) fn show(answer: &Answer) -> String {
     parts.join("\n")
 }
 
-fn call(name: &str, arguments: &Value) -> String {
-    json!({ "name": name, "arguments": arguments }).to_string()
-}
-
 #[cfg(test)]
 mod tests {
-    use deepseek_text::Call;
+    use serde_json::json;
 
     use super::*;
 
@@ -139,7 +135,7 @@ mod tests {
     fn a_call_is_its_name_and_its_arguments() {
         let want = Want::Call {
             name: "find".to_owned(),
-            arguments: json!({ "a": 1, "b": "x" }),
+            arguments: json!({ "a": 1, "b": "x" }).into(),
         };
         let same = r#"{ "b": "x", "a": 1 }"#;
         let met = [called(&[("find", same)])];
@@ -152,6 +148,26 @@ mod tests {
             said(same),
         ];
         check(&want, &met, &missed);
+    }
+
+    #[test]
+    fn numbers_of_a_call_are_held_digit_by_digit() {
+        let want = Want::Call {
+            name: "find".to_owned(),
+            arguments: Json::parse(r#"{"id": 12345678901234567890123, "f": 1.10}"#).expect("JSON"),
+        };
+        let met = [called(&[(
+            "find",
+            r#"{"f": 1.1, "id": 12345678901234567890123}"#,
+        )])];
+        let missed = [
+            called(&[("find", r#"{"id": 12345678901234567890124, "f": 1.10}"#)]),
+            called(&[("find", r#"{"id": 1.2345678901234568e+22, "f": 1.10}"#)]),
+            called(&[("find", r#"{"id": "12345678901234567890123", "f": 1.10}"#)]),
+        ];
+        check(&want, &met, &missed);
+        let line = r#"{"name":"find","arguments":{"id":12345678901234567890123,"f":1.10}}"#;
+        assert_eq!(want.show(), line);
     }
 
     #[test]

@@ -13,6 +13,16 @@ use crate::v41::{base64, bmp, checkpoint as with_pictures};
 /// Flags under which every answer is the same.
 const STEADY: [&str; 5] = ["--no-thinking", "--seed", "1", "--max-tokens", "8"];
 
+/// What each of them is told beside, since it is cut.
+const CUT: &str = "note: the answer was cut by --max-tokens after 8 tokens\n";
+
+#[test]
+fn each_answer_that_is_cut_is_told() {
+    let checkpoint = Checkpoint::new();
+    let ran = pipe(&checkpoint.line("chat", &STEADY), b"Hello\nAnd now?\n");
+    assert_eq!((ran.code, ran.err), (Some(0), CUT.repeat(2)));
+}
+
 #[test]
 fn turns_follow_one_another_until_the_end_of_stdin() {
     let checkpoint = Checkpoint::new();
@@ -171,7 +181,7 @@ fn a_saved_conversation_finds_its_media_from_everywhere() {
     stdin.write_all(script.as_bytes()).expect("it listens");
     drop(stdin);
     let ran = Ran::from(child.wait_with_output().expect("it ends"));
-    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), CUT));
 
     let saved = checkpoint.saved();
     let source = |part: usize| saved[0]["content"][part]["image_url"]["url"].as_str();
@@ -203,7 +213,8 @@ fn a_line_that_is_no_text_does_not_end_the_conversation() {
     let script = [b"one\nt\xffo\nthree\n", save.as_bytes(), b"fo\xc3"].concat();
     let ran = pipe(&checkpoint.line("chat", &STEADY), &script);
     assert_eq!(ran.code, Some(3), "{ran:?}");
-    let lines: Vec<&str> = ran.err.lines().collect();
+    let err = ran.err.replace(CUT, "");
+    let lines: Vec<&str> = err.lines().collect();
     assert_eq!(
         lines,
         [
@@ -302,10 +313,14 @@ impl Checkpoint {
     /// Types `script`, in which `$` is a file to save to.
     fn chat(&self, args: &[&str], script: &str) -> Ran {
         let script = script.replace('$', &self.file("saved.json"));
-        pipe(
+        let ran = pipe(
             &self.line("chat", &[&STEADY[..], args].concat()),
             script.as_bytes(),
-        )
+        );
+        Ran {
+            err: ran.err.replace(CUT, ""),
+            ..ran
+        }
     }
 
     /// What was saved there.

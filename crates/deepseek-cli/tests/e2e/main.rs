@@ -13,6 +13,7 @@ mod media;
 mod misuse;
 mod program;
 mod run;
+mod speech;
 #[cfg(target_os = "linux")]
 mod tables;
 #[cfg(unix)]

@@ -314,7 +314,10 @@ fn chat_plays_sounds_and_shows_films_and_refuses_what_is_none() {
     // What was saved can be asked again.
     let talk = format!("{short}.json");
     checkpoint
-        .run("run", &[&FLAGS[..], &["--conversation", &talk]].concat())
+        .run(
+            "run",
+            &[&FLAGS[..], &["--conversation", &talk, "And?"]].concat(),
+        )
         .done();
 }
 

@@ -160,6 +160,19 @@ impl Checkpoint {
         checkpoint
     }
 
+    /// One of V4 that says `words`, and then its end, after a prompt of so many ids.
+    pub(crate) fn speaker(prompt: usize, words: &str) -> Self {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let json = Tokenizer::tiny_json(288).expect("bytes and markers fit");
+        let tokenizer = Tokenizer::parse(json.as_bytes()).expect("a tokenizer");
+        let mut ids = tokenizer.encode_trusted(words).expect("text encodes");
+        ids.push(tokenizer.eos());
+        deepseek_testkit::write_speaker(folder.path(), 288, prompt, &ids).expect("a checkpoint");
+        let checkpoint = Self { folder };
+        checkpoint.write("tokenizer.json", json.as_bytes());
+        checkpoint
+    }
+
     /// One whose likeliest answers do not end, and with room for them.
     pub(crate) fn endless() -> Self {
         let checkpoint = Self::new();

@@ -189,7 +189,17 @@ fn what_cannot_be_shown_is_named() {
     ask(&["--image", &checkpoint.file("cut.bmp")]).failed(3, "cut.bmp", "PNG, JPEG");
     checkpoint.write("talk.json", b"{}");
     let talk = checkpoint.file("talk.json");
-    ask(&["--conversation", &talk]).failed(3, "talk.json", "JSON list");
+    ask(&["--conversation", &talk]).failed(
+        3,
+        "talk.json: conversation: an object without messages, expected a list of messages",
+        "",
+    );
+    for name in ["http://a.b/c.png", "HTTPS://a.b/c.png", "file:///c.png"] {
+        let ran = ask(&["--image", name]);
+        ran.failed(3, "a URL, and nothing is fetched", "name a file");
+    }
+    ask(&["--image", "data:image/png;base64"]).failed(3, "without a comma", "");
+    ask(&["--image", "data:;base64,*"]).failed(3, "not base64", "");
     assert_eq!(ask(&["--engram-memory", "much"]).code, Some(2));
 
     let blind = Checkpoint::new();

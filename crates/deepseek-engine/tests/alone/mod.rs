@@ -74,10 +74,11 @@ pub(crate) fn alone(toy: &Toy, request: &Request) -> (Vec<TokenId>, Reason) {
         }
         ids.push(id);
         let drawn = ids.len() - request.prompt.len();
-        if request.max_tokens.is_some_and(|max| drawn == max as usize)
-            || ids.len() == capacity.context as usize
-        {
+        if request.max_tokens.is_some_and(|max| drawn == max as usize) {
             return (answer(&ids), Reason::Length);
+        }
+        if ids.len() == capacity.context as usize {
+            return (answer(&ids), Reason::Context);
         }
     }
 }
