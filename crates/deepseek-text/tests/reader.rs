@@ -652,6 +652,10 @@ fn a_block_that_the_prompt_began_is_one_if_calls_follow() {
 /// Whatever is written, what goes out as arguments is a JSON object, nothing of a call is lost, and
 /// neither depends on where the text is cut.
 #[test]
+#[allow(
+    clippy::print_stdout,
+    reason = "the harness shows it where the test fails"
+)]
 fn calls_in_any_disorder_are_json_or_the_text_that_they_are() {
     let seed = 71;
     println!("seed {seed}");
