@@ -266,12 +266,11 @@ impl<B: Kernels> Compressor<B> {
         let keep = self.shape.needed_from(span.end(), rewind).max(start);
         let (skip, length) = ((keep - start) as usize, (span.end() - keep) as usize);
         tail.start = keep;
+        // Gathered, because a part of a tensor may hold on to all of it, which is a whole step.
+        let last: Vec<u32> = (skip..skip + length).map(|row| row as u32).collect();
         tail.rows = match length {
             0 => None,
-            _ => Some((
-                be.narrow(&kv, 0, skip, length)?,
-                be.narrow(&scores, 0, skip, length)?,
-            )),
+            _ => Some((be.gather(&kv, &last)?, be.gather(&scores, &last)?)),
         };
         Ok(finished)
     }

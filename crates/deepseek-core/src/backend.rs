@@ -122,7 +122,8 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
 
     /// The same numbers under another shape.
     fn reshape(&self, t: &Self::Tensor, shape: &[usize]) -> Result<Self::Tensor>;
-    /// `length` entries of dimension `dim` from `start`.
+    /// `length` entries of dimension `dim` from `start`. May hold on to the memory of all of `t`; what
+    /// is kept beyond a step is gathered.
     fn narrow(
         &self,
         t: &Self::Tensor,
@@ -132,7 +133,7 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
     ) -> Result<Self::Tensor>;
     /// Joins along `dim`.
     fn concat(&self, parts: &[&Self::Tensor], dim: usize) -> Result<Self::Tensor>;
-    /// Entries `at` of the first dimension.
+    /// Entries `at` of the first dimension, in memory of their own.
     fn gather(&self, t: &Self::Tensor, at: &[u32]) -> Result<Self::Tensor>;
 
     /// Rows `at` of a weight matrix, widened: `[n, columns]`. The embedding.

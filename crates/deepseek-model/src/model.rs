@@ -115,11 +115,13 @@ impl<B: Backend> Kept<B> {
         })
     }
 
-    /// The rows of positions `start..end`.
+    /// The rows of positions `start..end`. They are gathered, because a part of a tensor may hold on
+    /// to all of it, which is a whole step.
     fn narrow(&self, be: &B, start: u32, end: u32) -> Result<Self> {
         let rows = (start - self.at) as usize..(end - self.at) as usize;
+        let places: Vec<u32> = rows.clone().map(|row| row as u32).collect();
         Ok(Self {
-            residual: self.residual.narrow(be, rows.start, rows.len())?,
+            residual: self.residual.gather(be, &places)?,
             tokens: self.tokens[rows.clone()].to_vec(),
             media: self.media[rows].to_vec(),
             at: start,

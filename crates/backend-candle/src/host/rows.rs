@@ -1,21 +1,20 @@
 //! Pools of cache rows in host memory, packed.
+#![allow(unsafe_code, reason = "floats are read where they lie")]
 
 use std::ops::Range;
 
 use deepseek_core::quant::{bf16, e8m0, fp4, fp4_scale, fp8, fp8_scale};
 use deepseek_core::{Error, Fp4Scale, Result, RowFormat};
+use memmap2::MmapMut;
 
 /// `count` rows of `width` channels. Pages that no row was written to cost no memory.
+///
+/// The pages are the system's own, not the allocator's: that clears what it gives out again, and with
+/// it would touch every page of a pool.
 pub struct RowPool {
     format: RowFormat,
     width: usize,
-    store: Store,
-}
-
-/// Floats are kept as floats, so that they can be read in place.
-enum Store {
-    Floats(Vec<f32>),
-    Packed { bytes: Vec<u8>, row: usize },
+    bytes: MmapMut,
 }
 
 impl std::fmt::Debug for RowPool {
@@ -27,34 +26,19 @@ impl std::fmt::Debug for RowPool {
 impl RowPool {
     /// A pool of zeros.
     pub(crate) fn new(format: RowFormat, width: usize, count: usize) -> Result<Self> {
-        let row = format.row_bytes(width);
-        let bytes = row
-            .checked_mul(count)
-            .filter(|bytes| *bytes <= isize::MAX as usize);
-        let Some(bytes) = bytes else {
-            return Err(Error::OutOfMemory {
-                device: "cpu".to_owned(),
-                bytes: usize::MAX,
-            });
+        let full = |bytes| Error::OutOfMemory {
+            device: "cpu".to_owned(),
+            bytes,
         };
-        // Zeroed memory comes from the system untouched. Asking first turns an abort into an error.
-        if Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
-            return Err(Error::OutOfMemory {
-                device: "cpu".to_owned(),
-                bytes,
-            });
-        }
-        let store = match format {
-            RowFormat::F32 => Store::Floats(vec![0.0; width * count]),
-            _ => Store::Packed {
-                bytes: vec![0; bytes],
-                row,
-            },
-        };
+        let bytes = format.row_bytes(width).checked_mul(count);
+        let bytes = bytes.filter(|bytes| *bytes <= isize::MAX as usize);
+        let bytes = bytes.ok_or_else(|| full(usize::MAX))?;
+        // No system maps nothing.
+        let map = MmapMut::map_anon(bytes.max(1)).map_err(|_| full(bytes))?;
         Ok(Self {
             format,
             width,
-            store,
+            bytes: map,
         })
     }
 
@@ -65,17 +49,9 @@ impl RowPool {
 
     /// Stores rows of `from` at `at`.
     pub(crate) fn write(&mut self, at: &[u32], from: &[f32]) {
-        let width = self.width;
-        for (row, from) in at.iter().zip(from.chunks_exact(width)) {
-            let index = *row as usize;
-            match &mut self.store {
-                Store::Floats(floats) => {
-                    floats[index * width..][..width].copy_from_slice(from);
-                }
-                Store::Packed { bytes, row } => {
-                    pack(self.format, from, &mut bytes[index * *row..][..*row]);
-                }
-            }
+        for (row, from) in at.iter().zip(from.chunks_exact(self.width)) {
+            let places = self.places(*row..*row + 1);
+            pack(self.format, from, &mut self.bytes[places]);
         }
     }
 
@@ -88,28 +64,34 @@ impl RowPool {
 
     /// Reads a run of neighbours.
     pub(crate) fn read_run(&self, run: Range<u32>, out: &mut [f32]) {
-        match &self.store {
-            Store::Floats(_) => out.copy_from_slice(self.floats(run).expect("kept as floats")),
-            Store::Packed { bytes, row } => {
-                let bytes = &bytes[run.start as usize * row..run.end as usize * row];
-                for (bytes, out) in bytes
-                    .chunks_exact(*row)
-                    .zip(out.chunks_exact_mut(self.width))
-                {
-                    unpack(self.format, bytes, out);
-                }
-            }
+        if let Some(floats) = self.floats(run.clone()) {
+            return out.copy_from_slice(floats);
+        }
+        let bytes = self.bytes[self.places(run)].chunks_exact(self.format.row_bytes(self.width));
+        for (bytes, out) in bytes.zip(out.chunks_exact_mut(self.width)) {
+            unpack(self.format, bytes, out);
         }
     }
 
     /// A run of neighbours where it lies, if rows are kept as floats.
     pub(crate) fn floats(&self, run: Range<u32>) -> Option<&[f32]> {
-        match &self.store {
-            Store::Floats(floats) => {
-                Some(&floats[run.start as usize * self.width..run.end as usize * self.width])
-            }
-            Store::Packed { .. } => None,
+        if self.format != RowFormat::F32 {
+            return None;
         }
+        let bytes = &self.bytes[self.places(run)];
+        // SAFETY: any four bytes are a float.
+        let (head, floats, tail) = unsafe { bytes.align_to::<f32>() };
+        assert!(
+            head.is_empty() && tail.is_empty(),
+            "rows of floats begin at multiples of four in a map that begins a page"
+        );
+        Some(floats)
+    }
+
+    /// Where the bytes of a run of rows lie.
+    fn places(&self, run: Range<u32>) -> Range<usize> {
+        let row = self.format.row_bytes(self.width);
+        run.start as usize * row..run.end as usize * row
     }
 }
 
@@ -129,7 +111,10 @@ fn from_halves(bytes: &[u8], values: &mut [f32]) {
 /// a scale under which its values are codes again, so nothing is lost twice.
 fn pack(format: RowFormat, values: &[f32], bytes: &mut [u8]) {
     match format {
-        RowFormat::F32 => unreachable!("floats are kept as floats"),
+        RowFormat::F32 => {
+            let quads = bytes.as_chunks_mut::<4>().0.iter_mut();
+            quads.zip(values).for_each(|(b, x)| *b = x.to_ne_bytes());
+        }
         RowFormat::Bf16 => halves(bytes, values),
         RowFormat::Fp8 {
             block,
@@ -207,7 +192,7 @@ fn kept_scale(values: &[f32]) -> f32 {
 
 fn unpack(format: RowFormat, bytes: &[u8], values: &mut [f32]) {
     match format {
-        RowFormat::F32 => unreachable!("floats are kept as floats"),
+        RowFormat::F32 => unreachable!("floats are read where they lie"),
         RowFormat::Bf16 => from_halves(bytes, values),
         RowFormat::Fp8 {
             block,
