@@ -1,5 +1,5 @@
 //! Run DeepSeek-V4 checkpoints from the command line.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod answer;
 mod args;
@@ -8,6 +8,7 @@ mod clips;
 mod device;
 mod eval;
 mod fault;
+mod heap;
 mod ids;
 mod input;
 mod inspect;
@@ -15,10 +16,12 @@ mod interrupt;
 mod load;
 mod logits;
 mod media;
+mod memory;
 mod origin;
 mod run;
 mod stats;
 mod tokenize;
+mod trouble;
 
 use std::process::ExitCode;
 
