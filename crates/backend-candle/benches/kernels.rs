@@ -28,11 +28,15 @@ fn main() -> Result<()> {
     let formats = [
         Format::F32,
         Format::Bf16,
+        Format::F16,
         Format::Fp8 {
             tile: [128, 128],
             scale: ScaleFormat::E8m0,
         },
-        Format::Fp4 { block: 32 },
+        Format::Fp4 {
+            block: 32,
+            scale: ScaleFormat::E8m0,
+        },
     ];
     for format in formats {
         let views: Vec<WeightView> = (0..TURNS).map(|turn| matrix(format, turn)).collect();
@@ -104,6 +108,10 @@ fn matrix(format: Format, seed: usize) -> WeightView {
                 .collect(),
             vec![],
         ),
+        Format::F16 => {
+            let halves = codes(rows * columns).flat_map(|code| [code, 0x3c]);
+            (halves.collect(), vec![])
+        }
         Format::Bf16 => {
             let values =
                 (0..rows * columns).flat_map(|at| ((at % 251) as f32).to_le_bytes()[2..].to_vec());
@@ -113,7 +121,7 @@ fn matrix(format: Format, seed: usize) -> WeightView {
             let data = codes(rows * columns).map(|code| code & 0xf7).collect();
             (data, vec![127; rows.div_ceil(r) * columns.div_ceil(c)])
         }
-        Format::Fp4 { block } => (
+        Format::Fp4 { block, .. } => (
             codes(rows * columns / 2).collect(),
             vec![127; rows * columns / block],
         ),
@@ -133,6 +141,7 @@ fn name(format: Format) -> &'static str {
     match format {
         Format::F32 => "F32",
         Format::Bf16 => "BF16",
+        Format::F16 => "F16",
         Format::Fp8 { .. } => "FP8",
         Format::Fp4 { .. } => "FP4",
     }

@@ -42,13 +42,24 @@ pub enum Rows {
 
 impl Candle {
     /// The host, with `threads` threads.
+    ///
+    /// # Panics
+    /// If the system does not give them; see [`Candle::try_host`].
     #[must_use]
     pub fn host(threads: usize) -> Self {
-        Self {
+        Self::try_host(threads).expect("the system gives threads")
+    }
+
+    /// The host, with `threads` threads.
+    ///
+    /// # Errors
+    /// [`Error::NoThreads`] if the system does not give them.
+    pub fn try_host(threads: usize) -> Result<Self> {
+        Ok(Self {
             device: Device::Cpu,
             name: "cpu".to_owned(),
-            host: Some(Pool::new(threads)),
-        }
+            host: Some(Pool::start(threads)?),
+        })
     }
 
     /// The host without our kernels: candle's primitives and the provided bodies alone, as every
@@ -141,7 +152,12 @@ impl Backend for Candle {
         let exact = !matches!(
             weight.format,
             Format::F32
+                | Format::F16
                 | Format::Fp8 {
+                    scale: ScaleFormat::F32,
+                    ..
+                }
+                | Format::Fp4 {
                     scale: ScaleFormat::F32,
                     ..
                 }
@@ -405,6 +421,16 @@ impl Backend for Candle {
         Ok(best)
     }
 
+    fn is_finite(&self, x: &Tensor) -> Result<bool> {
+        if self.host.is_some() {
+            return Ok(host::is_finite(&x.values()));
+        }
+        // What is not finite, times zero, is no number, and so is every sum with it.
+        let zeros = x.inner().affine(0.0, 0.0);
+        let sum = zeros.and_then(|zeros| zeros.sum_all()?.to_scalar::<f32>());
+        Ok(sum.map_err(fault)?.is_finite())
+    }
+
     fn round(&self, x: &Tensor, to: Rounding) -> Result<Tensor> {
         if let Some(pool) = &self.host {
             let mut out = x.values().to_vec();
@@ -428,4 +454,32 @@ fn runs(at: &[u32]) -> impl Iterator<Item = (usize, std::ops::Range<u32>)> + '_ 
         first += run.len();
         (place, run[0]..run[0] + run.len() as u32)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_number_that_is_not_finite_is_found_wherever_it_stands() {
+        for be in [Candle::host(1), Candle::plain()] {
+            for lost in [
+                None,
+                Some(f32::NAN),
+                Some(f32::INFINITY),
+                Some(f32::NEG_INFINITY),
+            ] {
+                for at in [0, 17, 59] {
+                    let mut values = vec![f32::MAX; 60];
+                    values[1..30].fill(-0.0);
+                    values[30..45].fill(f32::MIN);
+                    values[at] = lost.unwrap_or(1.0);
+                    let x = HostTensor::new(&[3, 4, 5], values);
+                    let x = be.upload(&x).expect("room");
+                    let finite = be.is_finite(&x).expect("a sum");
+                    assert_eq!(finite, lost.is_none(), "{lost:?} at {at}");
+                }
+            }
+        }
+    }
 }

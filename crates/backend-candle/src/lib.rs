@@ -7,4 +7,5 @@ mod kernels;
 mod tensor;
 
 pub use backend::{Candle, Rows, Weight};
+pub use host::start_threads;
 pub use tensor::Tensor;

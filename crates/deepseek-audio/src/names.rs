@@ -9,9 +9,8 @@
     clippy::panic
 )]
 
-use deepseek_core::weights::{Dtype, RawTensor, TensorSource};
+use deepseek_core::weights::{RawTensor, TensorSource};
 use deepseek_core::{Error, Result};
-use half::f16;
 
 /// What may stand before the name of a tensor of the tower: ours, Whisper's with and without its
 /// decoder's name before it, and that of Qwen2-Audio, Voxtral and Audio Flamingo 3, old and new.
@@ -49,8 +48,7 @@ const LAYER_PARTS: [&str; 8] = [
     "fc2",
 ];
 
-/// A tower, its projector and its delimiters by our names. Halves become 32-bit floats; all else
-/// stays as it is stored.
+/// A tower, its projector and its delimiters by our names.
 #[derive(Debug)]
 pub struct AudioTensors<'a> {
     tower: &'a dyn TensorSource,
@@ -90,9 +88,15 @@ impl<'a> AudioTensors<'a> {
     /// [`Error::Tensor`] for one that is among the tower's and has no place in it.
     pub fn check<'n>(&self, layers: usize, names: impl IntoIterator<Item = &'n str>) -> Result<()> {
         for name in names {
-            let known = if let Some(rest) = name.strip_prefix(self.tower_prefix) {
+            // The source may find a name without what stands before it in the file.
+            let below = |prefix| {
+                let short = name.strip_prefix("model.").unwrap_or(name);
+                name.strip_prefix(prefix)
+                    .or_else(|| short.strip_prefix(prefix))
+            };
+            let known = if let Some(rest) = below(self.tower_prefix) {
                 is_tower(rest, layers)
-            } else if let Some(rest) = name.strip_prefix(self.projector_prefix) {
+            } else if let Some(rest) = below(self.projector_prefix) {
                 is_of(rest, &PROJECTOR_PARTS)
             } else {
                 true
@@ -110,18 +114,17 @@ impl<'a> AudioTensors<'a> {
 
 impl TensorSource for AudioTensors<'_> {
     fn find(&self, name: &str) -> Result<Option<RawTensor>> {
-        let found = if let Some(rest) = name.strip_prefix(OURS) {
-            self.tower.find(&format!("{}{rest}", self.tower_prefix))?
-        } else if let Some(rest) = name.strip_prefix(OUR_PROJECTOR) {
+        if let Some(rest) = name.strip_prefix(OURS) {
+            return self.tower.find(&format!("{}{rest}", self.tower_prefix));
+        }
+        if let Some(rest) = name.strip_prefix(OUR_PROJECTOR) {
             let prefix = self.projector_prefix;
-            self.projector.find(&format!("{prefix}{rest}"))?
-        } else {
-            match self.tower.find(name)? {
-                None => self.projector.find(name)?,
-                found => found,
-            }
-        };
-        found.map(widened).transpose()
+            return self.projector.find(&format!("{prefix}{rest}"));
+        }
+        match self.tower.find(name)? {
+            None => self.projector.find(name),
+            found => Ok(found),
+        }
     }
 }
 
@@ -153,20 +156,4 @@ fn is_of(name: &str, parts: &[&str]) -> bool {
     name.strip_suffix(".weight")
         .or_else(|| name.strip_suffix(".bias"))
         .is_some_and(|part| parts.contains(&part))
-}
-
-/// Halves as 32-bit floats, which is exact.
-fn widened(tensor: RawTensor) -> Result<RawTensor> {
-    if tensor.dtype() != Dtype::F16 {
-        return Ok(tensor);
-    }
-    let halves = tensor.bytes().as_chunks().0.iter();
-    let floats = halves.flat_map(|half| f16::from_le_bytes(*half).to_f32().to_le_bytes());
-    let floats: Vec<u8> = floats.collect();
-    RawTensor::new(
-        tensor.name().to_owned(),
-        Dtype::F32,
-        tensor.shape().to_vec(),
-        floats.into(),
-    )
 }

@@ -21,6 +21,7 @@ use crate::media::Senses;
 use crate::origin::{Habits, Origin};
 use crate::screen::{self, Screen};
 use crate::stats;
+use crate::trouble;
 
 /// Positions of a sequence, unless asked otherwise or the model has fewer.
 pub(crate) const CONTEXT: usize = 8192;
@@ -28,6 +29,8 @@ pub(crate) const CONTEXT: usize = 8192;
 /// A model at work, and how it is to answer.
 #[derive(Debug)]
 pub(crate) struct Engaged {
+    origin: Origin,
+    config: Config,
     engine: Engine,
     tokenizer: Tokenizer,
     senses: Senses,
@@ -78,6 +81,8 @@ impl Engaged {
         };
         let engine = Engine::spawn(decoder, Limits::default());
         Ok(Self {
+            origin,
+            config,
             engine,
             tokenizer,
             senses,
@@ -103,10 +108,14 @@ impl Engaged {
             media: self.senses.take_in(conversation)?,
             ..self.answer.clone()
         };
-        show(
-            Turn::start(engine, tokenizer, conversation, prompt, answer)?,
-            interrupt,
-        )
+        let turn = Turn::start(engine, tokenizer, conversation, prompt, answer)?;
+        self.show(turn, interrupt)
+    }
+
+    /// Shows an answer, and names the tensor that broke it, if one did.
+    fn show(&self, turn: Turn, interrupt: &Interrupt) -> Result<Said> {
+        show(turn, interrupt)
+            .map_err(|fault| trouble::name(fault, &self.origin, &self.config, interrupt))
     }
 
     /// Whether a medium can be shown or played.
@@ -118,10 +127,8 @@ impl Engaged {
     pub(crate) fn go_on(&self, text: &str, interrupt: &Interrupt) -> Result<Said> {
         let ids = [vec![self.tokenizer.bos()], self.tokenizer.encode(text)?].concat();
         let answer = self.answer.clone();
-        show(
-            Turn::complete(&self.engine, &self.tokenizer, ids, answer)?,
-            interrupt,
-        )
+        let turn = Turn::complete(&self.engine, &self.tokenizer, ids, answer)?;
+        self.show(turn, interrupt)
     }
 
     /// Writes the figures of an answer.

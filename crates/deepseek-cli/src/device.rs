@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::str::FromStr;
 
-use backend_candle::Candle;
+use backend_candle::{Candle, start_threads};
 use deepseek_core::weights::Checkpoint;
 use deepseek_model::{Decoder, Extras, Model, Plan};
 
@@ -33,6 +33,13 @@ Compute on this device.
   cpu-plain  the host without its kernels: slow, a second opinion
   cuda[:N]   a CUDA device, in a build that has it
   metal[:N]  a Metal device, in a build that has it";
+}
+
+impl DeviceName {
+    /// Whether weights are copied into memory in a wider form.
+    pub(crate) fn widens(self) -> bool {
+        self == Self::CpuPlain
+    }
 }
 
 impl FromStr for DeviceName {
@@ -75,10 +82,20 @@ pub(crate) fn load(
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Box<dyn Decoder>> {
     let device = match name {
-        DeviceName::Cpu => Candle::host(threads),
-        DeviceName::CpuPlain => Candle::plain(),
-        DeviceName::Cuda(number) => Candle::cuda(number)?,
-        DeviceName::Metal(number) => Candle::metal(number)?,
+        DeviceName::Cpu => Candle::try_host(threads)?,
+        // On the others candle computes, with threads that it would start by itself.
+        DeviceName::CpuPlain => {
+            start_threads(threads)?;
+            Candle::plain()
+        }
+        DeviceName::Cuda(number) => {
+            start_threads(threads)?;
+            Candle::cuda(number)?
+        }
+        DeviceName::Metal(number) => {
+            start_threads(threads)?;
+            Candle::metal(number)?
+        }
     };
     let model = Model::load(device, plan, checkpoint, extras, progress)?;
     Ok(Box::new(model))

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use anyhow::anyhow;
 use deepseek_engine::{Engine, Limits, Reason, Sampling, Turn, TurnOptions};
-use deepseek_model::{Ablation, Prefill, TokenId};
+use deepseek_model::{Ablation, Config, Prefill, TokenId};
 use deepseek_text::{Edition, Mode, Options, Tokenizer};
 
 use self::report::Report;
@@ -31,6 +31,7 @@ use crate::load::{self, STEP_TOKENS};
 use crate::media::Senses;
 use crate::origin::Origin;
 use crate::screen;
+use crate::trouble;
 
 pub(crate) fn run(args: &Eval) -> Result<()> {
     let interrupt = Interrupt::listen(Second::Leaves)?;
@@ -105,6 +106,8 @@ fn read(file: &Path) -> Result<Vec<Item>> {
 /// A model at work on items.
 #[derive(Debug)]
 struct Bench {
+    origin: Origin,
+    config: Config,
     engine: Engine,
     tokenizer: Tokenizer,
     senses: Senses,
@@ -150,8 +153,10 @@ impl Bench {
             senses,
             edition,
             drafts: args.draft,
-            ends: config.eos,
+            ends: config.eos.clone(),
             ahead: 2 * sequences,
+            origin,
+            config,
         })
     }
 
@@ -174,7 +179,9 @@ impl Bench {
             let Some((item, turn)) = asked.pop_front() else {
                 break;
             };
-            let said = hear(turn, interrupt).map_err(|fault| fault.at(item.place()))?;
+            let said = hear(turn, interrupt).map_err(|fault| {
+                trouble::name(fault, &self.origin, &self.config, interrupt).at(item.place())
+            })?;
             if said.reason == Reason::Cancelled {
                 break;
             }

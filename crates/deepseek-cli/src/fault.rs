@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use deepseek_engine::{Refusal, TapeError, TurnError};
-use deepseek_model::ConfigError;
+use deepseek_model::{ConfigError, Trouble};
 
 use crate::screen::{self, safe};
 
@@ -131,6 +131,14 @@ impl Fault {
         self.kind
     }
 
+    /// Where a number that is not finite came from, if that is what happened.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        match self.error.downcast_ref() {
+            Some(deepseek_engine::Fault::NotFinite(trouble)) => Some(*trouble),
+            Some(_) | None => None,
+        }
+    }
+
     /// Whether a prompt leaves no room for an answer.
     pub(crate) fn is_too_long(&self) -> bool {
         matches!(self.error.downcast_ref(), Some(Refusal::TooLong { .. }))
@@ -184,6 +192,10 @@ impl From<deepseek_core::Error> for Fault {
     fn from(error: deepseek_core::Error) -> Self {
         use deepseek_core::Error;
         let (kind, hint) = match &error {
+            Error::Io { source, .. } if source.kind() == ErrorKind::OutOfMemory => (
+                Kind::Fault,
+                Some("mapping the files wants a higher limit: ulimit -v"),
+            ),
             Error::Io { .. } => (Kind::Input, Some(FOLDER)),
             Error::File { .. } | Error::Tensor { .. } => (
                 Kind::Input,
@@ -198,6 +210,7 @@ impl From<deepseek_core::Error> for Fault {
                 Kind::Fault,
                 Some("try a smaller --context, or see the bill with deepseek inspect"),
             ),
+            Error::NoThreads { .. } => (Kind::Fault, Some(NO_THREADS)),
             _ => (Kind::Fault, None),
         };
         let fault = Self::new(kind, error);
@@ -207,6 +220,10 @@ impl From<deepseek_core::Error> for Fault {
         }
     }
 }
+
+/// What to do where the system gives no more threads.
+const NO_THREADS: &str =
+    "try a smaller --threads, or a higher limit: ulimit -u, ulimit -v, the container's";
 
 /// What `--model` means.
 pub(crate) const FOLDER: &str =
@@ -247,7 +264,12 @@ impl From<deepseek_text::Error> for Fault {
 impl From<deepseek_engine::Fault> for Fault {
     fn from(error: deepseek_engine::Fault) -> Self {
         match error {
-            deepseek_engine::Fault::Sound(_) => Self::input(error),
+            deepseek_engine::Fault::Sound(fault) if matches!(&*fault, TapeError::Thread(_)) => {
+                Self::machine(deepseek_engine::Fault::Sound(fault)).hint(NO_THREADS)
+            }
+            deepseek_engine::Fault::Sound(_)
+            | deepseek_engine::Fault::NotFinite(_)
+            | deepseek_engine::Fault::NotANumber { .. } => Self::input(error),
             error => Self::machine(error),
         }
     }
@@ -277,6 +299,7 @@ impl From<Refusal> for Fault {
             }
             Refusal::Empty | Refusal::Blind => Self::input(refusal),
             Refusal::Deaf => Self::usage(refusal),
+            Refusal::Ended { .. } => Self::machine(refusal).hint(NO_THREADS),
             refusal => Self::machine(refusal),
         }
     }

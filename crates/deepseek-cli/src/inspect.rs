@@ -9,8 +9,9 @@ use deepseek_core::weights::{Checkpoint, Dtype, TensorSource, Tensors};
 use deepseek_model::bill::Tally;
 use deepseek_model::config::Storage;
 use deepseek_model::inventory::{Component, TensorSpec, inventory};
+use deepseek_model::names::Renamed;
 use deepseek_model::report::{Files, NUMERICS};
-use deepseek_model::{Budget, Config, Plan, Report, names};
+use deepseek_model::{Budget, Config, Plan, Report};
 use serde_json::{Map, Value, json};
 
 use crate::args::Inspect;
@@ -27,11 +28,11 @@ pub(crate) fn run(args: &Inspect) -> Result<()> {
     let mut flaws = Vec::new();
     let mut files = None;
     if let Some(checkpoint) = &checkpoint {
-        let source = names::source(checkpoint);
-        if !has_drafts(&*source) {
+        let source = Renamed::new(checkpoint);
+        if !has_drafts(&source) {
             config = config.without_drafts();
         }
-        flaws = compare(&config, &*source);
+        flaws = compare(&config, &source);
         files = Some(held(checkpoint));
     }
     let context = args
@@ -103,11 +104,11 @@ fn compare(config: &Config, source: &dyn TensorSource) -> Vec<Error> {
     // are looked for where the files are quantised.
     let specs = inventory(config, Storage::F32);
     specs
-        .filter_map(|spec| fits(&spec, &tensors, source).err())
+        .filter_map(|spec| fits(&spec, &tensors).err())
         .collect()
 }
 
-fn fits(spec: &TensorSpec, tensors: &Tensors<'_>, source: &dyn TensorSource) -> Result<(), Error> {
+fn fits(spec: &TensorSpec, tensors: &Tensors<'_>) -> Result<(), Error> {
     match (spec.dtype, spec.shape.as_slice()) {
         (Dtype::F32, &[rows, columns]) => {
             // Rows of n-gram tables have scales of their own (spec `deepseek-v41.md` §2.3).
@@ -117,18 +118,8 @@ fn fits(spec: &TensorSpec, tensors: &Tensors<'_>, source: &dyn TensorSource) -> 
             };
             tensors.matrix(&spec.name, [rows, columns]).map(drop)
         }
-        (_, shape) => {
-            let name = spec.name.clone();
-            let raw = source.find(&name)?.ok_or(Error::Missing { name })?;
-            match raw.shape() == shape {
-                true => Ok(()),
-                false => Err(Error::Shape {
-                    name: spec.name.clone(),
-                    file: raw.shape().to_vec(),
-                    config: shape.to_vec(),
-                }),
-            }
-        }
+        (Dtype::I64, &[rows, columns]) => tensors.table(&spec.name, [rows, columns]).map(drop),
+        (_, shape) => tensors.floats(&spec.name, shape).map(drop),
     }
 }
 

@@ -41,7 +41,8 @@ impl Interrupt {
         let state = Arc::<Mutex<State>>::default();
         let interrupt = Self { state };
         let listener = interrupt.clone();
-        ctrlc::set_handler(move || listener.raise(second)).map_err(Fault::machine)?;
+        ctrlc::set_handler(move || listener.raise(second))
+            .map_err(|error| Fault::machine(error).at("listening for Ctrl-C"))?;
         Ok(interrupt)
     }
 

@@ -6,14 +6,16 @@ use std::thread;
 use anyhow::anyhow;
 use deepseek_core::Numerics;
 use deepseek_core::weights::{Checkpoint, Shard};
+use deepseek_model::bill::Weights;
 use deepseek_model::{Budget, Config, Decoder, Extras, Plan, PlanError, Prefill};
 use deepseek_text::Tokenizer;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{Level, Model};
 use crate::device;
-use crate::fault::{Fault, Result};
+use crate::fault::{Fault, Result, note};
 use crate::interrupt::Interrupt;
+use crate::memory;
 use crate::origin::Origin;
 
 /// Tokens that are run at a time, unless asked otherwise: enough for every expert to be shared by
@@ -52,6 +54,12 @@ pub(crate) fn decoder(
     plan: Plan,
     interrupt: &Interrupt,
 ) -> Result<Box<dyn Decoder>> {
+    let threads = threads(args);
+    let widened = match args.device.widens() {
+        true => Weights::of(plan.config(), plan.config().storage).widened_bytes(),
+        false => 0,
+    };
+    memory::check(&plan, threads, widened)?;
     let checkpoint = origin.checkpoint()?;
     let projector = args.audio_projector.as_ref().map(Shard::open).transpose()?;
     let extras = Extras {
@@ -59,7 +67,6 @@ pub(crate) fn decoder(
         projector: projector.as_ref().map(|file| file as _),
     };
     read_ahead(&checkpoint, interrupt)?;
-    let threads = args.threads.map_or_else(cores, usize::from);
     let bar = bar("loading", "{pos}/{len} layers");
     let mut progress = |done: usize, total: usize| {
         bar.set_length(total as u64);
@@ -125,8 +132,16 @@ fn numerics(level: Level) -> Numerics {
     }
 }
 
-fn cores() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
+/// The threads that compute: as asked for, or one for each core that the process may use.
+fn threads(args: &Model) -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.map_or(cores, usize::from);
+    if threads > cores {
+        note(&format!(
+            "--threads {threads} on {cores} cores is slower than --threads {cores}"
+        ));
+    }
+    threads
 }
 
 impl From<PlanError> for Fault {

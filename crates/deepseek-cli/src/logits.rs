@@ -15,6 +15,7 @@ use crate::interrupt::{Interrupt, Second};
 use crate::load;
 use crate::media::{Loader, Senses};
 use crate::origin::Origin;
+use crate::trouble;
 
 pub(crate) fn run(args: &Logits) -> Result<()> {
     let interrupt = Interrupt::listen(Second::Leaves)?;
@@ -68,7 +69,12 @@ pub(crate) fn run(args: &Logits) -> Result<()> {
                 true => Want::Nothing,
             },
         };
-        table.push(&decoder.step(&Step { spans: vec![span] })?.into_values())?;
+        let logits = decoder.step(&Step { spans: vec![span] })?;
+        if let Some(trouble) = decoder.trouble(SeqId(0)) {
+            bar.finish_and_clear();
+            return Err(trouble::explain(trouble, &origin, &config, &interrupt));
+        }
+        table.push(&logits.into_values())?;
         at = end;
         bar.set_position(at as u64);
     }

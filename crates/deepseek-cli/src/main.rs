@@ -1,5 +1,5 @@
 //! Run DeepSeek-V4 checkpoints from the command line.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod address;
 mod answer;
@@ -10,6 +10,7 @@ mod device;
 mod ending;
 mod eval;
 mod fault;
+mod heap;
 mod ids;
 mod input;
 mod inspect;
@@ -17,11 +18,13 @@ mod interrupt;
 mod load;
 mod logits;
 mod media;
+mod memory;
 mod origin;
 mod run;
 mod screen;
 mod stats;
 mod tokenize;
+mod trouble;
 
 use std::process::ExitCode;
 

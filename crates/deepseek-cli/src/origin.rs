@@ -89,12 +89,10 @@ impl Origin {
         Ok(Some(ids))
     }
 
-    /// The weights, or nothing where a folder has none.
+    /// The weights, or nothing where a folder has none, though it may have their index.
     pub(crate) fn weights(&self) -> Result<Option<Checkpoint>> {
         let there = match self {
-            Self::Folder(path) => ["model.safetensors.index.json", WEIGHTS]
-                .iter()
-                .any(|name| path.join(name).exists()),
+            Self::Folder(path) => Checkpoint::is_in(path)?,
             Self::Program => true,
         };
         there.then(|| self.checkpoint()).transpose()

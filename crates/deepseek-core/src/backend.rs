@@ -170,6 +170,15 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
     /// The round trip through a stored format, exact on every device.
     fn round(&self, x: &Self::Tensor, to: Rounding) -> Result<Self::Tensor>;
 
+    /// Whether every number is finite. One number comes to the host.
+    fn is_finite(&self, x: &Self::Tensor) -> Result<bool> {
+        let flat = self.reshape(x, &[1, x.shape().iter().product()])?;
+        // What is not finite, times zero, is no number, and so is every sum with it.
+        let zeros = self.map(&flat, Unary::scale(0.0))?;
+        let sum = self.download(&self.sum(&zeros, 1)?)?;
+        Ok(sum.data().iter().all(|x| x.is_finite()))
+    }
+
     /// Sums over the devices that share the work; alone, the identity.
     fn all_reduce(&self, x: Self::Tensor) -> Result<Self::Tensor> {
         Ok(x)

@@ -73,6 +73,16 @@ pub enum Error {
         /// The size of the allocation that failed.
         bytes: usize,
     },
+    /// The system gives no more threads.
+    #[error("{count} threads for {device}: {why}")]
+    NoThreads {
+        /// The device.
+        device: String,
+        /// How many were asked for.
+        count: usize,
+        /// What the system said.
+        why: String,
+    },
     /// The device failed in its own way.
     #[error("{device} failed: {why}")]
     Device {

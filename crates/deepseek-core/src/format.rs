@@ -7,7 +7,7 @@ use std::fmt;
 pub enum ScaleFormat {
     /// One exponent byte `b`, meaning `2^(b - 127)`; 255 is NaN.
     E8m0,
-    /// A float, as in the Base checkpoints.
+    /// A float, as in the Base checkpoints and in those that other tools saved again.
     F32,
 }
 
@@ -18,6 +18,8 @@ pub enum Format {
     F32,
     /// Brain floats.
     Bf16,
+    /// Half-precision floats.
+    F16,
     /// E4M3 codes with one scale per `tile` of `[rows, columns]`.
     Fp8 {
         /// Rows and columns that share a scale. Edge tiles may be partial.
@@ -25,10 +27,12 @@ pub enum Format {
         /// How the scales are stored.
         scale: ScaleFormat,
     },
-    /// Two E2M1 codes a byte, low nibble first, with one E8M0 scale per `block` columns of a row.
+    /// Two E2M1 codes a byte, low nibble first, with one scale per `block` columns of a row.
     Fp4 {
         /// Columns that share a scale.
         block: usize,
+        /// How the scales are stored.
+        scale: ScaleFormat,
     },
 }
 
@@ -45,6 +49,7 @@ impl fmt::Display for Format {
         match self {
             Self::F32 => f.write_str("F32"),
             Self::Bf16 => f.write_str("BF16"),
+            Self::F16 => f.write_str("F16"),
             Self::Fp8 {
                 tile: [r, c],
                 scale: ScaleFormat::E8m0,
@@ -53,7 +58,14 @@ impl fmt::Display for Format {
                 tile: [r, c],
                 scale: ScaleFormat::F32,
             } => write!(f, "FP8 {r}x{c} (F32 scales)"),
-            Self::Fp4 { block } => write!(f, "FP4 /{block}"),
+            Self::Fp4 {
+                block,
+                scale: ScaleFormat::E8m0,
+            } => write!(f, "FP4 /{block}"),
+            Self::Fp4 {
+                block,
+                scale: ScaleFormat::F32,
+            } => write!(f, "FP4 /{block} (F32 scales)"),
         }
     }
 }

@@ -9,7 +9,6 @@ use crate::backend::Backend;
 use crate::error::Result;
 use crate::format::Rounding;
 use crate::reference;
-use crate::weights::Bytes;
 
 /// The weights of one mixer of residual streams (spec `deepseek-v4.md` §3.2).
 #[derive(Debug)]
@@ -214,38 +213,38 @@ pub enum Select<B: Backend> {
     Token(TokenTable),
 }
 
-/// The experts of each token id: `[vocabulary, each]` 64-bit integers, borrowed from the file.
+/// The experts of each token id: `[vocabulary, each]`.
 #[derive(Debug, Clone)]
 pub struct TokenTable {
-    bytes: Bytes,
+    entries: Box<[u32]>,
     each: usize,
 }
 
 impl TokenTable {
-    /// Reads a table whose every entry is below `experts`, which is checked here, once.
+    /// Takes a table whose every entry is one of `experts`, which is checked here, once.
     ///
     /// # Errors
     /// [`Error::Tensor`](crate::Error::Tensor) for an entry that names no expert.
     ///
     /// # Panics
-    /// If the bytes are not whole rows.
-    pub fn new(name: &str, bytes: Bytes, each: usize, experts: usize) -> Result<Self> {
-        assert_eq!(bytes.len() % (each * 8), 0, "whole rows of {each} entries");
-        let experts = experts as u64;
-        for (index, entry) in bytes.as_chunks::<8>().0.iter().enumerate() {
-            let id = u64::from_le_bytes(*entry);
-            if id >= experts {
-                return Err(crate::Error::Tensor {
-                    name: name.to_owned(),
-                    why: format!(
-                        "row {} names expert {}, there are {experts}",
-                        index / each,
-                        i64::from_le_bytes(*entry)
-                    ),
-                });
-            }
-        }
-        Ok(Self { bytes, each })
+    /// If there are not whole rows of entries.
+    pub fn new(name: &str, entries: &[i64], each: usize, experts: usize) -> Result<Self> {
+        assert_eq!(entries.len() % each, 0, "whole rows of {each} entries");
+        let number = |(index, entry): (usize, &i64)| match u32::try_from(*entry) {
+            Ok(id) if (id as usize) < experts => Ok(id),
+            _ => Err(crate::Error::Tensor {
+                name: name.to_owned(),
+                why: format!(
+                    "row {} names expert {entry}, there are {experts}",
+                    index / each
+                ),
+            }),
+        };
+        let entries = entries.iter().enumerate().map(number);
+        Ok(Self {
+            entries: entries.collect::<Result<_>>()?,
+            each,
+        })
     }
 
     /// The experts of `token`.
@@ -253,11 +252,8 @@ impl TokenTable {
     /// # Panics
     /// If the token is not in the vocabulary.
     pub fn experts(&self, token: u32) -> impl Iterator<Item = u32> + '_ {
-        let row = &self.bytes[token as usize * self.each * 8..][..self.each * 8];
-        row.as_chunks::<8>()
-            .0
-            .iter()
-            .map(|entry| u64::from_le_bytes(*entry) as u32)
+        let row = &self.entries[token as usize * self.each..][..self.each];
+        row.iter().copied()
     }
 }
 

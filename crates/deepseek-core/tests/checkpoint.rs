@@ -43,6 +43,9 @@ fn what_the_format_s_own_library_writes_is_read_back() {
         (Their::I32, Dtype::I32),
         (Their::I16, Dtype::I16),
         (Their::I8, Dtype::I8),
+        (Their::U64, Dtype::U64),
+        (Their::U32, Dtype::U32),
+        (Their::U16, Dtype::U16),
         (Their::U8, Dtype::U8),
         (Their::BOOL, Dtype::Bool),
         (Their::F8_E4M3, Dtype::F8E4m3),
@@ -230,6 +233,13 @@ fn a_matrix_has_the_format_of_its_bytes() {
         ("fp4.scale", "F8_E8M0", &[2, 2], &bytes[..4]),
         ("fp4u.weight", "U8", &[1, 16], &bytes[..16]),
         ("fp4u.scale", "F8_E8M0", &[1, 1], &bytes[..1]),
+        ("f16.weight", "F16", &[2, 3], &bytes[..12]),
+        ("fp8u.weight", "F8_E4M3", &[3, 5], &bytes[..15]),
+        ("fp8u.scale", "U8", &[2, 2], &bytes[..4]),
+        ("fp4f.weight", "U8", &[2, 24], &bytes[..48]),
+        ("fp4f.scale", "F32", &[2, 2], &bytes[..16]),
+        ("fp4b.weight", "I8", &[2, 24], &bytes[..48]),
+        ("fp4b.scale", "U8", &[2, 2], &bytes[..4]),
     ]);
     let shard = Shard::from_bytes("model.safetensors", shard).unwrap();
     let tensors = Tensors::new(&shard, [2, 4]);
@@ -237,13 +247,18 @@ fn a_matrix_has_the_format_of_its_bytes() {
         tile: [2, 4],
         scale,
     };
+    let fp4 = |scale| Format::Fp4 { block: 32, scale };
     let cases = [
         ("f32", [2, 3], Format::F32, 24, 0),
         ("bf16", [2, 3], Format::Bf16, 12, 0),
         ("fp8", [3, 5], fp8(ScaleFormat::E8m0), 15, 4),
         ("base", [3, 5], fp8(ScaleFormat::F32), 15, 16),
-        ("fp4", [2, 48], Format::Fp4 { block: 32 }, 48, 4),
-        ("fp4u", [1, 32], Format::Fp4 { block: 32 }, 16, 1),
+        ("f16", [2, 3], Format::F16, 12, 0),
+        ("fp8u", [3, 5], fp8(ScaleFormat::E8m0), 15, 4),
+        ("fp4", [2, 48], fp4(ScaleFormat::E8m0), 48, 4),
+        ("fp4u", [1, 32], fp4(ScaleFormat::E8m0), 16, 1),
+        ("fp4f", [2, 48], fp4(ScaleFormat::F32), 48, 16),
+        ("fp4b", [2, 48], fp4(ScaleFormat::E8m0), 48, 4),
     ];
     for (name, shape, format, data, scales) in cases {
         let view = tensors.matrix(&format!("{name}.weight"), shape).unwrap();
@@ -275,11 +290,72 @@ fn names_are_read_below_a_prefix() {
     assert_eq!(layer.name("norm.weight"), "layers.3.norm.weight");
     assert_eq!(layer.at("attn").vector("sink", 2).unwrap(), [1.5, -2.0]);
     assert_eq!(layer.array("norm.weight", &[2, 1]).unwrap(), [1.0, -2.0]);
-    assert_eq!(
-        &*layer.integers("table", [1, 1]).unwrap(),
-        [1, 0, 0, 0, 0, 0, 0, 0]
-    );
+    assert_eq!(layer.integers("table", [1, 1]).unwrap(), [1]);
     assert!(layer.has("table") && !layer.has("layers.3.table") && !layer.has("tabl"));
+}
+
+#[test]
+fn halves_and_integers_of_every_width_are_widened() {
+    // 1, -2, the smallest half and the largest.
+    let halves = [0x3c00_u16, 0xc000, 0x0001, 0x7bff].map(u16::to_le_bytes);
+    let shard = shard(&[
+        ("halves", "F16", &[4], &halves.concat()),
+        (
+            "I64",
+            "I64",
+            &[1, 2],
+            &[7_i64, -1].map(i64::to_le_bytes).concat(),
+        ),
+        (
+            "I32",
+            "I32",
+            &[1, 2],
+            &[7_i32, -1].map(i32::to_le_bytes).concat(),
+        ),
+        (
+            "I16",
+            "I16",
+            &[1, 2],
+            &[7_i16, -1].map(i16::to_le_bytes).concat(),
+        ),
+        ("I8", "I8", &[1, 2], &[7, 0xff]),
+        (
+            "U64",
+            "U64",
+            &[1, 2],
+            &[7, u64::MAX].map(u64::to_le_bytes).concat(),
+        ),
+        (
+            "U32",
+            "U32",
+            &[1, 2],
+            &[7, u32::MAX].map(u32::to_le_bytes).concat(),
+        ),
+        (
+            "U16",
+            "U16",
+            &[1, 2],
+            &[7, u16::MAX].map(u16::to_le_bytes).concat(),
+        ),
+        ("U8", "U8", &[1, 2], &[7, u8::MAX]),
+    ]);
+    let shard = Shard::from_bytes("model.safetensors", shard).unwrap();
+    let tensors = Tensors::new(&shard, [1, 1]);
+    let want = [1.0, -2.0, 2.0_f32.powi(-24), 65_504.0];
+    assert_eq!(tensors.vector("halves", 4).unwrap(), want);
+    let last = [
+        ("I64", -1),
+        ("I32", -1),
+        ("I16", -1),
+        ("I8", -1),
+        ("U64", i64::MAX),
+        ("U32", i64::from(u32::MAX)),
+        ("U16", i64::from(u16::MAX)),
+        ("U8", i64::from(u8::MAX)),
+    ];
+    for (name, last) in last {
+        assert_eq!(tensors.integers(name, [1, 2]).unwrap(), [7, last], "{name}");
+    }
 }
 
 #[test]

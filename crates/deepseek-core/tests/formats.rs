@@ -204,7 +204,11 @@ fn fp8_weights_with_float_scales_widen_alike() {
 
 #[test]
 fn fp4_weights_widen_as_in_the_reference() {
-    widens("dequant_fp4", Format::Fp4 { block: 32 }, [12, 96]);
+    let format = Format::Fp4 {
+        block: 32,
+        scale: ScaleFormat::E8m0,
+    };
+    widens("dequant_fp4", format, [12, 96]);
 }
 
 #[test]

@@ -25,11 +25,12 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the thread.
+    /// Starts the thread. Where the system has none for it, the engine has ended before it began, and
+    /// every request is refused with [`Refusal::Ended`].
     ///
     /// # Panics
-    /// If the limits leave no room for a single waiting request or unread token, the capacity none
-    /// for a single sequence of one token and one more, or the system none for a thread.
+    /// If the limits leave no room for a single waiting request or unread token, or the capacity none
+    /// for a single sequence of one token and one more.
     #[must_use]
     pub fn spawn(decoder: Box<dyn Decoder>, limits: Limits) -> Self {
         let capacity = decoder.capacity();
@@ -43,18 +44,19 @@ impl Engine {
             "{capacity:?}"
         );
         let desk = Arc::new(Desk::new(limits.queue_max, Arc::new(Bell::default())));
-        let thread = thread::Builder::new()
-            .name("engine".to_owned())
-            .spawn({
-                let desk = Arc::clone(&desk);
-                move || run(decoder, &desk)
-            })
-            .expect("the system has a thread for the engine");
+        let thread = thread::Builder::new().name("engine".to_owned()).spawn({
+            let desk = Arc::clone(&desk);
+            move || run(decoder, &desk)
+        });
+        if let Err(error) = &thread {
+            let why = Arc::from(error.to_string());
+            desk.end(Some(&Fault::NoThread { why }));
+        }
         Self {
             desk,
             capacity,
             limits,
-            thread: Some(thread),
+            thread: thread.ok(),
         }
     }
 

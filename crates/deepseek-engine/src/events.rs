@@ -103,11 +103,20 @@ pub enum Fault {
         /// The position of the id that was to be drawn.
         position: u32,
     },
+    /// What the decoder made of the request's ids is not finite.
+    #[error("numbers that are not finite came first from {0}")]
+    NotFinite(deepseek_model::Trouble),
     /// The engine's thread panicked. The engine is over.
     #[error("the engine panicked: {message}")]
     Panicked {
         /// What the panic said.
         message: Arc<str>,
+    },
+    /// The system has no thread for the engine, which never began.
+    #[error("no thread for the engine: {why}")]
+    NoThread {
+        /// What the system said.
+        why: Arc<str>,
     },
     /// The engine was closed before the answer was finished.
     #[error("the engine was closed")]

@@ -16,31 +16,35 @@ use crate::source::{Player, Tape, TapeError};
 pub(crate) struct Feed {
     arrived: Receiver<Result<Media, TapeError>>,
     front: Option<Media>,
+    /// Why nothing will arrive.
+    fault: Option<TapeError>,
 }
 
 impl Feed {
     /// Starts to read: the next chunk of each tape, as often as it stands in `order`. `bell` is rung
-    /// whenever one has arrived.
-    ///
-    /// # Panics
-    /// If the system has no thread for it.
+    /// whenever one has arrived. Where the system has no thread for it, the first [`Feed::poll`] says so.
     pub(crate) fn start(order: Vec<Arc<Tape>>, bell: Arc<Bell>) -> Self {
         let (sender, arrived) = sync_channel(CHUNKS_AHEAD);
-        thread::Builder::new()
+        let reader = thread::Builder::new()
             .name("sounds".to_owned())
             .spawn(move || {
                 let rings = Rings(bell);
                 // Gone before the last ring, whatever happens, so that nobody waits for what never comes.
                 let sender = sender;
                 read(&order, &sender, &rings);
-            })
-            .expect("the system has a thread for the sounds of a prompt");
-        let front = None;
-        Self { arrived, front }
+            });
+        Self {
+            arrived,
+            front: None,
+            fault: reader.err().map(TapeError::Thread),
+        }
     }
 
     /// Whether the next chunk is at hand.
     pub(crate) fn poll(&mut self) -> Result<bool, TapeError> {
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
+        }
         if self.front.is_none() {
             self.front = match self.arrived.try_recv() {
                 Ok(chunk) => Some(chunk?),

@@ -27,6 +27,9 @@ pub struct Request {
     pub max_tokens: Option<u32>,
     /// Ids that end the answer. They are not sent.
     pub stop_ids: Vec<TokenId>,
+    /// Ids that are not drawn whatever their logits, because nobody knows their text. Those that end
+    /// the answer are drawn all the same; so much of a range as the vocabulary lacks is left out.
+    pub never: Vec<Range<TokenId>>,
     /// How ids are drawn.
     pub sampling: Sampling,
     /// Ids to have proposed by the draft head at once; 0 for none. Changes how long the answer
@@ -66,6 +69,7 @@ impl Request {
             sources: Vec::new(),
             max_tokens: None,
             stop_ids: Vec::new(),
+            never: Vec::new(),
             sampling: Sampling::default(),
             drafts: 0,
         }
@@ -108,7 +112,7 @@ impl Request {
             prompt: self.prompt,
             media: self.media,
             sources: self.sources,
-            never: capacity.placeholders.iter().collect(),
+            never: never(&self.never, &self.stop_ids, capacity),
             stop_ids: self.stop_ids,
             sampling: self.sampling,
             drafts: self.drafts.min(capacity.drafts).min(capacity.rewind),
@@ -158,6 +162,29 @@ impl Request {
     }
 }
 
+/// The ids that are not drawn: those that stand for media, and those asked for but for the ones that
+/// end the answer.
+fn never(
+    asked: &[Range<TokenId>],
+    stop_ids: &[TokenId],
+    capacity: &Capacity,
+) -> Vec<Range<TokenId>> {
+    let mut ends = stop_ids.to_vec();
+    ends.sort_unstable();
+    let mut never = Vec::new();
+    for ids in asked {
+        let (mut start, end) = (ids.start, ids.end.min(capacity.vocabulary));
+        for stop in ends.iter().filter(|id| (ids.start..end).contains(*id)) {
+            never.push(start..*stop);
+            start = stop + 1;
+        }
+        never.push(start..end);
+    }
+    never.extend(capacity.placeholders.iter().map(|id| id..id + 1));
+    never.retain(|ids| !ids.is_empty());
+    never
+}
+
 /// A request that this engine can run: the prompt is neither empty nor too long, every id is in the
 /// vocabulary.
 #[derive(Debug)]
@@ -167,7 +194,7 @@ pub(crate) struct Order {
     pub(crate) media: Vec<Placed>,
     pub(crate) sources: Vec<Source>,
     /// Ids that are not drawn.
-    pub(crate) never: Vec<TokenId>,
+    pub(crate) never: Vec<Range<TokenId>>,
     /// Ids of prompt and answer together: more than the prompt's, no more than the context's.
     pub(crate) length_max: u32,
     /// Why it ends there.
@@ -338,6 +365,24 @@ mod tests {
             text(check(|r| r.stop_ids = vec![1; 3]).unwrap_err()),
             "stop_ids: 3, must be at most 2"
         );
+    }
+
+    #[test]
+    fn ids_without_text_are_not_drawn_unless_they_end_the_answer() {
+        let mut capacity = CAPACITY;
+        capacity.placeholders.image = Some(0);
+        let check = |ids: &[Range<TokenId>], stop_ids: &[TokenId]| {
+            let mut request = Request::new(vec![1]);
+            (request.never, request.stop_ids) = (ids.to_vec(), stop_ids.to_vec());
+            let limits = Limits::default();
+            request.check(&capacity, &limits).unwrap().never
+        };
+        let picture = 0..1;
+        assert_eq!(check(&[], &[]), [picture]);
+        assert_eq!(check(&[2..3, 7..10], &[]), [2..3, 7..10, 0..1]);
+        assert_eq!(check(&[7..99, 10..12], &[]), [7..10, 0..1]);
+        let tail = 4..10;
+        assert_eq!(check(&[tail], &[9, 1, 5, 5, 4]), [6..9, 0..1]);
     }
 
     #[test]

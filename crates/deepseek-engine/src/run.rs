@@ -161,6 +161,9 @@ impl<'a> Run<'a> {
             if let Some(position) = sequence.read(part.grant.tokens, &part.drafted, rows) {
                 self.decoder.rewind(sequence.seq, position);
             }
+            if let Some(trouble) = self.decoder.trouble(sequence.seq) {
+                sequence.meet(trouble);
+            }
             sequence.release(&mut *self.decoder);
         }
     }

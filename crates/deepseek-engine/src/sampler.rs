@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::ops::Range;
 
 use deepseek_model::TokenId;
 use rand_chacha::ChaCha8Rng;
@@ -125,7 +126,7 @@ pub struct Sampler {
     sampling: Sampling,
     generator: ChaCha8Rng,
     /// Ids that are not drawn.
-    never: Vec<TokenId>,
+    never: Vec<Range<TokenId>>,
     /// How often each id of the sequence occurs in the answer. Kept only if something is penalised.
     occurrences: HashMap<TokenId, u32>,
     penalised: Vec<f32>,
@@ -153,9 +154,10 @@ impl Sampler {
         }
     }
 
-    /// Draws none of these ids, whatever their logits: those that stand for media.
+    /// Draws none of these ids, whatever their logits: those that stand for media, and those that
+    /// stand for nothing.
     #[must_use]
-    pub fn never(self, ids: Vec<TokenId>) -> Self {
+    pub fn never(self, ids: Vec<Range<TokenId>>) -> Self {
         Self { never: ids, ..self }
     }
 
@@ -173,8 +175,8 @@ impl Sampler {
             penalised.clear();
             penalised.extend_from_slice(logits);
             self.penalise(&mut penalised);
-            for id in &self.never {
-                penalised[*id as usize] = f32::NEG_INFINITY;
+            for ids in &self.never {
+                penalised[ids.start as usize..ids.end as usize].fill(f32::NEG_INFINITY);
             }
             &penalised
         } else {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use deepseek_model::{Decoder, SeqId, Span, TokenId, Want};
+use deepseek_model::{Decoder, SeqId, Span, TokenId, Trouble, Want};
 
 use crate::bell::Bell;
 use crate::events::{Event, Fault, Reason, Sender, Usage};
@@ -206,6 +206,13 @@ impl Sequence {
 
     pub(crate) fn fail(&mut self, fault: Fault) {
         self.end = Some(End::Failed(fault));
+    }
+
+    /// Fails if the trouble lies in what it has taken up: what was proposed beyond its end is nobody's.
+    pub(crate) fn meet(&mut self, trouble: Trouble) {
+        if trouble.position < self.fed {
+            self.fail(Fault::NotFinite(trouble));
+        }
     }
 
     pub(crate) fn fail_with(&mut self, error: &Arc<deepseek_model::Error>) {

@@ -177,6 +177,9 @@ pub enum TapeError {
         /// Its tokens before.
         counted: usize,
     },
+    /// The system has no thread to read it on.
+    #[error("sound: no thread to read it")]
+    Thread(#[source] std::io::Error),
     /// Its reader has gone, which is a bug.
     #[error("sound: its reader broke off")]
     Gone,

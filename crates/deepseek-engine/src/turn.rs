@@ -1,6 +1,7 @@
 //! A conversation in, typed pieces of the answer out.
 
 use std::collections::{HashSet, VecDeque};
+use std::ops::Range;
 
 use deepseek_model::{Placeholders, TokenId};
 use deepseek_text::{Conversation, Detokenizer, Encoded, Flaw, Message, Reader, Stops, Tokenizer};
@@ -194,6 +195,7 @@ impl Turn {
             sources: prompt.sources,
             max_tokens,
             stop_ids,
+            never: vec![without_text(tokenizer, engine.capacity().vocabulary)],
             sampling,
             drafts,
         };
@@ -365,6 +367,13 @@ fn check_stops(strings: &[String], limits: &Limits) -> Result<(), Invalid> {
         return Err(Invalid::new("stop string", bytes, bounds));
     }
     Ok(())
+}
+
+/// The ids of a model that its tokenizer has no text for.
+fn without_text(tokenizer: &Tokenizer, vocabulary: TokenId) -> Range<TokenId> {
+    // A tokenizer's ids are without gaps.
+    let known = u32::try_from(tokenizer.vocab_size()).unwrap_or(vocabulary);
+    known.min(vocabulary)..vocabulary
 }
 
 /// The names that calls of the conversation have.

@@ -568,6 +568,7 @@ fn some_request(rng: &mut ChaCha8Rng, capacity: &Capacity) -> Request {
         media,
         sources,
         max_tokens: [None, Some(1 + below(rng, 12))][below(rng, 2) as usize],
+        never: Vec::new(),
         stop_ids: (0..below(rng, 3))
             .map(|_| below(rng, capacity.vocabulary))
             .collect(),

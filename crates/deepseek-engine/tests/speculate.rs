@@ -69,6 +69,7 @@ fn with_drafts_and_without_the_ids_are_the_same() {
             drafts_right_percent: below(rng, 101),
             ..Toy::default()
         };
+        let first = 0..u32::from(capacity.vocabulary > 4);
         let request = Request {
             media: Vec::new(),
             sources: Vec::new(),
@@ -77,6 +78,7 @@ fn with_drafts_and_without_the_ids_are_the_same() {
                 .collect(),
             max_tokens: Some(1 + below(rng, 40)),
             stop_ids: vec![below(rng, capacity.vocabulary)],
+            never: vec![first],
             sampling: some_sampling(rng),
             drafts: below(rng, 6),
         };

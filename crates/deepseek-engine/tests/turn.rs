@@ -412,7 +412,7 @@ fn a_cancelled_turn_ends_and_says_so() {
 }
 
 #[test]
-fn faults_refusals_and_unknown_ids_are_errors_with_their_kind() {
+fn faults_and_refusals_are_errors_with_their_kind() {
     let faults = BTreeMap::from([(20, ToyFault::Error)]);
     let engine = spawn(Toy {
         faults,
@@ -442,17 +442,30 @@ fn faults_refusals_and_unknown_ids_are_errors_with_their_kind() {
             "{error}"
         );
     }
+}
 
+#[test]
+fn an_id_that_the_tokenizer_lacks_is_never_drawn() {
     let capacity = Capacity {
-        vocabulary: 301,
+        vocabulary: 303,
         ..toy(Vec::new()).capacity
     };
-    let engine = spawn(Toy {
-        capacity,
-        ..toy(vec![300])
-    });
-    let (_, error) = hear(start(&engine, Mode::Chat, options(&[])).unwrap());
-    assert!(matches!(error, Some(TurnError::Text(_))), "{error:?}");
+    for sampling in [Sampling::greedy(), Sampling::default()] {
+        for drafts in [0, 3] {
+            let engine = spawn(Toy {
+                capacity,
+                ..toy(vec![300, 302, 301])
+            });
+            let options = TurnOptions {
+                max_tokens: Some(9),
+                sampling,
+                drafts,
+                ..options(&[])
+            };
+            let (_, error) = hear(start(&engine, Mode::Chat, options).unwrap());
+            assert!(error.is_none(), "{error:?}");
+        }
+    }
 }
 
 #[test]

@@ -145,6 +145,13 @@ impl Weights {
         weights
     }
 
+    /// Bytes of the weights, n-gram tables aside, as brain floats: what they take on a device that
+    /// cannot multiply them as they are stored.
+    #[must_use]
+    pub fn widened_bytes(&self) -> u64 {
+        2 * (self.backbone + self.mtp + self.vision + self.audio)
+    }
+
     fn add(&mut self, spec: &TensorSpec) {
         let bytes = spec.bytes();
         self.total.add(bytes);

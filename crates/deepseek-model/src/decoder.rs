@@ -183,6 +183,48 @@ impl Logits {
     }
 }
 
+/// Where a sequence first met a number that is not finite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trouble {
+    /// The part of the model that it came out of.
+    pub place: Place,
+    /// The position of the row.
+    pub position: u32,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at position {}", self.place, self.position)
+    }
+}
+
+/// A part of the model that rows come out of, in the order of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The rows of token ids.
+    Embedding,
+    /// A tower, or what stands around its rows.
+    Media,
+    /// The n-gram table of a layer.
+    Table(usize),
+    /// A layer.
+    Layer(usize),
+    /// What makes logits of the streams.
+    Head,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedding => f.write_str("the embedding"),
+            Self::Media => f.write_str("the rows of a medium"),
+            Self::Table(layer) => write!(f, "the n-gram table of layer {layer}"),
+            Self::Layer(layer) => write!(f, "layer {layer}"),
+            Self::Head => f.write_str("the output matrix"),
+        }
+    }
+}
+
 /// A model with its memory of sequences, on some device.
 ///
 /// What a span yields does not depend on the other spans of its step, nor on how its sequence was
@@ -214,6 +256,13 @@ pub trait Decoder: fmt::Debug + Send {
     /// # Panics
     /// If the position lies ahead, or further back than [`Capacity::rewind`].
     fn rewind(&mut self, seq: SeqId, position: u32);
+
+    /// Where the sequence first met a number that is not finite, in what has not been taken back.
+    /// What a step yields for it from there on is good for nothing.
+    fn trouble(&self, seq: SeqId) -> Option<Trouble> {
+        let _ = seq;
+        None
+    }
 
     /// Ends a sequence. Its place can begin anew at position 0.
     fn forget(&mut self, seq: SeqId);

@@ -7,6 +7,7 @@ pub mod config;
 pub mod decoder;
 pub mod draft;
 pub mod error;
+pub mod flaw;
 pub mod inventory;
 pub mod limits;
 mod media;
@@ -18,8 +19,8 @@ pub mod report;
 
 pub use config::{Config, ConfigError, Family, Storage};
 pub use decoder::{
-    Capacity, Decoder, Insert, Logits, Media, MediaId, Placeholders, SeqId, Span, Step, TokenId,
-    Want,
+    Capacity, Decoder, Insert, Logits, Media, MediaId, Place, Placeholders, SeqId, Span, Step,
+    TokenId, Trouble, Want,
 };
 pub use error::{Error, Result};
 pub use model::{Extras, Model};

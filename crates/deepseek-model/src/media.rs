@@ -44,10 +44,10 @@ impl<B: Kernels> Ears<B> {
     fn load(
         at: &Loader<'_, B>,
         shape: AudioShape,
-        checkpoint: &Checkpoint,
+        (source, checkpoint): (&dyn TensorSource, &Checkpoint),
         projector: Option<&dyn TensorSource>,
     ) -> Result<Self> {
-        let tensors = AudioTensors::new(checkpoint, projector)?;
+        let tensors = AudioTensors::new(source, projector)?;
         tensors.check(shape.layers, checkpoint.names())?;
         let at = Loader {
             tensors: Tensors::new(&tensors, [1, 1]),
@@ -64,7 +64,7 @@ impl<B: Kernels> Gallery<B> {
     pub(crate) fn load(
         at: &Loader<'_, B>,
         (vision, audio): (Option<VisionShape>, Option<AudioShape>),
-        checkpoint: &Checkpoint,
+        checkpoint: (&dyn TensorSource, &Checkpoint),
         projector: Option<&dyn TensorSource>,
     ) -> Result<Self> {
         let eyes = vision.map(|shape| Eyes::load(at, shape)).transpose()?;

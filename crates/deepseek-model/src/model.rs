@@ -5,17 +5,19 @@ use std::ops::{ControlFlow, Range};
 use deepseek_attn::{Batch, Carry, Memory, MemoryShape, Part, Ropes, Sight, Span};
 use deepseek_core::kernels::{Chosen, Inputs, Routing};
 use deepseek_core::weights::{Checkpoint, TensorSource, Tensors};
-use deepseek_core::{Backend, HostTensor, Kernels, Loader};
+use deepseek_core::{Backend, DeviceTensor, HostTensor, Kernels, Loader};
 use deepseek_engram::{History, LayerShape, Slots};
 use deepseek_vision::Grid;
 
 use crate::block::{Block, Head, Residual, Rows};
-use crate::decoder::{Capacity, Decoder, Logits, Media, MediaId, SeqId, Step, TokenId, Want};
+use crate::decoder::{
+    Capacity, Decoder, Logits, Media, MediaId, Place, SeqId, Step, TokenId, Trouble, Want,
+};
 use crate::draft::{Dspark, Mtp, Proposal};
 use crate::error::{Error, Result};
 use crate::limits::{MTP_DRAFTS_MAX, REWIND_MAX};
 use crate::media::Gallery;
-use crate::names;
+use crate::names::Renamed;
 use crate::ngrams::Ngrams;
 use crate::plan::Plan;
 
@@ -78,6 +80,8 @@ struct Sequence<B: Backend> {
     settled: u32,
     /// The compressed ids of its last positions.
     history: Option<History>,
+    /// Where it first met a number that is not finite.
+    trouble: Option<Trouble>,
 }
 
 /// Rows on their way through the layers.
@@ -187,14 +191,14 @@ impl<B: Kernels> Model<B> {
             compressed,
             projector,
         } = extras.into();
-        let source = names::source(checkpoint);
+        let source = Renamed::new(checkpoint);
         let config = plan.config();
         let (vocabulary, hidden) = (config.vocab_size, config.hidden_size);
         let shape = plan.block_shape();
         let ropes = plan.ropes();
         let at = Loader {
             be: &be,
-            tensors: Tensors::new(&*source, config.fp8_tile),
+            tensors: Tensors::new(&source, config.fp8_tile),
             numerics: plan.numerics(),
             input_block: config.fp8_tile[1],
         };
@@ -238,7 +242,9 @@ impl<B: Kernels> Model<B> {
             None
         };
         let towers = (config.vision, config.audio);
-        let gallery = Gallery::load(&at, towers, checkpoint, projector)?;
+        let projector = projector.map(Renamed::new);
+        let projector = projector.as_ref().map(|file| file as _);
+        let gallery = Gallery::load(&at, towers, (&source, checkpoint), projector)?;
         let head = Head::load(&at, &shape)?;
         let embedding = at.weight("embed.weight", [vocabulary, hidden])?;
         let output = at.weight("head.weight", [vocabulary, hidden])?;
@@ -402,6 +408,11 @@ impl<B: Kernels> Model<B> {
             true => embedded,
             false => self.gallery.place(&self.be, &embedded, step)?,
         };
+        let place = |row: usize| match media.get(row) {
+            Some(true) => Place::Media,
+            Some(false) | None => Place::Embedding,
+        };
+        note_trouble(&self.be, &embedded, &batch, place, &mut self.sequences)?;
         let mut flow = self.start(tokens, media, &embedded, batch)?;
         let (slots, last) = (slots.as_ref(), self.layers.len());
         let ends: Vec<_> = flow
@@ -431,7 +442,9 @@ impl<B: Kernels> Model<B> {
             self.sequences[slot].position = end;
             self.sequences[slot].reached = end;
         }
-        self.logits(step, &flow)
+        let logits = self.logits(step, &flow)?;
+        self.watch_logits(step, &logits);
+        Ok(logits)
     }
 
     /// Tells the n-gram tables which rows the step will read.
@@ -496,6 +509,16 @@ impl<B: Kernels> Model<B> {
                 (Some(table), Some(ngrams), Some(slots)) => Some(ngrams.recall(be, table, slots)?),
                 _ => None,
             };
+            let sequences = &mut self.sequences;
+            if let Some(recalled) = &recalled {
+                note_trouble(
+                    be,
+                    recalled,
+                    &flow.batch,
+                    |_| Place::Table(index),
+                    sequences,
+                )?;
+            }
             let rows = Rows {
                 inputs: Inputs {
                     tokens: &flow.tokens,
@@ -506,6 +529,13 @@ impl<B: Kernels> Model<B> {
             let (memory, batch) = (&mut self.memory, &flow.batch);
             let (residual, routing) =
                 layer.forward(be, &flow.residual, &rows, batch, memory, &mut carry)?;
+            note_trouble(
+                be,
+                &residual.streams,
+                batch,
+                |_| Place::Layer(index),
+                sequences,
+            )?;
             flow.residual = residual;
             if let Some(Watch { trace, given }) = watch.as_deref_mut() {
                 trace.routing.push(routing);
@@ -615,6 +645,23 @@ impl<B: Kernels> Model<B> {
         let logits = self.head.forward(&self.be, &residual, &self.output)?;
         let values = self.be.download(&logits)?.into_data();
         Ok(Logits::new(vocabulary, values, &counts))
+    }
+
+    /// Notes whose logits are not finite.
+    fn watch_logits(&mut self, step: &Step, logits: &Logits) {
+        for (index, span) in step.spans.iter().enumerate() {
+            let rows = logits.span(index);
+            let first = span.tokens.len() - rows.len();
+            let lost = rows.into_iter().position(|row| !finite(row));
+            if let Some(row) = lost {
+                let trouble = Trouble {
+                    place: Place::Head,
+                    position: span.at + (first + row) as u32,
+                };
+                let sequence = &mut self.sequences[span.seq.0 as usize];
+                sequence.trouble.get_or_insert(trouble);
+            }
+        }
     }
 
     /// Lets the draft head read what the backbone read.
@@ -737,6 +784,39 @@ impl<B: Kernels> Model<B> {
     }
 }
 
+/// Whether all numbers are finite: all are read, which takes less time than to stop at the first.
+fn finite(row: &[f32]) -> bool {
+    row.iter().fold(true, |all, x| all & x.is_finite())
+}
+
+/// Notes which sequences have rows in `x` that are not finite, unless they had some before; `place`
+/// says where a row came from.
+fn note_trouble<B: Backend>(
+    be: &B,
+    x: &B::Tensor,
+    batch: &Batch,
+    place: impl Fn(usize) -> Place,
+    sequences: &mut [Sequence<B>],
+) -> Result<()> {
+    if x.rows() == 0 || be.is_finite(x)? {
+        return Ok(());
+    }
+    let host = be.download(x)?;
+    let width = host.data().len() / batch.positions().len();
+    let row = |row: usize| &host.data()[row * width..][..width];
+    for span in batch.spans() {
+        let lost = span.rows.clone().find(|at| !finite(row(*at)));
+        if let Some(at) = lost {
+            let trouble = Trouble {
+                place: place(at),
+                position: span.at + (at - span.rows.start) as u32,
+            };
+            sequences[span.slot].trouble.get_or_insert(trouble);
+        }
+    }
+    Ok(())
+}
+
 impl<B: Backend> Default for Sequence<B> {
     fn default() -> Self {
         Self {
@@ -746,6 +826,7 @@ impl<B: Backend> Default for Sequence<B> {
             pending: None,
             settled: 0,
             history: None,
+            trouble: None,
         }
     }
 }
@@ -803,6 +884,13 @@ impl<B: Kernels> Decoder for Model<B> {
         if let Some(history) = &mut sequence.history {
             history.rewind(u64::from(position));
         }
+        sequence
+            .trouble
+            .take_if(|trouble| trouble.position >= position);
+    }
+
+    fn trouble(&self, seq: SeqId) -> Option<Trouble> {
+        self.sequences[seq.0 as usize].trouble
     }
 
     fn forget(&mut self, seq: SeqId) {

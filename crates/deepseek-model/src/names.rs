@@ -1,26 +1,33 @@
-//! Checkpoints that transformers saved again, under the released names.
+//! Checkpoints that other tools saved again, under the released names.
 //!
-//! Such files come in two forms. Saved in its own format, tensors bear the names of its modules and
-//! the experts of a layer are stacked in two tensors. Saved in what it takes for the original
-//! format, which is its default, names are the released ones below `model.`, but for the embedding,
-//! the final collapse and the norm of keys and values. Both leave the draft modules out.
+//! Names come in three forms, each with or without `model.` before it, in one file both. There are
+//! the released ones. Saved in the format of transformers, tensors bear the names of its modules and
+//! the experts of a layer are stacked in two tensors. Saved in what transformers takes for the
+//! original format, which is its default, names are the released ones but for the embedding, the
+//! final collapse and the norm of keys and values. Scales go by the names that other tools have for
+//! them.
 
 use std::ops::Range;
 
-use deepseek_core::weights::{Checkpoint, RawTensor, TensorSource};
+use deepseek_core::weights::{RawTensor, TensorSource};
 use deepseek_core::{Error, Result};
 
-/// The tensor that only such files have.
-const MARK: &str = "model.embed_tokens.weight";
+/// What may stand before every name.
+const PREFIXES: [&str; 2] = ["", "model."];
 
-/// Names outside of layers, with all that may stand for them.
-const TOP: [(&str, &[&str]); 6] = [
-    ("embed.weight", &[MARK]),
-    ("head.weight", &["head.weight", "lm_head.weight"]),
-    ("norm.weight", &["model.norm.weight"]),
-    ("hc_head_fn", &["model.hc_head.hc_fn"]),
-    ("hc_head_base", &["model.hc_head.hc_base"]),
-    ("hc_head_scale", &["model.hc_head.hc_scale"]),
+/// What may stand at the end of the name of scales, the released one first.
+const SCALES: [&str; 3] = [".scale", ".weight_scale_inv", ".weight_scale"];
+
+/// The same at the end of the name of a stack's scales.
+const STACK_SCALES: [&str; 2] = ["_scale_inv", "_scale"];
+
+/// Names outside of layers, and what else may stand for them.
+const TOP: [(&str, &str); 5] = [
+    ("embed.weight", "embed_tokens.weight"),
+    ("head.weight", "lm_head.weight"),
+    ("hc_head_fn", "hc_head.hc_fn"),
+    ("hc_head_base", "hc_head.hc_base"),
+    ("hc_head_scale", "hc_head.hc_scale"),
 ];
 
 /// Names within a layer, without `.weight` and `.scale` (spec `deepseek-v4.md` §2.5).
@@ -74,49 +81,7 @@ const LAYER: [(&str, &str); 32] = [
     ("ffn.shared_experts.w3", "mlp.shared_experts.up_proj"),
 ];
 
-/// What the `mtp.` tensors of a checkpoint are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Drafts {
-    /// There are none.
-    Absent,
-    /// A module as in the first releases, which this engine runs.
-    Mtp,
-    /// Another drafter, such as the DSpark stages of refreshed files: left aside.
-    Other,
-}
-
-/// What the `mtp.` tensors of a checkpoint are, by the projections that only an MTP module has.
-#[must_use]
-pub fn drafts(checkpoint: &Checkpoint) -> Drafts {
-    if checkpoint.tensor("mtp.0.e_proj.weight").is_some() {
-        return Drafts::Mtp;
-    }
-    match checkpoint.names().any(|name| name.starts_with("mtp.")) {
-        true => Drafts::Other,
-        false => Drafts::Absent,
-    }
-}
-
-/// The tensors of a checkpoint by their released names, whoever saved it.
-#[must_use]
-pub fn source(checkpoint: &Checkpoint) -> Box<dyn TensorSource + '_> {
-    match checkpoint.tensor(MARK) {
-        Some(_) => Box::new(Renamed::new(checkpoint)),
-        None => Box::new(Released(checkpoint)),
-    }
-}
-
-/// A checkpoint that bears the released names already.
-#[derive(Debug)]
-struct Released<'a>(&'a Checkpoint);
-
-impl TensorSource for Released<'_> {
-    fn find(&self, name: &str) -> Result<Option<RawTensor>> {
-        self.0.find(name)
-    }
-}
-
-/// Tensors that transformers named, by their released names.
+/// Tensors by their released names, whoever saved them.
 #[derive(Debug)]
 pub struct Renamed<'a> {
     inner: &'a dyn TensorSource,
@@ -129,14 +94,19 @@ impl<'a> Renamed<'a> {
         Self { inner }
     }
 
-    /// The first of `names` that is there.
-    fn first(&self, names: impl IntoIterator<Item = String>) -> Result<Option<RawTensor>> {
+    /// The only one of `names`, with anything that may stand before it, that is there.
+    fn only(&self, names: impl IntoIterator<Item = String>) -> Result<Option<RawTensor>> {
+        let mut found: Option<RawTensor> = None;
         for name in names {
-            if let Some(tensor) = self.inner.find(&name)? {
-                return Ok(Some(tensor));
+            for prefix in PREFIXES {
+                match (&found, self.inner.find(&format!("{prefix}{name}"))?) {
+                    (_, None) => {}
+                    (None, tensor) => found = tensor,
+                    (Some(first), Some(second)) => return Err(twice(first, &second)),
+                }
             }
         }
-        Ok(None)
+        Ok(found)
     }
 
     /// One expert's matrix, or its scales, out of the stack of a layer.
@@ -153,18 +123,19 @@ impl<'a> Renamed<'a> {
             "w2" => ("down_proj", None),
             _ => return Ok(None),
         };
-        let codes = format!("model.layers.{layer}.mlp.experts.{stack}");
-        let name = match part {
-            "weight" => codes.clone(),
-            "scale" => format!("{codes}_scale_inv"),
+        let codes = format!("layers.{layer}.mlp.experts.{stack}");
+        let found = match part {
+            "weight" => self.only([codes.clone()])?,
+            "scale" => self.only(STACK_SCALES.map(|end| format!("{codes}{end}")))?,
             _ => return Ok(None),
         };
-        let Some(tensor) = self.inner.find(&name)? else {
+        let Some(tensor) = found else {
             return Ok(None);
         };
+        let name = tensor.name();
         let [_, rows, columns] = *tensor.shape() else {
             return Err(flaw(
-                &name,
+                name,
                 format!("shape {:?}, want [experts, out, in]", tensor.shape()),
             ));
         };
@@ -175,14 +146,15 @@ impl<'a> Renamed<'a> {
             return Ok(Some(one));
         };
         if part == "scale" {
-            self.check_halves(&codes, &name, rows)?;
+            self.check_halves(&codes, name, rows)?;
         }
-        Ok(Some(one.narrow_rows(half_of(&name, rows, half)?)?))
+        Ok(Some(one.narrow_rows(half_of(name, rows, half)?)?))
     }
 
     /// A tile of scales that reached over gate and up could be cut for neither.
     fn check_halves(&self, codes: &str, name: &str, scales: usize) -> Result<()> {
-        let shape = self.inner.find(codes)?.map(|codes| codes.shape().to_vec());
+        let codes = self.only([codes.to_owned()])?;
+        let shape = codes.map(|codes| codes.shape().to_vec());
         match shape.as_deref() {
             Some([_, rows, _]) if rows.checked_rem(scales) == Some(0) => Ok(()),
             other => Err(flaw(
@@ -195,18 +167,14 @@ impl<'a> Renamed<'a> {
 
 impl TensorSource for Renamed<'_> {
     fn find(&self, name: &str) -> Result<Option<RawTensor>> {
-        if let Some((_, others)) = TOP.iter().find(|(released, _)| *released == name) {
-            return self.first(others.iter().map(|other| (*other).to_owned()));
-        }
-        let Some((layer, rest)) = split_layer(name) else {
-            return self.inner.find(name);
+        let alone = self.only(spellings(name))?;
+        let Some(expert) = split_layer(name).and_then(|(layer, rest)| Expert::parse(layer, rest))
+        else {
+            return Ok(alone);
         };
-        if let Some(tensor) = self.first(names_in_layer(layer, rest))? {
-            return Ok(Some(tensor));
-        }
-        match Expert::parse(layer, rest) {
-            Some(expert) => self.stacked(&expert),
-            None => Ok(None),
+        match (alone, self.stacked(&expert)?) {
+            (Some(alone), Some(stack)) => Err(twice(&alone, &stack)),
+            (alone, stack) => Ok(alone.or(stack)),
         }
     }
 }
@@ -216,27 +184,36 @@ fn split_layer(name: &str) -> Option<(&str, &str)> {
     name.strip_prefix("layers.")?.split_once('.')
 }
 
-/// All that may stand for the name `rest` of a layer, stacks aside.
-fn names_in_layer(layer: &str, rest: &str) -> Vec<String> {
-    let (stem, part) = match (rest.strip_suffix(".weight"), rest.strip_suffix(".scale")) {
-        (Some(stem), _) => (stem, ".weight"),
-        (None, Some(stem)) => (stem, ".weight_scale_inv"),
-        (None, None) => (rest, ""),
+/// All that may stand for a released name, stacks and what stands before names aside.
+fn spellings(name: &str) -> Vec<String> {
+    let (stem, ends) = match (name.strip_suffix(".weight"), name.strip_suffix(SCALES[0])) {
+        (Some(stem), _) => (stem, &[".weight"][..]),
+        (None, Some(stem)) => (stem, &SCALES[..]),
+        (None, None) => (name, &[""][..]),
     };
-    // Writing its original format, transformers takes this norm for a compressor's.
-    let kept = if stem == "attn.kv_norm" {
-        "attn.norm"
-    } else {
-        stem
-    };
-    let mut names = vec![format!("model.layers.{layer}.{kept}{part}")];
-    if part == ".weight_scale_inv" {
-        names.push(format!("model.layers.{layer}.{kept}.scale"));
+    let mut stems = vec![stem.to_owned()];
+    if let Some((layer, rest)) = split_layer(stem) {
+        // Writing its original format, transformers takes this norm for a compressor's.
+        if rest == "attn.kv_norm" {
+            stems.push(format!("layers.{layer}.attn.norm"));
+        }
+        if let Some((_, renamed)) = LAYER.iter().find(|(released, _)| *released == rest) {
+            stems.push(format!("layers.{layer}.{renamed}"));
+        }
     }
-    if let Some((_, renamed)) = LAYER.iter().find(|(released, _)| *released == stem) {
-        names.push(format!("model.layers.{layer}.{renamed}{part}"));
-    }
-    names
+    let every = stems
+        .iter()
+        .flat_map(|stem| ends.iter().map(move |end| format!("{stem}{end}")));
+    let top = TOP.iter().filter(|(released, _)| *released == name);
+    every
+        .chain(top.map(|(_, other)| (*other).to_owned()))
+        .collect()
+}
+
+/// That two tensors are one by their names.
+fn twice(first: &RawTensor, second: &RawTensor) -> Error {
+    let why = format!("the same as {}, and only one can be meant", second.name());
+    flaw(first.name(), why)
 }
 
 /// A part of a routed expert, as a released name tells it.

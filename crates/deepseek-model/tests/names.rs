@@ -320,3 +320,64 @@ fn unsound_stacks_are_refused() {
         &format!("tensor {scales}: 0 rows of scales for codes of shape Some([2, 6, 6])"),
     );
 }
+
+#[test]
+fn a_prefix_and_other_names_of_scales_are_read() {
+    let released = released(Storage::Released);
+    for (every, end) in [
+        (1, ".weight_scale_inv"),
+        (2, ".weight_scale"),
+        (3, ".scale"),
+    ] {
+        let mut saved = Shelf::default();
+        for (index, (name, tensor)) in released.0.iter().enumerate() {
+            let name = match name.strip_suffix(".scale") {
+                Some(stem) => format!("{stem}{end}"),
+                None => name.clone(),
+            };
+            let prefix = if index % every == 0 { "model." } else { "" };
+            let (shape, bytes) = (tensor.shape(), tensor.bytes().to_vec());
+            saved.put(&format!("{prefix}{name}"), tensor.dtype(), shape, bytes);
+        }
+        check(&released, &saved);
+    }
+}
+
+#[test]
+fn two_spellings_of_one_tensor_are_refused() {
+    for (name, one, other) in [
+        ("norm.weight", "norm.weight", "model.norm.weight"),
+        ("embed.weight", "model.embed.weight", "embed_tokens.weight"),
+        (
+            "layers.1.attn.wkv.scale",
+            "layers.1.attn.wkv.scale",
+            "layers.1.attn.wkv.weight_scale",
+        ),
+        (
+            "mtp.0.h_proj.scale",
+            "mtp.0.h_proj.weight_scale_inv",
+            "model.mtp.0.h_proj.weight_scale",
+        ),
+        (
+            "layers.1.attn.kv_norm.weight",
+            "layers.1.attn.norm.weight",
+            "model.layers.1.self_attn.kv_norm.weight",
+        ),
+    ] {
+        let mut saved = Shelf::default();
+        for name in [one, other] {
+            saved.put(name, Dtype::F32, &[1], vec![0; 4]);
+        }
+        let why = format!("the same as {other}, and only one can be meant");
+        refuse(&saved, name, &format!("tensor {one}: {why}"));
+    }
+    let mut saved = Shelf::default();
+    let (alone, stack) = (
+        "layers.0.ffn.experts.1.w2.weight",
+        "model.layers.0.mlp.experts.down_proj",
+    );
+    saved.put(alone, Dtype::F32, &[1, 1], vec![0; 4]);
+    saved.put(stack, Dtype::F32, &[2, 1, 1], vec![0; 8]);
+    let why = format!("the same as {stack}, and only one can be meant");
+    refuse(&saved, alone, &format!("tensor {alone}: {why}"));
+}

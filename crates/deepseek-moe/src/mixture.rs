@@ -77,7 +77,7 @@ impl<B: Kernels> Mixture<B> {
             RouteBy::Token => {
                 let name = at.tensors.name("gate.tid2eid");
                 let table = at.tensors.integers("gate.tid2eid", [vocabulary, each])?;
-                Select::Token(TokenTable::new(&name, table, each, experts)?)
+                Select::Token(TokenTable::new(&name, &table, each, experts)?)
             }
         };
         let projection = at.weight("gate.weight", [experts, hidden])?;

@@ -16,6 +16,7 @@ use deepseek_core::weights::{Bytes, WeightView};
 use deepseek_core::{
     Format, Fp4Scale, HostTensor, Kernels, Rounding, RowFormat, ScaleFormat, reference,
 };
+use half::f16;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -60,10 +61,12 @@ const ROWS: [RowFormat; 8] = [
     },
 ];
 
-/// How weights are stored: as floats, and as the two releases and the Base checkpoints pack them.
-const WEIGHTS: [Format; 6] = [
+/// How weights are stored: as floats, as the two releases and the Base checkpoints pack them, and FP4
+/// with the scales of Base.
+const WEIGHTS: [Format; 8] = [
     Format::F32,
     Format::Bf16,
+    Format::F16,
     Format::Fp8 {
         tile: [128, 128],
         scale: ScaleFormat::E8m0,
@@ -76,7 +79,14 @@ const WEIGHTS: [Format; 6] = [
         tile: [128, 128],
         scale: ScaleFormat::F32,
     },
-    Format::Fp4 { block: 32 },
+    Format::Fp4 {
+        block: 32,
+        scale: ScaleFormat::E8m0,
+    },
+    Format::Fp4 {
+        block: 32,
+        scale: ScaleFormat::F32,
+    },
 ];
 
 /// Holds every verb of `be` against its provided body, for each seed, and what it stores against the
@@ -141,6 +151,21 @@ impl Draw<'_> {
         (0..count).map(byte).collect()
     }
 
+    /// Scales of about one part in `parts`.
+    fn scales(&mut self, scale: ScaleFormat, count: usize, parts: f32) -> Vec<u8> {
+        match scale {
+            ScaleFormat::E8m0 => {
+                let top = 127 - parts.log2().round() as u8;
+                self.bytes(count, top - 2..top + 1)
+            }
+            ScaleFormat::F32 => {
+                let factor = |byte: u8| f32::from(byte) / 64.0 / parts;
+                let factors = self.bytes(count, 1..64).into_iter().map(factor);
+                factors.flat_map(f32::to_le_bytes).collect()
+            }
+        }
+    }
+
     /// A weight whose products with rows of unit scale are of about unit scale. Its first row lies
     /// anywhere within a tile, as those of a narrowed weight do.
     fn weight(&mut self, format: Format, [rows, columns]: [usize; 2]) -> WeightView {
@@ -148,16 +173,19 @@ impl Draw<'_> {
         let all = before + rows;
         let spread = (columns as f32).sqrt();
         let floats: Vec<f32> = match format {
-            Format::F32 | Format::Bf16 => self.tensor(&[all, columns]).into_data(),
+            Format::F32 | Format::Bf16 | Format::F16 => self.tensor(&[all, columns]).into_data(),
             Format::Fp8 { .. } | Format::Fp4 { .. } => Vec::new(),
         };
         let floats = floats.iter().map(|x| x / spread);
         // Random codes are hundreds for FP8 and a few for FP4.
-        let exponent = |codes: f32| 127 - (codes * spread).log2().round() as u8;
         let (data, scales) = match format {
             Format::F32 => (floats.flat_map(f32::to_le_bytes).collect(), Vec::new()),
             Format::Bf16 => {
                 let halves = floats.map(|x| ((x.to_bits() >> 16) as u16).to_le_bytes());
+                (halves.flatten().collect(), Vec::new())
+            }
+            Format::F16 => {
+                let halves = floats.map(|x| f16::from_f32(x).to_le_bytes());
                 (halves.flatten().collect(), Vec::new())
             }
             Format::Fp8 { tile, scale } => {
@@ -166,22 +194,12 @@ impl Draw<'_> {
                 let codes = self.bytes(all * columns, 0..0x7f);
                 let codes = codes.iter().zip(signs).map(|(code, sign)| code | sign << 7);
                 let tiles = all.div_ceil(tile[0]) * columns.div_ceil(tile[1]);
-                let top = exponent(128.0);
-                let scales = match scale {
-                    ScaleFormat::E8m0 => self.bytes(tiles, top - 2..top + 1),
-                    ScaleFormat::F32 => {
-                        let factor = |byte: u8| f32::from(byte) / 64.0 / (128.0 * spread);
-                        let factors = self.bytes(tiles, 1..64).into_iter().map(factor);
-                        factors.flat_map(f32::to_le_bytes).collect()
-                    }
-                };
-                (codes.collect(), scales)
+                (codes.collect(), self.scales(scale, tiles, 128.0 * spread))
             }
-            Format::Fp4 { block } => {
+            Format::Fp4 { block, scale } => {
                 let codes = self.bytes(all * columns / 2, 0..255);
-                let top = exponent(2.0);
                 let count = all * columns.div_ceil(block);
-                (codes, self.bytes(count, top - 2..top + 1))
+                (codes, self.scales(scale, count, 2.0 * spread))
             }
         };
         let whole = WeightView {
@@ -536,7 +554,7 @@ fn route<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()> 
         },
         Select::Token(TokenTable::new(
             "table",
-            Bytes::from(table(draw, 4, each, experts)),
+            &table(draw, 4, each, experts),
             each,
             experts,
         )?),
@@ -565,10 +583,10 @@ fn route<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()> 
 }
 
 /// Distinct experts for each of some tokens.
-fn table(draw: &mut Draw<'_>, tokens: usize, each: usize, experts: usize) -> Vec<u8> {
+fn table(draw: &mut Draw<'_>, tokens: usize, each: usize, experts: usize) -> Vec<i64> {
     let row = |_| rand::seq::index::sample(draw.rng, experts, each).into_vec();
     let ids = (0..tokens).flat_map(row);
-    ids.flat_map(|id| (id as u64).to_le_bytes()).collect()
+    ids.map(|id| id as i64).collect()
 }
 
 fn engram<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {

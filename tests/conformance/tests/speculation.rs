@@ -121,7 +121,12 @@ fn say(
     drafts: u32,
 ) -> Result<(Said, Vec<f32>)> {
     let width = decoder.capacity().vocabulary as usize;
-    let never = decoder.capacity().placeholders.iter().collect();
+    let never = decoder
+        .capacity()
+        .placeholders
+        .iter()
+        .map(|id| id..id + 1)
+        .collect();
     let mut sampler = Sampler::new(sampling, ids).never(never);
     let mut all = ids.to_vec();
     let (mut fed, mut rows) = (0, Vec::new());

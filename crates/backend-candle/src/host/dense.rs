@@ -121,6 +121,12 @@ pub(crate) fn rms_norm(pool: &Pool, x: &mut [f32], width: usize, weight: Option<
     });
 }
 
+/// Whether every number is finite: all are read, which takes less time than to stop at the first.
+pub(crate) fn is_finite(x: &[f32]) -> bool {
+    let magnitudes = x.iter().map(|x| x.to_bits() & 0x7fff_ffff);
+    magnitudes.fold(0, u32::max) < f32::INFINITY.to_bits()
+}
+
 fn sum_of_squares(row: &[f32]) -> f32 {
     let mut lanes = [0.0_f32; LANES];
     let (whole, rest) = row.as_chunks::<LANES>();
@@ -191,6 +197,14 @@ mod tests {
                 .map(|at| (at * 131 + at / 7 + seed) as u8)
                 .collect()
         };
+        let scales = |count: usize, scale: ScaleFormat| -> Vec<u8> {
+            match scale {
+                ScaleFormat::E8m0 => bytes(count, 3).iter().map(|b| 110 + b % 20).collect(),
+                ScaleFormat::F32 => (0..count)
+                    .flat_map(|at| (0.01 * (at + 1) as f32).to_le_bytes())
+                    .collect(),
+            }
+        };
         let [rows, columns] = shape;
         let floats = || (0..rows * columns).map(|at| (at as f32 * 0.37).sin());
         let (data, scales): (Vec<u8>, Vec<u8>) = match format {
@@ -201,23 +215,24 @@ mod tests {
                     .collect(),
                 vec![],
             ),
-            Format::Fp8 { tile, scale } => {
-                let count = (rows + tile_row).div_ceil(tile[0]) * columns.div_ceil(tile[1]);
-                let scales = match scale {
-                    ScaleFormat::E8m0 => bytes(count, 3).iter().map(|b| 110 + b % 20).collect(),
-                    ScaleFormat::F32 => (0..count)
-                        .flat_map(|at| (0.01 * (at + 1) as f32).to_le_bytes())
-                        .collect(),
-                };
-                (bytes(rows * columns, 5), scales)
-            }
-            Format::Fp4 { block } => {
-                let scales = bytes(rows * columns.div_ceil(block), 3);
+            // Without the uppermost bit of the exponent all are finite.
+            Format::F16 => {
+                let halves = bytes(rows * columns, 7)
+                    .into_iter()
+                    .zip(bytes(rows * columns, 9));
                 (
-                    bytes(rows * columns / 2, 1),
-                    scales.iter().map(|b| 110 + b % 20).collect(),
+                    halves.flat_map(|(low, high)| [low, high & 0xbf]).collect(),
+                    vec![],
                 )
             }
+            Format::Fp8 { tile, scale } => {
+                let count = (rows + tile_row).div_ceil(tile[0]) * columns.div_ceil(tile[1]);
+                (bytes(rows * columns, 5), scales(count, scale))
+            }
+            Format::Fp4 { block, scale } => (
+                bytes(rows * columns / 2, 1),
+                scales(rows * columns.div_ceil(block), scale),
+            ),
         };
         let (data, scales) = (Bytes::from(data), Bytes::from(scales));
         WeightView {
@@ -232,13 +247,16 @@ mod tests {
 
     fn views() -> Vec<WeightView> {
         let fp8 = |tile, scale| Format::Fp8 { tile, scale };
+        let fp4 = |scale| Format::Fp4 { block: 32, scale };
         vec![
             view(Format::F32, [9, 33], 0),
             view(Format::Bf16, [17, 64], 0),
             view(fp8([128, 128], ScaleFormat::E8m0), [130, 300], 0),
             view(fp8([32, 32], ScaleFormat::E8m0), [40, 96], 5),
             view(fp8([128, 128], ScaleFormat::F32), [7, 256], 120),
-            view(Format::Fp4 { block: 32 }, [31, 128], 0),
+            view(Format::F16, [257, 255], 0),
+            view(fp4(ScaleFormat::E8m0), [31, 128], 0),
+            view(fp4(ScaleFormat::F32), [31, 96], 0),
         ]
     }
 

@@ -15,8 +15,9 @@ mod rows;
 mod widen;
 
 pub(crate) use attend::attend;
-pub(crate) use dense::{linear, matmul, matmul_t, rms_norm, rope, round_rows};
+pub(crate) use dense::{is_finite, linear, matmul, matmul_t, rms_norm, rope, round_rows};
 pub(crate) use hyper::{compress, hc_post, hc_pre};
 pub(crate) use index::{index_topk, top_k};
 pub(crate) use pool::Pool;
+pub use pool::start_threads;
 pub(crate) use rows::RowPool;

@@ -1,7 +1,11 @@
 //! The threads of the host's kernels.
 
-use std::fmt;
+use std::error::Error as _;
+use std::sync::Mutex;
+use std::{fmt, io, thread};
 
+use deepseek_core::{Error, Result};
+use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
 use super::lanes::Isa;
@@ -13,6 +17,60 @@ const SMALL: usize = 1 << 16;
 pub(crate) struct Pool {
     threads: rayon::ThreadPool,
     isa: Isa,
+}
+
+/// Has candle start the threads that it keeps for itself. It would start them in the middle of a
+/// step, and panic where the system gives none, so the system is asked first.
+///
+/// # Errors
+/// [`Error::NoThreads`] if it gives none.
+pub(crate) fn start_candle() -> Result<()> {
+    let count = candle_core::utils::get_num_threads();
+    // Those that have just ended may still be counted when candle starts its own.
+    give(2 * count).map_err(|error| no_threads(count, &error))?;
+    candle_core::utils::barrier_pool();
+    Ok(())
+}
+
+/// Whether the system gives so many threads at once.
+fn give(count: usize) -> io::Result<()> {
+    let gate = Mutex::new(());
+    thread::scope(|scope| {
+        let _closed = gate.lock();
+        let wait = || drop(gate.lock());
+        (0..count).try_for_each(|_| thread::Builder::new().spawn_scoped(scope, wait).map(drop))
+    })
+}
+
+/// Starts the threads on which candle's own operations compute, which it would start by itself, and
+/// panic without. A second time nothing happens.
+///
+/// # Errors
+/// [`Error::NoThreads`] if the system gives no more threads.
+pub fn start_threads(threads: usize) -> Result<()> {
+    start_candle()?;
+    let count = candle_core::utils::get_num_threads();
+    give(2 * count).map_err(|error| no_threads(count, &error))?;
+    candle_core::utils::with_threadpool(|| ());
+    match builder(threads, "candle").build_global() {
+        Err(error) if error.source().is_some() => Err(no_threads(threads, &error)),
+        // They are there already.
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn builder(threads: usize, name: &'static str) -> ThreadPoolBuilder {
+    ThreadPoolBuilder::new()
+        .num_threads(threads.max(1))
+        .thread_name(move |index| format!("{name}-{index}"))
+}
+
+fn no_threads(count: usize, error: &impl fmt::Display) -> Error {
+    Error::NoThreads {
+        device: "cpu".to_owned(),
+        count,
+        why: error.to_string(),
+    }
 }
 
 impl fmt::Debug for Pool {
@@ -28,16 +86,23 @@ impl fmt::Debug for Pool {
 
 impl Pool {
     /// A pool of at least one thread.
-    pub(crate) fn new(threads: usize) -> Self {
-        let threads = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.max(1))
-            .thread_name(|index| format!("kernel-{index}"))
-            .build()
-            .expect("the system gives threads");
-        Self {
-            threads,
+    ///
+    /// # Errors
+    /// [`Error::NoThreads`] if the system gives no more threads.
+    pub(crate) fn start(threads: usize) -> Result<Self> {
+        start_candle()?;
+        Ok(Self {
+            threads: builder(threads, "kernel")
+                .build()
+                .map_err(|error| no_threads(threads, &error))?,
             isa: Isa::available()[0],
-        }
+        })
+    }
+
+    /// The same where the system gives them.
+    #[cfg(test)]
+    pub(crate) fn new(threads: usize) -> Self {
+        Self::start(threads).expect("the system gives threads")
     }
 
     /// The same pool on another instruction set.

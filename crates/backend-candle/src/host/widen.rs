@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "compiled for each instruction set")]
 
 use deepseek_core::Format;
-use deepseek_core::quant::{e8m0, fp8};
+use deepseek_core::quant::{f16, fp8};
 use deepseek_core::weights::WeightView;
 
 use super::lanes::{Lanes, for_each_isa};
@@ -28,6 +28,11 @@ unsafe fn widen_on<L: Lanes>(weight: &WeightView, index: usize, out: &mut [f32])
                 *out = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
             }
         }
+        Format::F16 => {
+            for (out, bytes) in out.iter_mut().zip(row.as_chunks::<2>().0) {
+                *out = f16::decode(u16::from_le_bytes(*bytes));
+            }
+        }
         Format::Fp8 { tile, scale } => {
             let blocks = out.chunks_mut(tile[1]).zip(row.chunks(tile[1]));
             for (block, (out, codes)) in blocks.enumerate() {
@@ -37,10 +42,10 @@ unsafe fn widen_on<L: Lanes>(weight: &WeightView, index: usize, out: &mut [f32])
                 }
             }
         }
-        Format::Fp4 { block } => {
-            let blocks = out.chunks_mut(block).zip(row.chunks(block / 2)).zip(scales);
-            for ((out, codes), scale) in blocks {
-                let factor = e8m0::decode(*scale);
+        Format::Fp4 { block, scale } => {
+            let blocks = out.chunks_mut(block).zip(row.chunks(block / 2));
+            for (index, (out, codes)) in blocks.enumerate() {
+                let factor = scale.decode(scales, index);
                 for (pair, code) in out.as_chunks_mut::<2>().0.iter_mut().zip(codes) {
                     *pair = [fp4(*code) * factor, fp4(code >> 4) * factor];
                 }

@@ -1,11 +1,13 @@
 //! The built program, from outside: what it prints, where, and how it ends.
 
 mod assets;
+mod bounds;
 mod chat;
 mod decoding;
 mod embedded;
 mod eval;
 mod flags;
+mod flaws;
 mod help;
 mod inspect;
 mod logits;
@@ -14,6 +16,8 @@ mod misuse;
 mod program;
 mod run;
 mod speech;
+mod spellings;
+mod stored;
 #[cfg(target_os = "linux")]
 mod tables;
 #[cfg(unix)]

@@ -1,7 +1,7 @@
 //! A stored row as 32-bit floats.
 
 use crate::format::{Format, ScaleFormat};
-use crate::quant::{e8m0, fp4, fp8};
+use crate::quant::{e8m0, f16, fp4, fp8};
 use crate::weights::WeightView;
 
 /// Widens row `index` of `view` into `out: [columns]`. Exact, but for the product with a float
@@ -33,6 +33,11 @@ pub fn decode_packed(format: Format, row: &[u8], scales: &[u8], out: &mut [f32])
                 *out = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
             }
         }
+        Format::F16 => {
+            for (out, bytes) in out.iter_mut().zip(row.as_chunks::<2>().0) {
+                *out = f16::decode(u16::from_le_bytes(*bytes));
+            }
+        }
         Format::Fp8 { tile, scale } => {
             for (block, (out, codes)) in
                 out.chunks_mut(tile[1]).zip(row.chunks(tile[1])).enumerate()
@@ -43,11 +48,10 @@ pub fn decode_packed(format: Format, row: &[u8], scales: &[u8], out: &mut [f32])
                 }
             }
         }
-        Format::Fp4 { block } => {
-            for ((out, codes), scale) in
-                out.chunks_mut(block).zip(row.chunks(block / 2)).zip(scales)
-            {
-                let factor = e8m0::decode(*scale);
+        Format::Fp4 { block, scale } => {
+            let blocks = out.chunks_mut(block).zip(row.chunks(block / 2));
+            for (index, (out, codes)) in blocks.enumerate() {
+                let factor = scale.decode(scales, index);
                 for (pair, code) in out.chunks_mut(2).zip(codes) {
                     pair[0] = fp4::decode(*code) * factor;
                     pair[1] = fp4::decode(code >> 4) * factor;

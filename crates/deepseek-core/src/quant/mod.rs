@@ -4,6 +4,7 @@
 //! rounds or widens in any other way is wrong.
 
 pub mod e8m0;
+pub mod f16;
 pub mod fp4;
 pub mod fp8;
 

@@ -40,6 +40,21 @@ struct Placed {
 }
 
 impl Checkpoint {
+    /// Whether a folder holds any of the files that [`Checkpoint::open`] would map, be it as a link
+    /// that leads nowhere.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for what the system refuses, [`Error::File`] for an index that does not hold.
+    pub fn is_in(dir: &Path) -> Result<bool> {
+        let files = match find(dir, INDEX)? {
+            Some(path) => read_index(&path)?.weight_map.files,
+            None => vec![SINGLE.to_owned()],
+        };
+        Ok(files
+            .iter()
+            .any(|file| dir.join(file).symlink_metadata().is_ok()))
+    }
+
     /// Maps the files of a folder: those that `model.safetensors.index.json` names, or else
     /// `model.safetensors`. Only headers are read. The files must not change until the last tensor
     /// of them is dropped.

@@ -30,6 +30,12 @@ pub enum Dtype {
     I16,
     /// Signed bytes. In the released files: pairs of FP4 codes.
     I8,
+    /// 64-bit unsigned integers.
+    U64,
+    /// 32-bit unsigned integers.
+    U32,
+    /// 16-bit unsigned integers.
+    U16,
     /// Unsigned bytes.
     U8,
     /// Bytes that are 0 or 1.
@@ -43,7 +49,7 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 16] = [
         Self::F64,
         Self::F32,
         Self::F16,
@@ -52,6 +58,9 @@ impl Dtype {
         Self::I32,
         Self::I16,
         Self::I8,
+        Self::U64,
+        Self::U32,
+        Self::U16,
         Self::U8,
         Self::Bool,
         Self::F8E4m3,
@@ -77,6 +86,9 @@ impl Dtype {
             Self::I32 => "I32",
             Self::I16 => "I16",
             Self::I8 => "I8",
+            Self::U64 => "U64",
+            Self::U32 => "U32",
+            Self::U16 => "U16",
             Self::U8 => "U8",
             Self::Bool => "BOOL",
             Self::F8E4m3 => "F8_E4M3",
@@ -89,9 +101,9 @@ impl Dtype {
     #[must_use]
     pub fn bytes(self) -> usize {
         match self {
-            Self::F64 | Self::I64 => 8,
-            Self::F32 | Self::I32 => 4,
-            Self::F16 | Self::Bf16 | Self::I16 => 2,
+            Self::F64 | Self::I64 | Self::U64 => 8,
+            Self::F32 | Self::I32 | Self::U32 => 4,
+            Self::F16 | Self::Bf16 | Self::I16 | Self::U16 => 2,
             Self::I8 | Self::U8 | Self::Bool | Self::F8E4m3 | Self::F8E5m2 | Self::F8E8m0 => 1,
         }
     }

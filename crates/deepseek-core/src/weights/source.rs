@@ -13,6 +13,7 @@ use std::fmt;
 
 use crate::error::{Error, Result};
 use crate::format::{Format, ScaleFormat};
+use crate::quant::f16;
 use crate::weights::{Bytes, Checkpoint, Dtype, RawTensor, Shard, WeightView};
 
 /// Columns that share a scale in packed FP4 weights (spec `deepseek-v4.md` §2.4).
@@ -103,50 +104,37 @@ impl<'a> Tensors<'a> {
         self.source.find(&name)?.ok_or(Error::Missing { name })
     }
 
-    /// The matrix `[out, in]` of that name, with its scales if it is quantised: F32, BF16, FP8 with
-    /// scales in E8M0 or F32, or FP4 in pairs with scales in E8M0.
+    /// The matrix `[out, in]` of that name, with its scales if it is quantised: F32, BF16, F16, or FP8
+    /// and FP4 in pairs with scales in E8M0, be they called bytes, or F32.
     ///
     /// # Errors
     /// A matrix or its scales missing, of another shape or of an unusable type; scales beside a
     /// matrix that has no use for them.
     pub fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<WeightView> {
         let raw = self.find(name)?;
-        let scale_name = format!("{}.scale", name.strip_suffix(".weight").unwrap_or(name));
+        let scale_name = scale_name(name);
         let [rows, columns] = shape;
         let (format, scales) = match raw.dtype() {
             Dtype::F32 => (Format::F32, self.without_scales(&raw, shape, &scale_name)?),
             Dtype::Bf16 => (Format::Bf16, self.without_scales(&raw, shape, &scale_name)?),
+            Dtype::F16 => (Format::F16, self.without_scales(&raw, shape, &scale_name)?),
             Dtype::F8E4m3 => {
                 fits(&raw, &shape)?;
-                let [tall, broad] = self.tile;
-                let scales = self.find(&scale_name)?;
-                fits(&scales, &[rows.div_ceil(tall), columns.div_ceil(broad)])?;
-                let scale = match scales.dtype() {
-                    Dtype::F8E8m0 => ScaleFormat::E8m0,
-                    Dtype::F32 => ScaleFormat::F32,
-                    _ => return Err(scales.unusable("F8_E8M0 or F32")),
-                };
-                (
-                    Format::Fp8 {
-                        tile: self.tile,
-                        scale,
-                    },
-                    scales.bytes().clone(),
-                )
+                let (tile, [tall, broad]) = (self.tile, self.tile);
+                let tiles = [rows.div_ceil(tall), columns.div_ceil(broad)];
+                let (scale, scales) = self.scales(&scale_name, tiles)?;
+                (Format::Fp8 { tile, scale }, scales)
             }
             Dtype::I8 | Dtype::U8 => {
                 if columns % 2 == 1 {
                     return Err(raw.unusable("a type for an odd number of columns"));
                 }
                 fits(&raw, &[rows, columns / 2])?;
-                let scales = self.find(&scale_name)?;
-                fits(&scales, &[rows, columns.div_ceil(FP4_BLOCK)])?;
-                if scales.dtype() != Dtype::F8E8m0 {
-                    return Err(scales.unusable("F8_E8M0"));
-                }
-                (Format::Fp4 { block: FP4_BLOCK }, scales.bytes().clone())
+                let (block, blocks) = (FP4_BLOCK, [rows, columns.div_ceil(FP4_BLOCK)]);
+                let (scale, scales) = self.scales(&scale_name, blocks)?;
+                (Format::Fp4 { block, scale }, scales)
             }
-            _ => return Err(raw.unusable("F32, BF16, F8_E4M3 or I8")),
+            _ => return Err(raw.unusable("F32, BF16, F16, F8_E4M3 or I8")),
         };
         let (name, data) = (raw.name().to_owned(), raw.bytes().clone());
         Ok(WeightView {
@@ -157,6 +145,26 @@ impl<'a> Tensors<'a> {
             scales,
             tile_row: 0,
         })
+    }
+
+    /// What the scales of a quantised matrix are called in its file.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if there are none.
+    pub fn scales_of(&self, name: &str) -> Result<String> {
+        Ok(self.find(&scale_name(name))?.name().to_owned())
+    }
+
+    /// The scales of a quantised matrix. Exponent bytes go by two names.
+    fn scales(&self, name: &str, shape: [usize; 2]) -> Result<(ScaleFormat, Bytes)> {
+        let scales = self.find(name)?;
+        fits(&scales, &shape)?;
+        let format = match scales.dtype() {
+            Dtype::F8E8m0 | Dtype::U8 => ScaleFormat::E8m0,
+            Dtype::F32 => ScaleFormat::F32,
+            _ => return Err(scales.unusable("F8_E8M0, U8 or F32")),
+        };
+        Ok((format, scales.bytes().clone()))
     }
 
     /// The scales of a matrix of floats: none.
@@ -183,7 +191,7 @@ impl<'a> Tensors<'a> {
         }
     }
 
-    /// The `length` floats of that name: F32, or BF16 widened.
+    /// The `length` floats of that name: F32, or BF16 and F16 widened.
     ///
     /// # Errors
     /// A tensor that is missing, of another shape or of an unusable type.
@@ -191,48 +199,79 @@ impl<'a> Tensors<'a> {
         self.array(name, &[length])
     }
 
-    /// The floats of that name, row-major: F32, or BF16 widened.
+    /// The floats of that name, row-major: F32, or BF16 and F16 widened.
     ///
     /// # Errors
     /// A tensor that is missing, of another shape or of an unusable type.
     pub fn array(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let raw = self.floats(name, shape)?;
+        Ok(match raw.dtype() {
+            Dtype::Bf16 => each(&raw, |x| {
+                f32::from_bits(u32::from(u16::from_le_bytes(x)) << 16)
+            }),
+            Dtype::F16 => each(&raw, |x| f16::decode(u16::from_le_bytes(x))),
+            _ => each(&raw, f32::from_le_bytes),
+        })
+    }
+
+    /// The same as it is stored.
+    ///
+    /// # Errors
+    /// As [`Tensors::array`].
+    pub fn floats(&self, name: &str, shape: &[usize]) -> Result<RawTensor> {
         let raw = self.find(name)?;
         fits(&raw, shape)?;
         match raw.dtype() {
-            Dtype::F32 => Ok(raw
-                .bytes()
-                .as_chunks()
-                .0
-                .iter()
-                .map(|x| f32::from_le_bytes(*x))
-                .collect()),
-            Dtype::Bf16 => {
-                let bits = raw
-                    .bytes()
-                    .as_chunks()
-                    .0
-                    .iter()
-                    .map(|x| u16::from_le_bytes(*x));
-                Ok(bits
-                    .map(|bits| f32::from_bits(u32::from(bits) << 16))
-                    .collect())
-            }
-            _ => Err(raw.unusable("F32 or BF16")),
+            Dtype::F32 | Dtype::Bf16 | Dtype::F16 => Ok(raw),
+            _ => Err(raw.unusable("F32, BF16 or F16")),
         }
     }
 
-    /// The table of 64-bit integers of that name, little-endian, row-major.
+    /// The table of integers of that name, of any width, row-major. Those beyond 63 bits become the
+    /// largest of these.
     ///
     /// # Errors
     /// A tensor that is missing, of another shape or of another type.
-    pub fn integers(&self, name: &str, shape: [usize; 2]) -> Result<Bytes> {
+    pub fn integers(&self, name: &str, shape: [usize; 2]) -> Result<Vec<i64>> {
+        let raw = self.table(name, shape)?;
+        Ok(match raw.dtype() {
+            Dtype::I32 => each(&raw, |x| i32::from_le_bytes(x).into()),
+            Dtype::I16 => each(&raw, |x| i16::from_le_bytes(x).into()),
+            Dtype::I8 => each(&raw, |x| i8::from_le_bytes(x).into()),
+            Dtype::U64 => each(&raw, |x| {
+                u64::from_le_bytes(x).try_into().unwrap_or(i64::MAX)
+            }),
+            Dtype::U32 => each(&raw, |x| u32::from_le_bytes(x).into()),
+            Dtype::U16 => each(&raw, |x| u16::from_le_bytes(x).into()),
+            Dtype::U8 => each(&raw, |x| u8::from_le_bytes(x).into()),
+            _ => each(&raw, i64::from_le_bytes),
+        })
+    }
+
+    /// The same as it is stored.
+    ///
+    /// # Errors
+    /// As [`Tensors::integers`].
+    pub fn table(&self, name: &str, shape: [usize; 2]) -> Result<RawTensor> {
         let raw = self.find(name)?;
         fits(&raw, &shape)?;
         match raw.dtype() {
-            Dtype::I64 => Ok(raw.bytes().clone()),
-            _ => Err(raw.unusable("I64")),
+            Dtype::I64 | Dtype::I32 | Dtype::I16 | Dtype::I8 => Ok(raw),
+            Dtype::U64 | Dtype::U32 | Dtype::U16 | Dtype::U8 => Ok(raw),
+            _ => Err(raw.unusable("integers")),
         }
     }
+}
+
+/// The released name of a matrix's scales.
+fn scale_name(name: &str) -> String {
+    format!("{}.scale", name.strip_suffix(".weight").unwrap_or(name))
+}
+
+/// The elements of a tensor, each of `N` bytes.
+fn each<T, const N: usize>(raw: &RawTensor, read: impl Fn([u8; N]) -> T) -> Vec<T> {
+    let elements = raw.bytes().as_chunks().0.iter();
+    elements.map(|bytes| read(*bytes)).collect()
 }
 
 /// Holds a tensor's shape against the one wanted.

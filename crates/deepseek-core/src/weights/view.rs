@@ -132,7 +132,7 @@ impl WeightView {
         let row = self.row_bytes();
         let data = cut(&self.data, range.start * row..range.end * row);
         let (scales, tile_row) = match self.format {
-            Format::F32 | Format::Bf16 => (self.scales.clone(), 0),
+            Format::F32 | Format::Bf16 | Format::F16 => (self.scales.clone(), 0),
             Format::Fp8 { tile, .. } => {
                 let (first, last) = (self.tile_row + range.start, self.tile_row + range.end);
                 let line = self.scale_row_bytes();
@@ -163,7 +163,7 @@ impl WeightView {
     pub fn row_bytes(&self) -> usize {
         match self.format {
             Format::F32 => self.shape[1] * 4,
-            Format::Bf16 => self.shape[1] * 2,
+            Format::Bf16 | Format::F16 => self.shape[1] * 2,
             Format::Fp8 { .. } => self.shape[1],
             Format::Fp4 { .. } => self.shape[1] / 2,
         }
@@ -173,9 +173,9 @@ impl WeightView {
     #[must_use]
     pub fn scale_row_bytes(&self) -> usize {
         match self.format {
-            Format::F32 | Format::Bf16 => 0,
+            Format::F32 | Format::Bf16 | Format::F16 => 0,
             Format::Fp8 { tile, scale } => self.shape[1].div_ceil(tile[1]) * scale.bytes(),
-            Format::Fp4 { block } => self.shape[1].div_ceil(block),
+            Format::Fp4 { block, scale } => self.shape[1].div_ceil(block) * scale.bytes(),
         }
     }
 
@@ -191,7 +191,7 @@ impl WeightView {
     pub fn row_scales(&self, index: usize) -> &[u8] {
         let line = self.scale_row_bytes();
         let index = match self.format {
-            Format::F32 | Format::Bf16 => 0,
+            Format::F32 | Format::Bf16 | Format::F16 => 0,
             Format::Fp8 { tile, .. } => (self.tile_row + index) / tile[0],
             Format::Fp4 { .. } => index,
         };

@@ -30,7 +30,10 @@ pub(crate) fn alone(toy: &Toy, request: &Request) -> (Vec<TokenId>, Reason) {
         .filter(|at| is_media(*at).is_none())
         .map(|at| request.prompt[at])
         .collect();
-    let never = toy.capacity.placeholders.iter().collect();
+    let placeholders = toy.capacity.placeholders.iter();
+    let asked = request.never.iter().cloned().flatten();
+    let asked = asked.filter(|id| !request.stop_ids.contains(id));
+    let never = placeholders.chain(asked).map(|id| id..id + 1).collect();
     let mut sampler = Sampler::new(request.sampling, &words).never(never);
     let attach = |source: &Source| {
         let mut media = Vec::new();
