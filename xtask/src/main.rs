@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod card;
+mod check;
 mod checkpoint;
 mod demo;
 mod ffmpeg;
 mod fixtures;
 mod package;
+mod python;
 mod shell;
 mod test;
 mod tidy;
@@ -34,6 +36,8 @@ enum Task {
     Test(test::Args),
     /// Check the house rules.
     Tidy,
+    /// Check the audio tower against another implementation, with weights from the package index.
+    Check(check::Args),
     /// Make a random checkpoint in the released format from a config.
     Checkpoint(checkpoint::Args),
     /// Make the golden numbers anew from the Python reference.
@@ -48,6 +52,7 @@ fn main() -> Result<()> {
         Task::Card => card::run(),
         Task::Test(args) => test::run(&args),
         Task::Tidy => tidy::run(&shell::root()),
+        Task::Check(args) => check::run(&args),
         Task::Checkpoint(args) => checkpoint::run(&args),
         Task::Fixtures(args) => fixtures::run(&args),
         Task::Train(args) => train::run(&args),

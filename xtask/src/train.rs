@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::shell;
+use crate::{python, shell};
 
 const PACKAGE: &str = "xtask/train";
 
@@ -36,10 +36,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let python = environment(&args.python)?;
+    let package = Path::new(PACKAGE);
+    let (folder, listed) = (package.join("out/venv"), package.join("requirements.txt"));
+    let python = python::environment(&args.python, &folder, &listed)?;
     let mut train = Command::new(python);
     train
-        .arg(Path::new(PACKAGE).join("train.py"))
+        .arg(package.join("train.py"))
         .arg("--out")
         .arg(&args.out)
         .args(["--minutes", &args.minutes.to_string()]);
@@ -53,18 +55,4 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         train.args(["--steps", &steps.to_string()]);
     }
     shell::run(train.args(&args.rest))
-}
-
-/// The interpreter of an environment that has what `requirements.txt` lists.
-fn environment(python: &Path) -> Result<PathBuf> {
-    let folder = Path::new(PACKAGE).join("out/venv");
-    let inner = folder.join("bin/python");
-    if !shell::root().join(&inner).exists() {
-        shell::run(Command::new(python).args(["-m", "venv"]).arg(&folder))?;
-    }
-    let listed = Path::new(PACKAGE).join("requirements.txt");
-    let mut install = Command::new(&inner);
-    install.args(["-m", "pip", "install", "--quiet", "--requirement"]);
-    shell::run(install.arg(listed))?;
-    Ok(inner)
 }
