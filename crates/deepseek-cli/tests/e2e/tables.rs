@@ -29,7 +29,11 @@ fn checkpoint() -> Checkpoint {
         text["engram_n_heads"] = json!(HEADS);
         text["engram_head_dim"] = json!(HEAD_DIM);
     });
-    let is_prime = |n: &usize| (2..).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
+    let is_prime = |n: &usize| {
+        (2..)
+            .take_while(|d| d * d <= *n)
+            .all(|d| !n.is_multiple_of(d))
+    };
     let mut primes = (PRIMES_FROM..).filter(is_prime);
     let rows: Vec<usize> = layers
         .iter()
