@@ -80,7 +80,8 @@ fn no_decoder_ends_the_program() {
         &line,
         format!("/image {file}\n/video {folder}\nWhat?\n").as_bytes(),
     );
-    assert_eq!(ran.code, Some(0), "{ran:?}");
+    // What was refused is told by the code, and the question answered all the same.
+    assert_eq!(ran.code, Some(3), "{ran:?}");
     assert_eq!(ran.err.matches(why).count(), 2, "{ran:?}");
     assert!(!ran.err.contains("panicked"), "{ran:?}");
 }

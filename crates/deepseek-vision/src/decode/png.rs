@@ -7,14 +7,13 @@ use image::{DynamicImage, ImageBuffer};
 use png::{BitDepth, BlendOp, ColorType, Decoder, DecodingError, DisposeOp, Limits, Reader};
 use png::{OutputInfo, Transformations};
 
+use crate::limits::DECODE_BYTES_MAX;
 use crate::picture::PictureError;
 use crate::screen::{Blend, Disposal, Region, Screen};
 
 use super::{Stop, Stored, orientation, within_bounds};
 
 pub(crate) const FORMAT: &str = "PNG";
-/// Most bytes that are taken beside the pixels: for rows, and for what is said about the picture.
-const ASIDE_BYTES: usize = 1 << 26;
 
 /// A PNG, and if it moves, one that is drawn frame by frame.
 pub(crate) struct Png<R: BufRead + Seek> {
@@ -28,7 +27,9 @@ pub(crate) struct Png<R: BufRead + Seek> {
 
 impl<R: BufRead + Seek> Png<R> {
     pub(crate) fn open(source: R) -> Result<Self, Stop> {
-        let limits = Limits { bytes: ASIDE_BYTES };
+        // The rows of all frames are counted together.
+        let bytes = usize::try_from(DECODE_BYTES_MAX).unwrap_or(usize::MAX);
+        let limits = Limits { bytes };
         let mut decoder = Decoder::new_with_limits(source, limits);
         decoder.set_ignore_iccp_chunk(true);
         decoder.set_ignore_text_chunk(true);

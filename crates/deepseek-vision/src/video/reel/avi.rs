@@ -105,8 +105,10 @@ impl Contents {
                     &kind,
                     b"AVI " | b"AVIX" | b"hdrl" | b"strl" | b"movi" | b"rec "
                 ) {
-                    // A length of all ones stands for one that was not known.
-                    self.is_cut |= bytes < u32::MAX && input.goes_beyond(run.at, bytes);
+                    // A length of all ones stands for one that was not known, and the last byte may
+                    // be one that makes the last chunk even.
+                    let known = bytes.saturating_sub(1);
+                    self.is_cut |= bytes < u32::MAX && input.goes_beyond(run.at, known);
                     return Ok(());
                 }
             }
