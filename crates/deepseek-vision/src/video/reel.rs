@@ -17,7 +17,7 @@ mod pcm;
 mod webp;
 mod y4m;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::limits::{FILM_FRAMES_MAX, FILM_SECONDS_MAX, FRAME_PIXELS_MAX};
 use crate::picture::Picture;
@@ -109,6 +109,11 @@ pub(super) fn open(source: &Source) -> Result<Film, FilmError> {
         head if head.starts_with(b"YUV4MPEG2 ") => y4m::open(source),
         _ => Err(FilmError::UnknownFormat),
     }
+}
+
+/// The pictures of a folder, or those that fit a pattern.
+pub(super) fn image_files(at: &Path) -> Result<Vec<PathBuf>, FilmError> {
+    images::files(at)
 }
 
 /// Opens the pictures of a folder.
