@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use deepseek_engine::Reason;
 use deepseek_text::{Answer, Conversation, Message, Mode, Options, Part};
 use rustyline::error::ReadlineError;
@@ -16,6 +16,10 @@ use crate::answer::{Engaged, Said, opening};
 use crate::args::{self, Chat, Media};
 use crate::fault::{Fault, Result};
 use crate::interrupt::{Interrupt, Second};
+use crate::load;
+use crate::media;
+use crate::origin::Origin;
+use crate::output::Place;
 use crate::run::content;
 
 /// Lines that are remembered.
@@ -54,6 +58,7 @@ pub(crate) fn run(args: &Chat) -> Result<()> {
         media: Vec::new(),
         stats: args.generation.stats,
         last: None,
+        files: load::files(&args.model, &Origin::open(args.model.folder.as_deref())?)?,
     };
     let left = talk.hold(&mut prompt);
     prompt.close()?;
@@ -72,6 +77,8 @@ struct Talk {
     /// Whether each answer's figures are shown.
     stats: bool,
     last: Option<Said>,
+    /// What the model was read from.
+    files: Vec<PathBuf>,
 }
 
 /// Whether the conversation goes on.
@@ -181,8 +188,17 @@ impl Talk {
 
     fn save(&self, path: &Path) -> Result<()> {
         let messages: Vec<Value> = self.messages.iter().map(to_json).collect();
-        fs::write(path, format!("{:#}\n", Value::from(messages)))
-            .with_context(|| path.display().to_string())
+        let said = Conversation {
+            messages: self.messages.clone(),
+        };
+        let media = said.media().chain(&self.media).flat_map(media::files);
+        let place = Place::find(path).map_err(Fault::input)?;
+        place
+            .spare(self.files.iter().cloned().chain(media))
+            .map_err(Fault::input)?;
+        let text = format!("{:#}\n", Value::from(messages));
+        self.interrupt
+            .write(place, text.as_bytes())
             .map_err(Fault::input)
     }
 }

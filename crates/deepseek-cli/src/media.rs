@@ -1,6 +1,6 @@
 //! Media that the user names: files, and data URLs in conversations.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, anyhow};
 use base64::Engine as _;
@@ -75,7 +75,7 @@ impl Senses {
         let shape = self.vision(name)?;
         let bytes = match data(name)? {
             Some(bytes) => bytes,
-            None => input::file(Path::new(name), FILE_BYTES_MAX)?,
+            None => input::stream(Path::new(name), FILE_BYTES_MAX as u64)?,
         };
         let picture = Picture::decode(&bytes)
             .with_context(|| brief(name))
@@ -147,6 +147,19 @@ impl Senses {
             );
             Fault::usage(error).hint("sounds want a checkpoint with an audio tower")
         })
+    }
+}
+
+/// The files that a medium is read from.
+pub(crate) fn files(part: &Part) -> Vec<PathBuf> {
+    let name = match part {
+        Part::Text(_) => return Vec::new(),
+        Part::Image(name) | Part::Audio(name) => name,
+        Part::Video(video) => &video.source,
+    };
+    match name.starts_with("data:") {
+        true => Vec::new(),
+        false => Source::new(name, None).files(),
     }
 }
 

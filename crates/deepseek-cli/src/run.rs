@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use deepseek_engine::Reason;
 use deepseek_text::{Content, Conversation, Message, Part, Tokenizer};
 
@@ -15,13 +15,16 @@ use crate::interrupt::{Interrupt, Second};
 
 pub(crate) fn run(args: &Run) -> Result<()> {
     let interrupt = Interrupt::listen(Second::Leaves)?;
-    let prompt = prompt(args)?;
-    let asks = !prompt.is_empty() || !args.media.0.is_empty();
+    // The conversation first: where that is stdin, nothing is left for the prompt.
     let mut messages = match &args.conversation {
-        None if !asks => return Err(Fault::usage(anyhow!("the prompt is empty"))),
         None => opening(args.generation.system.as_deref()),
         Some(file) => conversation(file)?.messages,
     };
+    let prompt = input::joined(args.prompt.as_deref())?;
+    let asks = !prompt.is_empty() || !args.media.0.is_empty();
+    if !asks && args.conversation.is_none() {
+        return Err(input::nothing());
+    }
     if asks && !args.raw {
         messages.push(Message::user(content(&args.media.0, &prompt)));
     }
@@ -42,22 +45,10 @@ pub(crate) fn run(args: &Run) -> Result<()> {
     }
 }
 
-/// What is asked. Beside a conversation or a medium nothing need be, and stdin is not waited for.
-fn prompt(args: &Run) -> Result<String> {
-    let typed = args.prompt.as_deref();
-    if typed.is_none() && (args.conversation.is_some() || !args.media.0.is_empty()) {
-        return Ok(String::new());
-    }
-    let text = input::text(typed)?;
-    Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
-}
-
 fn conversation(file: &Path) -> Result<Conversation> {
-    let json = input::file(file, Tokenizer::TEXT_BYTES_MAX)?;
+    let json = input::stream(file, Tokenizer::TEXT_BYTES_MAX as u64)?;
     let name = || file.display().to_string();
-    let json = String::from_utf8(json)
-        .with_context(name)
-        .map_err(Fault::input)?;
+    let json = input::utf8(&name(), json)?;
     let conversation = Conversation::parse(&json).with_context(name);
     conversation.map_err(|error| Fault::input(error).hint("want a JSON list of messages"))
 }

@@ -5,10 +5,14 @@ mod chat;
 mod embedded;
 mod eval;
 mod help;
+#[cfg(unix)]
+mod inputs;
 mod inspect;
 mod logits;
 mod media;
 mod misuse;
+#[cfg(unix)]
+mod outputs;
 mod program;
 mod run;
 mod tokenize;

@@ -92,12 +92,25 @@ pub(crate) fn pipe<A: AsRef<OsStr>>(args: &[A], text: &[u8]) -> Ran {
 /// Presses Ctrl-C.
 #[cfg(unix)]
 pub(crate) fn interrupt(child: &std::process::Child) {
-    let line = format!("kill -INT {}", child.id());
+    signal(child, "INT");
+}
+
+/// Sends a signal.
+#[cfg(unix)]
+pub(crate) fn signal(child: &std::process::Child, name: &str) {
+    let line = format!("kill -{name} {}", child.id());
     let status = Command::new("sh")
         .args(["-c", &line])
         .status()
         .expect("there is a shell");
     assert!(status.success(), "{line}");
+}
+
+/// Makes a FIFO.
+#[cfg(unix)]
+pub(crate) fn fifo(path: &str) {
+    let made = Command::new("mkfifo").arg(path).status();
+    assert!(made.expect("there is mkfifo").success(), "{path}");
 }
 
 /// The folder of a fixture.
@@ -203,6 +216,17 @@ impl Checkpoint {
 
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
         fs::write(self.file(name), bytes).expect(name);
+    }
+
+    /// Names in the folder, in order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let entries = self.folder.path().read_dir().expect("the folder");
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
+        let mut names: Vec<String> = entries
+            .map(|entry| name(entry).into_string().expect("text"))
+            .collect();
+        names.sort();
+        names
     }
 
     /// Sets a key of the config.
