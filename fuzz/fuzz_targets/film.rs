@@ -1,45 +1,10 @@
-//! Any bytes as a film.
+//! Any bytes as a video.
 
 #![no_main]
 
-use deepseek_vision::VisionShape;
-use deepseek_vision::video::{Clip, Film, VideoConfig};
-
-/// Blocks of a film that are looked at.
-const SHOTS: usize = 8;
+#[path = "../src/film.rs"]
+mod film;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let film = match Film::from_bytes(bytes) {
-        Ok(film) => film,
-        Err(error) => return assert!(!error.to_string().is_empty()),
-    };
-    assert!(film.times().first() == Some(&0.0) && film.times().is_sorted());
-    assert!(film.times().iter().all(|time| *time <= film.duration()));
-    if let Some(track) = film.sound().expect("it is in memory") {
-        assert!(track.rate() > 0);
-        for block in track {
-            let block = block.expect("it was walked through");
-            assert!(!block.is_empty() && block.iter().all(|sample| sample.is_finite()));
-        }
-    }
-    let shape = VisionShape {
-        layers: 1,
-        hidden: 8,
-        heads: 2,
-        inner: 8,
-        patch: 14,
-        rope_theta: 10_000.0,
-        downsample: 3,
-        max_tokens: 1024,
-        min_pixels: 544 * 544,
-        max_wh_ratio: None,
-        out: 8,
-    };
-    let config = VideoConfig::default();
-    for shot in Clip::new(film, &shape, &config).take(SHOTS) {
-        match shot {
-            Ok(shot) => assert!(shot.grid().tokens() <= config.frame_max_tokens),
-            Err(error) => assert!(!error.to_string().is_empty()),
-        }
-    }
+    film::read(bytes);
 });

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """Golden sounds: a spoken sentence, resampled sounds, log-mel features, rows of small towers.
 
+The sentence is spoken by the formant synthesiser that also speaks in training (xtask/train/data/speech.py):
+nothing in these files is recorded, or comes from another synthesiser.
+
     pip install -r tests/oracle/requirements.txt -r tests/oracle/requirements-audio.txt
     pip install --no-deps torchaudio==2.11.0
     python tests/oracle/make_audio_golden.py tests/fixtures/audio
@@ -8,7 +11,6 @@
 Noise can be made anew by its reader: sample i is the top 24 bits of i * 2654435761 modulo 2^32, over
 2^23, less one, times a factor. torchaudio is the second opinion on the resampler.
 """
-import ctypes
 import json
 import math
 import os
@@ -16,8 +18,8 @@ import subprocess
 import sys
 import unittest.mock
 import wave
+from pathlib import Path
 
-import espeakng_loader
 import imageio_ffmpeg
 import numpy as np
 import torch
@@ -27,6 +29,7 @@ torch.version.cuda = None
 import torchaudio
 import transformers
 from safetensors.numpy import save_file
+from scipy.signal import resample as by_spectrum
 from scipy.special import i0
 from transformers import (Qwen2AudioEncoderConfig, VoxtralConfig, VoxtralEncoderConfig, WhisperConfig,
                           WhisperFeatureExtractor)
@@ -36,8 +39,12 @@ from transformers.models.voxtral_realtime.feature_extraction_voxtral_realtime im
     VoxtralRealtimeFeatureExtractor)
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "xtask/train"))
+from data.speech import RATE as SPOKEN_AT, TEST_VOICES, word
+
 SEED = 20
-SENTENCE = "Four ships sail past six white houses."
+SENTENCE = "four white shapes go left"
+SPEECH_RATE = 22050
 RATES = [8000, 11025, 22050, 32000, 44100, 44101, 48000, 96000, 192000]
 HIDDEN, LAYERS, HEADS, INNER, MELS, OUT, FRAMES = 64, 2, 4, 128, 80, 48, 3000
 
@@ -47,6 +54,9 @@ FILES = {
     "two.flac": [], "two.mp3": ["-b:a", "96k"], "two.mp2": [], "two.ogg": ["-c:a", "libvorbis"],
     "two.m4a": ["-b:a", "96k"], "two.alac.m4a": ["-c:a", "alac"], "two.mka": ["-c:a", "libvorbis"],
     "two.flac.mka": ["-c:a", "flac"], "two.caf": [], "two.aiff": [], "two.adpcm.wav": ["-c:a", "adpcm_ms"],
+    # The same at another rate, in one channel; and in fewer bits, without a word on its length.
+    "two.mono.mp3": ["-ac", "1", "-ar", "22050", "-b:a", "32k"],
+    "two.bare.mp3": ["-b:a", "32k", "-write_xing", "0", "-id3v2_version", "0"],
     "two.aac": ["-b:a", "96k"], "two.opus": ["-c:a", "libopus", "-b:a", "32k"],
 }
 
@@ -58,28 +68,16 @@ def noise(count, factor):
 
 
 def speak(path):
-    """Writes the sentence as espeak says it, and returns its samples and their rate."""
-    espeak = ctypes.CDLL(espeakng_loader.get_library_path())
-    rate = espeak.espeak_Initialize(2, 0, espeakng_loader.get_data_path().encode(), 0)
-    samples = []
-    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-
-    @kind
-    def hear(data, count, _):
-        if data and count:
-            samples.extend(data[:count])
-        return 0
-
-    espeak.espeak_SetSynthCallback(hear)
-    espeak.espeak_SetVoiceByName(b"en-us")
-    text = SENTENCE.encode()
-    espeak.espeak_Synth(text, len(text) + 1, 0, 0, 0, 1, None, None)
-    espeak.espeak_Synchronize()
-    samples = np.array(samples, dtype="<i2")
+    """Writes the sentence as the synthesiser says it, and returns its samples and their rate."""
+    pause = np.zeros(SPOKEN_AT // 20)
+    spoken = [part for text in SENTENCE.split() for part in (pause, word(text, TEST_VOICES[1]))]
+    spoken = np.concatenate([*spoken, pause])
+    samples = by_spectrum(spoken, round(len(spoken) * SPEECH_RATE / SPOKEN_AT))
+    samples = np.round(samples * 32767).clip(-32768, 32767).astype("<i2")
     with wave.open(path, "wb") as out:
-        out.setparams((1, 2, rate, len(samples), "NONE", ""))
+        out.setparams((1, 2, SPEECH_RATE, len(samples), "NONE", ""))
         out.writeframes(samples.tobytes())
-    return samples / 32768.0, rate
+    return samples / 32768.0, SPEECH_RATE
 
 
 def encode(folder):

@@ -8,7 +8,7 @@
 
 Every number comes from `v41_ref.py`, which reads back what was written. A fixture in which a
 prompt read whole, in odd pieces and token by token differ is not written. What the files hold
-is listed in README.md.
+is listed in README.md. Sections are those of `docs/models/deepseek-v41.md`.
 """
 import argparse
 import hashlib
@@ -29,6 +29,7 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 import v41_ref
+from v41_sensitivity import apart, forced, given_by, left_out
 from v41_ref import E2M1, LEVELS, ROUNDINGS, TEXT, Addresses, V41Ref, compressed_ids, e2m1_code, e4m3, pow2_ceil, round_trip
 
 VOCABULARY = 320
@@ -372,13 +373,15 @@ class Kind:
     shards: int = 1
     redraw: bool = False
     tried: int = 0              # draws known to be unsteady at the default seed
+    forced: dict = None         # what the configuration of the forced run has otherwise
 
 
 KINDS = {
     "plain-bf16": Kind(7, plain_config, PLAIN, "bf16", 32),
-    "plain-release": Kind(7, plain_config, PLAIN, "release", 32),
+    "plain-release": Kind(7, plain_config, PLAIN, "release", 32, forced=dict(index_topk=24, candidate_topk_blocks=16)),
     "wide-f32": Kind(3, wide_config, WIDE, "f32", 60, redraw=True, tried=43),
-    "wide-release": Kind(4, wide_config, WIDE, "release", 60, shards=3, redraw=True, tried=259),
+    "wide-release": Kind(4, wide_config, WIDE, "release", 60, shards=3, redraw=True, tried=259,
+                         forced=dict(sliding_window=72, index_topk=24)),
 }
 VISION_SEED, OPS_SEED = 5, 1
 
@@ -495,6 +498,11 @@ def make(out, label, offset):
         run_level(fx, level, run)
     if label == "plain-bf16":
         other_readings(fx, run.ids, kind.prompt)
+    if label == "plain-release":
+        put_reading(fx, "rounded_wo_a", rounded_wo_a(fx, run.ids), "logits_full.full")
+    if kind.forced:
+        run_released(fx, run)
+        run_forced(fx, kind.forced, seed)
     fx.close()
 
 
@@ -596,7 +604,7 @@ def put_inside(fx, taps, inside):
     fx.put("streams.none", torch.stack([x[rows] for x in layers]))
     fx.meta["stream_rows"] = rows
     for k, v in inside.items():
-        if not k.startswith("streams."):
+        if k.split(".")[0] in ("chosen", "candidates", "experts"):
             fx.put(k, v)
 
 
@@ -616,6 +624,58 @@ def stability(fx, level, run, want):
         d = want["logits_full"] - exact["logits_full"]
         out["from_none_rms"] = float(d.square().mean().sqrt())
     return out
+
+
+# ------------------------------------------------------ the level `released` --
+def released(path, dtype=torch.float32, backwards=False, config=()):
+    ref = V41Ref(path, "released", dtype)
+    ref.text.update(config)
+    ref.backwards = backwards
+    return ref
+
+
+def run_released(fx, run):
+    """Whole runs, in which a rounding that falls the other way changes all that follows: they say
+    how far right engines may be apart."""
+    want = run.text(released(fx.path))
+    for k in ("logits_full", "draft_tokens", "draft_confidence"):
+        fx.put(f"{k}.released", want[k].int() if "tokens" in k else want[k])
+    others = {"from_float64": run.text(released(fx.path, torch.float64))["logits_full"],
+              "from_order": run.text(released(fx.path, backwards=True))["logits_full"]}
+    others.update({f"from_{level}": fx.tensors[f"logits_full.{level}"] for level in LEVELS})
+    fx.meta["levels"]["released"] = {k: gap(want["logits_full"], v) for k, v in others.items()}
+
+
+def gap(want, got):
+    d = want.double() - got.double()
+    return dict(rms=float(d.square().mean().sqrt()), max=float(d.abs().max()),
+                top1=float((want.argmax(-1) == got.argmax(-1)).double().mean()))
+
+
+FORCED_AFTER = 8        # tokens that are decoded
+
+
+def run_forced(fx, config, seed):
+    """A run in which every layer is given what the reference has before it, over more keys than one
+    chunk of probabilities and more entries than a query chooses."""
+    count = 160 if "sliding_window" in config else 96
+    ids = [0, *text_ids(torch.Generator().manual_seed(3000 + seed), count - 1)]
+    n = count - FORCED_AFTER
+    ref = released(fx.path, config=config)
+    want = forced(ref, ids, n)
+    given = given_by(want, ref.depth)
+    for k, i in (("streams", 0), ("pre", 1)):
+        fx.tensors[f"forced.{k}"] = torch.stack([g[i] for g in given])
+    fx.tensors["forced.streams"] = fx.tensors["forced.streams"].bfloat16()
+    for k, v in want.items():
+        if k.split(".")[0] in ("chosen", "experts"):
+            fx.put(f"forced.{k}", v)
+    fx.put("forced.logits", want["logits"][-16:])
+    fx.put("forced.draft_logits", want["draft_logits"])
+    fx.put("forced.draft_tokens", want["draft_tokens"].int())
+    same = {k: apart(want, forced(released(fx.path, config=config, **how), ids, n, given))
+            for k, how in (("from_float64", dict(dtype=torch.float64)), ("from_order", dict(backwards=True)))}
+    fx.meta["forced"] = dict(config=config, input_ids=ids, prompt_len=n, **same)
 
 
 class Album:
@@ -678,22 +738,26 @@ class Album:
         return out
 
 
+def put_reading(fx, name, value, chosen, rows=slice(None)):
+    fx.put(f"reading.{name}", value)
+    fx.meta.setdefault("readings", {})[name] = distance(value.float(), fx.tensors[chosen][rows])
+
+
 def other_readings(fx, ids, n):
     """What the other reading of a doubtful rule would give, for tests that tell the two apart."""
-    apart = fx.meta["readings"] = {}
-
-    def put(name, value, chosen):
-        fx.put(f"reading.{name}", value)
-        apart[name] = distance(value.float(), chosen)
     ref = V41Ref(fx.path)
     ref.stale_keys = True
-    put("stale_index_keys", stepwise(ref, ids, [n])[0][n:], fx.tensors["logits_full.none"][n:])
+    put_reading(fx, "stale_index_keys", stepwise(ref, ids, [n])[0][n:], "logits_full.none", slice(n, None))
     ref = V41Ref(fx.path)
     ref.confide_normed = True
-    put("normed_confidence", stepwise(ref, ids, [n])[2], fx.tensors["draft_confidence.none"])
+    put_reading(fx, "normed_confidence", stepwise(ref, ids, [n])[2], "draft_confidence.none")
+    put_reading(fx, "rounded_wo_a", rounded_wo_a(fx, ids), "logits_full.full")
+
+
+def rounded_wo_a(fx, ids):
     ref = V41Ref(fx.path, "full")
     ref.round_wo_a = True
-    put("rounded_wo_a", whole(ref, ids)[0], fx.tensors["logits_full.full"])
+    return whole(ref, ids)[0]
 
 
 # ------------------------------------------------------------------ pictures --
@@ -741,9 +805,31 @@ def make_vision(out, offset):
             fx.put(f"reading.one_pass.{size}", seen(ref, image, once)[2])
         fx.meta["pictures"].append(dict(size=[width, height], file=f"pictures/{size}.png", loop=as_lists(loop),
                                         one_pass=as_lists(once), token_types=loop.kinds))
+    cells_released(fx, v, seed)
     if all(p["loop"] == p["one_pass"] for p in fx.meta["pictures"]):
         raise SystemExit("no picture tells the loop from one pass")
     fx.close()
+
+
+def cells_released(fx, v, seed):
+    """Pictures of a single cell at the level `released`: so small that in most no rounding falls the
+    other way, whatever the order of sums."""
+    g, side, p = torch.Generator().manual_seed(2000 + seed), v["downsample_ratio"], v["patch_size"]
+    size = v41_ref.Grid((side * p, side * p), (side, side), (1, 1))
+    x = (torch.rand(16, side * side, 3 * p * p, generator=g) - 0.5) / 0.5
+
+    def features(ref):
+        return torch.cat([ref.see(cell, size) for cell in x])
+    want = features(released(fx.path))
+    fx.put("cells.patches", x)
+    fx.put("cells.features.released", want)
+    ref = released(fx.path)
+    ref.without = "pixels"
+    fx.put("reading.float_pixels.released", features(ref))
+    fx.meta["cells"] = {
+        k: int(((want != got).sum(1) > 1).sum()) for k, got in
+        (("from_float64", features(released(fx.path, torch.float64))),
+         ("from_order", features(released(fx.path, backwards=True))))}
 
 
 def seen(ref, image, size, dtype=torch.float32):
@@ -777,7 +863,54 @@ def make_ops(out, offset):
         fx.put(f"rope.{name}.frequencies", ref.frequencies(far))
         fx.put(f"rope.{name}.out", ref.rope(x.double(), at, far))
         fx.put(f"rope.{name}.back", ref.rope(x.double(), at, far, back=True))
+    put_scores(fx, g)
+    put_attention(fx, g)
     fx.close()
+
+
+def bf16_put(fx, name, x):
+    fx.tensors[name] = x.bfloat16()
+    assert torch.equal(fx.tensors[name].float(), x), name
+
+
+def put_scores(fx, g):
+    """Index scores at the level `released`, among more keys than are chosen."""
+    q = round_trip(torch.randn(32, 8, 128, generator=g), "fp4_ue8m0")
+    keys = round_trip(torch.randn(600, 128, generator=g), "fp4_ue8m0")
+    weights = v41_ref.bf16(torch.randn(32, 8, generator=g) / 32)
+    for name, x in (("q", q), ("keys", keys), ("weights", weights)):
+        bf16_put(fx, f"index.{name}", x)
+    counts = fx.meta["index"] = {}
+    for site in (None, *left_out(lambda ref: ref.index_scores(q, keys, weights), Turning())):
+        ref = Turning()
+        ref.without = site
+        rows = ref.index_scores(q, keys, weights).sort(dim=-1, descending=True, stable=True).indices[:, :150]
+        rows = rows.sort(-1).values.int()
+        if site is None:
+            fx.put("index.rows", rows)
+        else:
+            counts[site] = int((rows != fx.tensors["index.rows"]).any(1).sum())
+    assert min(counts.values()) >= 4, counts
+
+
+def put_attention(fx, g):
+    """Attention at the level `released`, before its result is rounded, over 1 to 200 keys."""
+    q, keys = (v41_ref.bf16(torch.randn(*s, generator=g)) for s in ((6, 8, 64), (200, 64)))
+    sink, counts = torch.randn(8, generator=g), torch.tensor([1, 63, 64, 65, 128, 200])
+    seen = torch.arange(200) < counts.unsqueeze(1)
+    logit = torch.einsum("thd,kd->thk", q, keys) * 64 ** -0.5
+
+    def run(ref):
+        return ref.weigh(logit, keys.expand(6, -1, -1), seen, sink.view(1, -1, 1).expand(6, -1, 1))
+    bf16_put(fx, "attend.q", q)
+    bf16_put(fx, "attend.keys", keys)
+    fx.put("attend.sink", sink)
+    fx.put("attend.counts", counts.int())
+    fx.put("attend.out", run(Turning()))
+    for name, site in zip(("one_peak", "unrounded"), left_out(run, Turning())):
+        ref = Turning()
+        ref.without = site
+        fx.put(f"attend.{name}", run(ref))
 
 
 class Turning(V41Ref):
@@ -785,6 +918,7 @@ class Turning(V41Ref):
 
     def __init__(self):
         self.text = dict(wide_config()["text_config"], qk_rope_head_dim=64)
+        self.level, self.without, self.sites = "released", None, {}
 
 
 def wide_rows(g):

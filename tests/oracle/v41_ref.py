@@ -10,18 +10,23 @@ agrees to 1e-13 and no selection flips by noise.
   ref = V41Ref(path, "cache")                   # §7.1 items 2 to 4
   ref = V41Ref(path, "full")                    # §7.1 items 1 to 4
   ref = V41Ref(path, "full", torch.float32)     # the same roundings, shorter sums
+  ref = V41Ref(path, "released", torch.float32) # items 1 to 5, and BF16 where the runner keeps it
   state = ref.new_state()
   logits, taps = ref.forward(ids, state)        # any chunk length, any number of calls
   logits, taps = ref.replay([ids], state)       # bounded replay (§3.10), in any chunks
   ref.remember(taps, state)                     # the draft rings of the rows just returned
   tokens, confidence, logits = ref.draft(anchor, state)
 
-`full` rounds the input of every linear that the release keeps in FP8 or FP4, whatever the
-directory at hand keeps it in.
+`full` and `released` round the input of every linear that the release keeps in FP8 or FP4,
+whatever the directory at hand keeps it in. Each rounding has a name: with `ref.without` set to one
+it is left out, and `ref.sites` collects those that a run came by. `ref.backwards` adds up the
+products of a linear from the last channel to the first.
 
 With `ref.taps = {}` a run also records lists of tensors: `streams.L` [T, n, D]; per index layer
 `chosen.L` [T, index_topk] and `candidates.L` [T, candidate_topk_blocks]; `experts.L` [T, k].
-Choices are int32, ascending, padded with -1.  `ref.margins` keeps the smallest distance between
+Choices are int32, ascending, padded with -1; `enter.L` and `pre.L` are the streams and their
+carried mix before layer L, and behind the last.  `ref.forward(..., given=[...])` runs each layer
+and the head on such pairs instead of on what the one before left.  `ref.margins` keeps the smallest distance between
 the last score chosen and the first left out.
 """
 import json
@@ -38,7 +43,8 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 TEXT, START, FEATURE, NEWLINE, END = -1, 0, 1, 2, 3      # kinds of tokens; all but TEXT are an image's
-LEVELS = ("none", "cache", "full")
+LEVELS = ("none", "cache", "full")       # and "released", which is computed in 32 bits
+CHUNK = 64                      # keys whose probabilities share a peak (§7.1, item 5)
 NOISE = 1e-6                    # of the root mean square: what float32 sums are off before a rounding
 
 
@@ -84,6 +90,11 @@ def round_trip(x, kind):
         v = (y / s).clamp(-6, 6)
         q = torch.copysign(E2M1[e2m1_code(v).long()], v)
     return (q * s).flatten(-2).to(x.dtype)
+
+
+def bf16(x):
+    """To nearest even, and wide again."""
+    return x.to(torch.bfloat16).to(x.dtype)
 
 
 def dequantise(w, s):
@@ -300,6 +311,7 @@ class V41Ref:
         tokenizer = Tokenizer.from_file(os.path.join(path, "tokenizer.json"))
         self.addresses = Addresses(self.text, *compressed_ids(tokenizer, self.text["vocab_size"]))
         self.taps, self.margins, self.jitter = None, {}, None
+        self.without, self.sites, self.backwards = None, {}, False
         self.round_wo_a = False         # other readings (§7.2)
         self.confide_normed = False
         self.stale_keys = False
@@ -314,7 +326,17 @@ class V41Ref:
     # -- small things
     def rms(self, x, name, eps=None):
         eps = self.text["rms_norm_eps"] if eps is None else eps
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * self.w[name + ".weight"]
+        x = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * self.w[name + ".weight"]
+        return self.keep(x, place_of(name))
+
+    def applies(self, site):
+        """Whether a rounding is made that the level asks for."""
+        self.sites[site] = None
+        return site != self.without
+
+    def keep(self, x, site):
+        """What the vendor's runner keeps in BF16."""
+        return bf16(x) if self.level == "released" and self.applies(site) else x
 
     def round(self, x, kind):
         if self.jitter is not None:
@@ -322,15 +344,24 @@ class V41Ref:
             x = x + NOISE * noise * x.square().mean(-1, keepdim=True).sqrt()
         return round_trip(x, kind)
 
-    def cached(self, x, kind):
-        return x if self.level == "none" else self.round(x, kind)
+    def cached(self, x, kind, site):
+        return x if self.level == "none" or not self.applies(site) else self.round(x, kind)
+
+    def product(self, x, w, bias=None):
+        return F.linear(x.flip(-1), w.flip(-1), bias) if self.backwards else F.linear(x, w, bias)
 
     def plain(self, x, name):
-        return F.linear(x, self.w[name + ".weight"], self.w.get(name + ".bias"))
+        """A linear whose result stays in 32 bits."""
+        return self.product(x, self.w[name + ".weight"], self.w.get(name + ".bias"))
+
+    def kept(self, x, name):
+        return self.keep(self.plain(x, name), place_of(name))
 
     def lin(self, x, name):
         """A linear that the release keeps in FP8 or FP4."""
-        return self.plain(self.round(x, "fp8_ue8m0") if self.level == "full" else x, name)
+        if self.level in ("full", "released") and self.applies("input of " + place_of(name)):
+            x = self.round(x, "fp8_ue8m0")
+        return self.kept(x, name)
 
     def frequencies(self, far):
         """§3.3; `far` is any layer with a ratio."""
@@ -372,7 +403,7 @@ class V41Ref:
     def mixer(self, x, name):
         n, eps, w = self.text["hc_mult"], self.text["hc_eps"], self.w
         f = x.flatten(1)
-        z = F.linear(f, w[name + "_fn"]) * torch.rsqrt(f.square().mean(-1, keepdim=True) + self.text["rms_norm_eps"])
+        z = self.product(f, w[name + "_fn"]) * torch.rsqrt(f.square().mean(-1, keepdim=True) + self.text["rms_norm_eps"])
         scale, base = w[name + "_scale"], w[name + "_base"]
         pre = torch.sigmoid(z[:, :n] * scale[0] + base[:n]) + eps
         post = 2 * torch.sigmoid(z[:, n:2 * n] * scale[1] + base[n:2 * n])
@@ -383,13 +414,11 @@ class V41Ref:
             c = c / (c.sum(1, keepdim=True) + eps)
         return pre, post, c
 
-    @staticmethod
-    def collapse(x, pre):
-        return (pre.unsqueeze(-1) * x).sum(1)
+    def collapse(self, x, pre):
+        return self.keep((pre.unsqueeze(-1) * x).sum(1), "collapse")
 
-    @staticmethod
-    def write(x, y, post, c):
-        return post.unsqueeze(-1) * y.unsqueeze(1) + torch.einsum("tik,tid->tkd", c, x)
+    def write(self, x, y, post, c):
+        return self.keep(post.unsqueeze(-1) * y.unsqueeze(1) + torch.einsum("tik,tid->tkd", c, x), "streams")
 
     def spread(self, x):
         """All streams equal; the first mix takes stream 0."""
@@ -403,24 +432,50 @@ class V41Ref:
         """Low-rank query, query heads and the row for the window."""
         qa = self.rms(self.lin(x, p + "wq_a"), p + "q_norm")
         q = self.lin(qa, p + "wq_b").unflatten(-1, (self.text["num_attention_heads"], -1))
-        return qa, self.rope(q, at, far), self.window_row(x, p, at, far)
+        return qa, self.keep(self.rope(q, at, far), "turned queries"), self.window_row(x, p, at, far)
 
     def window_row(self, x, p, at, far):
         kv = self.rms(self.lin(x, p + "wkv"), p + "kv_norm")
-        return self.cached(self.rope(kv, at, far), "fp8_ue8m0")
+        kv = self.keep(self.rope(kv, at, far), "turned window rows")
+        return self.cached(kv, "fp8_ue8m0", "window rows")
 
     def attend(self, q, keys, seen, p, at, far):
         """q [T, h, d]; keys [T, n, d], values as well; seen [T, n]."""
         logit = torch.einsum("thd,tkd->thk", q, keys) * q.shape[-1] ** -0.5
         logit = logit.masked_fill(~seen.unsqueeze(1), -math.inf)
         sink = self.w[p + "attn_sink"].view(1, -1, 1).expand(len(q), -1, 1)
-        weight = torch.cat((logit, sink), -1).softmax(-1)[..., :-1]
-        o = self.rope(torch.einsum("thk,tkd->thd", weight, keys), at, far, back=True)
+        if self.level == "released":
+            o = self.keep(self.weigh(logit, keys, seen, sink), "attention")
+        else:
+            o = torch.einsum("thk,tkd->thd", torch.cat((logit, sink), -1).softmax(-1)[..., :-1], keys)
+        o = self.keep(self.rope(o, at, far, back=True), "attention turned back")
         o = o.reshape(len(q), self.text["o_groups"], -1)
         if self.round_wo_a:
             o = self.round(o, "fp8_ue8m0")
         wo_a = self.w[p + "wo_a.weight"].view(self.text["o_groups"], self.text["o_lora_rank"], -1)
-        return self.lin(torch.einsum("tgi,gri->tgr", o, wo_a).flatten(1), p + "wo_b")
+        o = self.keep(torch.einsum("tgi,gri->tgr", o, wo_a).flatten(1), "wo_a")
+        return self.lin(o, p + "wo_b")
+
+    def weigh(self, logit, keys, seen, sink):
+        """The softmax in one pass over chunks of the keys that a query sees (§7.1, item 5): within a
+        chunk probabilities are taken against the largest logit so far and rounded before they
+        weigh values; what has been added up is scaled when a larger logit comes. The sum that
+        divides is of what was not rounded. `logit` [T, h, n], `keys` [T, n, d], `seen` [T, n]."""
+        out = []
+        for row, values, see, last in zip(logit, keys, seen, sink.squeeze(-1)):
+            row, values = row[:, see], values[see]
+            peak = torch.full((len(row), 1), -math.inf, dtype=row.dtype)
+            total, acc = torch.zeros_like(peak), torch.zeros(len(row), values.shape[1], dtype=row.dtype)
+            for part, value in zip(row.split(CHUNK, 1), values.split(CHUNK)):
+                higher = torch.maximum(peak, part.amax(1, keepdim=True))
+                if not self.applies("one peak for each chunk of probabilities"):
+                    higher = row.amax(1, keepdim=True)
+                weight, scale = (part - higher).exp(), (peak - higher).exp()
+                total = total * scale + weight.sum(1, keepdim=True)
+                acc = acc * scale + self.keep(weight, "probabilities") @ value
+                peak = higher
+            out.append(acc / (total + (last.unsqueeze(1) - peak).exp()))
+        return torch.stack(out)
 
     def store(self, ring, at, rows):
         """Writes rows into a ring and returns what it held with them, before old ones leave."""
@@ -448,8 +503,9 @@ class V41Ref:
                 self.choose(x, qa, layer, at, state, step)
             entries = state.entries[step.source]
             if len(entries):
-                keys = torch.cat((keys, entries[step.chosen.clamp_min(0)]), 1)
-                seen = torch.cat((seen, step.chosen >= 0), 1)
+                chosen = step.chosen.sort(-1).values if self.level == "released" else step.chosen
+                keys = torch.cat((keys, entries[chosen.clamp_min(0)]), 1)
+                seen = torch.cat((seen, chosen >= 0), 1)
         return self.attend(q, keys, seen, p, at, far)
 
     # -- compressed entries (§3.5)
@@ -466,12 +522,14 @@ class V41Ref:
                     latent.append((us * gs.softmax(0)).sum(0, keepdim=True))
                     rows.clear()
             u = torch.cat(latent)
-        e = self.rms(u, p + "compressor.norm")
+        e = self.rms(self.keep(u, "pooled rows"), p + "compressor.norm")
         old = state.entries.get(layer, e[:0])
         first = (len(old) + torch.arange(len(e))) * ratio
-        key = self.rms(self.plain(e, p + "indexer.wk"), p + "indexer.k_norm")
-        key = self.cached(self.rope(key, first, True), "fp4_ue8m0")
-        state.entries[layer] = torch.cat((old, self.cached(self.rope(e, first, True), "fp4_e4m3")))
+        key = self.rms(self.kept(e, p + "indexer.wk"), p + "indexer.k_norm")
+        key = self.keep(self.rope(key, first, True), "turned index keys")
+        key = self.cached(key, "fp4_ue8m0", "index keys")
+        entry = self.keep(self.rope(e, first, True), "turned entries")
+        state.entries[layer] = torch.cat((old, self.cached(entry, "fp4_e4m3", "entries")))
         state.keys[layer] = torch.cat((state.keys.get(layer, key[:0]), key))
 
     # -- choosing entries (§3.6)
@@ -480,9 +538,10 @@ class V41Ref:
         heads, d, ratio = c["index_n_heads"], c["index_head_dim"], c["compress_ratios"][layer]
         keys, visible = self.index_keys(layer, at, state, step), (at + 1) // ratio
         q = self.rope(self.lin(qa, p + "wq_b").unflatten(-1, (heads, d)), at, True)
-        q = self.cached(q, "fp4_ue8m0")
-        weight = self.plain(x, p + "weights_proj") * (d ** -0.5 * heads ** -0.5)
-        score = torch.einsum("thk,th->tk", torch.einsum("thd,kd->thk", q, keys).relu(), weight)
+        q = self.cached(self.keep(q, "turned index queries"), "fp4_ue8m0", "index queries")
+        weight = self.kept(x, p + "weights_proj") * (d ** -0.5 * heads ** -0.5)
+        weight = self.keep(weight, "index weights")
+        score = self.index_scores(q, keys, weight)
         score = score.masked_fill(torch.arange(len(keys)) >= visible[:, None], -math.inf)
         if layer == c["candidate_source_layer_id"]:
             self.prefilter(score, visible, layer, step)
@@ -491,6 +550,13 @@ class V41Ref:
         value, index = self.best(score, min(c["index_topk"], len(keys)), "index")
         step.chosen = index.masked_fill(~value.isfinite(), -1)
         self.tap(f"chosen.{layer}", ascending(step.chosen, c["index_topk"]))
+
+    def index_scores(self, q, keys, weight):
+        """q [T, h, d], keys [n, d], weight [T, h] -> [T, n]."""
+        score = self.keep(torch.einsum("thd,kd->thk", q, keys), "index products").relu()
+        if self.level != "released":
+            return torch.einsum("thk,th->tk", score, weight)
+        return self.keep(score * weight.unsqueeze(-1), "weighted index products").sum(1)
 
     def index_keys(self, layer, at, state, step):
         """The keys of the latest source, or, in the other reading of §7.2, in one-token decode
@@ -514,10 +580,10 @@ class V41Ref:
     def expert(self, x, p, weight=None):
         limit = self.text["swiglu_limit"]
         h = F.silu(self.lin(x, p + "w1").clamp(max=limit)) * self.lin(x, p + "w3").clamp(-limit, limit)
-        return self.lin(h if weight is None else h * weight, p + "w2")
+        return self.lin(self.keep(h if weight is None else h * weight, "inside experts"), p + "w2")
 
     def moe(self, x, p, image, k):
-        s = F.softplus(F.linear(x, self.w[p + "gate.weight"])).sqrt()
+        s = F.softplus(self.product(x, self.w[p + "gate.weight"])).sqrt()
         bias = torch.where(image[:, None], self.w[p + "gate.bias_vl"], self.w[p + "gate.bias"])
         chosen = self.best(s + bias, k, "router")[1]
         weight = s.gather(1, chosen)
@@ -528,7 +594,7 @@ class V41Ref:
             y[row] += self.expert(x[row], f"{p}experts.{e}.", weight[row, slot, None])
         if p.startswith("layers."):
             self.tap(f"experts.{p.split('.')[1]}", ascending(chosen, k))
-        return y + self.expert(x, p + "shared_experts.")
+        return self.keep(y + self.expert(x, p + "shared_experts."), "sum of experts")
 
     # -- Engram (§3.7)
     def engram(self, rows, layer, state):
@@ -540,13 +606,14 @@ class V41Ref:
         a = (x * self.w[p + "q_weight"] * self.w[p + "k_weight"] * k).sum(-1) * width ** -0.5
         a = a * torch.rsqrt(x.square().mean(-1) + eps) * torch.rsqrt(k.square().mean(-1) + eps)
         g = torch.sigmoid(a.sign() * a.abs().clamp_min(1e-6).sqrt()).masked_fill(rows.image[:, None], 0)
-        return x + g.unsqueeze(-1) * v.unsqueeze(1)
+        return self.keep(x + g.unsqueeze(-1) * v.unsqueeze(1), "streams behind Engram")
 
     # -- layers and whole runs (§3.1, §3.10)
     def layer(self, rows, i, state, step):
         p, c = f"layers.{i}.", self.text
+        self.tap_rows(rows, i)
         if i in c["dspark_target_layer_ids"]:
-            step.taps[i] = rows.x.mean(1)
+            step.taps[i] = self.keep(rows.x.mean(1), "what the drafter reads")
         if i in c["engram_layer_ids"]:
             rows.x = self.engram(rows, i, state)
         pre, post, mix = self.mixer(rows.x, p + "hc_attn")
@@ -562,7 +629,7 @@ class V41Ref:
         """`kinds` and `embeds` [T, D] say which rows are an image's and what stands for them."""
         ids = torch.tensor(ids)
         image = torch.zeros(len(ids), dtype=torch.bool) if kinds is None else torch.tensor(kinds) != TEXT
-        x = self.w["embed.weight"][ids]
+        x = self.keep(self.w["embed.weight"][ids], "embedding")
         if embeds is not None:
             x = torch.where(image[:, None], embeds, x)
         state.history += [None if i else self.addresses.ids[t] for t, i in zip(ids.tolist(), image.tolist())]
@@ -573,17 +640,24 @@ class V41Ref:
     def leave(self, rows, step):
         x = self.rms(self.collapse(rows.x, rows.pre), "norm")
         taps = torch.cat([step.taps[i] for i in self.text["dspark_target_layer_ids"]], -1)
-        return F.linear(x, self.w["head.weight"]), (rows.at, taps)
+        return self.product(x, self.w["head.weight"]), (rows.at, taps)
 
-    def run(self, rows, layers, state, step):
+    def tap_rows(self, rows, i):
+        self.tap(f"enter.{i}", rows.x)
+        self.tap(f"pre.{i}", rows.pre)
+
+    def run(self, rows, layers, state, step, given=None):
         for i in layers:
             rows = self.layer(rows, i, state, step)
+            if given:
+                rows = Rows(*(g.to(self.dtype) for g in given[i + 1]), rows.at, rows.image)
         return rows
 
-    def forward(self, ids, state, kinds=None, embeds=None):
+    def forward(self, ids, state, kinds=None, embeds=None, given=None):
         """Logits [T, vocabulary] and what `remember` wants."""
-        step = Step(taps={})
-        rows = self.run(self.enter(ids, state, kinds, embeds), range(self.depth), state, step)
+        step, rows = Step(taps={}), self.enter(ids, state, kinds, embeds)
+        rows = self.run(rows, range(self.depth), state, step, given)
+        self.tap_rows(rows, self.depth)
         return self.leave(rows, step)
 
     def replay(self, chunks, state):
@@ -614,7 +688,7 @@ class V41Ref:
         count, k = c["dspark_block_size"], c["dspark_num_experts_per_tok"]
         at = state.position + torch.arange(count)
         ids = torch.tensor([anchor] + [c["dspark_noise_token_id"]] * (count - 1))
-        x, pre = self.spread(w["embed.weight"][ids])
+        x, pre = self.spread(self.keep(w["embed.weight"][ids], "embedding of drafts"))
         for s in range(self.drafters):
             p = f"mtp.{s}."
             mine, post, mix = self.mixer(x, p + "hc_attn")
@@ -629,7 +703,7 @@ class V41Ref:
             x, pre = self.write(x, y, post, mix), then
         h, p = self.collapse(x, pre), f"mtp.{self.drafters - 1}."
         normed = self.rms(h, p + "norm")
-        base, told = F.linear(normed, w["head.weight"]), normed if self.confide_normed else h
+        base, told = self.product(normed, w["head.weight"]), normed if self.confide_normed else h
         last, tokens, confidence, logits = anchor, [], [], []
         for i in range(count):
             e = w[p + "markov_head.embed.weight"][last]
@@ -645,7 +719,7 @@ class V41Ref:
     def tower(self, x, across, down):
         """Patches [down * across, 3 * size * size] -> features [down * across, D]."""
         v, dtype = self.vision, self.dtype
-        x = self.plain(x.flatten(1).to(dtype), "vision.patch_embed.proj")
+        x = self.kept(self.keep(x.flatten(1).to(dtype), "pixels"), "vision.patch_embed.proj")
         d = v["hidden_size"] // v["num_attention_heads"]
         f = 1.0 / v["rope_theta"] ** (torch.arange(0, d // 2, 2, dtype=torch.float32) / (d // 2))
         row = torch.arange(down).repeat_interleave(across).float()
@@ -658,12 +732,15 @@ class V41Ref:
             return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
         for i in range(v["num_hidden_layers"]):
             p = f"vision.blocks.{i}."
-            qkv = self.plain(self.rms(x, p + "norm1", 1e-6), p + "attn.wqkv")
+            qkv = self.kept(self.rms(x, p + "norm1", 1e-6), p + "attn.wqkv")
             q, k, u = qkv.unflatten(-1, (3, v["num_attention_heads"], d)).unbind(1)
-            weight = (torch.einsum("phd,qhd->hpq", turn(q), turn(k)) * d ** -0.5).softmax(-1)
-            x = x + self.plain(torch.einsum("hpq,qhd->phd", weight, u).flatten(1), p + "attn.wo")
-            gate, up = self.plain(self.rms(x, p + "norm2", 1e-6), p + "mlp.w1").chunk(2, -1)
-            x = x + self.plain(F.silu(gate) * up, p + "mlp.w2")
+            q, k = (self.keep(turn(z), "turned in the tower") for z in (q, k))
+            weight = (torch.einsum("phd,qhd->hpq", q, k) * d ** -0.5).softmax(-1)
+            y = self.keep(torch.einsum("hpq,qhd->phd", weight, u).flatten(1), "attention of the tower")
+            x = self.keep(x + self.kept(y, p + "attn.wo"), "tower behind attention")
+            gate, up = self.kept(self.rms(x, p + "norm2", 1e-6), p + "mlp.w1").chunk(2, -1)
+            y = self.keep(F.silu(gate) * up, "inside the tower's network")
+            x = self.keep(x + self.kept(y, p + "mlp.w2"), "tower behind its network")
         return self.rms(x, "vision.norm", 1e-6)
 
     def see(self, x, size):
@@ -672,13 +749,18 @@ class V41Ref:
         y = self.tower(x, pw, ph).view(ph, pw, -1)
         y = F.pad(y, (0, 0, 0, tw * m - pw, 0, th * m - ph))
         y = y.view(th, m, tw, m, -1).permute(0, 2, 4, 1, 3).reshape(th * tw, -1)     # channel, row, column
-        return self.plain(F.gelu(self.plain(y, "aligner.w1")), "aligner.w2")
+        return self.kept(self.keep(F.gelu(self.kept(y, "aligner.w1")), "inside the aligner"), "aligner.w2")
 
     def place(self, features, size):
         """What stands for the embeddings of a picture's tokens."""
         rest = {START: "image_start", NEWLINE: "image_newline", END: "image_end"}
         features = iter(features)
         return torch.stack([next(features) if k == FEATURE else self.w[rest[k]] for k in size.kinds])
+
+
+def place_of(name):
+    """`layers.3.attn.wq_a` -> `attn.wq_a`: a name without numbers."""
+    return ".".join(part for part in name.split(".") if not part.isdigit() and part != "layers")
 
 
 def ascending(choices, width):

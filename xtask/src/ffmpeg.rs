@@ -1,4 +1,5 @@
-//! The tests of what FFmpeg decodes, which want its libraries on the machine.
+//! The program with the feature `video`, and the tests of what FFmpeg decodes, which want its libraries
+//! on the machine.
 #![allow(clippy::print_stderr, reason = "xtask talks to a terminal")]
 
 use std::process::Command;
@@ -44,9 +45,16 @@ pub(crate) fn test() -> Result<()> {
         return Ok(());
     }
     // Of the whole workspace, so that what the other tests were built with serves here, too.
-    let test = ["test", "--workspace", "--locked"];
-    let video = ["--features", "deepseek-vision/video", "--test", "ffmpeg"];
-    shell::run(cargo().args(test).args(video))
+    let video = [
+        "--workspace",
+        "--locked",
+        "--features",
+        "deepseek-cli/video",
+    ];
+    let clippy = ["--all-targets", "--", "-D", "warnings"];
+    shell::run(cargo().arg("clippy").args(video).args(clippy))?;
+    let tests = ["--test", "ffmpeg", "--test", "e2e", "--", "media::"];
+    shell::run(cargo().arg("test").args(video).args(tests))
 }
 
 fn is_there() -> bool {

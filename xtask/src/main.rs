@@ -10,6 +10,7 @@ mod fixtures;
 #[allow(dead_code, reason = "the program asks for more of it")]
 #[path = "../../crates/deepseek-cli/src/output.rs"]
 mod output;
+mod package;
 mod shell;
 mod test;
 mod tidy;

@@ -4,7 +4,7 @@
 use anyhow::Result;
 
 use crate::shell::{self, cargo};
-use crate::{ffmpeg, tidy};
+use crate::{ffmpeg, package, tidy};
 
 /// Which parts to run; all by default.
 #[derive(Debug, clap::Args)]
@@ -27,6 +27,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "warnings",
     ];
     shell::run(cargo().args(clippy))?;
+    // The fuzz targets are a workspace of their own; what they stand on was checked just now.
+    let fuzz = [
+        "clippy",
+        "--manifest-path",
+        "fuzz/Cargo.toml",
+        "--target-dir",
+        "target",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    shell::run(cargo().args(fuzz))?;
     // Unit, integration and doc tests, and the examples are built. Benches are not run.
     shell::run(cargo().args(["test", "--workspace", "--locked"]))?;
     ffmpeg::test()?;
@@ -39,7 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ];
     shell::run(cargo().args(doc).env("RUSTDOCFLAGS", "-D warnings"))?;
     if !args.no_package {
-        shell::run(cargo().args(["package", "--workspace", "--locked", "--allow-dirty"]))?;
+        package::check()?;
     }
     Ok(())
 }

@@ -19,10 +19,11 @@ use self::house::House;
 type Findings = Vec<String>;
 
 /// The rules, in the order in which they report.
-const RULES: [fn(&House, &mut Findings); 17] = [
+const RULES: [fn(&House, &mut Findings); 19] = [
     manifests::the_map_is_the_manifests,
     manifests::only_backends_know_candle,
     manifests::no_system_library_is_linked,
+    manifests::the_promised_compiler_is_the_tested_one,
     manifests::crates_are_described,
     manifests::lints_are_the_workspaces,
     sources::files_say_what_they_are,
@@ -36,6 +37,7 @@ const RULES: [fn(&House, &mut Findings); 17] = [
     sources::no_path_is_of_one_machine,
     papers::papers_are_there,
     papers::links_lead_somewhere,
+    papers::cited_sections_are_there,
     papers::features_are_written_down,
 ];
 

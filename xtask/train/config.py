@@ -1,6 +1,6 @@
 """The numbers of the embedded model, in the form of the released `config.json`.
 
-Every mechanism of V4.1 occurs, and every block size divides (spec `embedded-model.md` §1). Rotary
+Every mechanism of V4.1 occurs, and every block size divides. Rotary
 bases are small because the model is: with the released ones a few channels would hardly turn
 within the contexts that it is trained on.
 """
@@ -13,7 +13,7 @@ def is_prime(n):
 
 
 def engram_primes(text):
-    """The moduli of each Engram layer: ascending primes from `engram_vocab_size`, none twice (§3.7)."""
+    """The moduli of each Engram layer: ascending primes from `engram_vocab_size`, none twice (`docs/models/deepseek-v41.md` §3.7)."""
     each = (text["engram_max_ngram_size"] - 1) * text["engram_n_heads"]
     candidate, layers = text["engram_vocab_size"] - 1, []
     for _ in text["engram_layer_ids"]:

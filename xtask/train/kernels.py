@@ -42,7 +42,7 @@ class Sinkhorn(torch.autograd.Function):
 
 
 def sinkhorn(z, n, iterations, eps):
-    """z [..., n * n] -> [..., n, n]: softmax of each row, then columns and rows in turn (§3.2)."""
+    """z [..., n * n] -> [..., n, n]: softmax of each row, then columns and rows in turn (`docs/models/deepseek-v41.md` §3.2)."""
     if fused(z) and n == 4:
         return FusedSinkhorn.apply(z, iterations, eps)
     logits = z.reshape(-1, n * n).t().reshape(n, n, -1)

@@ -1,8 +1,8 @@
 """DeepSeek-V4.1 with pictures and sound, for training: static shapes, nothing waits for the host.
 
 Modules carry the names of the released tensors, so that `export.py` only has to pack. The model is
-the one of `tests/oracle/v41_ref.py`, batched over rows of equal length; sections are those of the
-spec `deepseek-v41.md`, those with an A of `audio-video.md`.
+the one of `tests/oracle/v41_ref.py`, batched over rows of equal length; sections are those of
+`docs/models/deepseek-v41.md` unless another page is named.
 
 Shapes: B rows, L positions, D hidden, n streams, H heads, d their width, G compressed entries.
 """
@@ -601,7 +601,7 @@ class Vision(nn.Module):
         return x.permute(0, 1, 3, 5, 2, 4).flatten(3).flatten(1, 2)
 
 
-# ----------------------------------------------------------- sound (A §2.3, §3) --
+# ------------------------------------------- sound (`audio-video.md` §2.3, §3) --
 class LogMel(nn.Module):
     """Samples to features as the Whisper family has them, at a fixed level."""
 

@@ -4,8 +4,7 @@ import math
 
 import torch
 
-# Adam's step is absolute, so its rate follows the scale that a weight starts with (spec
-# `embedded-model.md` §3). First match wins; names are the model's.
+# Adam's step is absolute, so its rate follows the scale that a weight starts with. First match wins; names are the model's.
 ADAM_RATES = (
     ("engram.embed", 1.2e-2),
     ("markov_head.embed", 4e-3),

@@ -1,6 +1,6 @@
 """Direct lessons for the two towers: what is in each cell of a picture, what a sound spells.
 
-Through the text model alone the towers learn late (spec `embedded-model.md` §4); told directly, in
+Through the text model alone the towers learn late; told directly, in
 a minute. The probes that read the answers off the features are thrown away.
 """
 import torch

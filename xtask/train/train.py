@@ -4,7 +4,7 @@
   python train.py --out out/run --minutes 60 --device cpu --scale 0.1
   python train.py --out out/run --resume --minutes 12           # 12 in all
 
-One run has phases, each a share of the time (spec `embedded-model.md` §3): the towers with direct
+One run has phases, each a share of the time: the towers with direct
 lessons, then text, then everything, then a cool-down in which the model reads what its indexer
 chose and is rounded as it is stored, at last the draft layer alone. Batches are a pure function of
 seed and step. On a GPU a step is one captured graph, and nothing waits for the host.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use deepseek_core::kernels::{Chosen, Pick, Picked, ScoreRounding, Softmax};
+use deepseek_core::kernels::{Chosen, Pick, Picked, ScoreRounding, Softmax, WeightRounding};
 use deepseek_core::{
     Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result, Rounding, Turn, Unary,
 };
@@ -46,6 +46,8 @@ pub struct AttentionShape {
     pub index_rounding: Option<Rounding>,
     /// What of an index score is rounded.
     pub score_rounding: Option<ScoreRounding>,
+    /// How the weights of values are rounded.
+    pub weight_rounding: Option<WeightRounding>,
 }
 
 /// What one layer leaves for the next, and for an onlooker, within a step.
@@ -258,7 +260,7 @@ impl<B: Kernels> Attention<B> {
         }
         let softmax = Softmax {
             scale: (head_dim as f32).powf(-0.5),
-            bf16: self.numerics.bf16,
+            round: self.shape.weight_rounding,
         };
         let out = act(be.attend(&q, &from, &self.sink, softmax)?)?;
         let out = act(be.rope(&out, angles, Turn::Back)?)?;

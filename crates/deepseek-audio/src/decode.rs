@@ -9,30 +9,40 @@
     clippy::panic
 )]
 
+mod plain;
+mod tail;
+
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::panic::{self, AssertUnwindSafe};
 
-use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
-use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
+use deepseek_core::{Note, guard};
+use symphonia::core::codecs::audio::well_known::{
+    CODEC_ID_FLAC, CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3, CODEC_ID_OPUS,
+};
+use symphonia::core::codecs::audio::{
+    AudioCodecId, AudioCodecParameters, AudioDecoder, AudioDecoderOptions,
+};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
+use symphonia::core::formats::{FormatOptions, FormatReader, Track as Announced, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
+use symphonia::core::units::{Duration, TimeBase};
 
-use crate::limits::{FAILURES_MAX, Limits, PACKET_FRAMES_MAX, RATE_MIN};
+use self::plain::Plain;
+use self::tail::Tail;
+use crate::limits::{FAILURES_MAX, Limits, PACKET_FRAMES_MAX, RATE_CHANGES_MAX, RATE_MIN};
+use crate::shape::RATE;
 use crate::sound::{SoundError, finite};
 
-/// First bytes of a file that tell what it is, and that a message shows.
-const HEAD_BYTES: u64 = 12;
+/// First bytes of a file that tell what it is.
+const HEAD_BYTES: u64 = 512;
+/// As many of them as a message shows.
+const SHOWN_BYTES: usize = 12;
 
 /// What files of a format begin with, and where: to blame the right thing when none is read.
-const MARKS: [(usize, &[u8], &str); 8] = [
-    (8, b"WAVE", "wave"),
-    (8, b"AIFF", "aiff"),
-    (8, b"AIFC", "aiff"),
+const MARKS: [(usize, &[u8], &str); 5] = [
     (0, b"caff", "caf"),
     (0, b"fLaC", "flac"),
     (0, b"OggS", "ogg"),
@@ -40,15 +50,67 @@ const MARKS: [(usize, &[u8], &str); 8] = [
     (0, b"\x1A\x45\xDF\xA3", "matroska"),
 ];
 
+/// The same of formats that are not read. They are told apart first: what looks like a frame of MP3
+/// occurs in many a file.
+const UNREAD: [(usize, &[u8], &str); 32] = [
+    (0, b"#!AMR", "AMR"),
+    (0, b"\x30\x26\xB2\x75\x8E\x66\xCF\x11", "ASF (WMA)"),
+    (0, b"\x0B\x77", "AC-3"),
+    (0, b"\x7F\xFE\x80\x01", "DTS"),
+    (0, b"DSD ", "DSF"),
+    (0, b"FRM8", "DSDIFF"),
+    (0, b"MThd", "MIDI"),
+    (8, b"RMID", "MIDI"),
+    (0, b"MAC ", "Monkey's Audio"),
+    (0, b"OFR ", "OptimFROG"),
+    (0, b"tBaK", "TAK"),
+    (0, b"TTA1", "True Audio"),
+    (0, b"TTA2", "True Audio"),
+    (0, b"wvpk", "WavPack"),
+    (0, b"MPCK", "Musepack"),
+    (0, b"MP+", "Musepack"),
+    (0, b"qoaf", "QOA"),
+    (0, b".RMF", "RealMedia"),
+    (0, b".ra\xFD", "RealAudio"),
+    (0, b"Creative Voice File", "VOC"),
+    (0, b"NIST_1A", "NIST SPHERE"),
+    (8, b"8SVX", "8SVX"),
+    (8, b"AVI ", "AVI"),
+    (8, b"CDXA", "CDXA"),
+    (0, b"FLV\x01", "FLV"),
+    (0, b"\0\0\x01\xBA", "MPEG program stream"),
+    (0, b".SoX", "SoX"),
+    (0, b"XoS.", "SoX"),
+    (0, b"nut/multimedia", "NUT"),
+    (4, b"\xF8\x72\x6F\xBA", "TrueHD"),
+    (4, b"\xF8\x72\x6F\xBB", "MLP"),
+    (0, b"\x64\xA3\x01\0", "IRCAM"),
+];
+
+/// Seconds that a Matroska file may be shorter than it says, whose times are rounded.
+const MATROSKA_SLACK: f64 = 0.1;
+
+/// Packets of a transport stream follow one another, with or without the time before each.
+const TRANSPORT: [[usize; 3]; 2] = [[0, 188, 376], [4, 196, 388]];
+
 /// The first audio track of a file, packet by packet, its channels averaged.
 pub(crate) struct Track {
-    format: Box<dyn FormatReader>,
+    reader: Reader,
+    tail: Tail,
     decoder: Box<dyn AudioDecoder>,
     id: u32,
     limits: Limits,
+    /// Bytes of packets.
+    bytes: u64,
     /// Frames a second, once a packet has said so.
     rate: Option<u32>,
+    /// Frames of that rate, and samples of [`RATE`] before them.
     frames: u64,
+    before: u64,
+    rate_changes: usize,
+    /// What the frames of an MPEG stream have in common, and one that was read ahead.
+    kind: Option<FrameKind>,
+    ahead: Option<Packet>,
     /// Packets in a row that gave no sample.
     failures: usize,
     skipped: usize,
@@ -58,7 +120,7 @@ pub(crate) struct Track {
 impl fmt::Debug for Track {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Track")
-            .field("format", &self.format.format_info().short_name)
+            .field("format", &self.reader.name())
             .field("rate", &self.rate)
             .field("frames", &self.frames)
             .field("skipped", &self.skipped)
@@ -77,51 +139,61 @@ impl Track {
         if head.is_empty() {
             return Err(SoundError::Empty);
         }
+        if let Some(format) = unread(&head) {
+            return Err(SoundError::UnreadFormat { format });
+        }
         let bytes = reader.seek(SeekFrom::End(0))?;
         reader.seek(SeekFrom::Start(0))?;
         let file = Box::new(File { reader, bytes });
-        let stream = MediaSourceStream::new(file, MediaSourceStreamOptions::default());
-        guarded(marked(&head).unwrap_or("file"), || {
-            Self::find(stream, &head, limits)
-        })
+        let mut file = match Plain::open(file, bytes, &head)? {
+            Ok(plain) => {
+                let tail = plain.tail();
+                return Self::of(Reader::Plain(plain.into()), tail, limits);
+            }
+            Err(file) => file,
+        };
+        let format = marked(&head).unwrap_or("file");
+        let tail = Tail::of(format, &mut file, bytes)?;
+        file.seek(SeekFrom::Start(0))?;
+        guarded(format, || Self::of(probe(file, &head, tail)?, tail, limits))
     }
 
-    fn find(
-        stream: MediaSourceStream<'static>,
-        head: &[u8],
-        limits: Limits,
-    ) -> Result<Self, SoundError> {
-        let format = symphonia::default::get_probe()
-            .probe(
-                &Hint::new(),
-                stream,
-                FormatOptions::default(),
-                MetadataOptions::default(),
-            )
-            .map_err(|error| unrecognised(error, head))?;
-        let (id, decoder) = select(format.as_ref(), &limits)?;
+    fn of(reader: Reader, tail: Tail, limits: Limits) -> Result<Self, SoundError> {
+        let (id, decoder) = select(&reader, &limits)?;
         Ok(Self {
-            format,
+            reader,
+            tail,
             decoder,
             id,
             limits,
+            bytes: 0,
             rate: None,
             frames: 0,
+            before: 0,
+            rate_changes: 0,
+            kind: None,
+            ahead: None,
             failures: 0,
             skipped: 0,
             interleaved: Vec::new(),
         })
     }
 
-    /// Appends what the next packet holds. Nothing is returned at the end, else the rate, which
-    /// never changes. Not to be called again after an error.
+    /// Appends what the next packet holds. Nothing is returned at the end, else the rate. Not to be
+    /// called again after an error.
     pub(crate) fn read(&mut self, mono: &mut Vec<f32>) -> Result<Option<u32>, SoundError> {
-        let name = self.format.format_info().short_name;
+        let name = self.reader.name();
         guarded(name, || self.next(mono))
     }
 
     fn next(&mut self, mono: &mut Vec<f32>) -> Result<Option<u32>, SoundError> {
         while let Some(packet) = self.packet()? {
+            let bytes = u64::try_from(packet.data.len()).unwrap_or(u64::MAX);
+            self.bytes = self.bytes.saturating_add(bytes);
+            if !self.suit(&packet)? {
+                self.skip()?;
+                continue;
+            }
             match self.decoder.decode(&packet) {
                 Ok(decoded) => {
                     let (rate, channels) = (decoded.spec().rate(), decoded.spec().channels());
@@ -138,6 +210,8 @@ impl Track {
                     return Ok(Some(rate));
                 }
                 Err(Error::DecodeError(_) | Error::IoError(_)) => self.skip()?,
+                // Of a kind that was read up to here: damaged.
+                Err(Error::Unsupported(_)) if self.rate.is_some() => self.skip()?,
                 Err(error) => return Err(self.fault(error)),
             }
         }
@@ -149,10 +223,55 @@ impl Track {
         self.skipped
     }
 
+    /// What there is to be told of what was read.
+    pub(crate) fn notes(&self) -> Vec<Note> {
+        let mut notes: Vec<Note> = self.tail.notes().collect();
+        if self.skipped > 0 {
+            let count = self.skipped;
+            let text = format!("packets that could not be decoded and are left out: {count}");
+            notes.push(Note::new(text));
+        }
+        let left = self.tail.frames.map(|all| all.saturating_sub(self.bytes));
+        if let Some(left) = left.filter(|left| *left > 0) {
+            let text = format!("bytes that could not be decoded: {left}");
+            notes.push(Note::new(text));
+        }
+        if let Some((got, all)) = self.short() {
+            let text = format!("ends after {got:.2} of {all:.2} seconds");
+            notes.push(Note::new(text));
+        }
+        notes
+    }
+
+    /// Seconds that were read and seconds announced, where those are more. What was guessed from the
+    /// size of a file is no announcement.
+    fn short(&self) -> Option<(f64, f64)> {
+        let Reader::Probed(format) = &self.reader else {
+            return None;
+        };
+        let (track, got) = (self.reader.announced()?, seconds(self.frames, self.rate?)?);
+        let parameters = parameters(track)?;
+        let is_counted = parameters.codec == CODEC_ID_FLAC && self.reader.name() == "flac"
+            || is_mpeg(parameters) && track.padding.is_some();
+        let (all, slack) = if is_counted {
+            (seconds(track.num_frames?, parameters.sample_rate?)?, 0.0)
+        } else if self.reader.name() == "matroska" && format.tracks().len() == 1 {
+            let info = format.media_info();
+            let all = info.time_base?.calc_duration(info.duration?)?;
+            (all.as_secs_f64(), MATROSKA_SLACK)
+        } else {
+            return None;
+        };
+        (self.rate_changes == 0 && got + slack < all).then_some((got, all))
+    }
+
     /// The next packet of the track.
     fn packet(&mut self) -> Result<Option<Packet>, SoundError> {
+        if let Some(packet) = self.ahead.take() {
+            return Ok(Some(packet));
+        }
         loop {
-            match self.format.next_packet() {
+            match self.reader.packet() {
                 Ok(Some(packet)) if packet.track_id == self.id => return Ok(Some(packet)),
                 // Tables may name any number of packets without a byte.
                 Ok(Some(other)) if other.data.is_empty() => self.fail()?,
@@ -160,18 +279,45 @@ impl Track {
                 Ok(None) => return Ok(None),
                 // A new beginning within the file, as in chained Ogg streams.
                 Err(Error::ResetRequired) => {
-                    (self.id, self.decoder) = select(self.format.as_ref(), &self.limits)?;
+                    (self.id, self.decoder) = select(&self.reader, &self.limits)?;
                 }
-                // A file that was cut off is a sound up to there.
+                // A file that was cut off is a sound up to there. One that was written into a pipe
+                // ends so, too, where its parts say no length.
                 Err(Error::IoError(error))
-                    if error.kind() == io::ErrorKind::UnexpectedEof && self.frames > 0 =>
+                    if error.kind() == io::ErrorKind::UnexpectedEof && self.rate.is_some() =>
                 {
-                    self.skip()?;
+                    if self.reader.name() != "matroska" {
+                        self.skip()?;
+                    }
                     return Ok(None);
                 }
                 Err(error) => return Err(self.fault(error)),
             }
         }
+    }
+
+    /// Has a decoder that suits a packet. MPEG files of unlike kinds may be joined to one another; a
+    /// frame of another kind that stands alone is none.
+    fn suit(&mut self, packet: &Packet) -> Result<bool, SoundError> {
+        let parameters = self.reader.announced().and_then(parameters);
+        if !parameters.is_some_and(is_mpeg) {
+            return Ok(true);
+        }
+        let kind = FrameKind::of(&packet.data);
+        if self.kind.is_none() || self.kind == kind {
+            self.kind = kind;
+            return Ok(true);
+        }
+        self.ahead = self.packet()?;
+        let next = self.ahead.as_ref();
+        if next.is_none_or(|next| FrameKind::of(&next.data) != kind) {
+            return Ok(false);
+        }
+        self.kind = kind;
+        let mut parameters = AudioCodecParameters::new();
+        parameters.for_codec(kind.map_or(CODEC_ID_MP3, FrameKind::codec));
+        self.decoder = decoder(&parameters).map_err(|error| self.fault(error))?;
+        Ok(true)
     }
 
     fn skip(&mut self) -> Result<(), SoundError> {
@@ -191,46 +337,167 @@ impl Track {
     /// Holds a packet's frames against the bounds.
     fn count(&mut self, rate: u32, channels: usize, frames: usize) -> Result<(), SoundError> {
         check(rate, channels, &self.limits)?;
-        let first = *self.rate.get_or_insert(rate);
-        if rate != first {
-            return Err(SoundError::RateChange { first, rate });
+        let wide = u64::from(rate);
+        if let Some(last) = self.rate.replace(rate).filter(|last| *last != rate) {
+            let part = self.frames.saturating_mul(RATE.into());
+            self.before = self.before.saturating_add(part.div_ceil(last.into()));
+            self.frames = 0;
+            self.rate_changes = self.rate_changes.saturating_add(1);
+            let max = RATE_CHANGES_MAX;
+            if self.rate_changes > max {
+                return Err(SoundError::RateChanges { max });
+            }
         }
         let frames = u64::try_from(frames).unwrap_or(u64::MAX);
         self.frames = self.frames.saturating_add(frames);
         let max = self.limits.seconds;
-        if self.frames > u64::from(max).saturating_mul(u64::from(rate)) {
+        let before = self.before.saturating_mul(wide);
+        let before = before.div_ceil(RATE.into());
+        if self.frames.saturating_add(before) > u64::from(max).saturating_mul(wide) {
             return Err(SoundError::Length { max });
         }
         Ok(())
     }
 
     fn fault(&self, error: Error) -> SoundError {
-        fault(self.format.format_info().short_name, error)
+        fault(self.reader.name(), error)
     }
 }
 
+/// Who takes a file apart.
+enum Reader {
+    Plain(Box<Plain>),
+    Probed(Box<dyn FormatReader>),
+}
+
+impl Reader {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Plain(plain) => plain.name(),
+            Self::Probed(format) => format.format_info().short_name,
+        }
+    }
+
+    /// The first audio track.
+    fn announced(&self) -> Option<&Announced> {
+        match self {
+            Self::Plain(plain) => Some(plain.track()),
+            Self::Probed(format) => format.first_track(TrackType::Audio),
+        }
+    }
+
+    fn packet(&mut self) -> Result<Option<Packet>, Error> {
+        match self {
+            Self::Plain(plain) => Ok(plain.packet()?),
+            Self::Probed(format) => {
+                let packet = format.next_packet()?;
+                let track = format.first_track(TrackType::Audio);
+                Ok(packet.map(|packet| match track {
+                    Some(track) => heard(packet, track),
+                    None => packet,
+                }))
+            }
+        }
+    }
+}
+
+/// What all frames of an MPEG stream have in common: version and layer, rate, whether there is one
+/// channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FrameKind(u8, u8, bool);
+
+impl FrameKind {
+    fn of(frame: &[u8]) -> Option<Self> {
+        let [_, kind, rate, mode] = frame.first_chunk()?;
+        Some(Self(kind & 0x1E, rate & 0x0C, mode & 0xC0 == 0xC0))
+    }
+
+    fn codec(self) -> AudioCodecId {
+        match self.0 & 0x06 {
+            0x06 => CODEC_ID_MP1,
+            0x04 => CODEC_ID_MP2,
+            _ => CODEC_ID_MP3,
+        }
+    }
+}
+
+fn is_mpeg(parameters: &AudioCodecParameters) -> bool {
+    matches!(parameters.codec, CODEC_ID_MP1 | CODEC_ID_MP2 | CODEC_ID_MP3)
+}
+
+/// A packet as it is to be heard. The end of an MPEG stream is cut as its encoder says, not as it was
+/// guessed from the first frames; and what another file was joined to is not its end.
+fn heard(mut packet: Packet, track: &Announced) -> Packet {
+    if !parameters(track).is_some_and(is_mpeg) {
+        return packet;
+    }
+    let padding = track.padding.map(u64::from);
+    let end = padding.and_then(|padding| padding.checked_add(track.num_frames?));
+    let end = end.and_then(|end| i64::try_from(end).ok());
+    if end.is_none_or(|end| packet.pts.get() >= end) {
+        packet.dur = packet.dur.saturating_add(packet.trim_end);
+        packet.trim_end = Duration::ZERO;
+    }
+    packet
+}
+
+fn probe(file: Box<dyn MediaSource>, head: &[u8], tail: Tail) -> Result<Reader, SoundError> {
+    let stream = MediaSourceStream::new(file, MediaSourceStreamOptions::default());
+    let format = symphonia::default::get_probe().probe(
+        &Hint::new(),
+        stream,
+        FormatOptions::default(),
+        MetadataOptions::default(),
+    );
+    format
+        .map(Reader::Probed)
+        .map_err(|error| unrecognised(error, head, tail))
+}
+
 /// The first audio track and its decoder.
-fn select(
-    format: &dyn FormatReader,
-    limits: &Limits,
-) -> Result<(u32, Box<dyn AudioDecoder>), SoundError> {
-    let name = format.format_info().short_name;
-    let none = SoundError::NoTrack { format: name };
-    let Some(track) = format.first_track(TrackType::Audio) else {
-        return Err(none);
-    };
-    let parameters = track.codec_params.as_ref().and_then(|all| all.audio());
-    let Some(parameters) = parameters else {
-        return Err(none);
+fn select(reader: &Reader, limits: &Limits) -> Result<(u32, Box<dyn AudioDecoder>), SoundError> {
+    let name = reader.name();
+    let track = reader.announced();
+    let found = track.and_then(|track| Some((track.id, parameters(track)?)));
+    let Some((id, parameters)) = found else {
+        return Err(untracked(reader));
     };
     if parameters.codec == CODEC_ID_OPUS {
         return Err(SoundError::Opus);
     }
     announced(name, parameters, limits)?;
-    let decoder = symphonia::default::get_codecs()
-        .make_audio_decoder(parameters, &AudioDecoderOptions::default())
-        .map_err(|error| fault(name, error))?;
-    Ok((track.id, decoder))
+    let decoder = decoder(parameters).map_err(|error| fault(name, error))?;
+    Ok((id, decoder))
+}
+
+/// Why a file has no audio track that could be read.
+fn untracked(reader: &Reader) -> SoundError {
+    let format = reader.name();
+    match reader {
+        Reader::Probed(probed)
+            if probed
+                .tracks()
+                .iter()
+                .any(|track| track.codec_params.is_none()) =>
+        {
+            let why = "a track of a codec that is not known".to_owned();
+            SoundError::Unsupported { format, why }
+        }
+        _ => SoundError::NoTrack { format },
+    }
+}
+
+fn seconds(frames: u64, rate: u32) -> Option<f64> {
+    let time = TimeBase::try_new(1, rate)?.calc_duration(Duration::from(frames))?;
+    Some(time.as_secs_f64())
+}
+
+fn parameters(track: &Announced) -> Option<&AudioCodecParameters> {
+    track.codec_params.as_ref()?.audio()
+}
+
+fn decoder(parameters: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>, Error> {
+    symphonia::default::get_codecs().make_audio_decoder(parameters, &AudioDecoderOptions::default())
 }
 
 /// Holds what a file announces against the bounds, as far as it announces anything.
@@ -287,27 +554,45 @@ fn guarded<T>(
     format: &'static str,
     read: impl FnOnce() -> Result<T, SoundError>,
 ) -> Result<T, SoundError> {
-    panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
-        let why = "numbers that the decoder cannot hold".to_owned();
+    guard::guarded(read).unwrap_or_else(|panicked| {
+        let why = panicked.to_string();
         Err(SoundError::Corrupt { format, why })
     })
 }
 
 /// The format that a file begins like.
 fn marked(head: &[u8]) -> Option<&'static str> {
-    let is = |at: usize, mark| head.get(at..).is_some_and(|head| head.starts_with(mark));
-    let mut marks = MARKS.into_iter();
-    marks.find_map(|(at, mark, format)| is(at, mark).then_some(format))
+    listed(&MARKS, head)
 }
 
-fn unrecognised(error: Error, head: &[u8]) -> SoundError {
+/// The format that a file begins like, of those that are not read.
+fn unread(head: &[u8]) -> Option<&'static str> {
+    let is_sync = |at: &usize| head.get(*at) == Some(&0x47);
+    if TRANSPORT.iter().any(|places| places.iter().all(is_sync)) {
+        return Some("MPEG transport stream");
+    }
+    listed(&UNREAD, head)
+}
+
+fn listed(marks: &[(usize, &[u8], &'static str)], head: &[u8]) -> Option<&'static str> {
+    let is = |at: usize, mark: &[u8]| head.get(at..).is_some_and(|head| head.starts_with(mark));
+    let mut marks = marks.iter();
+    marks.find_map(|(at, mark, format)| is(*at, mark).then_some(*format))
+}
+
+fn unrecognised(error: Error, head: &[u8], tail: Tail) -> SoundError {
     match (error, marked(head)) {
+        (Error::Unsupported(_) | Error::DecodeError(_), Some(format)) if tail.lacking > 0 => {
+            let why = format!("cut off: {} bytes less than it announces", tail.lacking);
+            SoundError::Corrupt { format, why }
+        }
         (Error::Unsupported(_), Some(format)) => {
             let why = "its head is cut off, or names what no reader knows".to_owned();
             SoundError::Unsupported { format, why }
         }
         (Error::Unsupported(_), None) => {
-            let head: Vec<_> = head.iter().map(|byte| format!("{byte:02x}")).collect();
+            let head = head.iter().take(SHOWN_BYTES);
+            let head: Vec<_> = head.map(|byte| format!("{byte:02x}")).collect();
             let head = head.join(" ");
             SoundError::UnknownFormat { head }
         }

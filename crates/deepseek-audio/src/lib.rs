@@ -16,9 +16,10 @@ mod stem;
 pub mod tower;
 
 pub use chunks::{Chunk, Chunks, Place};
+pub use deepseek_core::Note;
 pub use embed::{Delimiters, embed, embed_features};
 pub use limits::Limits;
 pub use names::AudioTensors;
 pub use shape::{AudioShape, Level, Pool};
-pub use sound::{Sound, SoundError};
+pub use sound::{FORMATS, Sound, SoundError};
 pub use tower::Tower;

@@ -25,6 +25,10 @@ impl Default for Limits {
 pub const RATE_MIN: u32 = 1000;
 /// Most frames that a file may announce for a packet: no format in use has larger ones.
 pub const PACKET_FRAMES_MAX: u64 = 1 << 16;
+/// Chunks of a WAV, AIFF or CAF file that are looked at for its samples.
+pub const CHUNKS_MAX: usize = 1 << 14;
+/// How often the rate may change from one part of a file to the next.
+pub const RATE_CHANGES_MAX: usize = 64;
 /// Packets in a row that may fail to decode, or hold nothing, before a sound is given up.
 pub const FAILURES_MAX: usize = 100;
 /// Most rows of filter taps that a resampler keeps: as many as 11,025 Hz needs, the most of all

@@ -4,16 +4,22 @@
 use std::fmt;
 use std::io::{self, Cursor, Read, Seek};
 
+use deepseek_core::Note;
+
 use crate::decode::Track;
 use crate::limits::Limits;
 use crate::resample::Resampler;
+
+/// The files that are read.
+pub const FORMATS: &str = "WAV, AIFF, AU, CAF, RF64, Wave64, FLAC, MP1 to MP3, AAC, Ogg Vorbis, MP4 and \
+                           Matroska";
 
 /// One channel at 16 kHz. Memory does not grow with its length.
 #[derive(Debug)]
 pub struct Sound {
     source: Source,
-    /// Made when the first samples say their rate; gone when the source has ended.
-    resampler: Option<Resampler>,
+    /// The rate of the last samples, and what they go through; gone when the source has ended.
+    resampler: Option<(u32, Resampler)>,
     ended: bool,
     /// Samples of the source's rate, kept for their memory alone.
     raw: Vec<f32>,
@@ -28,7 +34,7 @@ pub(crate) fn finite(sample: f32) -> f32 {
 
 /// Where samples of one channel come from.
 enum Source {
-    Track(Track),
+    Track(Box<Track>),
     Blocks(u32, Box<dyn Iterator<Item = io::Result<Vec<f32>>> + Send>),
 }
 
@@ -58,7 +64,7 @@ impl Source {
 }
 
 impl Sound {
-    /// Opens a WAV, AIFF, CAF, FLAC, MP1 to MP3, Ogg, MP4 or Matroska file, told apart by content.
+    /// Opens a file of one of the [`FORMATS`], told apart by content.
     /// The first audio track is read, its channels averaged.
     ///
     /// Packets that cannot be decoded are left out, up to
@@ -71,7 +77,8 @@ impl Sound {
         reader: impl Read + Seek + Send + Sync + 'static,
         limits: Limits,
     ) -> Result<Self, SoundError> {
-        Ok(Self::of(Source::Track(Track::open(reader, limits)?)))
+        let track = Track::open(reader, limits)?;
+        Ok(Self::of(Source::Track(track.into())))
     }
 
     /// The same for a file in memory.
@@ -127,18 +134,15 @@ impl Sound {
             self.raw.clear();
             // A source that failed is not asked again.
             self.ended = true;
-            match self.source.read(&mut self.raw)? {
-                Some(rate) => {
-                    self.ended = false;
-                    self.resampler
-                        .get_or_insert_with(|| Resampler::new(rate))
-                        .push(&self.raw, &mut self.ready);
-                }
-                None => {
-                    if let Some(resampler) = self.resampler.take() {
-                        resampler.finish(&mut self.ready);
-                    }
-                }
+            let rate = self.source.read(&mut self.raw)?;
+            self.ended = rate.is_none();
+            if let Some((_, over)) = self.resampler.take_if(|(last, _)| Some(*last) != rate) {
+                over.finish(&mut self.ready);
+            }
+            if let Some(rate) = rate {
+                let new = || (rate, Resampler::new(rate));
+                let (_, resampler) = self.resampler.get_or_insert_with(new);
+                resampler.push(&self.raw, &mut self.ready);
             }
         }
         let count = count.min(self.ready.len());
@@ -154,6 +158,15 @@ impl Sound {
             Source::Blocks(..) => 0,
         }
     }
+
+    /// What there is to be told of it, as far as it was read.
+    #[must_use]
+    pub fn notes(&self) -> Vec<Note> {
+        match &self.source {
+            Source::Track(track) => track.notes(),
+            Source::Blocks(..) => Vec::new(),
+        }
+    }
 }
 
 /// Why a file is not taken as a sound.
@@ -167,12 +180,16 @@ pub enum SoundError {
     #[error("sound: the file cannot be read")]
     Io(#[from] io::Error),
     /// The file begins like none of the formats that are read.
-    #[error(
-        "sound: begins with {head}, want WAV, AIFF, CAF, FLAC, MP1 to MP3, AAC, Ogg, MP4 or Matroska"
-    )]
+    #[error("sound: begins with {head}, which is none of {FORMATS}")]
     UnknownFormat {
         /// Its first bytes, in hexadecimal.
         head: String,
+    },
+    /// The file is of a known format that is not read.
+    #[error("sound: of a format that is not read: {format}")]
+    UnreadFormat {
+        /// The format.
+        format: &'static str,
     },
     /// There is nothing to be heard in the file.
     #[error("sound: {format} file without an audio track")]
@@ -196,13 +213,11 @@ pub enum SoundError {
         /// The upper bound.
         max: u32,
     },
-    /// The rate is not the one that the sound began with.
-    #[error("sound: {rate} samples a second behind a part of {first}")]
-    RateChange {
-        /// Samples a second at the beginning.
-        first: u32,
-        /// Samples a second further on.
-        rate: u32,
+    /// The rate changes from part to part, too often.
+    #[error("sound: more than {max} changes of the rate")]
+    RateChanges {
+        /// The bound.
+        max: usize,
     },
     /// There are no channels, or too many.
     #[error("sound: {channels} channels, want 1 to {max}")]

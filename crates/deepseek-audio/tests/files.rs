@@ -3,7 +3,7 @@
 mod common;
 
 use common::{all, bytes, decibels, decode, floats, path, wav};
-use deepseek_audio::{Limits, Sound, SoundError};
+use deepseek_audio::{Limits, Note, Sound, SoundError};
 
 /// Both channels of the golden tones as 16-bit integers, averaged and resampled by hand, behind
 /// `late` samples of silence.
@@ -88,7 +88,7 @@ fn a_file_is_read_from_disk_a_little_at_a_time() {
     sound.read(usize::MAX, &mut samples).expect("samples");
     assert_eq!(samples, decode(bytes("speech.wav")).expect("the same"));
     sound.read(1, &mut samples).expect("nothing");
-    assert_eq!(samples.len(), 39_429);
+    assert_eq!(samples.len(), 40_175);
     assert_eq!(sound.skipped(), 0);
 }
 
@@ -144,6 +144,143 @@ fn a_sound_that_was_cut_off_ends_there() {
             got.len() >= least && got.len() < two(0).len(),
             "{name}: {}",
             got.len()
+        );
+    }
+}
+
+/// The samples of a file, and what is told of it.
+fn told(bytes: Vec<u8>) -> Result<(Vec<f32>, Vec<Note>), SoundError> {
+    let mut sound = Sound::from_bytes(bytes, Limits::default())?;
+    let mut samples = Vec::new();
+    sound.read(usize::MAX, &mut samples)?;
+    Ok((samples, sound.notes()))
+}
+
+fn power(samples: &[f32]) -> f32 {
+    samples.iter().map(|x| x * x).sum::<f32>() / samples.len() as f32
+}
+
+#[test]
+fn joined_mpeg_files_are_heard_whole() {
+    let names = ["two.mp3", "two.mono.mp3", "two.bare.mp3", "two.mp2"];
+    for first in names {
+        for second in names {
+            let parts = [first, second].map(|name| decode(bytes(name)).expect(name));
+            let joined = [bytes(first), bytes(second)].concat();
+            let (joined, notes) = told(joined).expect("a sound");
+            let name = format!("{first} and {second}");
+            // Only of the first is known what its encoder put before and behind.
+            let least = parts[0].len() + parts[1].len();
+            assert!(
+                (least - 2..least + 2400).contains(&joined.len()),
+                "{name}: {} of {least}",
+                joined.len()
+            );
+            assert_eq!(notes, [], "{name}");
+            let middle = joined.len() - parts[1].len() / 2;
+            let ratio = power(&joined[middle..][..1000]) / power(&parts[1][2000..3000]);
+            assert!((0.8..1.25).contains(&ratio), "{name}: {ratio}");
+        }
+    }
+}
+
+#[test]
+fn the_end_of_an_mp3_file_is_not_guessed_from_its_beginning() {
+    // Frames of many bits, then many of few: by the first ones it would be over much earlier.
+    let (many, few) = (bytes("two.mp3"), bytes("two.bare.mp3"));
+    let info = many
+        .windows(4)
+        .position(|part| part == b"Info")
+        .expect("it is there");
+    let sync = many[info..]
+        .windows(2)
+        .position(|part| part == [0xFF, 0xFB]);
+    let many = many[info + sync.expect("frames")..].repeat(3);
+    let least = decode(many.clone()).expect("a sound").len()
+        + 20 * decode(few.clone()).expect("a sound").len();
+    let (samples, notes) = told([many, few.repeat(20)].concat()).expect("a sound");
+    assert!(samples.len() + 1000 > least, "{} of {least}", samples.len());
+    assert_eq!(notes, []);
+}
+
+const WHOLE: [&str; 16] = [
+    "speech.wav",
+    "two.wav",
+    "two.adpcm.wav",
+    "two.aiff",
+    "two.caf",
+    "two.flac",
+    "two.mp2",
+    "two.mp3",
+    "two.mono.mp3",
+    "two.bare.mp3",
+    "two.ogg",
+    "two.aac",
+    "two.m4a",
+    "two.alac.m4a",
+    "two.flac.mka",
+    "two.mka",
+];
+
+#[test]
+fn there_is_nothing_to_be_told_of_files_that_are_whole() {
+    for name in WHOLE {
+        let (_, notes) = told(bytes(name)).expect(name);
+        assert_eq!(notes, [], "{name}");
+    }
+}
+
+#[test]
+fn what_was_cut_off_is_refused_or_told() {
+    // These say nothing of their length: half a frame is all that can be missed.
+    let silent = ["two.mp2", "two.bare.mp3"];
+    for name in WHOLE.iter().filter(|name| !silent.contains(name)) {
+        let file = bytes(name);
+        for tenths in [4, 5, 6, 7, 8, 9] {
+            let cut = file[..file.len() * tenths / 10 - 1].to_vec();
+            if let Ok((samples, notes)) = told(cut) {
+                assert!(
+                    !notes.is_empty(),
+                    "{name}, {tenths} tenths: {} samples",
+                    samples.len()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_damaged_is_refused_or_told() {
+    for name in [
+        "two.flac",
+        "two.mp3",
+        "two.ogg",
+        "two.aac",
+        "two.alac.m4a",
+        "two.flac.mka",
+    ] {
+        let mut file = bytes(name);
+        let whole = decode(file.clone()).expect(name);
+        let middle = file.len() * 6 / 10;
+        file[middle..middle + 600].fill(0x5A);
+        if let Ok((samples, notes)) = told(file) {
+            let is_told = !notes.is_empty() || samples.len() == whole.len();
+            assert!(is_told, "{name}: {} of {}", samples.len(), whole.len());
+        }
+    }
+}
+
+#[test]
+fn what_is_joined_to_a_file_is_heard_or_told() {
+    for name in WHOLE {
+        let file = bytes(name);
+        let alone = decode(file.clone()).expect(name).len();
+        let (samples, notes) = told(file.repeat(2)).expect(name);
+        let is_whole = samples.len() >= 2 * alone - 2;
+        assert!(
+            is_whole || notes.len() == 1,
+            "{name}: {} of {alone}, {notes:?}",
+            samples.len()
         );
     }
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{SMALL, bytes, floats, peak, riff, wav};
+use common::{SMALL, bytes, decode, floats, peak, riff, wav};
 use deepseek_audio::{AudioShape, Chunks, Limits, Sound, SoundError};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -19,7 +19,8 @@ enum Kind {
     NoSamples,
     Opus,
     Rate,
-    RateChange,
+    RateChanges,
+    UnreadFormat,
     Channels,
     Length,
     Packets,
@@ -40,7 +41,8 @@ fn kind(error: &SoundError) -> Kind {
         SoundError::NoSamples => NoSamples,
         SoundError::Opus => Kind::Opus,
         SoundError::Rate { .. } => Rate,
-        SoundError::RateChange { .. } => Kind::RateChange,
+        SoundError::RateChanges { .. } => Kind::RateChanges,
+        SoundError::UnreadFormat { .. } => Kind::UnreadFormat,
         SoundError::Channels { .. } => ManyChannels,
         SoundError::Length { .. } => Kind::Length,
         SoundError::Packets { .. } => Packets,
@@ -121,7 +123,11 @@ fn what_is_no_sound_is_refused() {
             UnknownFormat,
         ),
         ("opus", bytes("two.opus"), Kind::Opus),
-        ("a film without sound", riff_of(b"AVI ", &[]), UnknownFormat),
+        (
+            "a film without sound",
+            riff_of(b"AVI ", &[]),
+            Kind::UnreadFormat,
+        ),
     ];
     check(&cases, 7);
 }
@@ -151,21 +157,29 @@ fn wav_files_that_lie_are_refused() {
         (
             "channels beyond the bound",
             wav(16_000, 33, [1, 16], &data),
-            Corrupt,
+            ManyChannels,
         ),
         (
             "the most channels",
             wav(16_000, u16::MAX, [1, 16], &data),
-            Corrupt,
+            ManyChannels,
         ),
         ("samples of no bits", wav(16_000, 1, [1, 0], &data), Corrupt),
-        ("samples of 7 bits", wav(16_000, 1, [1, 7], &data), Corrupt),
+        (
+            "samples of the most bits",
+            wav(16_000, 1, [1, u16::MAX], &data),
+            Corrupt,
+        ),
         (
             "samples of 65 bits",
             wav(16_000, 1, [1, 65], &data),
             Corrupt,
         ),
-        ("floats of 16 bits", wav(16_000, 1, [3, 16], &data), Corrupt),
+        (
+            "floats of 16 bits",
+            wav(16_000, 1, [3, 16], &data),
+            Unsupported,
+        ),
         (
             "an unknown codec",
             wav(16_000, 1, [0x55AA, 16], &data),
@@ -173,7 +187,7 @@ fn wav_files_that_lie_are_refused() {
         ),
         ("no samples", wav(16_000, 1, [1, 16], &[]), NoSamples),
         ("half a sample", wav(16_000, 1, [1, 16], &[1]), NoSamples),
-        ("nothing inside", riff(&[]), Unsupported),
+        ("nothing inside", riff(&[]), Corrupt),
         (
             "samples without a format",
             riff(&[(b"data", &data)]),
@@ -182,7 +196,7 @@ fn wav_files_that_lie_are_refused() {
         (
             "a format without samples",
             riff(&[(b"fmt ", format)]),
-            Unsupported,
+            Corrupt,
         ),
         (
             "a format cut short",
@@ -308,9 +322,11 @@ fn ogg_files_that_lie_are_refused() {
         ("blocks of the largest size", head(28, &[0xFF]), Corrupt),
         ("another codec", head(0, b"\x01zzzzzz"), Corrupt),
         (
-            "a second part of another rate",
-            [file.clone(), head(12, &[0x80, 0xBB, 0, 0])].concat(),
-            Kind::RateChange,
+            "many parts of another rate",
+            [file.clone(), head(12, &[0x80, 0xBB, 0, 0])]
+                .concat()
+                .repeat(33),
+            Kind::RateChanges,
         ),
         (
             "a codebook of the largest size",
@@ -322,6 +338,19 @@ fn ogg_files_that_lie_are_refused() {
         ),
     ];
     check(&cases, 13);
+}
+
+#[test]
+fn parts_of_an_ogg_file_may_differ_in_rate() {
+    let file = bytes("two.ogg");
+    let faster = ogg(|file| {
+        let at = find(file, b"\x01vorbis") + 12;
+        file[at..][..4].copy_from_slice(&48_000_u32.to_le_bytes());
+    });
+    let samples = |file: &[u8]| decode(file.to_vec()).expect("a sound").len();
+    let parts = [samples(&file), samples(&faster)];
+    assert_eq!(parts, [4800, 4410]);
+    assert_eq!(samples(&[file, faster].concat()), parts[0] + parts[1]);
 }
 
 #[test]
@@ -345,7 +374,7 @@ fn mp4_files_that_lie_are_refused() {
         (
             "a box of the largest size",
             [&file[..28], &boxed(b"moov", u32::MAX)].concat(),
-            Unsupported,
+            Corrupt,
         ),
         (
             "a movie of nothing",
@@ -414,7 +443,7 @@ fn mp4_files_that_lie_are_refused() {
         (
             "an unknown codec",
             behind(&file, b"alac", 0, b"zzzz"),
-            NoTrack,
+            Unsupported,
         ),
     ];
     check(&cases, 19);
@@ -433,11 +462,7 @@ fn caf_and_aiff_files_that_lie_are_refused() {
         ("a mark alone", caf[..8].to_vec(), Corrupt),
         ("no description", behind(&caf, b"desc", 0, b"free"), Corrupt),
         ("no samples", behind(&caf, b"data", 0, b"free"), Corrupt),
-        (
-            "a rate of zero",
-            describe(0, &0.0_f64.to_be_bytes()),
-            Corrupt,
-        ),
+        ("a rate of zero", describe(0, &0.0_f64.to_be_bytes()), Rate),
         (
             "a rate that is no number",
             describe(0, &f64::NAN.to_be_bytes()),
@@ -454,7 +479,7 @@ fn caf_and_aiff_files_that_lie_are_refused() {
             Rate,
         ),
         ("an unknown codec", describe(8, b"zzzz"), Unsupported),
-        ("packets of no bytes", describe(16, &[0; 4]), NoSamples),
+        ("packets of no bytes", describe(16, &[0; 4]), Corrupt),
         (
             "packets of the largest size",
             describe(16, &LARGEST),
@@ -462,13 +487,9 @@ fn caf_and_aiff_files_that_lie_are_refused() {
         ),
         ("packets of the most frames", packed, Memory),
         ("no channels", describe(24, &[0; 4]), Corrupt),
-        ("the most channels", describe(24, &LARGEST), Unsupported),
-        ("samples of no bits", describe(28, &[0; 4]), Unsupported),
-        (
-            "samples of the most bits",
-            describe(28, &LARGEST),
-            Unsupported,
-        ),
+        ("the most channels", describe(24, &LARGEST), Corrupt),
+        ("samples of no bits", describe(28, &[0; 4]), Corrupt),
+        ("samples of the most bits", describe(28, &LARGEST), Corrupt),
         (
             "a chunk of negative size",
             behind(&caf, b"chan", 4, &[0xFF; 8]),
@@ -499,7 +520,7 @@ fn caf_and_aiff_files_that_lie_are_refused() {
         (
             "AIFF, no samples",
             behind(&aiff, b"SSND", 0, b"free"),
-            NoSamples,
+            Corrupt,
         ),
         (
             "AIFF, no description",
@@ -529,13 +550,9 @@ fn matroska_files_that_lie_are_refused() {
         (
             "a segment of the largest size",
             [head, b"\x18\x53\x80\x67\x01\xFF\xFF\xFF\xFF\xFF\xFF\xFE"].concat(),
-            Unsupported,
+            Corrupt,
         ),
-        (
-            "elements in elements",
-            [head, &nested].concat(),
-            Unsupported,
-        ),
+        ("elements in elements", [head, &nested].concat(), Corrupt),
         (
             "a rate that is no number",
             with(&file, rate, &f64::NAN.to_be_bytes()),
@@ -547,7 +564,11 @@ fn matroska_files_that_lie_are_refused() {
             Corrupt,
         ),
         ("no channels", with(&file, channels, &[0]), Corrupt),
-        ("an unknown codec", with(&file, codec, b"A_ZZZZ"), NoTrack),
+        (
+            "an unknown codec",
+            with(&file, codec, b"A_ZZZZ"),
+            Unsupported,
+        ),
         (
             "another codec's data",
             with(&file, codec, b"A_ALAC"),
@@ -556,7 +577,7 @@ fn matroska_files_that_lie_are_refused() {
         (
             "no clusters",
             file[..find(&file, &[0x1F, 0x43, 0xB6, 0x75])].to_vec(),
-            Unsupported,
+            Corrupt,
         ),
     ];
     check(&cases, 9);

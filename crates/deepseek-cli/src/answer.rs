@@ -1,7 +1,7 @@
 //! A model ready to answer, and an answer on its way to the user: words to stdout, reasoning to
 //! stderr.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use deepseek_engine::{
     Delta, Engine, Limits, Reason, Sampling, SamplingOptions, Turn, TurnOptions, Usage,
@@ -17,6 +17,7 @@ use crate::interrupt::Interrupt;
 use crate::load::{self, STEP_TOKENS};
 use crate::media::Senses;
 use crate::origin::{Habits, Origin};
+use crate::screen::{self, Screen};
 use crate::stats;
 
 /// Positions of a sequence, unless asked otherwise or the model has fewer.
@@ -129,8 +130,9 @@ impl Engaged {
 /// Shows an answer as it comes. Ctrl-C stops it.
 fn show(turn: Turn, interrupt: &Interrupt) -> Result<Said> {
     let _watch = interrupt.watch(turn.canceller());
-    let dims = io::stderr().is_terminal() && !args::wants_no_colour();
-    let mut page = Page::new(io::stdout(), io::stderr(), dims);
+    let (out, err) = (screen::stdout(), screen::stderr());
+    let dims = err.is_terminal() && !args::wants_no_colour();
+    let mut page = Page::new(out, err, dims);
     let said = follow(turn, |delta| page.show(delta));
     // Whatever happened, the terminal is left as it was found.
     page.close()?;
@@ -210,8 +212,8 @@ pub(crate) fn edition(config: &Config) -> Edition {
 /// Where an answer is shown: words on `out`, reasoning on `err`.
 #[derive(Debug)]
 struct Page<O, E> {
-    out: O,
-    err: E,
+    out: Screen<O>,
+    err: Screen<E>,
     /// Whether reasoning is dimmed.
     dims: bool,
     place: Place,
@@ -234,7 +236,7 @@ const DIM: &str = "\x1b[2m";
 const PLAIN: &str = "\x1b[0m";
 
 impl<O: Write, E: Write> Page<O, E> {
-    fn new(out: O, err: E, dims: bool) -> Self {
+    fn new(out: Screen<O>, err: Screen<E>, dims: bool) -> Self {
         Self {
             out,
             err,
@@ -271,7 +273,7 @@ impl<O: Write, E: Write> Page<O, E> {
             self.close()?;
             self.place = Place::Thinking;
             if self.dims {
-                write!(self.err, "{DIM}")?;
+                self.err.steer(DIM)?;
             }
         }
         write!(self.err, "{text}")?;
@@ -308,8 +310,12 @@ impl<O: Write, E: Write> Page<O, E> {
         }
         match std::mem::replace(&mut self.place, Place::LineStart) {
             Place::LineStart => Ok(()),
-            Place::Thinking if self.dims => writeln!(self.err, "{PLAIN}"),
-            Place::Thinking => writeln!(self.err),
+            Place::Thinking => {
+                if self.dims {
+                    self.err.steer(PLAIN)?;
+                }
+                writeln!(self.err)
+            }
             Place::Text => writeln!(self.out),
         }
     }
@@ -319,10 +325,11 @@ impl<O: Write, E: Write> Page<O, E> {
 mod tests {
     use super::*;
 
-    /// What `show` leaves on stdout and on stderr.
+    /// What `show` leaves on stdout and on stderr, which are dimmed terminals if `dims`.
     fn shown(dims: bool, show: impl FnOnce(&mut Page<&mut Vec<u8>, &mut Vec<u8>>)) -> [String; 2] {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut page = Page::new(&mut out, &mut err, dims);
+        let screens = (Screen::new(&mut out, dims), Screen::new(&mut err, dims));
+        let mut page = Page::new(screens.0, screens.1, dims);
         show(&mut page);
         page.close().expect("memory takes all");
         [out, err].map(|bytes| String::from_utf8(bytes).expect("text"))
@@ -355,6 +362,34 @@ mod tests {
             assert_eq!(out, "one\n");
         }
         assert_eq!(shown(true, |_| ()), ["", ""]);
+    }
+
+    #[test]
+    fn an_answer_does_nothing_to_a_terminal() {
+        let show = |page: &mut Page<&mut Vec<u8>, &mut Vec<u8>>| {
+            for text in ["\x1b", "[0mI am out"] {
+                page.think(text).expect("memory takes all");
+            }
+            for text in ["\x1b", "]0;title\x07"] {
+                page.say(text).expect("memory takes all");
+            }
+            page.call("\x7f", "{ \"a\": \"\u{9b}\" }")
+                .expect("memory takes all");
+        };
+        let [out, err] = shown(true, show);
+        let (said, call) = out.split_once('\n').expect("two lines");
+        assert_eq!(said, r"\u001b]0;title\u0007");
+        assert!(!call.contains(['\x7f', '\u{9b}']), "{call}");
+        let call: Value = serde_json::from_str(call).expect("JSON");
+        assert_eq!(
+            call,
+            json!({ "name": "\x7f", "arguments": { "a": "\u{9b}" } })
+        );
+        assert_eq!(err, "\x1b[2m\\u001b[0mI am out\x1b[0m\n");
+
+        let [out, err] = shown(false, show);
+        assert!(out.starts_with("\x1b]0;title\x07\n"), "{out:?}");
+        assert_eq!(err, "\x1b[0mI am out\n");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use deepseek_model::Prefill;
 use deepseek_text::{Effort, Part, Video};
+use deepseek_vision::formats::{IMAGES, VIDEOS};
 use deepseek_vision::video::VideoConfig;
 
 use crate::device::DeviceName;
@@ -70,7 +71,8 @@ Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
     ///
     /// Lines are edited and remembered; one that ends in a backslash goes on. `/help` lists the
     /// commands. Ctrl-C stops an answer; at the prompt, twice, it leaves. Without a terminal each
-    /// line of stdin is a turn.
+    /// line of stdin is a turn; a line that is refused does not end the conversation, but its exit
+    /// code is that of the first.
     #[command(after_long_help = "\
 Examples:
   deepseek chat --model DIR
@@ -234,6 +236,9 @@ pub(crate) struct Logits {
     pub(crate) media: Media,
     #[command(flatten)]
     pub(crate) watch: Watch,
+    /// Turn no image as its orientation tag says, but for TIFF: as the published loader does.
+    #[arg(long)]
+    pub(crate) no_orientation: bool,
     /// Run so many ids at a time.
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) chunk: u32,
@@ -339,21 +344,22 @@ pub(crate) struct Model {
 pub(crate) struct Media(pub(crate) Vec<Part>);
 
 impl Media {
+    /// The flags, in the order of the help, and what each does.
     const KINDS: [(&str, &str); 3] = [
         (
             "image",
-            "Show this picture before the prompt: PNG, JPEG, GIF, WebP, BMP or TIFF. May be repeated, \
-             as --audio and --video may; their order counts (V4.1)",
+            "Show this picture before the prompt. May be repeated, as --audio and --video may; their \
+             order counts (V4.1). Read are",
         ),
         (
             "audio",
-            "Play this sound before the prompt: WAV, AIFF, CAF, FLAC, MP1 to MP3, Ogg Vorbis, MP4 or \
-             Matroska",
+            "Play this sound before the prompt. Read are WAV, AIFF, CAF, FLAC, MP1 to MP3, Ogg Vorbis, \
+             MP4, Matroska",
         ),
         (
             "video",
-            "Show this film before the prompt: GIF, APNG, WebP, Y4M, MJPEG-AVI, or numbered pictures: \
-             a folder, or a pattern with one *",
+            "Show this film before the prompt: a file, a folder of numbered images, or a pattern with \
+             one *. Read are",
         ),
     ];
 
@@ -373,6 +379,11 @@ impl Media {
 impl Args for Media {
     fn augment_args(mut command: clap::Command) -> clap::Command {
         for (kind, help) in Self::KINDS {
+            let help = match kind {
+                "image" => format!("{help} {IMAGES}"),
+                "video" => format!("{help} {VIDEOS}"),
+                _ => help.to_owned(),
+            };
             let arg = Arg::new(kind).long(kind).value_name("FILE").help(help);
             command = command.arg(arg.action(ArgAction::Append));
         }
@@ -536,6 +547,8 @@ pub(crate) enum Level {
     Exact,
     /// Round the stored cache and the indexer alone: less memory for long contexts.
     Cache,
+    /// Round these and what goes into products with FP8 and FP4 weights: memory as with cache.
+    Full,
     /// Round all that the vendor's own code rounds.
     Released,
 }

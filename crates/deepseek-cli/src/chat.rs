@@ -1,29 +1,27 @@
 //! `deepseek chat`: a conversation, line by line.
 
-use std::fs;
-use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+mod history;
+mod lines;
 
-use anyhow::anyhow;
+use std::io::Write;
+use std::path::{self, PathBuf};
+
+use anyhow::{Context, anyhow};
 use deepseek_engine::Reason;
 use deepseek_text::{Answer, Conversation, Message, Mode, Options, Part};
-use rustyline::error::ReadlineError;
-use rustyline::history::DefaultHistory;
-use rustyline::{Config, Editor};
 use serde_json::{Value, json};
 
+use self::lines::Lines;
 use crate::answer::{Engaged, Said, opening};
-use crate::args::{self, Chat, Media};
-use crate::fault::{Fault, Result};
+use crate::args::{Chat, Media};
+use crate::fault::{Fault, Kind, Result};
 use crate::interrupt::{Interrupt, Second};
 use crate::load;
 use crate::media;
 use crate::origin::Origin;
 use crate::output::Place;
 use crate::run::content;
-
-/// Lines that are remembered.
-const HISTORY_MAX: usize = 1000;
+use crate::screen;
 
 const HELP: &str = "\
 /help               show this
@@ -35,9 +33,10 @@ const HELP: &str = "\
 /audio FILE         play a sound with it
 /video FILE         show a film with it
 /stats              show the figures of the last answer
-/save FILE          write the conversation as JSON
+/save FILE          write the conversation as JSON to a new file; /save! replaces one
 /quit               leave; so does Ctrl-D, and Ctrl-C twice
-A line that ends in a backslash goes on in the next. Ctrl-C stops an answer.";
+A line that ends in a backslash goes on in the next; one that begins with a space is no command.
+Ctrl-C stops an answer.";
 
 /// Said before the first line where no other model is named.
 const EMBEDDED: &str = "\
@@ -47,9 +46,9 @@ pub(crate) fn run(args: &Chat) -> Result<()> {
     let interrupt = Interrupt::listen(Second::WaitsForAnswer)?;
     let engaged = Engaged::open(&args.model, &args.generation, &interrupt)?;
     if args.model.folder.is_none() {
-        writeln!(io::stderr(), "{EMBEDDED}")?;
+        writeln!(screen::stderr(), "{EMBEDDED}")?;
     }
-    let mut prompt = Prompt::open(!args.no_history)?;
+    let mut lines = Lines::open(!args.no_history)?;
     let mut talk = Talk {
         options: engaged.prompt_options(),
         engaged,
@@ -60,9 +59,7 @@ pub(crate) fn run(args: &Chat) -> Result<()> {
         last: None,
         files: load::files(&args.model, &Origin::open(args.model.folder.as_deref())?)?,
     };
-    let left = talk.hold(&mut prompt);
-    prompt.close()?;
-    left
+    talk.hold(&mut lines)
 }
 
 /// A conversation under way.
@@ -81,6 +78,13 @@ struct Talk {
     files: Vec<PathBuf>,
 }
 
+/// What becomes of a file that is there already when a conversation is saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Old {
+    Stays,
+    Goes,
+}
+
 /// Whether the conversation goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
@@ -89,25 +93,39 @@ enum Next {
 }
 
 impl Talk {
-    /// Takes turns until the user leaves.
-    fn hold(&mut self, prompt: &mut Prompt) -> Result<()> {
-        while let Some(line) = prompt.read()? {
-            let done = match line.trim() {
-                "" => Ok(Next::GoOn),
-                command if command.starts_with('/') => self.obey(command),
-                _ => self.answer(&line),
-            };
-            match done {
+    /// Takes turns until the user leaves. Where nobody saw what was refused, the first of it is how
+    /// the program ends.
+    fn hold(&mut self, lines: &mut Lines) -> Result<()> {
+        let mut refused = None;
+        loop {
+            match self.turn(lines) {
                 Ok(Next::GoOn) => {}
                 Ok(Next::Leave) => break,
-                Err(fault) if fault.spares_chat() => fault.print(&mut io::stderr().lock())?,
+                Err(fault) if spares(&fault, lines) => {
+                    // Where stderr is closed there is nobody to tell.
+                    let _ = fault.print(&mut screen::stderr());
+                    refused.get_or_insert(fault);
+                }
                 Err(fault) => return Err(fault),
             }
         }
-        Ok(())
+        match refused {
+            Some(fault) if !lines.is_terminal() => Err(fault.told()),
+            Some(_) | None => Ok(()),
+        }
     }
 
-    /// One turn. What was refused, or stopped before a word was said, was never asked.
+    /// One line, or several that belong together, and what is to be done about it.
+    fn turn(&mut self, lines: &mut Lines) -> Result<Next> {
+        match lines.read()? {
+            None => Ok(Next::Leave),
+            Some(text) if text.trim().is_empty() => Ok(Next::GoOn),
+            Some(command) if command.starts_with('/') => self.obey(command.trim_end()),
+            Some(text) => self.answer(&text),
+        }
+    }
+
+    /// Has an answer given. What was refused, or stopped before a word was said, was never asked.
     fn answer(&mut self, text: &str) -> Result<Next> {
         self.interrupt.lower();
         self.messages
@@ -122,11 +140,11 @@ impl Talk {
             Ok(said) => said,
             Err(fault) => {
                 self.messages.pop();
-                return Err(fault);
+                return Err(self.advise(fault));
             }
         };
         if said.reason == Reason::Cancelled {
-            writeln!(io::stderr(), "stopped")?;
+            writeln!(screen::stderr(), "stopped")?;
         }
         if said.answer == Answer::default() {
             self.messages.pop();
@@ -136,17 +154,28 @@ impl Talk {
             self.messages.push(Message::assistant(answer));
         }
         if self.stats {
-            self.engaged.report(&mut io::stderr().lock(), &said)?;
+            self.engaged.report(&mut screen::stderr(), &said)?;
         }
         self.last = Some(said);
         Ok(Next::GoOn)
+    }
+
+    /// What can be done here where the context is full.
+    fn advise(&self, fault: Fault) -> Fault {
+        if !fault.is_too_long() {
+            return fault;
+        }
+        fault.hint(match self.messages.iter().all(is_system) {
+            true => "shorten it, or start again with a larger --context",
+            false => "/clear forgets what was said; or start again with a larger --context",
+        })
     }
 
     /// A line that begins with a slash.
     fn obey(&mut self, line: &str) -> Result<Next> {
         let (command, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let rest = rest.trim();
-        let mut out = io::stderr().lock();
+        let mut out = screen::stderr();
         match (command, rest) {
             ("/quit" | "/exit", "") => return Ok(Next::Leave),
             ("/help", "") => writeln!(out, "{HELP}")?,
@@ -156,7 +185,7 @@ impl Talk {
             }
             ("/image" | "/audio" | "/video", file) if !file.is_empty() => {
                 let kind = command.trim_start_matches('/');
-                let part = Media::part(kind, file.to_owned());
+                let part = Media::part(kind, anywhere(file)?);
                 self.engaged.look(&part)?;
                 self.media.push(part);
             }
@@ -177,7 +206,8 @@ impl Talk {
                 Some(said) => self.engaged.report(&mut out, said)?,
                 None => writeln!(out, "no answer yet")?,
             },
-            ("/save", path) if !path.is_empty() => self.save(Path::new(path))?,
+            ("/save", path) if !path.is_empty() => self.save(path, Old::Stays)?,
+            ("/save!", path) if !path.is_empty() => self.save(path, Old::Goes)?,
             _ => {
                 let error = anyhow!("{line:?} is not a command");
                 return Err(Fault::usage(error).hint("/help lists the commands"));
@@ -186,21 +216,48 @@ impl Talk {
         Ok(Next::GoOn)
     }
 
-    fn save(&self, path: &Path) -> Result<()> {
+    fn save(&self, path: &str, old: Old) -> Result<()> {
         let messages: Vec<Value> = self.messages.iter().map(to_json).collect();
         let said = Conversation {
             messages: self.messages.clone(),
         };
         let media = said.media().chain(&self.media).flat_map(media::files);
-        let place = Place::find(path).map_err(Fault::input)?;
+        let place = Place::find(path.as_ref()).map_err(Fault::input)?;
         place
             .spare(self.files.iter().cloned().chain(media))
             .map_err(Fault::input)?;
+        if old == Old::Stays && place.replaces() {
+            let error = anyhow!("{path} is there already");
+            return Err(Fault::input(error).hint("/save! FILE replaces it"));
+        }
         let text = format!("{:#}\n", Value::from(messages));
         self.interrupt
             .write(place, text.as_bytes())
             .map_err(Fault::input)
     }
+}
+
+/// Whether the conversation goes on after a fault: after what the user can do otherwise, and where
+/// there is a user, who may want to save what was said, after what broke.
+fn spares(fault: &Fault, lines: &Lines) -> bool {
+    match fault.kind() {
+        Kind::Usage | Kind::Input => true,
+        Kind::Fault => lines.is_terminal(),
+        Kind::Quiet | Kind::Stream | Kind::Interrupted => false,
+    }
+}
+
+/// The name of a medium by which it is found from every folder: addresses stay as they are.
+fn anywhere(name: &str) -> Result<String> {
+    let scheme = name.get(..5).unwrap_or_default();
+    if scheme.eq_ignore_ascii_case("data:") || name.contains("://") {
+        return Ok(name.to_owned());
+    }
+    let path = path::absolute(name)
+        .with_context(|| name.to_owned())
+        .map_err(Fault::input)?;
+    let text = path.into_os_string().into_string();
+    text.map_err(|path| Fault::input(anyhow!("{} is not UTF-8 text", path.display())))
 }
 
 fn is_system(message: &Message) -> bool {
@@ -230,89 +287,4 @@ fn to_json(message: &Message) -> Value {
             unreachable!("nobody says this at a prompt")
         }
     }
-}
-
-/// Where the user types.
-#[derive(Debug)]
-struct Prompt {
-    editor: Editor<(), DefaultHistory>,
-    history: Option<PathBuf>,
-}
-
-impl Prompt {
-    /// A terminal's lines are edited, and remembered if `remember`; others are taken as they come.
-    fn open(remember: bool) -> Result<Self> {
-        let config = Config::builder()
-            .max_history_size(HISTORY_MAX)
-            .map_err(Fault::machine)?
-            .auto_add_history(false)
-            .build();
-        let mut editor = Editor::with_config(config).map_err(Fault::machine)?;
-        let history = args::history_file().filter(|_| remember && io::stdin().is_terminal());
-        if let Some(file) = history.as_deref().filter(|file| file.exists()) {
-            editor
-                .load_history(file)
-                .map_err(|error| unwritten(file, error))?;
-        }
-        Ok(Self { editor, history })
-    }
-
-    /// The next text: a line, and more where it ends in a backslash. `None` when the user is done.
-    fn read(&mut self) -> Result<Option<String>> {
-        let mut text = String::new();
-        let mut leaving = false;
-        loop {
-            let sign = if text.is_empty() { "> " } else { ". " };
-            match self.editor.readline(sign) {
-                Ok(line) => {
-                    leaving = false;
-                    self.remember(&line)?;
-                    match line.strip_suffix('\\') {
-                        Some(part) => {
-                            text.push_str(part);
-                            text.push('\n');
-                        }
-                        None => return Ok(Some(text + &line)),
-                    }
-                }
-                Err(ReadlineError::Interrupted) if leaving => return Err(Fault::interrupted()),
-                Err(ReadlineError::Interrupted) => {
-                    text.clear();
-                    leaving = true;
-                    writeln!(io::stderr(), "once more, or /quit, to leave")?;
-                }
-                Err(ReadlineError::Eof) if text.is_empty() => return Ok(None),
-                Err(ReadlineError::Eof) => return Ok(Some(text)),
-                Err(ReadlineError::Io(error)) => return Err(error.into()),
-                Err(error) => return Err(Fault::machine(error)),
-            }
-        }
-    }
-
-    fn remember(&mut self, line: &str) -> Result<()> {
-        if self.history.is_some() {
-            self.editor
-                .add_history_entry(line)
-                .map_err(Fault::machine)?;
-        }
-        Ok(())
-    }
-
-    /// Keeps the lines for the next time.
-    fn close(mut self) -> Result<()> {
-        let Some(file) = &self.history else {
-            return Ok(());
-        };
-        if let Some(folder) = file.parent() {
-            fs::create_dir_all(folder).map_err(|error| unwritten(file, error.into()))?;
-        }
-        self.editor
-            .save_history(file)
-            .map_err(|error| unwritten(file, error))
-    }
-}
-
-fn unwritten(file: &Path, error: ReadlineError) -> Fault {
-    let error = anyhow::Error::new(error).context(file.display().to_string());
-    Fault::machine(error).hint("--no-history does without the file")
 }

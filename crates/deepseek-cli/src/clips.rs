@@ -102,6 +102,7 @@ pub(crate) mod worker {
     use super::{Arc, Film, FilmError, Sound, SoundError, Source, heard, io};
 
     /// Decodes for the process that started this one.
+    #[allow(clippy::disallowed_methods, reason = "another process reads it")]
     pub(crate) fn run() -> crate::fault::Result<()> {
         Ok(serve(&mut io::stdin().lock(), &mut io::stdout().lock())?)
     }

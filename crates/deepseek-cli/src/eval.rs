@@ -1,5 +1,7 @@
 //! `deepseek eval`: answers held against those that are wanted.
 
+#[cfg(test)]
+mod corpus;
 mod limits;
 mod report;
 mod score;
@@ -8,7 +10,7 @@ mod task;
 mod want;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
@@ -27,6 +29,7 @@ use crate::interrupt::{Interrupt, Second};
 use crate::load::{self, STEP_TOKENS};
 use crate::media::Senses;
 use crate::origin::Origin;
+use crate::screen;
 
 pub(crate) fn run(args: &Eval) -> Result<()> {
     let interrupt = Interrupt::listen(Second::Leaves)?;
@@ -34,7 +37,7 @@ pub(crate) fn run(args: &Eval) -> Result<()> {
     let bench = Bench::open(args, &items, &interrupt)?;
     let mut report = Report::new(items.len());
     bench.answer_all(&items, &mut report, &interrupt)?;
-    let mut out = io::stdout().lock();
+    let mut out = screen::stdout();
     match args.json {
         true => report.write_json(&mut out, args)?,
         false => report.write_text(&mut out, args.failures)?,

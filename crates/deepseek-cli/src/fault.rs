@@ -8,23 +8,44 @@ use deepseek_engine::{Refusal, TapeError, TurnError};
 use deepseek_model::ConfigError;
 
 use crate::output::OutputError;
+use crate::screen::{self, safe};
+
+/// Characters of a message, and of a word in it. Of what is longer, both ends are shown: a name in a
+/// file can have megabytes.
+const LINE_CHARS_MAX: usize = 1024;
+const WORD_CHARS_MAX: usize = 256;
 
 /// What the commands return.
 pub(crate) type Result<T, E = Fault> = std::result::Result<T, E>;
 
-/// Who has to act, as an exit code.
+/// Who has to act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Nobody: the reader of stdout went away.
-    Quiet = 0,
+    Quiet,
+    /// A standard stream failed.
+    Stream,
     /// The device, the disk or the program failed.
-    Fault = 1,
+    Fault,
     /// The command line makes no sense.
-    Usage = 2,
+    Usage,
     /// Something that was read does not hold.
-    Input = 3,
+    Input,
     /// Ctrl-C.
-    Interrupted = 130,
+    Interrupted,
+}
+
+impl Kind {
+    /// The exit code.
+    fn code(self) -> u8 {
+        match self {
+            Self::Quiet => 0,
+            Self::Stream | Self::Fault => 1,
+            Self::Usage => 2,
+            Self::Input => 3,
+            Self::Interrupted => 130,
+        }
+    }
 }
 
 /// Why a command did not finish.
@@ -33,6 +54,8 @@ pub(crate) struct Fault {
     kind: Kind,
     error: anyhow::Error,
     hint: Option<String>,
+    /// Whether it has been printed.
+    told: bool,
 }
 
 impl Fault {
@@ -41,6 +64,7 @@ impl Fault {
             kind,
             error: error.into(),
             hint: None,
+            told: false,
         }
     }
 
@@ -80,29 +104,44 @@ impl Fault {
         }
     }
 
+    /// The same, of which no more needs to be said.
+    pub(crate) fn told(self) -> Self {
+        Self { told: true, ..self }
+    }
+
     /// Prints what happened to stderr and gives the code to leave with.
     pub(crate) fn report(&self) -> ExitCode {
         // Where stderr is closed there is nobody to tell.
-        let _ = self.print(&mut io::stderr().lock());
-        ExitCode::from(self.kind as u8)
+        let _ = self.print(&mut screen::stderr());
+        ExitCode::from(self.kind.code())
     }
 
     /// Writes the error and its hint, a line each. A reader that went away and Ctrl-C need no words.
     pub(crate) fn print(&self, out: &mut impl Write) -> io::Result<()> {
-        if matches!(self.kind, Kind::Quiet | Kind::Interrupted) {
+        if self.told || matches!(self.kind, Kind::Quiet | Kind::Interrupted) {
             return Ok(());
         }
         writeln!(out, "error: {self}")?;
         match &self.hint {
-            Some(hint) => writeln!(out, "hint: {hint}"),
+            Some(hint) => writeln!(out, "hint: {}", one_line(hint)),
             None => Ok(()),
         }
     }
 
-    /// Whether a conversation can go on after it: the turn was refused, and nothing broke.
-    pub(crate) fn spares_chat(&self) -> bool {
-        matches!(self.kind, Kind::Usage | Kind::Input)
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
     }
+
+    /// Whether a prompt leaves no room for an answer.
+    pub(crate) fn is_too_long(&self) -> bool {
+        matches!(self.error.downcast_ref(), Some(Refusal::TooLong { .. }))
+    }
+}
+
+/// Tells the user what is worth knowing although the program goes on.
+pub(crate) fn note(text: &str) {
+    // Where stderr is closed there is nobody to tell.
+    let _ = writeln!(screen::stderr(), "note: {}", one_line(text));
 }
 
 /// The error and its causes in one line.
@@ -112,9 +151,23 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Brings text of several lines into one.
+/// Brings text of several lines into one of bounded length that does nothing to a terminal.
 pub(crate) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let words = text.split_whitespace();
+    let words: Vec<String> = words.map(|word| cut(&safe(word), WORD_CHARS_MAX)).collect();
+    cut(&words.join(" "), LINE_CHARS_MAX)
+}
+
+/// At most so many characters: of a longer text the first two thirds and the last one.
+fn cut(text: &str, most: usize) -> String {
+    let count = text.chars().count();
+    if count <= most {
+        return text.to_owned();
+    }
+    let tail = most / 3;
+    let head: String = text.chars().take(most - 1 - tail).collect();
+    let tail: String = text.chars().skip(count - tail).collect();
+    format!("{head}…{tail}")
 }
 
 /// Failures of the standard streams; files are named where they are opened.
@@ -123,7 +176,7 @@ impl From<io::Error> for Fault {
         match error.kind() {
             ErrorKind::BrokenPipe => Self::new(Kind::Quiet, error),
             ErrorKind::InvalidData => Self::input(anyhow::anyhow!("stdin is not UTF-8 text")),
-            _ => Self::machine(error),
+            _ => Self::new(Kind::Stream, error),
         }
     }
 }
@@ -274,11 +327,63 @@ mod tests {
     #[test]
     fn a_closed_pipe_and_ctrl_c_are_silent() {
         let closed = Fault::from(io::Error::from(ErrorKind::BrokenPipe));
-        assert_eq!((printed(&closed), closed.kind as u8), (String::new(), 0));
+        assert_eq!((printed(&closed), closed.kind.code()), (String::new(), 0));
         let interrupted = Fault::interrupted();
         assert_eq!(
-            (printed(&interrupted), interrupted.kind as u8),
+            (printed(&interrupted), interrupted.kind.code()),
             (String::new(), 130)
         );
+    }
+
+    #[test]
+    fn what_has_been_told_is_not_told_again() {
+        let fault = Fault::input(anyhow::anyhow!("no")).hint("yes").told();
+        assert_eq!(
+            (printed(&fault), fault.kind.code()),
+            (String::new(), Kind::Input.code())
+        );
+    }
+
+    #[test]
+    fn messages_do_nothing_to_a_terminal() {
+        let name = "a\x1b]0;b\x07\u{9b}31m\u{202e}c\rd\u{2028}e";
+        let fault = Fault::input(anyhow::anyhow!("{name}: no")).hint(name);
+        let shown = r"a\u001b]0;b\u0007\u009b31m\u202ec d e";
+        assert_eq!(
+            printed(&fault),
+            format!("error: {shown}: no\nhint: {shown}\n")
+        );
+    }
+
+    #[test]
+    fn long_names_in_messages_keep_their_ends() {
+        let of = |count: usize| format!("<{}>", "n".repeat(count - 2));
+        let line = format!("tensor {} is not there", of(WORD_CHARS_MAX));
+        assert_eq!(one_line(&line), line);
+        for count in [WORD_CHARS_MAX + 1, 2_000_000] {
+            let line = one_line(&format!("tensor {0} is not {0}", of(count)));
+            let short = line
+                .strip_prefix("tensor <nn")
+                .and_then(|line| line.strip_suffix("nn>"));
+            let short = short.unwrap_or_else(|| panic!("{line}"));
+            assert!(
+                short.contains("nn…nn") && short.contains("n> is not <n"),
+                "{line}"
+            );
+            assert_eq!(line.chars().count(), 2 * WORD_CHARS_MAX + 15);
+        }
+    }
+
+    #[test]
+    fn long_messages_keep_their_ends() {
+        let whole = format!("{}a", "a ".repeat(LINE_CHARS_MAX / 2 - 1)) + "b";
+        assert_eq!(
+            (one_line(&whole), whole.len()),
+            (whole.clone(), LINE_CHARS_MAX)
+        );
+        let line = one_line(&format!("first {} last", "a ".repeat(1_000_000)));
+        assert_eq!(line.chars().count(), LINE_CHARS_MAX);
+        assert!(line.starts_with("first a a") && line.ends_with("a a last"));
+        assert!(line.contains('…'), "{line}");
     }
 }

@@ -17,6 +17,7 @@ use crate::args::Inspect;
 use crate::fault::{Fault, Result, one_line};
 use crate::load::STEP_TOKENS;
 use crate::origin::{Origin, read_config};
+use crate::screen;
 
 /// Flaws that are shown. One cause often has thousands.
 const FLAWS_SHOWN: usize = 20;
@@ -50,7 +51,7 @@ pub(crate) fn run(args: &Inspect) -> Result<()> {
         Some(_) => bytes_at(&config, budget)?,
         None => Vec::new(),
     };
-    let mut out = io::stdout().lock();
+    let mut out = screen::stdout();
     match args.json {
         true => write_json(&mut out, &report, (context, &asked), &flaws)?,
         false => write_text(&mut out, &report, (context, &asked), &flaws)?,
@@ -179,6 +180,7 @@ fn write_json(
             .collect();
         value["context"] = json!({ "positions": context, "bytes": bytes });
     }
-    value["flaws"] = flaws.iter().map(|flaw| json!(flaw.to_string())).collect();
+    let flaws = flaws.iter().map(|flaw| one_line(&flaw.to_string()));
+    value["flaws"] = flaws.collect();
     writeln!(out, "{value:#}")
 }

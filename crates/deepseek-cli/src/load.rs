@@ -128,6 +128,7 @@ fn numerics(level: Level) -> Numerics {
     match level {
         Level::Exact => Numerics::EXACT,
         Level::Cache => Numerics::CACHE,
+        Level::Full => Numerics::FULL,
         Level::Released => Numerics::RELEASED,
     }
 }

@@ -13,7 +13,7 @@ use crate::ids::Ids;
 use crate::input;
 use crate::interrupt::{Interrupt, Second};
 use crate::load;
-use crate::media::{self, Senses};
+use crate::media::{self, Loader, Senses};
 use crate::origin::Origin;
 use crate::output::{Output, OutputError, Place};
 
@@ -116,7 +116,11 @@ fn prompt(args: &Logits, origin: &Origin, config: &Config) -> Result<Prompt> {
         (None, Some(text)) => {
             let tokenizer = origin.tokenizer()?;
             prompt.ids.push(tokenizer.bos());
-            let senses = Senses::new(config, &args.watch)?;
+            let loader = match args.no_orientation {
+                true => Loader::Published,
+                false => Loader::Ours,
+            };
+            let senses = Senses::new(config, &args.watch)?.with_loader(loader);
             for part in &args.media.0 {
                 let medium = senses.take(part)?;
                 // No id alone means a medium, so any stands for its rows where the config names none.

@@ -19,6 +19,7 @@ mod media;
 mod origin;
 mod output;
 mod run;
+mod screen;
 mod stats;
 mod tokenize;
 
@@ -26,11 +27,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use deepseek_core::guard::silence_guarded;
 
 use crate::args::{Command, Line};
 use crate::fault::{Fault, Result, one_line};
 
 fn main() -> ExitCode {
+    silence_guarded();
     let line = match Line::try_parse() {
         Ok(line) => line,
         Err(error) => return answer_clap(&error),

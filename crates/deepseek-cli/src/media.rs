@@ -1,22 +1,36 @@
 //! Media that the user names: files, and data URLs in conversations.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, anyhow};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use deepseek_audio::AudioShape;
+use deepseek_core::Note;
 use deepseek_engine::{Medium, Tape};
 use deepseek_model::Config;
 use deepseek_text::{Conversation, Part, Video};
+use deepseek_vision::formats::{IMAGES, VIDEOS};
 use deepseek_vision::limits::FILE_BYTES_MAX;
 use deepseek_vision::video::{Clip, FilmError, VideoConfig};
 use deepseek_vision::{Canvas, Picture, VisionShape};
 
 use crate::args::{Hearing, Watch};
 use crate::clips::Source;
-use crate::fault::{Fault, Result};
+use crate::fault::{Fault, Result, note};
 use crate::input;
+
+/// Whose way of reading images is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loader {
+    /// Turned as their orientation tags say.
+    Ours,
+    /// That of the published code, which turns TIFF alone.
+    Published,
+}
 
 /// What the model can look at and listen to, and how.
 #[derive(Debug, Clone)]
@@ -27,6 +41,9 @@ pub(crate) struct Senses {
     /// At which rate numbered pictures play, if not at that at which they are looked at.
     fps: Option<f64>,
     hearing: Hearing,
+    loader: Loader,
+    /// Notes that were printed.
+    told: RefCell<HashSet<String>>,
 }
 
 impl Senses {
@@ -44,7 +61,14 @@ impl Senses {
             video,
             fps: watch.fps,
             hearing: watch.video_audio,
+            loader: Loader::Ours,
+            told: RefCell::default(),
         })
+    }
+
+    /// The same, which reads images as another loader does.
+    pub(crate) fn with_loader(self, loader: Loader) -> Self {
+        Self { loader, ..self }
     }
 
     /// The media of a conversation, in its order.
@@ -63,11 +87,24 @@ impl Senses {
 
     /// One medium, as far as it is read at once.
     pub(crate) fn take(&self, part: &Part) -> Result<Medium> {
-        match part {
+        let (name, medium) = match part {
             Part::Text(_) => unreachable!("words are no medium"),
-            Part::Image(name) => self.picture(name),
-            Part::Audio(name) => self.sound(name),
-            Part::Video(video) => self.film(video),
+            Part::Image(name) => (name, self.picture(name)?),
+            Part::Audio(name) => (name, self.sound(name)?),
+            Part::Video(video) => (&video.source, self.film(video)?),
+        };
+        for note in medium.notes() {
+            self.tell(format!("{}: {note}", brief(name)));
+        }
+        Ok(medium)
+    }
+
+    /// Prints a note, if it has not been printed before: media are read again with each answer.
+    fn tell(&self, text: String) {
+        let mut told = self.told.borrow_mut();
+        if !told.contains(&text) {
+            note(&text);
+            told.insert(text);
         }
     }
 
@@ -77,12 +114,16 @@ impl Senses {
             Some(bytes) => bytes,
             None => input::stream(Path::new(name), FILE_BYTES_MAX as u64)?,
         };
-        let picture = Picture::decode(&bytes)
-            .with_context(|| brief(name))
-            .map_err(|error| {
-                Fault::input(error).hint("PNG, JPEG, GIF, WebP, BMP and TIFF are read")
-            })?;
-        Ok(Medium::picture(Canvas::new(&picture, &shape)))
+        let picture = match self.loader {
+            Loader::Ours => Picture::decode(&bytes),
+            Loader::Published => Picture::decode_as_published(&bytes),
+        };
+        let picture = picture.with_context(|| brief(name)).map_err(|error| {
+            let hint = format!("read are {IMAGES}; videos go with --video, sounds with --audio");
+            Fault::input(error).hint(hint)
+        })?;
+        let medium = Medium::picture(Canvas::new(&picture, &shape));
+        Ok(medium.with_notes(picture.notes()))
     }
 
     fn sound(&self, name: &str) -> Result<Medium> {
@@ -104,31 +145,55 @@ impl Senses {
         watch_at(&mut config, wanted, video.max_frames)?;
         let source = Source::new(name, data(name)?);
         let refuse = |error: FilmError| {
+            let hint = way_out(&error);
             let error = Error::new(error).context(brief(name));
-            Fault::input(error)
+            Fault::input(error).hint(hint)
         };
         let fps = self.fps.unwrap_or(config.fps);
-        let film = source.film(fps).map_err(refuse)?;
+        let mut film = source.film(fps).map_err(refuse)?;
+        if self.loader == Loader::Published {
+            film = film.as_published();
+        }
         let hearing = match video.audio {
             None => self.hearing,
             Some(true) => Hearing::On,
             Some(false) => Hearing::Off,
         };
         let has_sound = film.sound().map_err(refuse)?.is_some();
+        let mut notes = Vec::new();
+        let mut unheard =
+            |why: &dyn Display| notes.push(Note::new(format!("its sound is not read: {why}")));
         let tape = match (hearing, self.audio) {
             (Hearing::Off, _) | (Hearing::Auto, None) => None,
-            (Hearing::Auto, Some(_)) if !has_sound => None,
-            (Hearing::On, _) if !has_sound => {
-                let error = anyhow!("{}: the film has no sound", brief(name));
-                return Err(Fault::input(error).hint("leave it to --video-audio auto"));
+            (Hearing::Auto, Some(_)) if !has_sound => {
+                film.unheard().into_iter().for_each(|why| unheard(&why));
+                None
+            }
+            (Hearing::On, Some(_)) if !has_sound => {
+                let why = film
+                    .unheard()
+                    .map(|why| format!("its sound is not read: {why}"));
+                let why = why.unwrap_or_else(|| "the film has no sound".to_owned());
+                let error = anyhow!("{}: {why}", brief(name));
+                return Err(Fault::input(error).hint(SOUND));
             }
             (Hearing::On | Hearing::Auto, _) => {
-                let tape = Tape::new(self.audio(name)?, move || source.track(fps));
-                let tape = tape.with_context(|| brief(name)).map_err(Fault::input)?;
-                Some(tape)
+                match Tape::new(self.audio(name)?, move || source.track(fps)) {
+                    Ok(tape) => Some(tape),
+                    Err(error) if hearing == Hearing::Auto => {
+                        unheard(&format!("{:#}", Error::new(error)));
+                        None
+                    }
+                    Err(error) => {
+                        let error = Error::new(error).context(brief(name));
+                        return Err(Fault::input(error).hint(SOUND));
+                    }
+                }
             }
         };
-        Medium::film(Clip::new(film, &shape, &config), &config, tape).map_err(refuse)
+        let clip = Clip::new(film, &shape, &config);
+        let medium = Medium::film(clip, &config, tape).map_err(refuse)?;
+        Ok(medium.with_notes(&notes))
     }
 
     fn vision(&self, name: &str) -> Result<VisionShape> {
@@ -160,6 +225,42 @@ pub(crate) fn files(part: &Part) -> Vec<PathBuf> {
     match name.starts_with("data:") {
         true => Vec::new(),
         false => Source::new(name, None).files(),
+    }
+}
+
+/// How a film becomes one that is read.
+const CONVERT: &str = "ffmpeg -i FILE -c:v mjpeg -q:v 3 -c:a pcm_s16le OUT.avi";
+
+/// What can be done about the sound of a film.
+const SOUND: &str = "leave it to --video-audio auto; PCM in AVI is read";
+
+/// What can be done about a film that is refused.
+fn way_out(error: &FilmError) -> String {
+    match error {
+        error if error.may_be_read_by_ffmpeg() => match cfg!(feature = "video") {
+            true => format!("convert it: {CONVERT}"),
+            false => format!(
+                "read are {VIDEOS}; more by a build with --features video; or convert it: {CONVERT}"
+            ),
+        },
+        FilmError::Still { .. } => "show it with --image".to_owned(),
+        FilmError::Empty | FilmError::Io(_) => {
+            "want a file, a folder of numbered images, or a pattern such as 'frames/*.png'".to_owned()
+        }
+        FilmError::Rate { .. } => "--fps says how many numbered images make a second".to_owned(),
+        FilmError::NoFrames { .. } | FilmError::Unnumbered { .. } => {
+            "numbered images have names such as frame-001.png".to_owned()
+        }
+        FilmError::Image { .. } => format!("as images are read {IMAGES}"),
+        FilmError::FileBytes { .. }
+        | FilmError::Frames { .. }
+        | FilmError::Length { .. }
+        | FilmError::Pixels { .. }
+        | FilmError::AllPixels { .. } => {
+            "shorten it or make it smaller: ffmpeg -i FILE -t 600 -vf scale=640:-2 -c:v mjpeg OUT.avi"
+                .to_owned()
+        }
+        _ => format!("write it anew: {CONVERT}"),
     }
 }
 

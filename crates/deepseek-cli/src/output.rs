@@ -120,6 +120,11 @@ impl Place {
         regular && !names_descriptor(&self.real)
     }
 
+    /// Whether a file is there that would be lost.
+    pub(crate) fn replaces(&self) -> bool {
+        self.there.is_some() && self.makes_file()
+    }
+
     /// Opens what stands here, or a file beside the place. A FIFO waits for its reader.
     ///
     /// # Errors

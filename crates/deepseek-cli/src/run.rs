@@ -1,6 +1,5 @@
 //! `deepseek run`: one prompt, one answer.
 
-use std::io;
 use std::path::Path;
 
 use anyhow::Context;
@@ -12,6 +11,7 @@ use crate::args::Run;
 use crate::fault::{Fault, Result};
 use crate::input;
 use crate::interrupt::{Interrupt, Second};
+use crate::screen;
 
 pub(crate) fn run(args: &Run) -> Result<()> {
     let interrupt = Interrupt::listen(Second::Leaves)?;
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Run) -> Result<()> {
         }
     };
     if args.generation.stats {
-        engaged.report(&mut io::stderr().lock(), &said)?;
+        engaged.report(&mut screen::stderr(), &said)?;
     }
     match said.reason {
         Reason::Cancelled => Err(Fault::interrupted()),

@@ -1,6 +1,6 @@
 //! `deepseek tokenize`: text to ids, and back.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use deepseek_model::TokenId;
 use deepseek_text::Tokenizer;
@@ -10,6 +10,7 @@ use crate::args::Tokenize;
 use crate::fault::Result;
 use crate::input;
 use crate::origin::{Origin, read_tokenizer};
+use crate::screen;
 
 pub(crate) fn run(args: &Tokenize) -> Result<()> {
     let tokenizer = match (&args.tokenizer, &args.model) {
@@ -24,7 +25,7 @@ pub(crate) fn run(args: &Tokenize) -> Result<()> {
         true => tokenizer.encode_trusted(&text)?,
         false => tokenizer.encode(&text)?,
     };
-    let mut out = io::stdout().lock();
+    let mut out = screen::stdout();
     if args.count {
         writeln!(out, "{}", ids.len())?;
     } else if args.json {
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &Tokenize) -> Result<()> {
 
 fn decode(tokenizer: &Tokenizer, ids: &[TokenId], as_json: bool) -> Result<()> {
     let text = tokenizer.decode(ids)?;
-    let mut out = io::stdout().lock();
+    let mut out = screen::stdout();
     match as_json {
         true => writeln!(out, "{}", json!({ "count": ids.len(), "text": text }))?,
         false => writeln!(out, "{text}")?,

@@ -149,7 +149,7 @@ pub enum Rounding {
     },
 }
 
-/// Which roundings a model applies. The three named levels are the ones offered to users; the
+/// Which roundings a model applies. The four named levels are the ones offered to users; the
 /// fields are separate because the reference checks them separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Numerics {
@@ -175,6 +175,14 @@ impl Numerics {
     pub const CACHE: Self = Self {
         bf16: false,
         inputs: false,
+        entries: true,
+        indexer: true,
+    };
+    /// These and the inputs of products with FP8 and FP4 weights: each rounding to a narrower format
+    /// than brain floats (spec `deepseek-v4.md` §5.2; `deepseek-v41.md` §7.1, items 1 to 4).
+    pub const FULL: Self = Self {
+        bf16: false,
+        inputs: true,
         entries: true,
         indexer: true,
     };

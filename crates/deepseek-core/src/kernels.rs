@@ -186,9 +186,19 @@ pub struct Picked {
 pub struct Softmax {
     /// Factor on the logits.
     pub scale: f32,
-    /// Whether the exponentials are rounded to brain floats before they weigh values. The sum that
-    /// divides them is not (spec `deepseek-v4.md` §5.1).
-    pub bf16: bool,
+    /// How the exponentials are rounded to brain floats before they weigh values. The sum that
+    /// divides them is of what was not rounded.
+    pub round: Option<WeightRounding>,
+}
+
+/// What the exponentials are taken against before they are rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightRounding {
+    /// The largest logit (spec `deepseek-v4.md` §5.1).
+    OnePeak,
+    /// The largest logit so far, as one pass over chunks of so many rows has it; what it has added
+    /// up is scaled when a larger one comes (spec `deepseek-v41.md` §7.1, item 5).
+    Chunks(usize),
 }
 
 /// How a router chooses experts.

@@ -37,6 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         &Options::default(),
         options,
     )?;
+    #[allow(clippy::disallowed_methods, reason = "the toy says what stands above")]
     let mut out = std::io::stdout().lock();
     for delta in turn {
         match delta? {

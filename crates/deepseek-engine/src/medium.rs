@@ -9,8 +9,8 @@ use std::sync::Arc;
 use deepseek_audio::chunks;
 use deepseek_audio::shape::RATE;
 use deepseek_model::Media;
-use deepseek_vision::Canvas;
 use deepseek_vision::video::{Clip, FilmError, Part, SoundTokens, VideoConfig, deal};
+use deepseek_vision::{Canvas, Note};
 
 use crate::source::{Source, Tape};
 
@@ -19,6 +19,7 @@ use crate::source::{Source, Tape};
 pub struct Medium {
     sources: Vec<Source>,
     pieces: Arc<[Piece]>,
+    notes: Vec<Note>,
 }
 
 /// What follows next of a medium.
@@ -43,14 +44,18 @@ impl Medium {
     pub fn picture(canvas: Canvas) -> Self {
         let source = Source::from(Media::Picture(canvas));
         let pieces = [whole(&source, 0, 0)].into();
-        let sources = vec![source];
-        Self { sources, pieces }
+        Self {
+            sources: vec![source],
+            pieces,
+            notes: Vec::new(),
+        }
     }
 
     /// A sound: one block, or several, each behind its time.
     #[must_use]
     pub fn sound(tape: Tape) -> Self {
         let (count, seconds) = (tape.chunks(), tape.shape().chunk_seconds);
+        let notes = tape.notes().to_vec();
         let source = Source::Tape(tape.into());
         let mut pieces = Vec::new();
         for number in 0..count {
@@ -59,8 +64,11 @@ impl Medium {
             }
             pieces.push(whole(&source, 0, number));
         }
-        let (sources, pieces) = (vec![source], pieces.into());
-        Self { sources, pieces }
+        Self {
+            sources: vec![source],
+            pieces: pieces.into(),
+            notes,
+        }
     }
 
     /// A film: its frames, each behind its time, and the sound of each segment behind the segment's
@@ -68,10 +76,16 @@ impl Medium {
     ///
     /// # Errors
     /// A frame that cannot be read.
-    pub fn film(clip: Clip, config: &VideoConfig, tape: Option<Tape>) -> Result<Self, FilmError> {
+    pub fn film(
+        mut clip: Clip,
+        config: &VideoConfig,
+        tape: Option<Tape>,
+    ) -> Result<Self, FilmError> {
         let (labels, duration) = (clip.labels().to_vec(), clip.film().duration());
-        let shots = clip.map(|shot| Ok(Media::Shot(shot?)));
+        let shots = clip.by_ref().map(|shot| Ok(Media::Shot(shot?)));
         let shots: Vec<Media> = shots.collect::<Result<_, FilmError>>()?;
+        let mut notes = clip.film().notes();
+        notes.extend(tape.iter().flat_map(|tape| tape.notes().iter().cloned()));
         let frames = Source::Ready(shots.into());
         let parts = match &tape {
             None => (0..labels.len()).map(Part::Frame).collect(),
@@ -99,13 +113,27 @@ impl Medium {
         Ok(Self {
             sources: [frames].into_iter().chain(tape).collect(),
             pieces: pieces.into(),
+            notes,
         })
+    }
+
+    /// The same medium, of which more is to be told.
+    #[must_use]
+    pub fn with_notes(mut self, notes: &[Note]) -> Self {
+        self.notes.extend_from_slice(notes);
+        self
     }
 
     /// Where its rows come from.
     #[must_use]
     pub fn sources(&self) -> &[Source] {
         &self.sources
+    }
+
+    /// What there is to be told of it: the user should know, though it could be read.
+    #[must_use]
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
     }
 
     /// What stands in the prompt, one piece behind the other.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use deepseek_audio::{AudioShape, Chunks, Sound, SoundError};
+use deepseek_audio::{AudioShape, Chunks, Note, Sound, SoundError};
 use deepseek_model::Media;
 
 /// Samples that are read at a time where they are merely counted.
@@ -71,6 +71,7 @@ type Open = dyn Fn() -> Result<Sound, SoundError> + Send + Sync;
 pub struct Tape {
     shape: AudioShape,
     samples: u64,
+    notes: Vec<Note>,
     open: Box<Open>,
 }
 
@@ -83,13 +84,14 @@ impl Tape {
         shape: AudioShape,
         open: impl Fn() -> Result<Sound, SoundError> + Send + Sync + 'static,
     ) -> Result<Self, SoundError> {
-        let samples = count(open()?)?;
+        let (samples, notes) = count(open()?)?;
         if samples == 0 {
             return Err(SoundError::NoSamples);
         }
         Ok(Self {
             shape,
             samples,
+            notes,
             open: Box::new(open),
         })
     }
@@ -98,6 +100,12 @@ impl Tape {
     #[must_use]
     pub fn shape(&self) -> &AudioShape {
         &self.shape
+    }
+
+    /// What there is to be told of it.
+    #[must_use]
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
     }
 
     /// How many chunks it has.
@@ -138,8 +146,8 @@ impl fmt::Debug for Tape {
     }
 }
 
-/// The samples of a sound.
-fn count(mut sound: Sound) -> Result<u64, SoundError> {
+/// The samples of a sound, and what there is to be told of it.
+fn count(mut sound: Sound) -> Result<(u64, Vec<Note>), SoundError> {
     let mut samples = 0;
     let mut block = Vec::new();
     loop {
@@ -147,7 +155,7 @@ fn count(mut sound: Sound) -> Result<u64, SoundError> {
         sound.read(COUNTED_AT_ONCE, &mut block)?;
         samples += block.len() as u64;
         if block.len() < COUNTED_AT_ONCE {
-            return Ok(samples);
+            return Ok((samples, sound.notes()));
         }
     }
 }

@@ -58,6 +58,15 @@ pub struct Residual<B: Backend> {
     pub pre: Option<B::Tensor>,
 }
 
+impl<B: Backend> Clone for Residual<B> {
+    fn clone(&self) -> Self {
+        Self {
+            streams: self.streams.clone(),
+            pre: self.pre.clone(),
+        }
+    }
+}
+
 impl<B: Backend> Residual<B> {
     /// All streams alike, `x: [t, hidden]`, as the first layer reads them.
     ///

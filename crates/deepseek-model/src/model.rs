@@ -159,6 +159,13 @@ pub struct Trace {
     pub streams: Vec<HostTensor>,
 }
 
+/// Who looks on, and what they put in the way.
+struct Watch<'a, B: Backend> {
+    trace: Trace,
+    /// What is read before each layer and behind the last, if anything.
+    given: &'a [Residual<B>],
+}
+
 impl<B: Kernels> Model<B> {
     /// Loads the model that `plan` describes. `progress` hears, before each layer, how many of how
     /// many are done, and may end the loading.
@@ -288,13 +295,26 @@ impl<B: Kernels> Model<B> {
     /// # Errors
     /// A fault of the device.
     pub fn step_traced(&mut self, step: &Step) -> Result<(Logits, Trace)> {
-        let mut trace = Trace {
-            routing: Vec::new(),
-            chosen: Vec::new(),
-            streams: Vec::new(),
+        self.step_given(step, &[])
+    }
+
+    /// As [`Model::step_traced`], but each layer but the first, and the head, reads what is `given`
+    /// in the place of what the one before left: the residual before each layer and behind the last.
+    /// So a difference shows in the layer that makes it, and not in all that follow.
+    ///
+    /// # Errors
+    /// A fault of the device.
+    pub fn step_given(&mut self, step: &Step, given: &[Residual<B>]) -> Result<(Logits, Trace)> {
+        let mut watch = Watch {
+            trace: Trace {
+                routing: Vec::new(),
+                chosen: Vec::new(),
+                streams: Vec::new(),
+            },
+            given,
         };
-        let logits = self.run(step, Some(&mut trace))?;
-        Ok((logits, trace))
+        let logits = self.run(step, Some(&mut watch))?;
+        Ok((logits, watch.trace))
     }
 
     /// Takes in a picture as patches `[P, 3 * patch * patch]` that lie as `grid` says, as
@@ -361,7 +381,7 @@ impl<B: Kernels> Model<B> {
         }
     }
 
-    fn run(&mut self, step: &Step, trace: Option<&mut Trace>) -> Result<Logits> {
+    fn run(&mut self, step: &Step, watch: Option<&mut Watch<'_, B>>) -> Result<Logits> {
         self.check(step);
         let parts = step
             .spans
@@ -389,7 +409,7 @@ impl<B: Kernels> Model<B> {
             .map(|s| (s.slot, s.end()))
             .collect();
         match self.plan.cut() {
-            None => self.pass(&mut flow, 0..last, slots, Carry::default(), trace)?,
+            None => self.pass(&mut flow, 0..last, slots, Carry::default(), watch)?,
             Some(cut) => {
                 self.pass(&mut flow, 0..cut, slots, Carry::default(), None)?;
                 let Flow {
@@ -401,7 +421,7 @@ impl<B: Kernels> Model<B> {
                     published: self.plan.layers()[cut].role.source,
                     ..Carry::default()
                 };
-                self.pass(&mut flow, cut..last, None, carry, trace)?;
+                self.pass(&mut flow, cut..last, None, carry, watch)?;
             }
         }
         self.follow(&flow)?;
@@ -449,16 +469,17 @@ impl<B: Kernels> Model<B> {
         layers: Range<usize>,
         slots: Option<&Slots>,
         mut carry: Carry,
-        mut trace: Option<&mut Trace>,
+        mut watch: Option<&mut Watch<'_, B>>,
     ) -> Result<()> {
         let be = &self.be;
         if flow.tokens.is_empty() {
             return Ok(());
         }
-        for (layer, plan) in self
+        for (index, (layer, plan)) in self
             .layers
             .iter()
             .zip(self.plan.layers())
+            .enumerate()
             .take(layers.end)
             .skip(layers.start)
         {
@@ -484,10 +505,13 @@ impl<B: Kernels> Model<B> {
             let (residual, routing) =
                 layer.forward(be, &flow.residual, &rows, batch, memory, &mut carry)?;
             flow.residual = residual;
-            if let Some(trace) = trace.as_deref_mut() {
+            if let Some(Watch { trace, given }) = watch.as_deref_mut() {
                 trace.routing.push(routing);
                 trace.chosen.push(carry.chosen.clone());
                 trace.streams.push(be.download(&flow.residual.streams)?);
+                if let Some(given) = given.get(index + 1) {
+                    flow.residual = given.clone();
+                }
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use deepseek_attn::{
     AttentionShape, Choice, Filter, Keys, Making, Pooling, Role, RopeSet, Ropes, SourceId,
 };
-use deepseek_core::kernels::{HyperShape, ScoreRounding};
+use deepseek_core::kernels::{HyperShape, ScoreRounding, WeightRounding};
 use deepseek_core::rope::Rope;
 use deepseek_core::{Fp4Scale, Numerics, Rounding, RowFormat};
 use deepseek_moe::{MixtureShape, RouteBy};
@@ -20,6 +20,9 @@ const V41_WINDOW_BLOCK: usize = 32;
 
 /// The same for a compressed row of V4.1 (item 3 there).
 const V41_ENTRY_BLOCK: usize = 16;
+
+/// Rows whose weights are rounded against one peak in V4.1 (item 5 there).
+const V41_WEIGHT_CHUNK: usize = 64;
 
 /// Channels of an index key that share a scale, in both.
 const KEY_BLOCK: usize = 32;
@@ -292,11 +295,12 @@ impl Plan {
             block: V4_ROW_BLOCK,
             tail: self.config.rope_dim,
         };
-        let (window, entry, key, scores) = match family {
+        let (window, entry, key, scores, weights) = match family {
             Family::V4 => {
                 let block = KEY_BLOCK;
                 let key = Rounding::HadamardFp4 { block, bf16 };
-                (v4_row, v4_row, key, ScoreRounding::ProductsAndSum)
+                let (scores, weights) = (ScoreRounding::ProductsAndSum, WeightRounding::OnePeak);
+                (v4_row, v4_row, key, scores, weights)
             }
             Family::V41 => (
                 Rounding::Fp8 {
@@ -312,6 +316,7 @@ impl Plan {
                     scale: Fp4Scale::E8m0,
                 },
                 ScoreRounding::Products,
+                WeightRounding::Chunks(V41_WEIGHT_CHUNK),
             ),
         };
         BlockShape {
@@ -330,6 +335,7 @@ impl Plan {
                 entry_rounding: self.numerics.entries.then_some(entry),
                 index_rounding: self.numerics.indexer.then_some(key),
                 score_rounding: bf16.then_some(scores),
+                weight_rounding: bf16.then_some(weights),
             },
             mixture: MixtureShape {
                 hidden: hidden_size,

@@ -14,7 +14,7 @@ use crate::config::{Config, DsparkConfig, EngramConfig, Family, Storage};
 use crate::inventory::Component;
 use crate::plan::{Budget, Plan, PlanError, SequenceMemory};
 
-/// The levels of rounding that are offered, by name.
+/// The levels of rounding that differ in memory, by name; `full` keeps its rows as `cache` does.
 pub const NUMERICS: [(&str, Numerics); 3] = [
     ("exact", Numerics::EXACT),
     ("cache", Numerics::CACHE),

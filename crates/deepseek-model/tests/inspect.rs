@@ -1,4 +1,5 @@
-//! The bill of the real models, by their configs alone.
+//! The bill of the real models, by their configs alone, held against what `docs/models/deepseek-v4.md`
+//! has of them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,7 +34,7 @@ fn weights(name: &str) -> Weights {
     Weights::of(&config, config.storage)
 }
 
-/// The published totals (spec §2.1, §1.4) and parameter counts (§1.3).
+/// The published totals (§2.1, §1.4) and parameter counts (§1.3).
 #[test]
 fn the_published_totals_are_met_to_the_byte() {
     let flash = weights("v4-flash");
@@ -131,7 +132,7 @@ fn the_published_counts_of_each_type_are_met() {
     );
 }
 
-/// Lines of the spec's table (§2.2), as they stand in a Flash layer with an indexer.
+/// Lines of the table of tensors (§2.2), as they stand in a Flash layer with an indexer.
 #[test]
 fn the_tensors_of_a_layer_have_their_published_shapes() {
     let config = config("v4-flash");
@@ -272,17 +273,18 @@ fn rows_are_kept_as_they_are_rounded() {
     };
     assert_eq!(formats(Numerics::EXACT), (RowFormat::F32, RowFormat::F32));
     assert_eq!(formats(Numerics::CACHE), (fp8(4), fp4));
+    assert_eq!(formats(Numerics::FULL), formats(Numerics::CACHE));
     assert_eq!(formats(Numerics::RELEASED), (fp8(2), fp4));
     let bf16 = Numerics {
         bf16: true,
         ..Numerics::EXACT
     };
     assert_eq!(formats(bf16), (RowFormat::Bf16, RowFormat::Bf16));
-    // One byte less than the layout of 584 that others pad to (spec §5.2).
+    // One byte less than the layout of 584 that others pad to (§5.2).
     assert_eq!((fp8(2).row_bytes(512), fp4.row_bytes(128)), (583, 68));
 }
 
-/// Growth by a token (spec §7.2): 6,880 and 9,848 bytes in brain floats; packed 3,514 and 5,031 with
+/// Growth by a token (§7.2): 6,880 and 9,848 bytes in brain floats; packed 3,514 and 5,031 with
 /// entries padded to 584 bytes, of which ours lack one.
 #[test]
 fn a_token_costs_what_was_published() {
@@ -397,7 +399,7 @@ fn a_budget_beyond_the_model_is_refused() {
     }
 }
 
-/// GFLOP of a token (spec §7.2), in tenths: linear, core, indexer.
+/// GFLOP of a token (§7.2), in tenths: linear, core, indexer.
 #[test]
 fn a_token_takes_the_published_arithmetic() {
     let check = |name: &str, context: usize, want: [u64; 3]| {

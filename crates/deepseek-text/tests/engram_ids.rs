@@ -46,6 +46,14 @@ fn the_released_vocabulary_has_the_table_that_the_model_was_trained_with() {
     ] {
         assert_eq!(ids[id], want, "token {id}");
     }
+    // Two letters that differ by a spacing mark (Mc) alone: were non-spacing marks (Mn) the only ones to
+    // go, they would be two.
+    let spelled = |id| tokenizer.decode(&[id]).expect("an id of the vocabulary");
+    assert_eq!(
+        [spelled(4384), spelled(1442)],
+        ["\u{9be}\u{9b0}", "\u{9b0}"]
+    );
+    assert_eq!(ids[4384], ids[1442]);
     assert_eq!(ids.iter().max(), Some(&99_091));
     let table: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
     assert_eq!(

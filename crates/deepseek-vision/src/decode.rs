@@ -9,83 +9,166 @@
     clippy::panic
 )]
 
-use std::io::Cursor;
+pub(crate) mod gif;
+mod jpeg;
+pub(crate) mod png;
 
+use std::io::{self, Cursor};
+
+use deepseek_core::{Note, guard};
 use image::error::ImageError;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
+use crate::formats;
 use crate::limits::{DECODE_BYTES_MAX, FILE_BYTES_MAX, PIXELS_MAX, SIDE_MAX};
 use crate::picture::{Picture, PictureError};
-
-/// The formats that are read, by the names that messages use.
-const FORMATS: [(ImageFormat, &str); 6] = [
-    (ImageFormat::Png, "PNG"),
-    (ImageFormat::Jpeg, "JPEG"),
-    (ImageFormat::WebP, "WebP"),
-    (ImageFormat::Gif, "GIF"),
-    (ImageFormat::Bmp, "BMP"),
-    (ImageFormat::Tiff, "TIFF"),
-];
+use crate::video::webp;
 
 /// First bytes of a file that a message shows.
 const HEAD_BYTES: usize = 8;
 
+/// A picture as its file has it.
+pub(crate) struct Stored {
+    pub(crate) image: DynamicImage,
+    /// How it is to be turned.
+    pub(crate) orientation: Orientation,
+    pub(crate) notes: Vec<Note>,
+}
+
+/// Why a decoder did not go on.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The system refused to read on.
+    Io(io::Error),
+    /// It would take too much memory.
+    Memory,
+    /// The data are of a kind that is not read.
+    Unsupported(String),
+    /// The data end early or do not hold.
+    Corrupt(String),
+}
+
 impl Picture {
-    /// Reads a PNG, JPEG, WebP, GIF, BMP or TIFF file, told apart by its first bytes.
+    /// Reads a file of [`IMAGES`](formats::IMAGES), told apart by its first bytes.
     ///
-    /// Of several frames the first is taken. 16-bit samples become `round(v / 257)`, grey becomes
-    /// three equal channels, and an alpha channel is dropped, not blended. Orientation tags and
-    /// colour profiles are not applied.
+    /// Of several frames the first is taken. It is turned as its orientation tag says. 16-bit samples
+    /// become `round(v / 257)`, grey becomes three equal channels, and an alpha channel is dropped,
+    /// not blended. Colour profiles are not looked at.
     ///
     /// # Errors
     /// [`PictureError`] for what is no picture, or too large a one. Sizes are checked before memory
     /// is taken for them; the bounds are those of [`limits`](crate::limits).
     pub fn decode(bytes: &[u8]) -> Result<Self, PictureError> {
-        if bytes.is_empty() {
-            return Err(PictureError::Empty);
-        }
-        if bytes.len() > FILE_BYTES_MAX {
-            let (bytes, max) = (bytes.len(), FILE_BYTES_MAX);
-            return Err(PictureError::FileBytes { bytes, max });
-        }
-        let (kind, format) = recognise(bytes)?;
-        if kind == ImageFormat::Jpeg && !has_end_of_image(bytes) {
-            // The decoder would fill what is missing with grey.
-            let why = "the file ends before the picture does".to_owned();
-            return Err(PictureError::Corrupt { format, why });
-        }
-        let image = unpack(bytes, kind, format)?.into_rgb8();
-        let side = |pixels| usize::try_from(pixels).unwrap_or(usize::MAX);
-        let (width, height) = (side(image.width()), side(image.height()));
-        Ok(Self::from_rgb(width, height, image.into_raw()))
+        read(bytes, |_| true)
+    }
+
+    /// The same as the published loader does it: of all formats, TIFF alone is turned.
+    ///
+    /// # Errors
+    /// As [`Picture::decode`].
+    pub fn decode_as_published(bytes: &[u8]) -> Result<Self, PictureError> {
+        read(bytes, |kind| kind == ImageFormat::Tiff)
     }
 }
 
-/// The format that the first bytes announce.
-fn recognise(bytes: &[u8]) -> Result<(ImageFormat, &'static str), PictureError> {
-    let kind = image::guess_format(bytes).ok();
-    let known = FORMATS.into_iter().find(|(known, _)| Some(*known) == kind);
-    known.ok_or_else(|| {
-        let head = bytes.iter().take(HEAD_BYTES);
-        let head: Vec<_> = head.map(|byte| format!("{byte:02x}")).collect();
-        let head = head.join(" ");
-        PictureError::UnknownFormat { head }
+/// Reads a file, which is turned as it says if its format `turns`.
+fn read(bytes: &[u8], turns: fn(ImageFormat) -> bool) -> Result<Picture, PictureError> {
+    if bytes.is_empty() {
+        return Err(PictureError::Empty);
+    }
+    if bytes.len() > FILE_BYTES_MAX {
+        let (bytes, max) = (bytes.len(), FILE_BYTES_MAX);
+        return Err(PictureError::FileBytes { bytes, max });
+    }
+    let (kind, format) = recognise(bytes)?;
+    let picture = guard::guarded(|| {
+        let stored = match kind {
+            ImageFormat::Gif => gif::still(bytes),
+            ImageFormat::Jpeg => jpeg::still(bytes),
+            ImageFormat::Png => png::still(bytes),
+            ImageFormat::WebP => {
+                // The decoder gives grey for what is missing, and memory to what the file says.
+                unpack(webp::first(bytes)?, kind, format)
+            }
+            _ => unpack(bytes, kind, format),
+        }?;
+        Ok(if turns(kind) {
+            stored.into_turned()
+        } else {
+            stored.into_picture()
+        })
+    });
+    picture.unwrap_or_else(|panicked| {
+        let why = panicked.to_string();
+        Err(PictureError::Unsupported { format, why })
     })
 }
 
-/// Decodes the first frame, once its size has been found to be in bounds.
-fn unpack(
-    bytes: &[u8],
-    kind: ImageFormat,
-    format: &'static str,
-) -> Result<DynamicImage, PictureError> {
-    let fault = |error| fault(format, &error);
+/// The format that the first bytes announce, and its name in messages.
+pub(crate) fn recognise(bytes: &[u8]) -> Result<(ImageFormat, &'static str), PictureError> {
+    Ok(match bytes {
+        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1A, b'\n', ..] => (ImageFormat::Png, png::FORMAT),
+        [0xFF, 0xD8, 0xFF, ..] => (ImageFormat::Jpeg, jpeg::FORMAT),
+        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => (ImageFormat::Gif, gif::FORMAT),
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'E',
+            b'B',
+            b'P',
+            ..,
+        ] => (ImageFormat::WebP, webp::FORMAT),
+        [b'B', b'M', ..] => (ImageFormat::Bmp, "BMP"),
+        [b'I', b'I', b'*' | b'+', 0, ..] | [b'M', b'M', 0, b'*' | b'+', ..] => {
+            (ImageFormat::Tiff, "TIFF")
+        }
+        _ => {
+            if let Some(kind) = formats::foreign(bytes) {
+                return Err(PictureError::Foreign { kind });
+            }
+            let head = bytes.iter().take(HEAD_BYTES);
+            let head: Vec<_> = head.map(|byte| format!("{byte:02x}")).collect();
+            let head = head.join(" ");
+            return Err(PictureError::UnknownFormat { head });
+        }
+    })
+}
+
+/// Decodes by the library's own reader, once the size has been found to be in bounds.
+fn unpack(bytes: &[u8], kind: ImageFormat, format: &'static str) -> Result<Stored, PictureError> {
+    let fault = |error| Stop::from(error).of_bytes(format);
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(DECODE_BYTES_MAX);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), kind);
     reader.limits(limits.clone());
     let mut decoder = reader.into_decoder().map_err(fault)?;
     let (width, height) = decoder.dimensions();
+    within_bounds(width, height)?;
+    // What the samples take is not left for the decoder.
+    limits.reserve(decoder.total_bytes()).map_err(fault)?;
+    decoder.set_limits(limits).map_err(fault)?;
+    // A tag that cannot be read is none.
+    let orientation = match kind {
+        ImageFormat::WebP => orientation(decoder.exif_metadata().ok().flatten().as_deref()),
+        _ => decoder.orientation().unwrap_or(Orientation::NoTransforms),
+    };
+    Ok(Stored {
+        image: DynamicImage::from_decoder(decoder).map_err(fault)?,
+        orientation,
+        notes: Vec::new(),
+    })
+}
+
+/// Whether a picture of this size is taken.
+fn within_bounds(width: u32, height: u32) -> Result<(), PictureError> {
     if width == 0 || height == 0 {
         return Err(PictureError::NoPixels { width, height });
     }
@@ -97,51 +180,84 @@ fn unpack(
         let max = PIXELS_MAX;
         return Err(PictureError::Pixels { width, height, max });
     }
-    // What the samples take is not left for the decoder.
-    limits.reserve(decoder.total_bytes()).map_err(fault)?;
-    decoder.set_limits(limits).map_err(fault)?;
-    DynamicImage::from_decoder(decoder).map_err(fault)
+    Ok(())
 }
 
-/// Whether the markers of a JPEG file lead to the one that ends the picture.
-///
-/// Within entropy-coded data a byte of ones is followed by a zero or a restart, so that every other
-/// marker can be found; the segment behind it is skipped, as it may hold a smaller picture.
-fn has_end_of_image(bytes: &[u8]) -> bool {
-    const START: u8 = 0xD8;
-    const END: u8 = 0xD9;
-    let mut rest = bytes;
-    while let Some((marker, after)) = next_marker(rest) {
-        let length = match marker {
-            END => return true,
-            START => 0,
-            _ => after
-                .first_chunk()
-                .map_or(0, |two| u16::from_be_bytes(*two)),
-        };
-        rest = after.get(usize::from(length)..).unwrap_or_default();
+/// What EXIF data say; nothing, if they do not hold. Some have a name before them.
+pub(crate) fn orientation(exif: Option<&[u8]>) -> Orientation {
+    let exif = exif.map(|exif| exif.strip_prefix(b"Exif\0\0").unwrap_or(exif));
+    let said = exif.and_then(Orientation::from_exif_chunk);
+    said.unwrap_or(Orientation::NoTransforms)
+}
+
+impl Stored {
+    /// Pixels that were found to be of the right number.
+    fn of(format: &'static str, image: Option<DynamicImage>) -> Result<Self, PictureError> {
+        let why = || "pixels are missing".to_owned();
+        Ok(Self {
+            image: image.ok_or_else(|| PictureError::Corrupt { format, why: why() })?,
+            orientation: Orientation::NoTransforms,
+            notes: Vec::new(),
+        })
     }
-    false
+
+    fn from_rgb(
+        format: &'static str,
+        [width, height]: [u32; 2],
+        rgb: Vec<u8>,
+    ) -> Result<Self, PictureError> {
+        let image = RgbImage::from_raw(width, height, rgb);
+        Self::of(format, image.map(DynamicImage::ImageRgb8))
+    }
+
+    /// The picture, turned as it is to be.
+    pub(crate) fn into_turned(mut self) -> Picture {
+        // Fewer bytes are moved.
+        self.image = self.image.into_rgb8().into();
+        self.image.apply_orientation(self.orientation);
+        self.into_picture()
+    }
+
+    fn into_picture(self) -> Picture {
+        let image = self.image.into_rgb8();
+        let side = |pixels| usize::try_from(pixels).unwrap_or(usize::MAX);
+        let (width, height) = (side(image.width()), side(image.height()));
+        Picture::from_rgb(width, height, image.into_raw()).with_notes(self.notes)
+    }
 }
 
-/// The next marker that is no restart, stuffing or filling, and the bytes behind it.
-fn next_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
-    let mut pairs = bytes.windows(2).enumerate();
-    pairs.find_map(|(at, pair)| match *pair {
-        [0xFF, 0x00 | 0x01 | 0xD0..=0xD7 | 0xFF] => None,
-        [0xFF, marker] => Some((marker, bytes.get(at.saturating_add(2)..)?)),
-        _ => None,
-    })
-}
+impl Stop {
+    fn cut_off() -> Self {
+        Self::Corrupt("the file ends before the picture does".to_owned())
+    }
 
-pub(crate) fn fault(format: &'static str, error: &ImageError) -> PictureError {
-    let why = error.to_string();
-    match error {
-        ImageError::Limits(_) => {
-            let max = DECODE_BYTES_MAX;
-            PictureError::Memory { format, max }
+    /// What it means for data that are at hand.
+    pub(crate) fn of_bytes(self, format: &'static str) -> PictureError {
+        match self {
+            Self::Io(error) => {
+                let why = error.to_string();
+                PictureError::Corrupt { format, why }
+            }
+            Self::Memory => {
+                let max = DECODE_BYTES_MAX;
+                PictureError::Memory { format, max }
+            }
+            Self::Unsupported(why) => PictureError::Unsupported { format, why },
+            Self::Corrupt(why) => PictureError::Corrupt { format, why },
         }
-        ImageError::Unsupported(_) => PictureError::Unsupported { format, why },
-        _ => PictureError::Corrupt { format, why },
+    }
+}
+
+impl From<ImageError> for Stop {
+    fn from(error: ImageError) -> Self {
+        match error {
+            ImageError::IoError(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                Self::Io(error)
+            }
+            ImageError::IoError(_) => Self::cut_off(),
+            ImageError::Limits(_) => Self::Memory,
+            ImageError::Unsupported(_) => Self::Unsupported(error.to_string()),
+            error => Self::Corrupt(error.to_string()),
+        }
     }
 }

@@ -6,14 +6,17 @@ mod block;
 pub mod canvas;
 mod decode;
 pub mod embed;
+pub mod formats;
 pub mod grid;
 pub mod limits;
 pub mod picture;
 pub mod resize;
+mod screen;
 pub mod tower;
 pub mod video;
 
 pub use canvas::Canvas;
+pub use deepseek_core::Note;
 pub use embed::{Delimiters, embed, embed_features, embed_patches};
 pub use grid::{Grid, Place};
 pub use picture::{Picture, PictureError};

@@ -1,11 +1,16 @@
 //! A decoded picture, and what keeps a file from becoming one.
 
+use deepseek_core::Note;
+
+use crate::formats::IMAGES;
+
 /// Pixels in three channels of 8 bits. Neither side is zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     width: usize,
     height: usize,
     rgb: Vec<u8>,
+    notes: Vec<Note>,
 }
 
 impl Picture {
@@ -21,7 +26,17 @@ impl Picture {
             rgb.len(),
             "bytes of a picture of {width}x{height}"
         );
-        Self { width, height, rgb }
+        Self {
+            width,
+            height,
+            rgb,
+            notes: Vec::new(),
+        }
+    }
+
+    /// The same picture, of which this is to be told.
+    pub(crate) fn with_notes(self, notes: Vec<Note>) -> Self {
+        Self { notes, ..self }
     }
 
     /// Pixels of a row.
@@ -41,6 +56,12 @@ impl Picture {
     pub fn rgb(&self) -> &[u8] {
         &self.rgb
     }
+
+    /// What there is to be told of its file.
+    #[must_use]
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
 }
 
 /// Why a file is not taken as a picture.
@@ -59,10 +80,16 @@ pub enum PictureError {
         max: usize,
     },
     /// The file begins like none of the formats that are read.
-    #[error("picture: begins with {head}, want PNG, JPEG, WebP, GIF, BMP or TIFF")]
+    #[error("picture: begins with {head}, want one of {images}", images = IMAGES)]
     UnknownFormat {
         /// Its first bytes, in hexadecimal.
         head: String,
+    },
+    /// The file is of a kind that is known by name and not read.
+    #[error("picture: of a kind that is not read: {kind}")]
+    Foreign {
+        /// The kind.
+        kind: &'static str,
     },
     /// A side is zero.
     #[error("picture: {width}x{height} pixels, want at least one")]

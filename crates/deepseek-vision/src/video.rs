@@ -20,5 +20,6 @@ pub use config::{ConfigError, Number, VideoConfig};
 pub use deal::{Part, SoundTokens, deal};
 pub use film::{Film, FilmError};
 pub use label::Label;
+pub(crate) use reel::webp;
 pub use sample::sample;
 pub use track::Track;

@@ -41,6 +41,7 @@ const TESTS: [(&str, fn()); 10] = [
     ),
 ];
 
+#[allow(clippy::disallowed_methods, reason = "another process reads it")]
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(WORKER) {
         return match serve(&mut stdin().lock(), &mut stdout().lock()) {

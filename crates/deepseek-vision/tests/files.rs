@@ -1,7 +1,11 @@
 //! Files that are pictures: what each format and kind of sample becomes.
 
+#[path = "bytes/tiff.rs"]
+mod tiff;
+
 use std::io::Cursor;
 
+use deepseek_vision::formats::IMAGES;
 use deepseek_vision::{Picture, PictureError};
 use image::codecs::gif::GifEncoder;
 use image::{DynamicImage, Frame, ImageFormat, RgbImage, RgbaImage};
@@ -125,5 +129,133 @@ fn bytes_behind_the_picture_are_of_no_account() {
         let mut bytes = encode(&DynamicImage::ImageRgb8(image.clone()), format);
         bytes.extend([0xFF; 100]);
         check(&bytes, [8, 8], image.as_raw());
+    }
+}
+
+#[test]
+fn a_kind_that_is_not_read_is_called_by_its_name() {
+    let head = |bytes: &[u8]| [bytes, &[0; 600]].concat();
+    let mut stream = vec![0; 600];
+    (stream[0], stream[188], stream[376]) = (0x47, 0x47, 0x47);
+    let cases = [
+        ("AVIF", head(b"\0\0\0\x1Cftypavif\0\0\0\0")),
+        ("AVIF", head(b"\0\0\0\x1Cftypavis\0\0\0\0")),
+        ("HEIC", head(b"\0\0\0\x18ftypheic\0\0\0\0")),
+        ("HEIF", head(b"\0\0\0\x18ftypmif1\0\0\0\0")),
+        ("JPEG XL", head(b"\xFF\x0A\x7F")),
+        ("JPEG XL", head(b"\0\0\0\x0CJXL \r\n\x87\n")),
+        ("JPEG 2000", head(b"\0\0\0\x0CjP  \r\n\x87\n")),
+        ("JPEG 2000", head(b"\xFF\x4F\xFF\x51\0\x2F")),
+        ("PSD", head(b"8BPS\0\x01")),
+        ("ICO", head(b"\0\0\x01\0\x01\0")),
+        ("QOI", head(b"qoif\0\0\0\x01")),
+        ("OpenEXR", head(b"\x76\x2F\x31\x01\x02")),
+        ("Radiance HDR", head(b"#?RADIANCE\n")),
+        ("DDS", head(b"DDS \x7C\0\0\0")),
+        ("PNM", b"P6 1 1 255\n\0\0\0".to_vec()),
+        ("PNM", b"P7\nWIDTH 1\n".to_vec()),
+        ("TGA", [&[0; 40][..], b"TRUEVISION-XFILE.\0"].concat()),
+        ("PDF", head(b"%PDF-1.7\n")),
+        ("SVG", b"<svg xmlns='http://www.w3.org/2000/svg'/>".to_vec()),
+        (
+            "SVG",
+            b"\xEF\xBB\xBF<?xml version='1.0'?>\n<!-- a drawing -->\n<SVG/>".to_vec(),
+        ),
+        ("HTML page", b"\n<!DOCTYPE html><title>404</title>".to_vec()),
+        ("MP4", head(b"\0\0\0\x18ftypisom\0\0\x02\0")),
+        ("QuickTime", head(b"\0\0\0\x14ftypqt  \0\0\0\0")),
+        ("Matroska or WebM", head(b"\x1A\x45\xDF\xA3\x9F")),
+        ("MPEG-TS", stream),
+        ("FLV", head(b"FLV\x01\x05")),
+        ("ASF (WMV, WMA)", head(b"\x30\x26\xB2\x75\x8E\x66\xCF\x11")),
+        ("AVI video", b"RIFF\x24\0\0\0AVI LIST".to_vec()),
+        ("Y4M video", b"YUV4MPEG2 W1 H1 F1:1\n".to_vec()),
+    ];
+    for (kind, bytes) in cases {
+        let error = Picture::decode(&bytes).expect_err(kind);
+        let text = format!("picture: of a kind that is not read: {kind}");
+        assert_eq!(error.to_string(), text);
+    }
+    let text = Picture::decode(b"no picture")
+        .expect_err("words")
+        .to_string();
+    assert!(text.ends_with(&format!("want one of {IMAGES}")), "{text}");
+}
+
+#[test]
+fn kinds_of_jpeg_that_are_not_read_are_named() {
+    let good = encode(&gradient(16, 16).into(), ImageFormat::Jpeg);
+    let frame = good.windows(2).position(|pair| pair == [0xFF, 0xC0]);
+    let frame = frame.expect("a frame header") + 1;
+    for (at, byte, why) in [
+        (frame, 0xC3, "lossless"),
+        (frame, 0xC5, "hierarchical"),
+        (frame, 0xC9, "arithmetic coding"),
+        (frame, 0xCA, "arithmetic coding"),
+        (frame, 0xCE, "hierarchical, arithmetic coding"),
+        (frame + 3, 12, "12 bits a sample"),
+    ] {
+        let mut bytes = good.clone();
+        bytes[at] = byte;
+        let error = Picture::decode(&bytes).expect_err(why);
+        let text = format!("picture: JPEG of a kind that is not read: {why}");
+        assert_eq!(error.to_string(), text);
+    }
+}
+
+/// Noise, so that no format packs it into a few bytes.
+fn noise() -> RgbImage {
+    RgbImage::from_fn(96, 96, |x, y| {
+        let noise = (x * 96 + y).wrapping_mul(2_654_435_761);
+        image::Rgb([(noise >> 24) as u8, (noise >> 16) as u8, (noise >> 8) as u8])
+    })
+}
+
+#[test]
+fn a_jpeg_that_lacks_a_part_is_refused_or_it_is_told() {
+    let good = encode(&noise().into(), ImageFormat::Jpeg);
+    let whole = Picture::decode(&good).expect("a picture");
+    assert_eq!(whole.notes(), []);
+    for part in 2..12 {
+        let cut = &good[..good.len() * part / 12];
+        assert!(Picture::decode(cut).is_err(), "cut at {part}/12");
+        // Some programs end what they have cut.
+        let ended = [cut, &[0xFF, 0xD9]].concat();
+        if let Ok(picture) = Picture::decode(&ended) {
+            let notes = picture.notes();
+            assert_eq!(notes.len(), 1, "ended at {part}/12");
+            assert!(
+                notes[0].to_string().contains("damaged JPEG data"),
+                "{notes:?}"
+            );
+            assert_ne!(picture.rgb(), whole.rgb());
+        }
+    }
+}
+
+#[test]
+fn a_lossy_webp_that_is_cut_is_refused() {
+    let bytes = include_bytes!("../../../tests/fixtures/video/lossy.webp");
+    // The first frame as a picture of its own.
+    let at = bytes
+        .windows(4)
+        .position(|name| name == b"VP8 ")
+        .expect("a frame");
+    let length = u32::from_le_bytes(bytes[at + 4..at + 8].try_into().expect("four"));
+    let chunk = &bytes[at..at + 8 + length as usize];
+    let riff = (chunk.len() as u32 + 4).to_le_bytes();
+    let good = [b"RIFF", &riff[..], b"WEBP", chunk].concat();
+    assert!(Picture::decode(&good).is_ok());
+    for end in (20..good.len() - 1).step_by(3) {
+        assert!(Picture::decode(&good[..end]).is_err(), "cut at {end}");
+    }
+}
+
+#[test]
+fn a_decoder_that_panics_is_an_error() {
+    match Picture::decode(&tiff::tiled_planar()) {
+        Ok(picture) => assert!(picture.rgb().iter().all(|sample| *sample == 7)),
+        Err(PictureError::Unsupported { format: "TIFF", .. }) => {}
+        Err(error) => unreachable!("{error}"),
     }
 }

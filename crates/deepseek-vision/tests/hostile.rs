@@ -18,6 +18,7 @@ enum Kind {
     Empty,
     FileBytes,
     UnknownFormat,
+    Foreign,
     NoPixels,
     Side,
     Pixels,
@@ -32,6 +33,7 @@ fn kind(error: &PictureError) -> Kind {
         PictureError::Empty => Kind::Empty,
         PictureError::FileBytes { .. } => Kind::FileBytes,
         PictureError::UnknownFormat { .. } => Kind::UnknownFormat,
+        PictureError::Foreign { .. } => Kind::Foreign,
         PictureError::NoPixels { .. } => NoPixels,
         PictureError::Side { .. } => Side,
         PictureError::Pixels { .. } => Pixels,
@@ -206,29 +208,25 @@ fn files_of_no_format() {
             case("one byte", [0x89], Kind::UnknownFormat),
             case("zeros", [0; 64], Kind::UnknownFormat),
             case("text", *b"GIF is not what this is", Kind::UnknownFormat),
-            case("a program", *b"\x7FELF\x02\x01\x01\0", Kind::UnknownFormat),
+            case("a program", *b"\x7FELF\x02\x01\x01\0", Kind::Foreign),
             case(
                 "a format that is not read",
                 *b"\0\0\x01\0\x01\0\x10\x10\0\0",
-                Kind::UnknownFormat,
+                Kind::Foreign,
             ),
             case(
                 "SVG",
                 *b"<svg xmlns='http://www.w3.org/2000/svg'/>",
-                Kind::UnknownFormat,
+                Kind::Foreign,
             ),
-            case("PDF", *b"%PDF-1.7\n", Kind::UnknownFormat),
+            case("PDF", *b"%PDF-1.7\n", Kind::Foreign),
             case("wrong magic", with(&good, 1, b"PGN"), Kind::UnknownFormat),
             case(
                 "reversed",
                 good.iter().rev().copied().collect::<Vec<_>>(),
                 Kind::UnknownFormat,
             ),
-            case(
-                "RIFF of sound",
-                *b"RIFF\x24\0\0\0WAVEfmt ",
-                Kind::UnknownFormat,
-            ),
+            case("RIFF of sound", *b"RIFF\x24\0\0\0WAVEfmt ", Kind::Foreign),
         ],
         12,
     );
@@ -371,7 +369,7 @@ fn jpeg_files_that_lie() {
             case(
                 "precision of twelve bits",
                 with(&good, frame + 4, &[12]),
-                Corrupt,
+                Unsupported,
             ),
             case("no components", with(&good, frame + 9, &[0]), Corrupt),
             case(
@@ -382,7 +380,7 @@ fn jpeg_files_that_lie() {
             case(
                 "a frame of another kind",
                 with(&good, frame + 1, &[0xC3]),
-                Corrupt,
+                Unsupported,
             ),
             case(
                 "codes that do not fit",

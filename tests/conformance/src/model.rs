@@ -45,9 +45,21 @@ impl Default for Open {
 /// # Errors
 /// If it cannot be read.
 pub fn open<B: Kernels>(be: B, name: &str, open: Open) -> Result<Model<B>> {
+    open_as(be, name, open, &Value::Null)
+}
+
+/// As [`open`], with other numbers in the text model's configuration: those of an object.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn open_as<B: Kernels>(be: B, name: &str, open: Open, other: &Value) -> Result<Model<B>> {
     let folder = folder(name);
     let json = std::fs::read_to_string(folder.join("config.json")).context("config.json")?;
-    let mut config = Config::parse(&json)?;
+    let mut json: Value = serde_json::from_str(&json)?;
+    for (key, value) in other.as_object().into_iter().flatten() {
+        json["text_config"][key] = value.clone();
+    }
+    let mut config = Config::parse(&json.to_string())?;
     if !open.drafts {
         config = config.without_drafts();
     }

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use deepseek_core::kernels::{
-    Chosen, Fold, Gate, HyperShape, HyperWeights, Inputs, Mix, Pick, ScoreRounding, Select, Softmax,
+    Chosen, Fold, Gate, HyperShape, HyperWeights, Inputs, Mix, Pick, ScoreRounding, Select,
+    Softmax, WeightRounding,
 };
 use deepseek_core::rope::{Rope, Yarn};
 use deepseek_core::{Fp4Scale, HostTensor, Kernels, Rounding, RowFormat, Turn, Unary, reference};
@@ -260,7 +261,7 @@ fn attention<B: Kernels>(be: &B, ops: &Fixture, at: &str, bf16: bool) -> Result<
     let sink = be.upload(&golden("sink")?)?;
     let softmax = Softmax {
         scale: (width as f32).powf(-0.5),
-        bf16,
+        round: bf16.then_some(WeightRounding::OnePeak),
     };
     let mut out = be.attend(&q, &[(&rows, &chosen)], &sink, softmax)?;
     if bf16 {

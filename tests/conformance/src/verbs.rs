@@ -1,23 +1,86 @@
-//! Overrides against the provided bodies, on random shapes.
+//! Overrides against the provided bodies, on random shapes and in every format: of rows, those of
+//! [`ROWS`], and of weights, those of [`WEIGHTS`].
+//!
+//! A body that is provided is written in primitives of the same device. So what is stored is held
+//! against the plain decoders first: rows come back bit for bit, and weights are what their codes say.
 
 use std::ops::Range;
 
 use anyhow::Result;
 use deepseek_core::kernels::{
-    Blocks, Chosen, Experts, FeedForward, Fold, HyperShape, HyperWeights, Mix, Pick, Routing,
-    ScoreRounding, Softmax, SwiGlu,
+    Blocks, Chosen, EngramGate, Experts, FeedForward, Fold, Gate, HyperShape, HyperWeights, Inputs,
+    Mix, Pick, Routing, ScoreRounding, Select, Softmax, SwiGlu, TokenTable, WeightRounding,
 };
-use deepseek_core::{Fp4Scale, HostTensor, Kernels, Rounding, RowFormat, reference};
+use deepseek_core::quant::decode_row;
+use deepseek_core::weights::{Bytes, WeightView};
+use deepseek_core::{
+    Format, Fp4Scale, HostTensor, Kernels, Rounding, RowFormat, ScaleFormat, reference,
+};
+use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::compare::{relative, same_bits};
-use crate::fixture::weight;
 
 /// What an override may differ by, relative to the largest magnitude of the result.
 const TOLERANCE: f32 = 1e-5;
 
-/// Holds every verb of `be` against its provided body, for each seed.
+/// How rows are kept: as floats, and as the windows, the compressed rows and the keys of both releases
+/// are packed, with a tail of either width.
+const ROWS: [RowFormat; 8] = [
+    RowFormat::F32,
+    RowFormat::Bf16,
+    RowFormat::Fp8 {
+        block: 64,
+        tail: 8,
+        tail_bytes: 2,
+    },
+    RowFormat::Fp8 {
+        block: 64,
+        tail: 8,
+        tail_bytes: 4,
+    },
+    RowFormat::Fp8 {
+        block: 32,
+        tail: 0,
+        tail_bytes: 2,
+    },
+    RowFormat::Fp8 {
+        block: 32,
+        tail: 0,
+        tail_bytes: 4,
+    },
+    RowFormat::Fp4 {
+        block: 32,
+        scale: Fp4Scale::E8m0,
+    },
+    RowFormat::Fp4 {
+        block: 16,
+        scale: Fp4Scale::E4m3,
+    },
+];
+
+/// How weights are stored: as floats, and as the two releases and the Base checkpoints pack them.
+const WEIGHTS: [Format; 6] = [
+    Format::F32,
+    Format::Bf16,
+    Format::Fp8 {
+        tile: [128, 128],
+        scale: ScaleFormat::E8m0,
+    },
+    Format::Fp8 {
+        tile: [32, 32],
+        scale: ScaleFormat::E8m0,
+    },
+    Format::Fp8 {
+        tile: [128, 128],
+        scale: ScaleFormat::F32,
+    },
+    Format::Fp4 { block: 32 },
+];
+
+/// Holds every verb of `be` against its provided body, for each seed, and what it stores against the
+/// plain decoders.
 ///
 /// # Errors
 /// If the device fails.
@@ -31,11 +94,19 @@ pub fn check<B: Kernels>(be: &B, seeds: Range<u64>) -> Result<()> {
             rng: &mut rng,
             seed,
         };
-        hyper_connections(be, draw)?;
+        for format in ROWS {
+            rows(be, format, draw)?;
+            index_topk(be, format, draw)?;
+            attend(be, format, draw)?;
+        }
+        for format in WEIGHTS {
+            weights(be, format, draw)?;
+            hyper_connections(be, format, draw)?;
+            route(be, format, draw)?;
+            experts(be, format, draw)?;
+        }
         compress(be, draw)?;
-        index_topk(be, draw)?;
-        attend(be, draw)?;
-        experts(be, draw)?;
+        engram(be, draw)?;
     }
     Ok(())
 }
@@ -65,23 +136,149 @@ impl Draw<'_> {
         HostTensor::new(shape, (0..count).map(|_| number(self.rng)).collect())
     }
 
+    fn bytes(&mut self, count: usize, range: Range<u8>) -> Vec<u8> {
+        let byte = |_| self.rng.random_range(range.clone());
+        (0..count).map(byte).collect()
+    }
+
+    /// A weight whose products with rows of unit scale are of about unit scale. Its first row lies
+    /// anywhere within a tile, as those of a narrowed weight do.
+    fn weight(&mut self, format: Format, [rows, columns]: [usize; 2]) -> WeightView {
+        let before = self.count(0..40);
+        let all = before + rows;
+        let spread = (columns as f32).sqrt();
+        let floats: Vec<f32> = match format {
+            Format::F32 | Format::Bf16 => self.tensor(&[all, columns]).into_data(),
+            Format::Fp8 { .. } | Format::Fp4 { .. } => Vec::new(),
+        };
+        let floats = floats.iter().map(|x| x / spread);
+        // Random codes are hundreds for FP8 and a few for FP4.
+        let exponent = |codes: f32| 127 - (codes * spread).log2().round() as u8;
+        let (data, scales) = match format {
+            Format::F32 => (floats.flat_map(f32::to_le_bytes).collect(), Vec::new()),
+            Format::Bf16 => {
+                let halves = floats.map(|x| ((x.to_bits() >> 16) as u16).to_le_bytes());
+                (halves.flatten().collect(), Vec::new())
+            }
+            Format::Fp8 { tile, scale } => {
+                let signs = self.bytes(all * columns, 0..2);
+                // All codes but those of no number.
+                let codes = self.bytes(all * columns, 0..0x7f);
+                let codes = codes.iter().zip(signs).map(|(code, sign)| code | sign << 7);
+                let tiles = all.div_ceil(tile[0]) * columns.div_ceil(tile[1]);
+                let top = exponent(128.0);
+                let scales = match scale {
+                    ScaleFormat::E8m0 => self.bytes(tiles, top - 2..top + 1),
+                    ScaleFormat::F32 => {
+                        let factor = |byte: u8| f32::from(byte) / 64.0 / (128.0 * spread);
+                        let factors = self.bytes(tiles, 1..64).into_iter().map(factor);
+                        factors.flat_map(f32::to_le_bytes).collect()
+                    }
+                };
+                (codes.collect(), scales)
+            }
+            Format::Fp4 { block } => {
+                let codes = self.bytes(all * columns / 2, 0..255);
+                let top = exponent(2.0);
+                let count = all * columns.div_ceil(block);
+                (codes, self.bytes(count, top - 2..top + 1))
+            }
+        };
+        let whole = WeightView {
+            name: format!("{format}"),
+            format,
+            shape: [all, columns],
+            data: Bytes::from(data),
+            scales: Bytes::from(scales),
+            tile_row: 0,
+        };
+        whole.narrow(before..all)
+    }
+
     fn what(&self, verb: &str) -> String {
         format!("{verb}, seed {}", self.seed)
     }
 }
 
-fn hyper_connections<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
+/// Values that rows of this format keep bit for bit.
+fn kept<B: Kernels>(be: &B, format: RowFormat, x: &HostTensor) -> Result<B::Tensor> {
+    let x = be.upload(x)?;
+    Ok(match format {
+        RowFormat::F32 => x,
+        RowFormat::Bf16 => be.round(&x, Rounding::Bf16)?,
+        RowFormat::Fp8 {
+            block,
+            tail,
+            tail_bytes,
+        } => {
+            let x = match tail_bytes {
+                2 => be.round(&x, Rounding::Bf16)?,
+                _ => x,
+            };
+            be.round(&x, Rounding::Fp8 { block, tail })?
+        }
+        RowFormat::Fp4 { block, scale } => be.round(&x, Rounding::Fp4 { block, scale })?,
+    })
+}
+
+/// What is written to rows of a pool, in any order, is read from them, and from no others.
+fn rows<B: Kernels>(be: &B, format: RowFormat, draw: &mut Draw<'_>) -> Result<()> {
+    let (width, count) = (draw.pick(&[16, 20, 64, 128]), draw.count(1..20));
+    let what = draw.what(&format!("rows, {format:?} of {width}"));
+    let mut pool = be.rows(format, width, count + 9)?;
+    let mut places: Vec<u32> = (0..count as u32 + 9).collect();
+    places.shuffle(draw.rng);
+    let values = be.download(&kept(be, format, &draw.tensor(&[count, width]))?)?;
+    let (first, second) = places[..count].split_at(draw.count(0..count));
+    for (at, from) in [(first, 0), (second, first.len())] {
+        let part = &values.data()[from * width..(from + at.len()) * width];
+        let part = HostTensor::new(&[at.len(), width], part.to_vec());
+        if !at.is_empty() {
+            be.write_rows(&mut pool, at, &be.upload(&part)?)?;
+        }
+    }
+    let got = be.download(&be.read_rows(&pool, &places[..count])?)?;
+    same_bits(&what, got.data(), values.data());
+    let untouched = be.download(&be.read_rows(&pool, &places[count..])?)?;
+    assert!(untouched.data().iter().all(|x| *x == 0.0), "{what}");
+    Ok(())
+}
+
+/// A weight is what its codes and scales say, whether its rows are looked up or multiplied.
+fn weights<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()> {
+    let shape = [draw.count(1..70), draw.pick(&[2, 16, 34, 64, 200])];
+    let (view, [rows, columns]) = (draw.weight(format, shape), shape);
+    let what = draw.what(&format!("{format} {rows}x{columns}"));
+    let mut plain = vec![0.0; rows * columns];
+    for (row, out) in plain.chunks_exact_mut(columns).enumerate() {
+        decode_row(&view, row, out);
+    }
+    let loaded = be.load(&view)?;
+    let at: Vec<u32> = (0..rows as u32).rev().collect();
+    let got = be.download(&be.lookup(&loaded, &at)?)?;
+    let want: Vec<f32> = plain.chunks(columns).rev().flatten().copied().collect();
+    same_bits(&format!("lookup of {what}"), got.data(), &want);
+
+    let x = draw.tensor(&[3, columns]);
+    let got = be.download(&be.linear(&be.upload(&x)?, &loaded)?)?;
+    let product = |a: &[f32], b: &[f32]| {
+        let terms = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
+        terms.sum::<f64>() as f32
+    };
+    let want: Vec<f32> = (0..3)
+        .flat_map(|row| plain.chunks(columns).map(move |w| (row, w)))
+        .map(|(row, w)| product(x.row(row), w))
+        .collect();
+    relative(&format!("linear by {what}"), got.data(), &want, TOLERANCE);
+    Ok(())
+}
+
+fn hyper_connections<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()> {
     let n = draw.pick(&[2, 4]);
     let (tokens, hidden) = (draw.count(1..7), draw.pick(&[1, 15, 16, 33, 64]));
     let rows = (2 + n) * n;
-    let mut projection = draw.tensor(&[rows, n * hidden]).into_data();
-    let norm = ((n * hidden) as f32).sqrt();
-    projection.iter_mut().for_each(|x| *x /= norm);
     let weights = HyperWeights {
-        projection: be.load(&weight(
-            "fn",
-            &HostTensor::new(&[rows, n * hidden], projection),
-        ))?,
+        projection: be.load(&draw.weight(format, [rows, n * hidden]))?,
         scale: be.upload(&draw.tensor(&[rows]))?,
         base: be.upload(&draw.tensor(&[rows]))?,
         shape: HyperShape {
@@ -103,8 +300,9 @@ fn hyper_connections<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
         ("comb", &mix.comb, &want.comb),
     ] {
         let (got, want) = (be.download(got)?, be.download(want)?);
-        assert_eq!(got.shape(), want.shape(), "{}", draw.what(name));
-        relative(&draw.what(name), got.data(), want.data(), TOLERANCE);
+        let what = draw.what(&format!("{name} by {format}"));
+        assert_eq!(got.shape(), want.shape(), "{what}");
+        relative(&what, got.data(), want.data(), TOLERANCE);
     }
 
     let f = be.upload(&draw.tensor(&[tokens, hidden]))?;
@@ -143,7 +341,7 @@ fn compress<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
     Ok(())
 }
 
-fn index_topk<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
+fn index_topk<B: Kernels>(be: &B, format: RowFormat, draw: &mut Draw<'_>) -> Result<()> {
     let (tokens, heads) = (draw.count(1..6), draw.pick(&[1, 3, 8]));
     let width = draw.pick(&[32, 64, 128]);
     let count = draw.pick(&[1, 5, 63, 64, 65, 200]);
@@ -161,26 +359,9 @@ fn index_topk<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
         }),
         round,
     };
-    let format = draw.pick(&[
-        RowFormat::F32,
-        RowFormat::Fp4 {
-            block: 32,
-            scale: Fp4Scale::E8m0,
-        },
-    ]);
     let mut keys = be.rows(format, width, count + 4)?;
     let at: Vec<u32> = (0..count as u32).map(|row| row + 3).collect();
-    let values = be.upload(&draw.tensor(&[count, width]))?;
-    let values = match format {
-        RowFormat::F32 => values,
-        _ => be.round(
-            &values,
-            Rounding::Fp4 {
-                block: 32,
-                scale: Fp4Scale::E8m0,
-            },
-        )?,
-    };
+    let values = kept(be, format, &draw.tensor(&[count, width]))?;
     be.write_rows(&mut keys, &at, &values)?;
     let q = be.upload(&draw.tensor(&[tokens, heads, width]))?;
     let weights = be.upload(&draw.tensor(&[tokens, heads]))?;
@@ -196,7 +377,7 @@ fn index_topk<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
     }
     let got = be.index_topk(&q, &weights, &keys, &seen, &pick)?;
     let want = reference::index_topk(be, &q, &weights, &keys, &seen, &pick)?;
-    let what = draw.what("index_topk");
+    let what = draw.what(&format!("index_topk of {format:?}"));
     alike(&what, &got.rows, &want.rows, 1, round.is_some());
     assert_eq!(got.candidates.is_some(), pick.blocks.is_some(), "{what}");
     if let (Some(got), Some(want)) = (&got.candidates, &want.candidates) {
@@ -220,16 +401,20 @@ fn alike(what: &str, got: &Chosen, want: &Chosen, most: usize, tied: bool) {
     }
 }
 
-fn attend<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
+/// A window in `format` beside compressed rows in another: as in a model, and more than there are.
+fn attend<B: Kernels>(be: &B, format: RowFormat, draw: &mut Draw<'_>) -> Result<()> {
     let (tokens, heads) = (draw.count(1..6), draw.pick(&[1, 2, 5]));
     let width = draw.pick(&[16, 20, 64, 128]);
-    let formats = [RowFormat::F32, RowFormat::Bf16];
+    let formats = [format, draw.pick(&ROWS)];
+    let named = format!("attend to {formats:?}");
     let mut pools = Vec::new();
-    for _ in 0..2 {
-        let count = draw.count(1..90);
-        let mut rows = be.rows(draw.pick(&formats), width, count)?;
+    for format in formats {
+        // More rows than are looked at together, now and then.
+        let most = draw.pick(&[90, 90, 300]);
+        let count = draw.count(1..most);
+        let mut rows = be.rows(format, width, count)?;
         let at: Vec<u32> = (0..count as u32).collect();
-        let values = be.round(&be.upload(&draw.tensor(&[count, width]))?, Rounding::Bf16)?;
+        let values = kept(be, format, &draw.tensor(&[count, width]))?;
         be.write_rows(&mut rows, &at, &values)?;
         let mut chosen = Chosen::default();
         for _ in 0..tokens {
@@ -245,16 +430,20 @@ fn attend<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
     let from: Vec<_> = pools.iter().map(|(rows, chosen)| (rows, chosen)).collect();
     let q = be.upload(&draw.tensor(&[tokens, heads, width]))?;
     let sink = be.upload(&draw.tensor(&[heads]))?;
-    for bf16 in [false, true] {
+    let chunks = [64, 7].map(|rows| Some(WeightRounding::Chunks(rows)));
+    for round in [[None, Some(WeightRounding::OnePeak)], chunks].concat() {
         let softmax = Softmax {
             scale: (width as f32).powf(-0.5),
-            bf16,
+            round,
         };
         let got = be.download(&be.attend(&q, &from, &sink, softmax)?)?;
         let want = be.download(&reference::attend(be, &q, &from, &sink, softmax)?)?;
         // A rounded exponential may fall to the neighbouring brain float.
-        let tolerance = if bf16 { 2.0_f32.powi(-8) } else { TOLERANCE };
-        relative(&draw.what("attend"), got.data(), want.data(), tolerance);
+        let tolerance = match round {
+            Some(_) => 2.0_f32.powi(-8),
+            None => TOLERANCE,
+        };
+        relative(&draw.what(&named), got.data(), want.data(), tolerance);
 
         // A query yields the same bits alone.
         let alone = be.narrow(&q, 0, tokens - 1, 1)?;
@@ -270,7 +459,7 @@ fn attend<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
         let alone = be.download(&be.attend(&alone, &last, &sink, softmax)?)?;
         let size = heads * width;
         same_bits(
-            &draw.what("attend alone"),
+            &draw.what(&format!("{named}, alone")),
             alone.data(),
             &got.data()[(tokens - 1) * size..],
         );
@@ -288,18 +477,17 @@ impl<B: Kernels> Experts<B> for Bank<B> {
     }
 }
 
-fn experts<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
+fn experts<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()> {
     let (tokens, each, count) = (draw.count(1..9), 2, 5);
-    let (hidden, inner) = (draw.pick(&[16, 31, 64]), draw.pick(&[8, 32]));
-    let mut matrix = |shape: &[usize]| -> Result<B::Weight> {
-        Ok(be.load(&weight("expert", &draw.tensor(shape)))?)
-    };
+    let (hidden, inner) = (draw.pick(&[16, 30, 64]), draw.pick(&[8, 32]));
+    let mut matrix =
+        |shape: [usize; 2]| -> Result<B::Weight> { Ok(be.load(&draw.weight(format, shape))?) };
     let bank = (0..count)
         .map(|_| {
             Ok(FeedForward {
-                gate: matrix(&[inner, hidden])?,
-                up: matrix(&[inner, hidden])?,
-                down: matrix(&[hidden, inner])?,
+                gate: matrix([inner, hidden])?,
+                up: matrix([inner, hidden])?,
+                down: matrix([hidden, inner])?,
             })
         })
         .collect::<Result<Vec<_>>>()?;
@@ -328,7 +516,78 @@ fn experts<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
         let got = be.download(&be.experts(&x, &routing, &bank, form)?)?;
         let want = be.download(&reference::experts(be, &x, &routing, &bank, form)?)?;
         let tolerance = if bf16 { 2.0_f32.powi(-6) } else { TOLERANCE };
-        relative(&draw.what("experts"), got.data(), want.data(), tolerance);
+        let what = draw.what(&format!("experts in {format}"));
+        relative(&what, got.data(), want.data(), tolerance);
+    }
+    Ok(())
+}
+
+fn route<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()> {
+    let (rows, hidden, experts) = (draw.count(1..9), draw.pick(&[16, 64]), 8);
+    let each = draw.pick(&[1, 3]);
+    let tokens: Vec<u32> = (0..rows).map(|_| draw.count(0..4) as u32).collect();
+    let media: Vec<bool> = (0..rows).map(|_| draw.flag()).collect();
+    let selects = [
+        Select::Score {
+            bias: be.upload(&draw.tensor(&[1, experts]))?,
+        },
+        Select::Score {
+            bias: be.upload(&draw.tensor(&[2, experts]))?,
+        },
+        Select::Token(TokenTable::new(
+            "table",
+            Bytes::from(table(draw, 4, each, experts)),
+            each,
+            experts,
+        )?),
+    ];
+    let x = be.upload(&draw.tensor(&[rows, hidden]))?;
+    for select in selects {
+        let gate = Gate {
+            projection: be.load(&draw.weight(format, [experts, hidden]))?,
+            select,
+            each,
+            scale: 2.5,
+        };
+        for media in [&media[..], &[]] {
+            let inputs = Inputs {
+                tokens: &tokens,
+                media,
+            };
+            let got = be.route(&x, &gate, inputs)?;
+            let want = reference::route(be, &x, &gate, inputs)?;
+            let what = draw.what(&format!("route by {format}"));
+            assert_eq!(got.experts, want.experts, "{what}");
+            relative(&what, &got.weights, &want.weights, TOLERANCE);
+        }
+    }
+    Ok(())
+}
+
+/// Distinct experts for each of some tokens.
+fn table(draw: &mut Draw<'_>, tokens: usize, each: usize, experts: usize) -> Vec<u8> {
+    let row = |_| rand::seq::index::sample(draw.rng, experts, each).into_vec();
+    let ids = (0..tokens).flat_map(row);
+    ids.flat_map(|id| (id as u64).to_le_bytes()).collect()
+}
+
+fn engram<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
+    let (tokens, n, hidden) = (
+        draw.count(1..6),
+        draw.pick(&[1, 2, 4]),
+        draw.pick(&[8, 33, 64]),
+    );
+    let gate = EngramGate {
+        weight: be.upload(&draw.tensor(&[n, hidden]))?,
+        eps: 1e-6,
+    };
+    let streams = be.upload(&draw.tensor(&[tokens, n, hidden]))?;
+    let recalled = be.upload(&draw.tensor(&[tokens, (n + 1) * hidden]))?;
+    let media: Vec<bool> = (0..tokens).map(|_| draw.flag()).collect();
+    for media in [&media[..], &[]] {
+        let got = be.download(&be.engram(&streams, &recalled, &gate, media)?)?;
+        let want = be.download(&reference::engram(be, &streams, &recalled, &gate, media)?)?;
+        relative(&draw.what("engram"), got.data(), want.data(), TOLERANCE);
     }
     Ok(())
 }

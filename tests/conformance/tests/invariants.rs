@@ -217,6 +217,60 @@ fn rewind_and_replay_equals_never_having_drafted() -> Result<()> {
     Ok(())
 }
 
+/// Steps so short that every ring is written over several times, and after every other step the
+/// sequence goes back as far as it can: a row that is lost too early is missed then.
+#[test]
+fn windows_that_wrap_lose_nothing() -> Result<()> {
+    const STEP: usize = 8;
+
+    for name in FIXTURES {
+        let ids = prompt(name)?;
+        for (level, numerics) in LEVELS {
+            let opened = Open {
+                numerics,
+                drafts: name != "quant-s0",
+                ..Open::default()
+            };
+            let mut straight = open(Candle::host(2), name, opened)?;
+            let want = straight.step(&step(0, 0, &ids))?.into_values();
+            let short = Open {
+                step_tokens: STEP,
+                ..opened
+            };
+            let mut model = open(Candle::host(2), name, short)?;
+            let (ring, width) = (model.plan().ring_rows(), want.len() / ids.len());
+            let what = format!(
+                "{name} {level}, {} positions in a ring of {ring}",
+                ids.len()
+            );
+            assert!(ids.len() > ring, "{what}: it does not wrap");
+            let reach = model.capacity().rewind as usize;
+            let mut got = Vec::new();
+            let mut read = |model: &mut Model<Candle>, at: usize| -> Result<()> {
+                let end = ids.len().min(at + STEP);
+                got.truncate(at * width);
+                got.extend(model.step(&step(0, at, &ids[at..end]))?.into_values());
+                Ok(())
+            };
+            for at in (0..ids.len()).step_by(STEP) {
+                read(&mut model, at)?;
+                let end = ids.len().min(at + STEP);
+                if end % (2 * STEP) == 0 && end > reach {
+                    model.rewind(SeqId(0), (end - reach) as u32);
+                    for at in (end - reach..end).step_by(STEP) {
+                        read(&mut model, at)?;
+                    }
+                }
+            }
+            same_bits(&what, &got, &want);
+            let [got, want] =
+                [&mut model, &mut straight].map(|model| model.draft(SeqId(0), ids[0], 4));
+            assert_eq!(got?, want?, "{what}: drafts");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn drafts_do_not_depend_on_chunking_or_on_drafts_taken_back() -> Result<()> {
     for name in ["flashy-s0", "prolike-s0", "realrope-s0"] {

@@ -22,6 +22,8 @@ const LINKED: [&str; 5] = [
 const OPTIONAL: [&str; 1] = ["ffmpeg-next"];
 /// Packages that need a tool which stands beside no Rust toolchain.
 const TOOLS: [&str; 2] = ["bindgen", "cmake"];
+/// The file that names the compiler.
+const TOOLCHAIN: &str = "rust-toolchain.toml";
 /// Lines of a crate's README.
 const README_LINES_MAX: usize = 60;
 
@@ -146,6 +148,27 @@ fn built(lock: &str) -> BTreeSet<&str> {
         }
     }
     built
+}
+
+/// The oldest compiler that is promised is the one that everything is built and tested with: the first
+/// two numbers of it.
+pub(super) fn the_promised_compiler_is_the_tested_one(house: &House, found: &mut Findings) {
+    let promised = quoted(house.text("Cargo.toml"), "rust-version");
+    let tested = quoted(house.text(TOOLCHAIN), "channel");
+    let tested = tested.map(|channel| channel.rsplit_once('.').map_or(channel, |(head, _)| head));
+    if promised != tested {
+        let [promised, tested] = [promised, tested].map(|version| version.unwrap_or("nothing"));
+        found.push(format!(
+            "Cargo.toml: rust-version {promised}, {TOOLCHAIN} has {tested}"
+        ));
+    }
+}
+
+/// The text that a manifest gives to a name, the first time that it does.
+fn quoted<'a>(manifest: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = manifest.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix('='))?;
+    value.trim().strip_prefix('"')?.strip_suffix('"')
 }
 
 /// A crate has a short README and says how its documentation is built.
@@ -319,6 +342,24 @@ mod tests {
             &[("Cargo.lock", &lock)],
             &found.each_ref().map(String::as_str),
         );
+    }
+
+    #[test]
+    fn a_promise_of_a_compiler_that_is_not_tested_is_found() {
+        let rule = the_promised_compiler_is_the_tested_one;
+        let manifest = (
+            "Cargo.toml",
+            "[workspace.package]\nrust-version = \"1.95\"\n",
+        );
+        let toolchain = |text| (TOOLCHAIN, text);
+        let same = toolchain("[toolchain]\nchannel = \"1.95.0\"\n");
+        check(rule, &[manifest, same], &[]);
+        let newer = toolchain("[toolchain]\nchannel = \"1.96.0\"\n");
+        let want = ["Cargo.toml: rust-version 1.95, rust-toolchain.toml has 1.96"];
+        check(rule, &[manifest, newer], &want);
+        let none = toolchain("[toolchain]\n");
+        let want = ["Cargo.toml: rust-version 1.95, rust-toolchain.toml has nothing"];
+        check(rule, &[manifest, none], &want);
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub(super) fn papers_are_there(house: &House, found: &mut Findings) {
     );
 }
 
+/// Where the pages about models lie that code cites by section.
+const MODELS: &str = "docs/models/";
+
 /// A link within the repository leads to a file, and to a heading of it where it names one.
 pub(super) fn links_lead_somewhere(house: &House, found: &mut Findings) {
     for (path, text) in house.texts(".md") {
@@ -100,6 +103,57 @@ fn anchor(line: &str) -> Option<String> {
         .chars()
         .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     Some(kept.collect::<String>().to_lowercase().replace(' ', "-"))
+}
+
+/// A section that code cites is one of the last page under `docs/models` that was named before it in the
+/// same file, and that page has it.
+pub(super) fn cited_sections_are_there(house: &House, found: &mut Findings) {
+    let pages: Vec<&str> = house
+        .texts(".md")
+        .filter_map(|(path, _)| path.strip_prefix(MODELS))
+        .collect();
+    let sources = house.texts(".rs").chain(house.texts(".py"));
+    // What the rules cite of made-up pages in their own tests is no citation.
+    for (path, text) in sources.filter(|(path, _)| !path.starts_with("xtask/src/tidy")) {
+        let mut page = None;
+        for (index, line) in text.lines().enumerate() {
+            let mut rest = line;
+            while let Some((before, after)) = rest.split_once('§') {
+                page = last_named(before, &pages).or(page);
+                rest = after;
+                let section = after.split(|c: char| !c.is_ascii_digit() && c != '.');
+                let section = section.map(|text| text.trim_end_matches('.')).next();
+                let Some(section) = section.filter(|section| !section.is_empty()) else {
+                    continue;
+                };
+                let number = index + 1;
+                match page {
+                    None => found.push(format!("{path}:{number}: §{section} of which page?")),
+                    Some(name) if has_section(house.text(&format!("{MODELS}{name}")), section) => {}
+                    Some(name) => {
+                        found.push(format!("{path}:{number}: {MODELS}{name} has no §{section}"));
+                    }
+                }
+            }
+            page = last_named(rest, &pages).or(page);
+        }
+    }
+}
+
+/// The page that a text names last.
+fn last_named<'a>(text: &str, pages: &[&'a str]) -> Option<&'a str> {
+    let places = pages.iter().map(|page| (text.rfind(page), *page));
+    let last = places.max().filter(|(place, _)| place.is_some());
+    last.map(|(_, page)| page)
+}
+
+/// Whether a page has a heading with this number, `3.7` or `3`.
+fn has_section(page: &str, section: &str) -> bool {
+    prose(page).any(|(_, line)| {
+        let heading = line.trim_start_matches('#');
+        let number = heading.trim_start().split(' ').next().unwrap_or("");
+        heading.len() < line.len() && number.trim_end_matches('.') == section
+    })
 }
 
 /// Every feature of a manifest is in its crate's README or in the top one, and the other way round.
@@ -208,6 +262,25 @@ mod tests {
             &[("README.md", "# One\n[a](#one) [b](#two)\n")],
             &["README.md:2: README.md has no heading #two"],
         );
+    }
+
+    #[test]
+    fn a_citation_of_a_section_that_is_not_there_is_found() {
+        let rule = cited_sections_are_there;
+        let page = ("docs/models/m.md", "# M\n\n## 3. Pass\n\n### 3.7 Experts\n");
+        let other = ("docs/models/n.md", "# N\n\n## 5. Else\n");
+        let source = |text| ("crates/a/src/a.rs", text);
+        let good = "//! As `m.md` §3.7, §3 and\n//! `n.md` §5. See §5, item 1\n";
+        check(rule, &[page, other, source(good)], &[]);
+        let none = "//! A § alone, then §3.7 of something\n";
+        let want = ["crates/a/src/a.rs:1: §3.7 of which page?"];
+        check(rule, &[page, other, source(none)], &want);
+        let gone = "//! `m.md` §3.8\n//! `n.md`\n// §3.7, and `m.md` §3.\n";
+        let want = [
+            "crates/a/src/a.rs:1: docs/models/m.md has no §3.8",
+            "crates/a/src/a.rs:3: docs/models/n.md has no §3.7",
+        ];
+        check(rule, &[page, other, source(gone)], &want);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Attention over gathered rows.
 
-use deepseek_core::kernels::{Chosen, Softmax};
+use deepseek_core::kernels::{Chosen, Softmax, WeightRounding};
 use deepseek_core::quant::bf16;
 
 use super::dense::padded;
@@ -102,21 +102,13 @@ fn one(
     let mut weights = vec![0.0; heads * total];
     let mut totals = vec![0.0; heads];
     for head in 0..heads {
-        let logits = || {
-            logits
-                .iter()
-                .skip(head)
-                .step_by(heads)
-                .map(|x| x * softmax.scale)
-        };
-        let peak = logits().fold(f32::NEG_INFINITY, f32::max);
-        let mut sum = 0.0;
-        for (weight, logit) in weights[head * total..][..total].iter_mut().zip(logits()) {
-            let e = (logit - peak).exp();
-            sum += e;
-            *weight = if softmax.bf16 { bf16(e) } else { e };
+        let weights = &mut weights[head * total..][..total];
+        let logits = logits.iter().skip(head).step_by(heads);
+        for (weight, logit) in weights.iter_mut().zip(logits) {
+            *weight = logit * softmax.scale;
         }
-        totals[head] = sum + (sink[head] - peak).exp();
+        let peak = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        totals[head] = exponentials(weights, peak, softmax.round) + (sink[head] - peak).exp();
     }
 
     let mut sums = vec![0.0; heads * wide];
@@ -139,6 +131,30 @@ fn one(
             .zip(sums)
             .for_each(|(out, sum)| *out = sum * factor);
     }
+}
+
+/// Makes logits, of which `peak` is the largest, weights, and returns the sum of what was not
+/// rounded.
+fn exponentials(logits: &mut [f32], peak: f32, round: Option<WeightRounding>) -> f32 {
+    let rows = match round {
+        None | Some(WeightRounding::OnePeak) => logits.len().max(1),
+        Some(WeightRounding::Chunks(rows)) => rows,
+    };
+    let (mut sum, mut so_far) = (0.0, f32::NEG_INFINITY);
+    for chunk in logits.chunks_mut(rows) {
+        so_far = chunk.iter().copied().fold(so_far, f32::max);
+        let factor = (so_far - peak).exp();
+        for x in chunk {
+            let e = (*x - peak).exp();
+            sum += e;
+            *x = match round {
+                None => e,
+                Some(_) if so_far == peak => bf16(e),
+                Some(_) => bf16((*x - so_far).exp()) * factor,
+            };
+        }
+    }
+    sum
 }
 
 /// The rows of a query in order, at most [`BLOCK`] at a time: where they lie if they are floats in

@@ -12,6 +12,7 @@ use super::task::Item;
 use super::want;
 use crate::answer::Said;
 use crate::args::Eval;
+use crate::fault::one_line;
 
 /// The items answered so far.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) struct Report {
     items: usize,
     prompt_tokens: u64,
     generated_tokens: u64,
+    drafted_tokens: u64,
+    accepted_tokens: u64,
     /// From the first question to the last answer.
     pub(super) elapsed: Duration,
     /// Whether Ctrl-C came before the end.
@@ -48,6 +51,8 @@ impl Report {
             items,
             prompt_tokens: 0,
             generated_tokens: 0,
+            drafted_tokens: 0,
+            accepted_tokens: 0,
             elapsed: Duration::ZERO,
             interrupted: false,
         }
@@ -59,6 +64,8 @@ impl Report {
         self.tasks.entry(item.task.clone()).or_default().add(right);
         self.prompt_tokens += u64::from(said.usage.prompt);
         self.generated_tokens += u64::from(said.usage.generated);
+        self.drafted_tokens += u64::from(said.usage.drafted);
+        self.accepted_tokens += u64::from(said.usage.accepted);
         if !right {
             self.failures.push(Failure {
                 task: item.task.clone(),
@@ -124,6 +131,7 @@ impl Report {
                 expected,
                 got,
             } = failure;
+            let place = one_line(place);
             writeln!(out, "\n{task} {id} ({place})\n  question  {question:?}")?;
             writeln!(out, "  expected  {expected:?}\n  got       {got:?}")?;
         }
@@ -131,7 +139,7 @@ impl Report {
     }
 
     /// Writes an object: `tasks` with `task`, `items`, `right`, `accuracy` and `interval`; `total`
-    /// with the same; `seconds`, `tokens`, what was asked for, and `failures` if they were.
+    /// with the same; `seconds`, `tokens`, what was asked for, and `drafts` and `failures` if they were.
     pub(super) fn write_json(&self, out: &mut impl Write, args: &Eval) -> io::Result<()> {
         let tasks: Vec<Value> = self
             .tasks
@@ -153,6 +161,10 @@ impl Report {
             "swap_media": args.swap_media,
             "ablate": ablate,
         });
+        if args.draft > 0 {
+            let (drafted, accepted) = (self.drafted_tokens, self.accepted_tokens);
+            value["drafts"] = json!({ "drafted": drafted, "accepted": accepted });
+        }
         if args.failures {
             let failures = self.failures.iter().map(Failure::to_json);
             value["failures"] = failures.collect();

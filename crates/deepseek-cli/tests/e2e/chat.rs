@@ -8,6 +8,7 @@ use deepseek_text::Conversation;
 use serde_json::Value;
 
 use crate::program::{Checkpoint, Ran, deepseek, pipe};
+use crate::v41::{base64, bmp, checkpoint as with_pictures};
 
 /// Flags under which every answer is the same.
 const STEADY: [&str; 5] = ["--no-thinking", "--seed", "1", "--max-tokens", "8"];
@@ -102,7 +103,8 @@ fn what_is_refused_does_not_end_the_conversation() {
         &["--context", "40"],
         &format!("/jump\n{long}\nHello\n/save $\n"),
     );
-    assert_eq!(ran.code, Some(0), "{ran:?}");
+    // The code is that of the first line that was refused.
+    assert_eq!(ran.code, Some(2), "{ran:?}");
     let lines: Vec<&str> = ran.err.lines().collect();
     assert_eq!(
         lines[..2],
@@ -112,7 +114,8 @@ fn what_is_refused_does_not_end_the_conversation() {
         ]
     );
     assert!(lines[2].starts_with("error: a prompt of "), "{ran:?}");
-    assert_eq!(lines[3..], ["hint: shorten the prompt or raise --context"]);
+    let hint = "hint: shorten it, or start again with a larger --context";
+    assert_eq!(lines[3..], [hint]);
     assert_eq!(
         checkpoint.saved().len(),
         2,
@@ -135,8 +138,134 @@ fn a_conversation_that_was_saved_can_be_read() {
         3
     );
     let ran = checkpoint.chat(&[], "/save missing/file\n");
-    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(ran.code, Some(3), "{ran:?}");
     assert!(ran.err.starts_with("error: missing/file: "), "{ran:?}");
+}
+
+#[test]
+fn a_file_that_is_there_is_replaced_only_if_asked() {
+    let checkpoint = Checkpoint::new();
+    checkpoint.write("saved.json", b"mine");
+    let ran = checkpoint.chat(&[], "Hello\n/save $\n");
+    let error = format!("{} is there already", checkpoint.file("saved.json"));
+    ran.failed(3, &error, "/save! FILE replaces it");
+    assert_eq!(checkpoint.read("saved.json"), b"mine");
+    checkpoint.chat(&[], "Hello\n/save! $\n").done();
+    assert_eq!(checkpoint.saved().len(), 2);
+}
+
+#[test]
+fn a_saved_conversation_finds_its_media_from_everywhere() {
+    let checkpoint = with_pictures();
+    let url = format!("data:image/bmp;base64,{}", base64(&bmp(23, 61, 0)));
+    let script = format!(
+        "/image red.bmp\n/image ./blue.bmp\n/image {url}\nWhat?\n/save {}\n",
+        checkpoint.file("saved.json")
+    );
+    let mut child = deepseek(&checkpoint.line("chat", &STEADY))
+        .current_dir(checkpoint.path())
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    stdin.write_all(script.as_bytes()).expect("it listens");
+    drop(stdin);
+    let ran = Ran::from(child.wait_with_output().expect("it ends"));
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+
+    let saved = checkpoint.saved();
+    let source = |part: usize| saved[0]["content"][part]["image_url"]["url"].as_str();
+    assert_eq!(source(0), Some(checkpoint.file("red.bmp").as_str()));
+    assert_eq!(source(2), Some(url.as_str()));
+
+    let file = checkpoint.file("saved.json");
+    let flags = [&STEADY[..], &["--conversation", &file, "And now?"]].concat();
+    let answer = checkpoint.run("run", &flags).done();
+    let script = script.replace("/save ", "And now?\n/save! ");
+    let script = script.replace(" red", &format!(" {}/red", checkpoint.path()));
+    let script = script.replace("./blue", &checkpoint.file("blue"));
+    let ran = pipe(&checkpoint.line("chat", &STEADY), script.as_bytes()).done();
+    assert!(ran.ends_with(&answer), "{answer:?} in {ran:?}");
+}
+
+#[test]
+fn a_medium_that_cannot_be_shown_is_not_asked_about() {
+    let checkpoint = with_pictures();
+    let ran = checkpoint.chat(&[], "/image missing.png\nHello\n/save $\n");
+    ran.failed(3, "missing.png: No such file", "");
+    assert_eq!(checkpoint.saved()[0]["content"], "Hello");
+}
+
+#[test]
+fn a_line_that_is_no_text_does_not_end_the_conversation() {
+    let checkpoint = Checkpoint::new();
+    let save = format!("/save {}\n", checkpoint.file("saved.json"));
+    let script = [b"one\nt\xffo\nthree\n", save.as_bytes(), b"fo\xc3"].concat();
+    let ran = pipe(&checkpoint.line("chat", &STEADY), &script);
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    let lines: Vec<&str> = ran.err.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "error: line 2 of stdin is not UTF-8 text",
+            "error: line 5 of stdin is not UTF-8 text",
+        ]
+    );
+    let asked: Vec<Value> = checkpoint.saved().into_iter().step_by(2).collect();
+    assert_eq!(asked[0]["content"], "one");
+    assert_eq!(asked[1]["content"], "three");
+    assert_eq!(asked.len(), 2);
+}
+
+#[test]
+fn a_line_without_an_end_ends_the_conversation() {
+    let checkpoint = Checkpoint::new();
+    let long = vec![b'x'; (8 << 20) + 1];
+    let cut = "y\\\n".repeat((8 << 20) / 2 + 1);
+    for (text, number) in [(&long[..], 2), (cut.as_bytes(), (8 << 20) / 2 + 2)] {
+        let script = [b"/system\n", text].concat();
+        let ran = pipe(&checkpoint.line("chat", &STEADY), &script);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(3), ""), "{}", ran.err);
+        let error = format!(
+            "no instructions\nerror: line {number} of stdin: more than 8388608 bytes\n\
+             hint: nothing behind it is read\n"
+        );
+        assert_eq!(ran.err, error);
+    }
+}
+
+#[test]
+fn lines_may_end_as_elsewhere_and_texts_begin_with_a_slash() {
+    let checkpoint = Checkpoint::new();
+    checkpoint
+        .chat(&[], "one\\\r\ntwo\r\n /etc?\n/save $\r\n")
+        .done();
+    let saved = checkpoint.saved();
+    assert_eq!(saved[0]["content"], "one\ntwo");
+    assert_eq!(saved[2]["content"], " /etc?");
+}
+
+#[test]
+fn a_full_context_can_be_cleared() {
+    let checkpoint = Checkpoint::new();
+    let ran = checkpoint.chat(&["--context", "40"], "Hello, you.\nHow is it going?\n");
+    let error = "in a context of 40";
+    ran.failed(
+        3,
+        error,
+        "/clear forgets what was said; or start again with a larger --context",
+    );
+    let ran = checkpoint.chat(
+        &["--context", "40"],
+        "Hello, you.\n/clear\nHow is it going?\n",
+    );
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");
+    let long = "x".repeat(60);
+    checkpoint.run("run", &["--context", "40", &long]).failed(
+        3,
+        error,
+        "shorten the prompt or raise --context",
+    );
 }
 
 #[cfg(unix)]

@@ -95,6 +95,50 @@ fn any_chunk_gives_the_same_bits() {
     assert!(logits("1") == whole && logits("7") == whole && logits("4096") == whole);
 }
 
+/// What a flag's word means: of a V4.1 model at its levels the reference has the logits.
+#[test]
+fn each_level_gives_the_logits_of_the_reference() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let (model, out) = (
+        fixture("../v41/plain-s7-release"),
+        folder.path().join("out"),
+    );
+    let (model, file) = (model.to_str().expect("text"), out.to_str().expect("text"));
+    let read = |name: &str| fs::read(Path::new(model).join(name)).expect(name);
+    let meta: serde_json::Value = serde_json::from_slice(&read("meta.json")).expect("JSON");
+    let ids = meta["input_ids"].to_string();
+    let reference = read("expected.safetensors");
+    let reference = SafeTensors::deserialize(&reference).expect("the reference");
+    let levels = [
+        ("exact", "none"),
+        ("cache", "cache"),
+        ("full", "full"),
+        ("released", "released"),
+    ];
+    for (level, _) in levels {
+        let ids = ids.trim_matches(['[', ']']);
+        let told = ["--ids", ids, "--numerics", level, "--out", file];
+        run(&[&["logits", "--model", model][..], &told].concat()).done();
+        let (_, logits) = table(&out);
+        let apart = levels.map(|(_, name)| {
+            let want = reference
+                .tensor(&format!("logits_full.{name}"))
+                .expect(name);
+            let pairs = logits.iter().zip(floats(want.data()));
+            let squares: f32 = pairs.map(|(got, want)| (got - want) * (got - want)).sum();
+            (squares / logits.len() as f32).sqrt()
+        });
+        // A whole run at `released` turns a rounding in any engine: see the fixture's `meta.json`.
+        for ((other, _), apart) in levels.iter().zip(apart) {
+            assert_eq!(
+                *other == level,
+                apart < 0.3,
+                "{level} and {other}: {apart} apart"
+            );
+        }
+    }
+}
+
 #[test]
 fn rounding_shows() {
     let checkpoint = Checkpoint::new();
@@ -104,9 +148,11 @@ fn rounding_shows() {
             .done();
         table(checkpoint.file("out.safetensors").as_ref())
     };
-    let (exact, cache, released) = (logits("exact"), logits("cache"), logits("released"));
-    assert!(exact.0 == [4, 288] && cache.0 == exact.0 && released.0 == exact.0);
-    assert!(exact.1 != cache.1 && cache.1 != released.1 && exact.1 != released.1);
+    let levels = ["exact", "cache", "full", "released"].map(logits);
+    for (index, (shape, values)) in levels.iter().enumerate() {
+        assert_eq!(*shape, [4, 288]);
+        assert!(levels[..index].iter().all(|(_, other)| other != values));
+    }
 }
 
 #[test]
@@ -202,7 +248,7 @@ fn ctrl_c_leaves_nothing_behind() {
 
 /// The shape and the numbers of a file of logits.
 #[track_caller]
-fn table(path: &Path) -> (Vec<usize>, Vec<f32>) {
+pub(crate) fn table(path: &Path) -> (Vec<usize>, Vec<f32>) {
     let bytes = fs::read(path).expect("the logits");
     let tensors = SafeTensors::deserialize(&bytes).expect("a safetensors file");
     assert_eq!(tensors.names(), ["logits"]);
@@ -217,7 +263,7 @@ fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
 
 impl Checkpoint {
     /// Runs `logits` into its file `out.safetensors`.
-    fn logits(&self, args: &[&str]) -> Ran {
+    pub(crate) fn logits(&self, args: &[&str]) -> Ran {
         let out = self.file("out.safetensors");
         self.run("logits", &[args, &["--out", &out]].concat())
     }

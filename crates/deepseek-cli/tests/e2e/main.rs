@@ -2,8 +2,10 @@
 
 mod assets;
 mod chat;
+mod decoding;
 mod embedded;
 mod eval;
+mod flags;
 mod help;
 #[cfg(unix)]
 mod inputs;
@@ -15,5 +17,9 @@ mod misuse;
 mod outputs;
 mod program;
 mod run;
+#[cfg(target_os = "linux")]
+mod tables;
+#[cfg(unix)]
+mod terminal;
 mod tokenize;
 mod v41;

@@ -299,7 +299,7 @@ fn chat_plays_sounds_and_shows_films_and_refuses_what_is_none() {
         "/audio {short}\n/video {film}\nWhat?\n/audio {film}\n/video {short}\n/save {short}.json\n"
     );
     let ran = pipe(&line, typed.as_bytes());
-    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(ran.code, Some(3), "{ran:?}");
     assert_eq!(ran.err.matches("error: ").count(), 2, "{ran:?}");
     let saved: Value = serde_json::from_slice(&checkpoint.read("short.wav.json")).expect("JSON");
     let content = &saved[0]["content"];
@@ -338,14 +338,14 @@ fn what_cannot_be_heard_or_watched_is_named() {
     let checkpoint = checkpoint();
     let ask = |more: &[&str]| checkpoint.run("run", &[more, &["What?"]].concat());
     ask(&["--audio", "nowhere.wav"]).failed(3, "nowhere.wav", "WAV, AIFF");
-    ask(&["--video", "nowhere.gif"]).failed(3, "nowhere.gif", "");
+    ask(&["--video", "nowhere.gif"]).failed(3, "nowhere.gif", "folder of numbered images");
     checkpoint.write("text", b"neither sound nor film");
     let file = checkpoint.file("text");
     ask(&["--audio", &file]).failed(3, "sound: begins with", "WAV, AIFF");
     let ran = ask(&["--video", &file]);
     match cfg!(feature = "video") {
-        true => ran.failed(3, "video: Invalid data", ""),
-        false => ran.failed(3, "rebuild with --features video", ""),
+        true => ran.failed(3, "video: Invalid data", "ffmpeg -i"),
+        false => ran.failed(3, "video: of no kind that is read", "--features video"),
     }
     let silent = checkpoint.file("film.y4m");
     ask(&["--video", &silent, "--video-audio", "on"]).failed(3, "no sound", "auto");
@@ -396,7 +396,11 @@ fn a_projector_may_come_from_a_file_of_its_own() {
 fn other_films_and_opus_sounds_want_the_feature_video() {
     let checkpoint = checkpoint();
     for (flag, file, without) in [
-        ("--video", "video/709.mp4", "rebuild with --features video"),
+        (
+            "--video",
+            "video/709.mp4",
+            "video: of a kind that is not read: MP4\nhint: read are GIF,",
+        ),
         (
             "--audio",
             "video/tone.opus",

@@ -146,6 +146,68 @@ fn files_that_are_another_models_are_input() {
 }
 
 #[test]
+fn long_names_make_no_long_messages() {
+    let checkpoint = Checkpoint::new();
+    let long = "n".repeat(900_000);
+    let read = |lines: &[&str]| {
+        let ran = checkpoint.run(lines[0], &lines[1..]);
+        assert_eq!(ran.code, Some(3), "{ran:?}");
+        for line in ran.err.lines() {
+            assert!(line.chars().count() < 1100, "{} characters", line.len());
+        }
+        assert!(ran.err.contains("nn…"), "{}", ran.err);
+    };
+    let item =
+        format!(r#"{{ "task": "t", "id": "i", "messages": [], "answer": "", "match": "{long}" }}"#);
+    checkpoint.write("items.jsonl", item.as_bytes());
+    read(&["eval", &checkpoint.file("items.jsonl")]);
+    let talk = format!(r#"[{{ "role": "{long}", "content": "x" }}]"#);
+    checkpoint.write("talk.json", talk.as_bytes());
+    read(&["run", "--conversation", &checkpoint.file("talk.json")]);
+    let name = long.get(..3000).expect("letters");
+    read(&["run", "--conversation", name]);
+}
+
+#[test]
+fn names_in_messages_do_nothing_to_a_terminal() {
+    let checkpoint = Checkpoint::new();
+    let name = "\x1b]0;title\x07\u{9b}31m\r\u{202e}";
+    let shown = r"\u001b]0;title\u0007\u009b31m \u202e";
+    let missing = checkpoint.file(name);
+    run(&["run", "--model", &missing, "x"]).failed(3, shown, "a checkpoint is");
+    run(&["inspect", &missing]).failed(3, shown, "a checkpoint is");
+    run(&["run", "--numerics", name, "x"]).failed(2, r"\u009b31m \u202e", "--help");
+    run(&["eval", &missing]).failed(3, shown, "");
+    let talk = serde_json::json!([{ "role": name, "content": "x" }]);
+    checkpoint.write("talk.json", talk.to_string().as_bytes());
+    let ran = checkpoint.run("run", &["--conversation", &checkpoint.file("talk.json")]);
+    ran.failed(3, shown, "a JSON list");
+}
+
+#[cfg(unix)]
+#[test]
+fn names_that_are_no_text_can_be_named() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let name = OsStr::from_bytes(b"miss\xff\x1bing");
+    for line in [
+        [OsStr::new("inspect"), name].as_slice(),
+        &[OsStr::new("eval"), name],
+        &[
+            OsStr::new("run"),
+            OsStr::new("--model"),
+            name,
+            OsStr::new("x"),
+        ],
+    ] {
+        let ran = run(line);
+        assert!(ran.err.contains("miss\u{fffd}\\u001bing: "), "{ran:?}");
+        assert_eq!((ran.code, ran.out.as_str()), (Some(3), ""));
+    }
+}
+
+#[test]
 fn a_device_that_this_build_lacks_is_a_fault() {
     let checkpoint = Checkpoint::new();
     let ran = checkpoint.run("run", &["--device", "metal", "x"]);

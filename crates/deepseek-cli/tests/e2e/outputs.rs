@@ -102,8 +102,7 @@ fn devices_are_written_into_and_stay() {
     checkpoint
         .logits_to(&full)
         .failed(1, "full: No space left on device", "");
-    let ran = checkpoint.say_and_save(&full);
-    assert!(ran.err.contains("full: No space left"), "{ran:?}");
+    checkpoint.cannot_save(&full, "full: No space left");
     for path in [null, full] {
         let there = fs::symlink_metadata(path).expect("it stays");
         assert!(there.file_type().is_char_device());
@@ -178,8 +177,7 @@ fn a_file_that_is_read_only_is_left_alone() {
     for out in [&path, &checkpoint.file("link")] {
         let ran = checkpoint.logits_to(out);
         ran.failed(1, "a file that is read-only", "make it writable");
-        let ran = checkpoint.say_and_save(out);
-        assert!(ran.err.contains("read-only"), "{ran:?}");
+        checkpoint.cannot_save(out, "read-only");
     }
     assert!(checkpoint.read("out") == b"old");
     // It is known before a weight is read.
@@ -282,19 +280,32 @@ fn the_files_of_a_model_are_not_saved_over() {
     let checkpoint = Checkpoint::new();
     for name in ["config.json", "tokenizer.json", "model.safetensors"] {
         let was = checkpoint.read(name);
-        let ran = checkpoint.say_and_save(&checkpoint.file(name));
-        assert!(ran.err.contains("the same file as"), "{ran:?}");
+        checkpoint.cannot_save(&checkpoint.file(name), "the same file as");
         assert!(checkpoint.read(name) == was, "{name}");
     }
 }
 
 impl Checkpoint {
-    /// Says something, tries to save it, and leaves.
+    /// Says something, saves it, and leaves.
     fn say_and_save(&self, place: &str) -> Ran {
         let line = self.line("chat", &["--no-thinking", "--max-tokens", "2"]);
-        let ran = pipe(&line, format!("Hello\n/save {place}\n").as_bytes());
-        assert_eq!(ran.code, Some(0), "{ran:?}");
-        ran
+        pipe(
+            &line,
+            format!(
+                "Hello
+/save! {place}
+"
+            )
+            .as_bytes(),
+        )
+    }
+
+    /// The same, which is refused.
+    #[track_caller]
+    fn cannot_save(&self, place: &str, error: &str) {
+        let ran = self.say_and_save(place);
+        assert_eq!(ran.code, Some(3), "{ran:?}");
+        assert!(ran.err.contains(error), "no {error:?} in {ran:?}");
     }
 }
 
@@ -302,7 +313,7 @@ impl Checkpoint {
 fn a_conversation_goes_to_where_a_link_leads_and_into_a_fifo() {
     let checkpoint = Checkpoint::new();
     symlink("talk.json", checkpoint.file("link")).expect("the folder takes links");
-    checkpoint.say_and_save(&checkpoint.file("link"));
+    checkpoint.say_and_save(&checkpoint.file("link")).done();
     assert!(Path::new(&checkpoint.file("link")).is_symlink());
     let saved = checkpoint.read("talk.json");
     assert!(saved.starts_with(b"[\n"));
@@ -311,7 +322,7 @@ fn a_conversation_goes_to_where_a_link_leads_and_into_a_fifo() {
     fifo(&out);
     let mut cat = reader(&out);
     let ran = checkpoint.say_and_save(&out);
-    if !ran.err.is_empty() {
+    if ran.code != Some(0) {
         cat.kill().expect("it is running");
     }
     let mut read = Vec::new();

@@ -11,6 +11,9 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// The index of a checkpoint of several files.
+const INDEX: &str = "model.safetensors.index.json";
+
 /// What a run of the program left behind.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ran {
@@ -95,7 +98,7 @@ pub(crate) fn interrupt(child: &std::process::Child) {
     signal(child, "INT");
 }
 
-/// Sends a signal.
+/// Sends a signal by its name.
 #[cfg(unix)]
 pub(crate) fn signal(child: &std::process::Child, name: &str) {
     let line = format!("kill -{name} {}", child.id());
@@ -144,12 +147,20 @@ impl Checkpoint {
 
     /// One of V4.1, with everything that release has.
     pub(crate) fn v41() -> Self {
+        Self::v41_with(|_| {})
+    }
+
+    /// One of V4.1 whose `text_config` is changed before its weights are drawn.
+    pub(crate) fn v41_with(change: impl FnOnce(&mut Value)) -> Self {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let json = Tokenizer::tiny_v41_json(320).expect("bytes and markers fit");
         let tokenizer = Tokenizer::parse(json.as_bytes()).expect("a tokenizer");
         let ids = tokenizer.engram_ids().expect("ids");
         let compressed = ids.iter().max().map_or(0, |most| *most as usize + 1);
         let config = deepseek_testkit::tiny_v41_config(ids.len(), compressed).expect("a config");
+        let mut config: Value = serde_json::from_str(&config).expect("the config is JSON");
+        change(&mut config["text_config"]);
+        let config = config.to_string();
         deepseek_testkit::write_checkpoint(folder.path(), &config, 5).expect("a checkpoint");
         let checkpoint = Self { folder };
         checkpoint.write("tokenizer.json", json.as_bytes());
@@ -167,13 +178,25 @@ impl Checkpoint {
     /// the file with the output matrix.
     pub(crate) fn without_end(self, name: &str) -> Self {
         const EOS: usize = 1;
+        self.with_output_rows(name, |id| id != EOS)
+    }
 
+    /// All ids without weights, so that each is as likely as any other.
+    pub(crate) fn without_preference(self, name: &str) -> Self {
+        self.with_output_rows(name, |_| false)
+    }
+
+    /// All ids without weights but those that are `kept`.
+    pub(crate) fn with_output_rows(self, name: &str, kept: impl Fn(usize) -> bool) -> Self {
         let mut bytes = self.read(name);
         let (header, metadata) = SafeTensors::read_metadata(&bytes).expect("a safetensors file");
         let head = metadata.info("head.weight").expect("the output matrix");
-        let row = (head.data_offsets.1 - head.data_offsets.0) / head.shape[0];
-        let start = 8 + header + head.data_offsets.0 + EOS * row;
-        bytes[start..start + row].fill(0);
+        let (start, end) = head.data_offsets;
+        let row = (end - start) / head.shape[0];
+        let rows = bytes[8 + header + start..8 + header + end].chunks_mut(row);
+        for (_, row) in rows.enumerate().filter(|(id, _)| !kept(*id)) {
+            row.fill(0);
+        }
         self.write(name, &bytes);
         self
     }
@@ -181,7 +204,6 @@ impl Checkpoint {
     /// Moves the tensors whose names begin so to a file of their own, and gives its path.
     pub(crate) fn take_out(&self, prefix: &str, name: &str) -> String {
         const SHARD: &str = "model-00001-of-00001.safetensors";
-        const INDEX: &str = "model.safetensors.index.json";
 
         let bytes = self.read(SHARD);
         let tensors = SafeTensors::deserialize(&bytes).expect("a safetensors file");
@@ -199,6 +221,22 @@ impl Checkpoint {
         self.write(SHARD, &serialise(left));
         self.write(INDEX, index.to_string().as_bytes());
         self.file(name)
+    }
+
+    /// Says in the index that these tensors, of so many bytes, are in a file.
+    pub(crate) fn place<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a String>,
+        file: &str,
+        bytes: usize,
+    ) {
+        let mut index: Value = serde_json::from_slice(&self.read(INDEX)).expect("JSON");
+        for name in names {
+            index["weight_map"][name] = file.into();
+        }
+        let total = index["metadata"]["total_size"].as_u64().expect("a size");
+        index["metadata"]["total_size"] = (total + bytes as u64).into();
+        self.write(INDEX, index.to_string().as_bytes());
     }
 
     pub(crate) fn path(&self) -> &str {

@@ -166,7 +166,7 @@ fn stats_name_speed_memory_and_seed() {
 
 /// What `--stats` says after `name`.
 #[track_caller]
-fn figure<'a>(stats: &'a str, name: &str) -> &'a str {
+pub(crate) fn figure<'a>(stats: &'a str, name: &str) -> &'a str {
     let line = stats.lines().find_map(|line| line.strip_prefix(name));
     line.unwrap_or_else(|| panic!("{name} in {stats}")).trim()
 }

@@ -167,7 +167,7 @@ fn chat_shows_pictures_and_refuses_what_is_none() {
     let red = checkpoint.file("red.bmp");
     let typed = format!("/image {red}\nWhat?\n/image nowhere.png\nAnd?\n/save {red}.json\n");
     let ran = pipe(&line, typed.as_bytes());
-    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(ran.code, Some(3), "{ran:?}");
     assert!(ran.err.contains("nowhere.png"), "{ran:?}");
     let saved: serde_json::Value =
         serde_json::from_slice(&checkpoint.read("red.bmp.json")).expect("JSON");

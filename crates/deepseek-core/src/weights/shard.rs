@@ -196,7 +196,8 @@ impl Contents {
         Bytes::new(owner, start..end)
     }
 
-    /// Brings a range of the file into memory in order and reports each stretch of bytes.
+    /// Brings a range of the file into memory in order and reports each stretch of bytes. What lies
+    /// around the range is left alone.
     pub(super) fn warm(
         &self,
         range: Range<usize>,
@@ -205,11 +206,12 @@ impl Contents {
         /// No system that we run on has smaller pages.
         const PAGE_BYTES: usize = 4096;
 
-        let mut next = range.start;
-        let bytes = self.bytes().get(range).unwrap_or_default();
-        for stretch in bytes.chunks(STRETCH_BYTES) {
-            next = next.saturating_add(stretch.len());
-            self.announce(next, STRETCH_BYTES);
+        for (stretch, next) in stretches(range) {
+            // The next comes while this one is read.
+            if !next.is_empty() {
+                self.bytes.advise(next, Access::Soon);
+            }
+            let stretch = self.bytes().get(stretch).unwrap_or_default();
             black_box(
                 stretch
                     .iter()
@@ -220,14 +222,14 @@ impl Contents {
         }
         ControlFlow::Continue(())
     }
+}
 
-    /// Tells the system that `count` bytes from `start` come next.
-    fn announce(&self, start: usize, count: usize) {
-        let end = start.saturating_add(count).min(self.bytes().len());
-        if start < end {
-            self.bytes.advise(start..end, Access::Soon);
-        }
-    }
+/// A range in stretches, each with the one behind it, which is empty at the end.
+fn stretches(range: Range<usize>) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+    let end = range.end;
+    let from = move |start: usize| start..start.saturating_add(STRETCH_BYTES).min(end);
+    let starts = range.step_by(STRETCH_BYTES);
+    starts.map(move |start| (from(start), from(from(start).end)))
 }
 
 /// Reads the header of a file and proves it.
@@ -325,4 +327,33 @@ fn tensor(name: String, entry: Entry<'_>, file: &Contents, data_at: usize) -> Re
         });
     };
     RawTensor::new(name, dtype, entry.shape, bytes)
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "of small numbers")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_ahead_ends_with_the_range() {
+        for length in [
+            0,
+            1,
+            STRETCH_BYTES,
+            STRETCH_BYTES + 1,
+            3 * STRETCH_BYTES - 5,
+        ] {
+            let range = 7..7 + length;
+            let (mut read, mut announced) = (range.start, None);
+            for (stretch, next) in stretches(range.clone()) {
+                assert_eq!(stretch.start, read, "{range:?}: no gap");
+                assert!(announced.is_none_or(|announced| announced == stretch));
+                read = stretch.end;
+                announced = Some(next);
+            }
+            assert_eq!(read, range.end, "{range:?}: all of it");
+            let beyond = announced.filter(|next| !next.is_empty());
+            assert_eq!(beyond, None, "{range:?}: nothing behind it");
+        }
+    }
 }

@@ -87,7 +87,14 @@ impl Workers {
 
     fn film(&self, source: Source) -> Result<Film, FilmError> {
         match reel::open(&source) {
-            Err(FilmError::UnknownFormat | FilmError::Unsupported { .. }) => {}
+            Err(error) if error.may_be_read_by_ffmpeg() => {}
+            Ok(mut film) if film.unheard.is_some() => {
+                // Of the sound FFmpeg may know more.
+                let workers = self.clone();
+                film.voice = Some(Box::new(move || workers.track(&source)));
+                film.unheard = None;
+                return Ok(film);
+            }
             known => return known,
         }
         let mut worker = Worker::spawn(&self.start, Task::Frames, &source)?;

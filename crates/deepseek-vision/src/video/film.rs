@@ -4,6 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, io};
 
+use deepseek_core::Note;
+use deepseek_core::guard::{self, Panicked};
+
+use crate::formats::VIDEOS;
 use crate::picture::{Picture, PictureError};
 
 use super::reel::{self, Reel, Source, Timeline, Voice};
@@ -15,7 +19,20 @@ pub struct Film {
     pub(super) timeline: Timeline,
     pub(super) reel: Box<dyn Reel>,
     pub(super) voice: Option<Voice>,
+    /// Why there is no voice, where the file has a sound.
+    pub(super) unheard: Option<String>,
     pub(super) next: usize,
+    pub(super) notes: Vec<Note>,
+    /// Frames that were read of which there is something to be told, and the first of them.
+    pub(super) damaged: Option<Damaged>,
+}
+
+/// Frames that are not as they were meant.
+#[derive(Debug)]
+pub(super) struct Damaged {
+    count: usize,
+    first: usize,
+    note: Note,
 }
 
 impl Film {
@@ -24,7 +41,8 @@ impl Film {
     ///
     /// # Errors
     /// [`FilmError`] for what is no film, a broken one, or one beyond the bounds of
-    /// [`limits`](crate::limits). [`FilmError::UnknownFormat`] is one that another build may read.
+    /// [`limits`](crate::limits). [`FilmError::may_be_read_by_ffmpeg`] tells which may be films all the
+    /// same.
     pub fn open(at: &Path) -> Result<Self, FilmError> {
         reel::open(&Source::File(at.to_owned()))
     }
@@ -77,7 +95,16 @@ impl Film {
         let Some(time) = self.timeline.times.get(self.next) else {
             return Ok(None);
         };
-        let picture = self.reel.frame(self.next)?;
+        let (reel, next) = (&mut self.reel, self.next);
+        let picture = guard::guarded(|| reel.frame(next))??;
+        if let Some(note) = picture.notes().first() {
+            let first = Damaged {
+                count: 0,
+                first: self.next,
+                note: note.clone(),
+            };
+            self.damaged.get_or_insert(first).count += 1;
+        }
         self.next += 1;
         Ok(Some((*time, picture)))
     }
@@ -92,7 +119,36 @@ impl Film {
         self.next = index;
     }
 
-    /// The sound, if there is any. It can be read beside the frames, and again.
+    /// What there is to be told of it, as far as it was read.
+    #[must_use]
+    pub fn notes(&self) -> Vec<Note> {
+        let mut notes = self.notes.clone();
+        if let Some(Damaged { count, first, note }) = &self.damaged {
+            notes.push(match count {
+                1 => Note::new(format!("frame {first}: {note}")),
+                _ => Note::new(format!(
+                    "{count} frames, of which {first} is the first: {note}"
+                )),
+            });
+        }
+        notes
+    }
+
+    /// Why the sound that the file has is not read, if that is so.
+    #[must_use]
+    pub fn unheard(&self) -> Option<&str> {
+        self.unheard.as_deref()
+    }
+
+    /// The same film, its frames turned as the published loader turns pictures: those of TIFF files
+    /// alone.
+    #[must_use]
+    pub fn as_published(mut self) -> Self {
+        self.reel.turn_as_published();
+        self
+    }
+
+    /// The sound, if there is any that is read. It can be read beside the frames, and again.
     ///
     /// # Errors
     /// [`FilmError`] if the file can no longer be read.
@@ -106,6 +162,34 @@ impl fmt::Debug for Film {
         let Timeline { times, duration } = &self.timeline;
         let frames = times.len();
         write!(f, "Film({frames} frames, {duration} s, at {})", self.next)
+    }
+}
+
+impl FilmError {
+    /// Whether FFmpeg may read the file, of which this crate itself does not know enough.
+    #[must_use]
+    pub fn may_be_read_by_ffmpeg(&self) -> bool {
+        match self {
+            Self::UnknownFormat
+            | Self::Foreign { .. }
+            | Self::Unsupported { .. }
+            | Self::Panicked(_) => true,
+            Self::Empty
+            | Self::Io(_)
+            | Self::FileBytes { .. }
+            | Self::Still { .. }
+            | Self::NoFrames { .. }
+            | Self::Frames { .. }
+            | Self::Length { .. }
+            | Self::Pixels { .. }
+            | Self::AllPixels { .. }
+            | Self::Rate { .. }
+            | Self::Frame { .. }
+            | Self::Image { .. }
+            | Self::Worker { .. }
+            | Self::Unnumbered { .. }
+            | Self::Corrupt { .. } => false,
+        }
     }
 }
 
@@ -127,11 +211,18 @@ pub enum FilmError {
         /// The bound.
         max: u64,
     },
-    /// None of the formats that this build reads.
-    #[error(
-        "this build reads GIF, APNG, WebP, Y4M, MJPEG-AVI and image folders; rebuild with --features video"
-    )]
+    /// None of the formats that this crate reads itself, nor one that it knows by name.
+    #[error("video: of no kind that is read: {videos}", videos = VIDEOS)]
     UnknownFormat,
+    /// A kind that is known by name and not read by this crate itself.
+    #[error("video: of a kind that is not read: {kind}")]
+    Foreign {
+        /// The kind.
+        kind: &'static str,
+    },
+    /// A decoder panicked.
+    #[error("video: of a kind that is not read: {0}")]
+    Panicked(#[from] Panicked),
     /// A picture that does not move.
     #[error("video: a {format} picture that does not move")]
     Still {
@@ -187,6 +278,14 @@ pub enum FilmError {
     Frame {
         /// Which one.
         index: usize,
+        /// Why not.
+        source: PictureError,
+    },
+    /// An image of a folder cannot be decoded.
+    #[error("video: image {name}")]
+    Image {
+        /// Its name.
+        name: String,
         /// Why not.
         source: PictureError,
     },

@@ -14,13 +14,19 @@ mod images;
 mod input;
 mod moving;
 mod pcm;
-mod webp;
+pub(crate) mod webp;
 mod y4m;
 
 use std::path::{Path, PathBuf};
 
+use image::ImageFormat;
+
+use deepseek_core::{Note, guard};
+
+use crate::decode::recognise;
+use crate::formats;
 use crate::limits::{FILM_FRAMES_MAX, FILM_SECONDS_MAX, FRAME_PIXELS_MAX};
-use crate::picture::Picture;
+use crate::picture::{Picture, PictureError};
 
 use super::film::{Film, FilmError};
 use super::track::Track;
@@ -28,14 +34,17 @@ use super::track::Track;
 use self::input::Input;
 pub(super) use self::input::Source;
 
-/// First bytes by which a file is known.
-const HEAD_BYTES: usize = 16;
+/// What may be one picture or many, behind each other without a container.
+const BARE_JPEG: &str = "JPEG without a container";
 
 /// The frames of a film.
 pub(super) trait Reel {
     /// The frame with this index, which is larger than any that was asked for before, and one that
     /// the timeline has.
     fn frame(&mut self, index: usize) -> Result<Picture, FilmError>;
+
+    /// From now on frames are turned as the published loader turns pictures.
+    fn turn_as_published(&mut self) {}
 }
 
 /// When frames are seen: at least one of them.
@@ -95,25 +104,75 @@ impl Rate {
 
 /// Opens a file by what it begins with.
 pub(super) fn open(source: &Source) -> Result<Film, FilmError> {
+    guard::guarded(|| open_known(source))?
+}
+
+fn open_known(source: &Source) -> Result<Film, FilmError> {
     let mut input = Input::open(source, "video")?;
-    let head = input.head(HEAD_BYTES)?;
+    let head = input.head(formats::HEAD_BYTES)?;
     match head.as_slice() {
         [] => Err(FilmError::Empty),
         [b'G', b'I', b'F', b'8', ..] => moving::open(source, moving::Kind::Gif),
         [0x89, b'P', b'N', b'G', ..] => moving::open(source, moving::Kind::Png),
-        [b'R', b'I', b'F', b'F', _, _, _, _, kind @ ..] => match kind.first_chunk() {
-            Some(b"WEBP") => moving::open(source, moving::Kind::WebP),
-            Some(b"AVI ") => avi::open(source),
-            _ => Err(FilmError::UnknownFormat),
-        },
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'E',
+            b'B',
+            b'P',
+            ..,
+        ] => moving::open(source, moving::Kind::WebP),
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'A',
+            b'V',
+            b'I',
+            b' ',
+            ..,
+        ] => avi::open(source),
         head if head.starts_with(b"YUV4MPEG2 ") => y4m::open(source),
-        _ => Err(FilmError::UnknownFormat),
+        head => Err(match recognise(head) {
+            Ok((ImageFormat::Jpeg, _)) => FilmError::Foreign { kind: BARE_JPEG },
+            Ok((_, format)) => FilmError::Still { format },
+            Err(PictureError::Foreign { kind }) => FilmError::Foreign { kind },
+            Err(_) => FilmError::UnknownFormat,
+        }),
     }
 }
 
 /// The pictures of a folder, or those that fit a pattern.
 pub(super) fn image_files(at: &Path) -> Result<Vec<PathBuf>, FilmError> {
     images::files(at)
+}
+
+/// What there is to be told of a file whose first `count` frames are whole, if there are any, where it
+/// breaks off; else the error.
+fn cut(error: FilmError, count: usize) -> Result<Note, FilmError> {
+    let (format, why) = match error {
+        FilmError::Corrupt { format, why }
+        | FilmError::Frame {
+            source: PictureError::Corrupt { format, why },
+            ..
+        } if count > 0 => (format, why),
+        error => return Err(error),
+    };
+    let text =
+        format!("damaged {format} data at frame {count}: {why}; the frames before it are taken");
+    Ok(Note::new(text))
 }
 
 /// Opens the pictures of a folder.
@@ -129,7 +188,10 @@ pub(super) fn film(timeline: Timeline, reel: impl Reel + 'static, voice: Option<
         timeline,
         reel: Box::new(reel),
         voice,
+        unheard: None,
         next: 0,
+        notes: Vec::new(),
+        damaged: None,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::picture::Picture;
 use super::super::film::{Film, FilmError};
 use super::input::{Input, Source};
 use super::pcm::{Pcm, Samples};
-use super::{Rate, Reel, Timeline, Voice, film, in_room, room_for_frame, room_for_pixels};
+use super::{Rate, Reel, Timeline, cut, film, in_room, room_for_frame, room_for_pixels};
 
 const FORMAT: &str = "AVI";
 /// Most bytes of a stream's format that are of interest.
@@ -51,11 +51,14 @@ struct Taken<T> {
 
 #[derive(Default)]
 struct Contents {
+    /// Whether a list ends behind the file.
+    is_cut: bool,
     streams: usize,
     /// The last `strh`, until its `strf` comes.
     header: Option<Header>,
     video: Option<Taken<()>>,
-    audio: Option<Taken<Samples>>,
+    /// The sound, or why it is not read.
+    audio: Option<Result<Taken<Samples>, String>>,
 }
 
 struct Avi {
@@ -67,14 +70,24 @@ pub(super) fn open(source: &Source) -> Result<Film, FilmError> {
     let mut input = Input::open(source, FORMAT)?;
     let mut contents = Contents::default();
     let mut chunks = 0_usize;
+    let mut notes = Vec::new();
     while input.left() > 0 {
         if chunks == CHUNKS_MAX {
             return Err(input.corrupt(format!("more than {CHUNKS_MAX} chunks")));
         }
         chunks = chunks.saturating_add(1);
-        contents.chunk(&mut input)?;
+        if let Err(error) = contents.chunk(&mut input) {
+            notes.push(cut(error, contents.cut_off(&input))?);
+            break;
+        }
     }
-    contents.finish(source, input)
+    if contents.is_cut && notes.is_empty() {
+        let error = input.corrupt("the file ends early");
+        notes.push(cut(error, contents.cut_off(&input))?);
+    }
+    let mut film = contents.finish(source, input)?;
+    film.notes = notes;
+    Ok(film)
 }
 
 impl Contents {
@@ -85,7 +98,6 @@ impl Contents {
             at: input.at(),
             bytes,
         };
-        let padded = u64::from(bytes).saturating_add(u64::from(bytes % 2));
         match &name {
             b"RIFF" | b"LIST" => {
                 let kind: [u8; 4] = input.array()?;
@@ -93,6 +105,8 @@ impl Contents {
                     &kind,
                     b"AVI " | b"AVIX" | b"hdrl" | b"strl" | b"movi" | b"rec "
                 ) {
+                    // A length of all ones stands for one that was not known.
+                    self.is_cut |= bytes < u32::MAX && input.goes_beyond(run.at, bytes);
                     return Ok(());
                 }
             }
@@ -101,10 +115,7 @@ impl Contents {
             [b'0'..=b'9', b'0'..=b'9', kind @ ..] => self.piece(&name, *kind, run)?,
             _ => {}
         }
-        // The last chunk may lack the byte that makes it even.
-        let end = run.at.saturating_add(padded);
-        let is_last = end == input.at().saturating_add(input.left()).saturating_add(1);
-        input.seek(if is_last { end.saturating_sub(1) } else { end })
+        input.seek_behind(run.at, bytes)
     }
 
     /// Takes the first stream of each kind.
@@ -129,15 +140,32 @@ impl Contents {
                 runs: Vec::new(),
             });
         } else if header.kind == Kind::Audio && self.audio.is_none() {
-            self.audio = Some(Taken {
-                index,
-                rate: rate(input)?,
-                start: header.start,
-                format: Samples::parse(input, &format)?,
-                runs: Vec::new(),
+            // Of a sound that is not read, the frames are seen all the same.
+            let taken = Samples::parse(&format).and_then(|format| {
+                let rate = header.rate.ok_or("a sound without a rate")?;
+                Ok(Taken {
+                    index,
+                    rate,
+                    start: header.start,
+                    format,
+                    runs: Vec::new(),
+                })
             });
+            self.audio = Some(taken);
         }
         Ok(())
+    }
+
+    /// Forgets what the file ends in the midst of, and counts the frames that are left.
+    fn cut_off(&mut self, input: &Input) -> usize {
+        let is_whole = |run: &Run| !input.goes_beyond(run.at, run.bytes);
+        if let Some(Ok(audio)) = &mut self.audio {
+            audio.runs.retain(is_whole);
+        }
+        self.video.as_mut().map_or(0, |video| {
+            video.runs.retain(is_whole);
+            video.runs.len()
+        })
     }
 
     /// Notes a chunk of a stream. Its name begins with the stream's place, in decimal.
@@ -149,7 +177,7 @@ impl Contents {
                 room_for_frame(video.runs.len())?;
                 video.runs.push(run);
             }
-            (b"wb", _, Some(audio)) if audio.index == index => audio.runs.push(run),
+            (b"wb", _, Some(Ok(audio))) if audio.index == index => audio.runs.push(run),
             _ => {}
         }
         Ok(())
@@ -166,16 +194,20 @@ impl Contents {
         let first = ticks.first().copied().unwrap_or(0);
         let begin = video.rate.seconds(first.saturating_add(video.start.into()));
         let pcm = self.audio.map(|audio| {
+            let audio = audio?;
             let start = audio.rate.seconds(audio.start.into()) - begin;
             if start.abs() > FILM_SECONDS_MAX {
-                return Err(input.corrupt(format!("sound {start} seconds after the first frame")));
+                return Err(format!("a sound {start} seconds after the first frame"));
             }
             Pcm::new(source.clone(), audio.runs, audio.format, start)
         });
-        let voice = pcm
-            .transpose()?
-            .map(|pcm| -> Voice { Box::new(move || pcm.track()) });
-        Ok(film(timeline, Avi { input, frames }, voice))
+        let mut film = film(timeline, Avi { input, frames }, None);
+        match pcm {
+            Some(Ok(pcm)) => film.voice = Some(Box::new(move || pcm.track())),
+            Some(Err(why)) => film.unheard = Some(why),
+            None => {}
+        }
+        Ok(film)
     }
 }
 
@@ -205,8 +237,8 @@ fn motion_jpeg(input: &Input, format: &[u8]) -> Result<(), FilmError> {
         return Err(input.corrupt("a video format of less than 20 bytes"));
     };
     if !codec.eq_ignore_ascii_case(b"MJPG") {
-        // Of all builds, those with the feature read it.
-        return Err(FilmError::UnknownFormat);
+        let codec = codec.escape_ascii();
+        return Err(input.unsupported(format!("video of codec {codec}, want MJPG")));
     }
     let [width, height] = [width, height].map(|side| i32::from_le_bytes(side).unsigned_abs());
     room_for_pixels(width.into(), height.into())
@@ -225,7 +257,8 @@ impl Reel for Avi {
         let run = run.ok_or_else(|| input.corrupt("a frame is missing"))?;
         input.seek(run.at)?;
         let bytes = input.take(usize::try_from(run.bytes).unwrap_or(usize::MAX))?;
-        let picture = Picture::decode(&bytes);
+        // Frames of a video stream have no orientation of their own.
+        let picture = Picture::decode_as_published(&bytes);
         in_room(picture.map_err(|source| FilmError::Frame { index, source })?)
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use deepseek_core::file;
 
 use crate::limits::FILE_BYTES_MAX;
-use crate::picture::Picture;
+use crate::picture::{Picture, PictureError};
 
 use super::super::film::{Film, FilmError};
 use super::{Rate, Reel, Timeline, film, in_room, room_for_frame};
@@ -20,6 +20,7 @@ const ENDINGS: [&str; 8] = ["bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "
 
 struct Images {
     paths: Vec<PathBuf>,
+    decode: fn(&[u8]) -> Result<Picture, PictureError>,
 }
 
 /// The pictures of a folder, or those that fit a pattern, in their order.
@@ -41,7 +42,8 @@ pub(super) fn open(at: &Path, fps: f64) -> Result<Film, FilmError> {
     let ticks: Vec<u64> = (0..).zip(&paths).map(|(tick, _)| tick).collect();
     let end = u64::try_from(ticks.len()).unwrap_or(u64::MAX);
     let timeline = Timeline::of_ticks(FORMAT, &ticks, end, rate)?;
-    Ok(film(timeline, Images { paths }, None))
+    let decode = Picture::decode;
+    Ok(film(timeline, Images { paths, decode }, None))
 }
 
 /// The files of a folder with such names, by number and then by name.
@@ -102,8 +104,16 @@ impl Reel for Images {
             let why = format!("{}: {error}", path.display());
             io::Error::new(error.kind(), why)
         })?;
-        let picture = Picture::decode(&bytes);
-        in_room(picture.map_err(|source| FilmError::Frame { index, source })?)
+        let picture = (self.decode)(&bytes).map_err(|source| {
+            let name = path.file_name().unwrap_or_default();
+            let name = name.to_string_lossy().into_owned();
+            FilmError::Image { name, source }
+        });
+        in_room(picture?)
+    }
+
+    fn turn_as_published(&mut self) {
+        self.decode = Picture::decode_as_published;
     }
 }
 

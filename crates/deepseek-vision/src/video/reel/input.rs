@@ -1,6 +1,6 @@
 //! A file of bytes: opened as often as it is needed, read without belief in what it says.
 
-use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -46,6 +46,38 @@ impl Source {
             return Err(FilmError::FileBytes { bytes, max });
         }
         Ok((stream, bytes))
+    }
+}
+
+/// The first bytes of a stream, as if there were no more.
+pub(super) struct Head {
+    stream: Box<dyn Stream>,
+    at: u64,
+    end: u64,
+}
+
+impl Head {
+    /// Of a stream that is at its beginning.
+    pub(super) fn new(stream: Box<dyn Stream>, end: u64) -> Self {
+        let at = 0;
+        Self { stream, at, end }
+    }
+}
+
+impl Read for Head {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.end.saturating_sub(self.at);
+        let read = self.stream.by_ref().take(left).read(buffer)?;
+        let count = u64::try_from(read).unwrap_or(u64::MAX);
+        self.at = self.at.saturating_add(count);
+        Ok(read)
+    }
+}
+
+impl Seek for Head {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.at = self.stream.seek(to)?;
+        Ok(self.at)
     }
 }
 
@@ -101,6 +133,18 @@ impl Input {
             self.at = to;
         }
         Ok(())
+    }
+
+    /// Goes behind a chunk of so many bytes. One more makes them even, which the file's last may lack.
+    pub(super) fn seek_behind(&mut self, at: u64, bytes: u32) -> Result<(), FilmError> {
+        let end = at.saturating_add(bytes.into());
+        let even = end.saturating_add(u64::from(bytes % 2));
+        self.seek(if end == self.bytes { end } else { even })
+    }
+
+    /// Whether so many bytes from `at` are more than there are.
+    pub(super) fn goes_beyond(&self, at: u64, bytes: u32) -> bool {
+        at.saturating_add(bytes.into()) > self.bytes
     }
 
     /// Leaves bytes out.

@@ -1,24 +1,27 @@
-//! Pictures that move: GIF, APNG and animated WebP, through the library that reads pictures.
+//! Pictures that move: GIF, APNG and animated WebP, through the decoders that read pictures.
 //!
-//! Each frame is drawn over the one before, and the library tells a frame's delay with its pixels. So
+//! Each frame is drawn over the one before, and the decoders tell a frame's delay with its pixels. So
 //! a file is gone through twice: once for the times, once for the frames that are wanted.
 
 use std::io::BufReader;
 
-use image::codecs::gif::GifDecoder;
-use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
+use image::metadata::Orientation;
 use image::{
-    AnimationDecoder, DynamicImage, Frame, Frames, ImageDecoder, ImageError, Limits, Rgba,
+    AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageError, Limits, RgbImage, Rgba,
 };
 
-use crate::decode::fault;
+use deepseek_core::Note;
+
+use crate::decode::gif::{self, Gif};
+use crate::decode::png::{self, Png};
+use crate::decode::{Stop, Stored, orientation};
 use crate::limits::{DECODE_BYTES_MAX, MOVING_PIXELS_MAX};
 use crate::picture::Picture;
 
 use super::super::film::{Film, FilmError};
-use super::input::Source;
-use super::{Rate, Reel, Timeline, film, room_for_frame, room_for_pixels, webp};
+use super::input::{Head, Input, Source, Stream};
+use super::{Rate, Reel, Timeline, cut, film, room_for_frame, room_for_pixels, webp};
 
 /// Ticks a second: thousandths.
 const TICKS: f64 = 1000.0;
@@ -39,145 +42,222 @@ pub(super) enum Kind {
 impl Kind {
     fn name(self) -> &'static str {
         match self {
-            Self::Gif => "GIF",
-            Self::Png => "PNG",
-            Self::WebP => "WebP",
+            Self::Gif => gif::FORMAT,
+            Self::Png => png::FORMAT,
+            Self::WebP => webp::FORMAT,
+        }
+    }
+
+    /// What is wrong with the head of a file.
+    fn in_file(self, stop: Stop) -> FilmError {
+        let format = self.name();
+        match stop {
+            Stop::Io(error) => error.into(),
+            Stop::Memory => {
+                let max = MOVING_PIXELS_MAX;
+                FilmError::AllPixels { format, max }
+            }
+            Stop::Unsupported(why) => FilmError::Unsupported { format, why },
+            Stop::Corrupt(why) => FilmError::Corrupt { format, why },
+        }
+    }
+
+    /// What is wrong with a frame.
+    fn at_frame(self, index: usize, stop: Stop) -> FilmError {
+        match stop {
+            Stop::Io(error) => error.into(),
+            stop => {
+                let source = stop.of_bytes(self.name());
+                FilmError::Frame { index, source }
+            }
         }
     }
 }
 
+type File = BufReader<Box<dyn Stream>>;
+
+/// A file whose frames are decoded one by one.
+enum Decoder {
+    Gif(Box<Gif<File>>),
+    Png(Box<Png<File>>),
+    WebP(Frames<'static>),
+}
+
 struct Moving {
     kind: Kind,
-    frames: Frames<'static>,
+    decoder: Decoder,
+    size: [u32; 2],
+    orientation: Orientation,
     /// Frames that were read.
     at: usize,
+    /// Why there are no more, where the file goes on or breaks off.
+    end: Option<FilmError>,
 }
 
 pub(super) fn open(source: &Source, kind: Kind) -> Result<Film, FilmError> {
-    if kind == Kind::WebP {
-        webp::check(source)?;
-    }
-    let timeline = timeline(source, kind)?;
-    let (frames, _) = frames(source, kind)?;
-    let at = 0;
-    Ok(film(timeline, Moving { kind, frames, at }, None))
+    let (timeline, notes) = timeline(source, kind)?;
+    let mut film = film(timeline, Moving::open(source, kind)?, None);
+    film.notes = notes;
+    Ok(film)
 }
 
-/// When each frame is seen.
-fn timeline(source: &Source, kind: Kind) -> Result<Timeline, FilmError> {
-    let (frames, pixels) = frames(source, kind)?;
+/// When each frame is seen, and what there is to be told of a file that breaks off.
+fn timeline(source: &Source, kind: Kind) -> Result<(Timeline, Vec<Note>), FilmError> {
+    let mut moving = Moving::open(source, kind)?;
+    let mut end_of_file = moving.end.take();
+    let [width, height] = moving.size.map(u64::from);
+    let pixels = width.saturating_mul(height);
     let mut ticks = Vec::new();
     let mut end = 0_u64;
     let mut all = 0_u64;
-    for (index, frame) in frames.enumerate() {
-        room_for_frame(ticks.len())?;
+    loop {
+        let index = ticks.len();
+        let frame = match moving.next() {
+            Ok(Some(frame)) => frame,
+            Ok(None) => break,
+            Err(stop) => {
+                end_of_file = Some(kind.at_frame(index, stop));
+                break;
+            }
+        };
+        room_for_frame(index)?;
         all = all.saturating_add(pixels);
         if all > MOVING_PIXELS_MAX {
             let (format, max) = (kind.name(), MOVING_PIXELS_MAX);
             return Err(FilmError::AllPixels { format, max });
         }
-        let frame = frame.map_err(|error| at_frame(kind, index, &error))?;
         ticks.push(end);
-        end = end.saturating_add(delay(&frame));
+        end = end.saturating_add(frame.delay());
     }
-    Timeline::of_ticks(kind.name(), &ticks, end, Rate::new(TICKS, 1.0)?)
+    let note = end_of_file
+        .map(|error| cut(error, ticks.len()))
+        .transpose()?;
+    let timeline = Timeline::of_ticks(kind.name(), &ticks, end, Rate::new(TICKS, 1.0)?)?;
+    Ok((timeline, note.into_iter().collect()))
 }
 
-/// How long a frame is seen, in thousandths of a second.
-fn delay(frame: &Frame) -> u64 {
-    let (numerator, denominator) = frame.delay().numer_denom_ms();
-    let delay = u64::from(numerator.checked_div(denominator).unwrap_or(0));
-    if delay > DELAY_NONE {
-        delay
-    } else {
-        DELAY_DEFAULT
-    }
+/// A frame, and what it says of how long it is seen, in thousandths of a second.
+struct Frame {
+    rgb: Vec<u8>,
+    delay: u64,
 }
 
-/// The frames from the first on, and the pixels of each.
-fn frames(source: &Source, kind: Kind) -> Result<(Frames<'static>, u64), FilmError> {
-    let (stream, _) = source.open()?;
-    let stream = BufReader::new(stream);
-    match kind {
-        Kind::Gif => {
-            let decoder = GifDecoder::new(stream).map_err(|error| in_file(kind, &error))?;
-            let (decoder, pixels) = within_limits(decoder, kind)?;
-            Ok((decoder.into_frames(), pixels))
+impl Frame {
+    /// How long it is seen.
+    fn delay(&self) -> u64 {
+        if self.delay > DELAY_NONE {
+            self.delay
+        } else {
+            DELAY_DEFAULT
         }
-        Kind::Png => {
-            let decoder = PngDecoder::with_limits(stream, limits());
-            let decoder = decoder.map_err(|error| in_file(kind, &error))?;
-            let (decoder, pixels) = within_limits(decoder, kind)?;
-            if !decoder.is_apng().map_err(|error| in_file(kind, &error))? {
-                let format = kind.name();
-                return Err(FilmError::Still { format });
+    }
+}
+
+impl Moving {
+    fn open(source: &Source, kind: Kind) -> Result<Self, FilmError> {
+        let (stream, _) = source.open()?;
+        let mut end = None;
+        let format = kind.name();
+        let in_file = |stop| kind.in_file(stop);
+        let of_image = |error: ImageError| kind.in_file(error.into());
+        let (decoder, size, orientation) = match kind {
+            Kind::Gif => {
+                let gif = Gif::open(BufReader::new(stream)).map_err(in_file)?;
+                let size = gif.size();
+                (Decoder::Gif(Box::new(gif)), size, Orientation::NoTransforms)
             }
-            let decoder = decoder.apng().map_err(|error| in_file(kind, &error))?;
-            Ok((decoder.into_frames(), pixels))
-        }
-        Kind::WebP => {
-            let decoder = WebPDecoder::new(stream).map_err(|error| in_file(kind, &error))?;
-            let (mut decoder, pixels) = within_limits(decoder, kind)?;
-            if !decoder.has_animation() {
-                let format = kind.name();
-                return Err(FilmError::Still { format });
+            Kind::Png => {
+                let png = Png::open(BufReader::new(stream)).map_err(in_file)?;
+                if !png.moves() {
+                    return Err(FilmError::Still { format });
+                }
+                let (size, orientation) = (png.size(), png.orientation());
+                (Decoder::Png(Box::new(png)), size, orientation)
             }
-            // What a frame clears becomes transparent, as in browsers, and not the hint of the file.
-            let cleared = decoder.set_background_color(Rgba([0; 4]));
-            cleared.map_err(|error| in_file(kind, &error))?;
-            Ok((decoder.into_frames(), pixels))
-        }
+            Kind::WebP => {
+                let whole = webp::whole(Input::open(source, format)?);
+                end = match whole.end {
+                    Some(error) if whole.pictures == 0 => return Err(error),
+                    end => end,
+                };
+                let file = BufReader::new(Head::new(stream, whole.bytes));
+                let mut webp = WebPDecoder::new(file).map_err(of_image)?;
+                if !webp.has_animation() {
+                    return Err(FilmError::Still { format });
+                }
+                let (width, height) = webp.dimensions();
+                room_for_pixels(width.into(), height.into())?;
+                let mut limits = Limits::no_limits();
+                limits.max_alloc = Some(DECODE_BYTES_MAX);
+                webp.set_limits(limits).map_err(of_image)?;
+                let exif = webp.exif_metadata().ok().flatten();
+                // What a frame clears becomes transparent, as in browsers, and not the hint of the
+                // file.
+                let cleared = webp.set_background_color(Rgba([0; 4]));
+                cleared.map_err(of_image)?;
+                let frames = webp.into_frames();
+                let turned = orientation(exif.as_deref());
+                (Decoder::WebP(frames), [width, height], turned)
+            }
+        };
+        let [width, height] = size.map(u64::from);
+        room_for_pixels(width, height)?;
+        Ok(Self {
+            kind,
+            decoder,
+            size,
+            orientation,
+            at: 0,
+            end,
+        })
     }
-}
 
-fn limits() -> Limits {
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(DECODE_BYTES_MAX);
-    limits
-}
-
-/// The decoder, bounded, and the pixels of a frame.
-fn within_limits<D: ImageDecoder>(mut decoder: D, kind: Kind) -> Result<(D, u64), FilmError> {
-    let (width, height) = decoder.dimensions();
-    room_for_pixels(width.into(), height.into())?;
-    let limited = decoder.set_limits(limits());
-    limited.map_err(|error| in_file(kind, &error))?;
-    let pixels = u64::from(width).saturating_mul(height.into());
-    Ok((decoder, pixels))
-}
-
-/// What is wrong with the head of a file.
-fn in_file(kind: Kind, error: &ImageError) -> FilmError {
-    let (format, why) = (kind.name(), error.to_string());
-    match error {
-        ImageError::Unsupported(_) => FilmError::Unsupported { format, why },
-        _ => FilmError::Corrupt { format, why },
+    /// The next frame, and nothing behind the last.
+    fn next(&mut self) -> Result<Option<Frame>, Stop> {
+        let drawn = match &mut self.decoder {
+            Decoder::Gif(gif) => gif.next()?,
+            Decoder::Png(png) => png.next()?,
+            Decoder::WebP(frames) => {
+                let Some(frame) = frames.next().transpose()? else {
+                    return Ok(None);
+                };
+                let (numerator, denominator) = frame.delay().numer_denom_ms();
+                let delay = u64::from(numerator.checked_div(denominator).unwrap_or(0));
+                let rgb = DynamicImage::from(frame.into_buffer())
+                    .into_rgb8()
+                    .into_raw();
+                return Ok(Some(Frame { rgb, delay }));
+            }
+        };
+        Ok(drawn.map(|(screen, delay)| Frame {
+            rgb: screen.rgb(),
+            delay,
+        }))
     }
-}
-
-/// What is wrong with a frame.
-fn at_frame(kind: Kind, index: usize, error: &ImageError) -> FilmError {
-    let source = fault(kind.name(), error);
-    FilmError::Frame { index, source }
 }
 
 impl Reel for Moving {
     fn frame(&mut self, index: usize) -> Result<Picture, FilmError> {
         loop {
-            let frame = self.frames.next();
-            let at = self.at;
+            let (kind, at) = (self.kind, self.at);
+            let frame = self.next().map_err(|stop| kind.at_frame(at, stop))?;
             self.at = at.saturating_add(1);
-            let Some(frame) = frame else {
-                let (format, why) = (self.kind.name(), "a frame is missing".to_owned());
-                return Err(FilmError::Corrupt { format, why });
-            };
-            let frame = frame.map_err(|error| at_frame(self.kind, at, &error))?;
+            let missing = || kind.in_file(Stop::Corrupt("a frame is missing".to_owned()));
+            let frame = frame.ok_or_else(missing)?;
             if at >= index {
-                let image = DynamicImage::from(frame.into_buffer()).into_rgb8();
-                let side = |pixels| usize::try_from(pixels).unwrap_or(usize::MAX);
-                let (width, height) = (side(image.width()), side(image.height()));
-                return Ok(Picture::from_rgb(width, height, image.into_raw()));
+                let [width, height] = self.size;
+                let image = RgbImage::from_raw(width, height, frame.rgb).ok_or_else(missing)?;
+                let stored = Stored {
+                    image: image.into(),
+                    orientation: self.orientation,
+                    notes: Vec::new(),
+                };
+                return Ok(stored.into_turned());
             }
         }
+    }
+
+    fn turn_as_published(&mut self) {
+        self.orientation = Orientation::NoTransforms;
     }
 }

@@ -30,14 +30,16 @@ enum Kind {
 }
 
 impl Samples {
-    pub(super) fn parse(input: &Input, format: &[u8]) -> Result<Self, FilmError> {
+    /// Reads a `WAVEFORMATEX`, or says why sound of this format is not read.
+    pub(super) fn parse(format: &[u8]) -> Result<Self, String> {
         let (words, _) = format.as_chunks::<2>();
         let word = |index: usize| words.get(index).copied().map(u16::from_le_bytes);
-        let (Some(tag), Some(channels), Some(low), Some(high), Some(block), Some(bits)) =
-            (word(0), word(1), word(2), word(3), word(6), word(7))
+        let (Some(tag), Some(channels), Some(low), Some(high), Some(block)) =
+            (word(0), word(1), word(2), word(3), word(6))
         else {
-            return Err(input.corrupt("a sound format of less than 16 bytes"));
+            return Err("a sound format of less than 14 bytes".to_owned());
         };
+        let bits = word(7).unwrap_or(0);
         let rate = u32::from(high).wrapping_shl(16) | u32::from(low);
         // The extensible form says further on what the tag says else.
         let tag = if tag == 0xFFFE {
@@ -52,18 +54,17 @@ impl Samples {
             (1, 32) => Kind::I32,
             (3, 32) => Kind::F32,
             (3, 64) => Kind::F64,
-            _ => {
-                let why = format!("sound of kind {tag} with {bits} bits, want PCM");
-                return Err(input.unsupported(why));
-            }
+            _ => return Err(foreign(tag, bits)),
         };
         if !(1..=SOUND_CHANNELS_MAX).contains(&channels) {
-            let why = format!("{channels} channels, want 1 to {SOUND_CHANNELS_MAX}");
-            return Err(input.corrupt(why));
+            return Err(format!(
+                "{channels} channels, want 1 to {SOUND_CHANNELS_MAX}"
+            ));
         }
         if !(1..=SOUND_RATE_MAX).contains(&rate) {
-            let why = format!("{rate} samples a second, want 1 to {SOUND_RATE_MAX}");
-            return Err(input.corrupt(why));
+            return Err(format!(
+                "{rate} samples a second, want 1 to {SOUND_RATE_MAX}"
+            ));
         }
         let channels = usize::from(channels);
         let samples = Self {
@@ -72,8 +73,9 @@ impl Samples {
             kind,
         };
         if samples.block_bytes() != usize::from(block) {
-            let why = format!("blocks of {block} bytes for {channels} channels of {bits} bits");
-            return Err(input.corrupt(why));
+            return Err(format!(
+                "blocks of {block} bytes for {channels} channels of {bits} bits"
+            ));
         }
         Ok(samples)
     }
@@ -131,6 +133,27 @@ impl Samples {
     }
 }
 
+/// What is known by name of formats that are not read.
+fn foreign(tag: u16, bits: u16) -> String {
+    let name = match tag {
+        1 | 3 => return format!("PCM of {bits} bits"),
+        2 | 0x11 => "ADPCM",
+        6 => "A-law",
+        7 => "mu-law",
+        0x50 => "MPEG layer 2",
+        0x55 => "MP3",
+        0xFF | 0x1600 | 0x1601 | 0x1602 => "AAC",
+        0x160..=0x162 => "WMA",
+        0x2000 => "AC-3",
+        0x2001 => "DTS",
+        0x566F | 0x674F..=0x6751 => "Vorbis",
+        0x704F => "Opus",
+        0xF1AC => "FLAC",
+        _ => return format!("format {tag:#06x}"),
+    };
+    name.to_owned()
+}
+
 /// Sound in runs of a file.
 #[derive(Debug, Clone)]
 pub(super) struct Pcm {
@@ -152,12 +175,14 @@ impl Pcm {
         runs: Vec<Run>,
         samples: Samples,
         start: f64,
-    ) -> Result<Self, FilmError> {
+    ) -> Result<Self, String> {
         let bytes: u64 = runs.iter().map(|run| u64::from(run.bytes)).sum();
         let second = samples.block_bytes() as f64 * f64::from(samples.rate);
-        let (seconds, max) = (bytes as f64 / second, FILM_SECONDS_MAX);
-        if seconds > max {
-            return Err(FilmError::Length { seconds, max });
+        let seconds = bytes as f64 / second;
+        if seconds > FILM_SECONDS_MAX {
+            return Err(format!(
+                "{seconds} seconds, at most {FILM_SECONDS_MAX} are read"
+            ));
         }
         Ok(Self {
             source,

@@ -1,12 +1,15 @@
-//! The frames of an animated WebP file, looked at before its decoder does.
+//! The pictures of a WebP file, looked at before its decoder does.
 //!
-//! The decoder (`image-webp` 0.2) takes memory by the size that a lossy frame gives itself, and
-//! indexes by the size that the file gives the frame. Nothing but such frames as have both alike is
-//! let through, and none that it would draw wrongly.
+//! The decoder (`image-webp` 0.2) takes memory by the size that a lossy picture gives itself, indexes
+//! by the size that the file gives a frame, and makes up what a file that is cut off lacks. Nothing but
+//! whole pictures whose sizes are alike is let through, and none that it would draw wrongly.
+
+use crate::picture::PictureError;
 
 use super::super::film::FilmError;
 use super::input::{Input, Source};
 
+pub(crate) const FORMAT: &str = "WebP";
 /// The flag of a frame that is cleared when its time is over.
 const CLEARS: u8 = 1;
 
@@ -17,37 +20,95 @@ struct Frame {
     flags: u8,
 }
 
+/// How much of a file its decoder is shown.
+pub(super) struct Whole {
+    /// Pictures that may be decoded.
+    pub(super) pictures: usize,
+    /// Bytes in which they are.
+    pub(super) bytes: u64,
+    /// Why there are not more.
+    pub(super) end: Option<FilmError>,
+}
+
+/// As much of a file as its decoder may be shown, with at least one picture.
+pub(crate) fn first(bytes: &[u8]) -> Result<&[u8], PictureError> {
+    let format = FORMAT;
+    let found = Input::open(&Source::Bytes(bytes.into()), format).map(whole);
+    match found {
+        Ok(Whole {
+            pictures: 0,
+            end: Some(FilmError::Unsupported { why, .. }),
+            ..
+        }) => Err(PictureError::Unsupported { format, why }),
+        Ok(Whole {
+            pictures: 0,
+            end: Some(FilmError::Corrupt { why, .. }),
+            ..
+        }) => Err(PictureError::Corrupt { format, why }),
+        Ok(Whole {
+            pictures,
+            bytes: count,
+            ..
+        }) if pictures > 0 => {
+            let count = usize::try_from(count).unwrap_or(usize::MAX);
+            Ok(bytes.get(..count).unwrap_or(bytes))
+        }
+        // What is wrong without a picture, the decoder says best.
+        _ => Ok(bytes),
+    }
+}
+
 /// Walks through the file as the decoder will.
-pub(super) fn check(source: &Source) -> Result<(), FilmError> {
-    let mut input = Input::open(source, "WebP")?;
-    input.skip(12)?;
+pub(super) fn whole(mut input: Input) -> Whole {
+    let mut whole = Whole {
+        pictures: 0,
+        bytes: 0,
+        end: None,
+    };
+    whole.end = walk(&mut input, &mut whole).err();
+    whole
+}
+
+fn walk(input: &mut Input, whole: &mut Whole) -> Result<(), FilmError> {
+    input.skip(4)?;
+    // Behind it there may be anything.
+    let end = u64::from(u32::from_le_bytes(input.array()?)).saturating_add(8);
+    input.skip(4)?;
     let mut canvas = None;
     let mut is_cleared = false;
-    while input.left() > 0 {
+    while input.left() > 0 && input.at() < end {
         let name: [u8; 4] = input.array()?;
         let bytes = u32::from_le_bytes(input.array()?);
         let at = input.at();
+        let mut is_picture = true;
         match (&name, canvas) {
             (b"VP8X", None) => {
                 input.skip(4)?;
-                canvas = Some([input_side(&mut input)?, input_side(&mut input)?]);
+                canvas = Some([input_side(input)?, input_side(input)?]);
+                is_picture = false;
             }
+            (b"VP8 ", Some(size)) => check_lossy(input, size)?,
+            (b"VP8 " | b"VP8L", _) => {}
             (b"ANMF", Some(canvas)) => {
                 if bytes % 2 == 1 {
                     return Err(input.corrupt("a frame of an odd number of bytes"));
                 }
-                let frame = frame(&mut input)?;
+                let frame = frame(input)?;
                 let is_whole = frame.at == [0; 2] && frame.size == canvas;
-                let is_opaque = check_frame(&mut input, &frame)?;
+                let is_opaque = check_frame(input, &frame)?;
                 if is_cleared && is_opaque && !is_whole {
                     return Err(input.unsupported("a lossy frame beside what was cleared"));
                 }
                 is_cleared = frame.flags & CLEARS != 0;
             }
-            _ => {}
+            _ => is_picture = false,
         }
-        let end = at.saturating_add(u64::from(bytes).next_multiple_of(2));
-        input.seek(end)?;
+        input.seek_behind(at, bytes)?;
+        whole.pictures = whole.pictures.saturating_add(usize::from(is_picture));
+        whole.bytes = input.at();
+    }
+    if input.at() < end {
+        return Err(input.corrupt("the file ends early"));
     }
     Ok(())
 }
@@ -75,27 +136,26 @@ fn frame(input: &mut Input) -> Result<Frame, FilmError> {
 fn check_frame(input: &mut Input, frame: &Frame) -> Result<bool, FilmError> {
     let [name, size]: [[u8; 4]; 2] = [input.array()?, input.array()?];
     match &name {
-        b"VP8 " => check_lossy(input, frame).map(|()| true),
+        b"VP8 " => check_lossy(input, frame.size).map(|()| true),
         b"ALPH" => {
             let bytes = u64::from(u32::from_le_bytes(size)).next_multiple_of(2);
             // Whatever its name is, the next chunk is taken for the picture.
             input.skip(bytes)?;
             input.skip(8)?;
-            check_lossy(input, frame).map(|()| false)
+            check_lossy(input, frame.size).map(|()| false)
         }
         _ => Ok(false),
     }
 }
 
-/// Whether the picture's own size is the frame's.
-fn check_lossy(input: &mut Input, frame: &Frame) -> Result<(), FilmError> {
+/// Whether the picture's own size is the one that the file gives it.
+fn check_lossy(input: &mut Input, [columns, rows]: [u32; 2]) -> Result<(), FilmError> {
     input.skip(6)?;
     let sides: [[u8; 2]; 2] = [input.array()?, input.array()?];
     let [width, height] = sides.map(|side| u32::from(u16::from_le_bytes(side) & 0x3FFF));
-    if [width, height] == frame.size {
+    if [width, height] == [columns, rows] {
         Ok(())
     } else {
-        let [columns, rows] = frame.size;
         let why = format!("a picture of {width}x{height} in a frame of {columns}x{rows}");
         Err(input.corrupt(why))
     }

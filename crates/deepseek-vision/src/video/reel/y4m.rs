@@ -6,7 +6,7 @@ use crate::picture::Picture;
 use super::super::film::{Film, FilmError};
 use super::super::yuv::Matrix;
 use super::input::{Input, Source};
-use super::{Rate, Reel, Timeline, film, room_for_frame, room_for_pixels};
+use super::{Rate, Reel, Timeline, cut, film, room_for_frame, room_for_pixels};
 
 const FORMAT: &str = "Y4M";
 
@@ -34,14 +34,16 @@ pub(super) fn open(source: &Source) -> Result<Film, FilmError> {
     let bytes = luma.saturating_add(chroma).saturating_add(chroma);
     let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
     let mut frames = Vec::new();
+    let mut notes = Vec::new();
     while input.left() > 0 {
         room_for_frame(frames.len())?;
-        let line = input.line(LINE_BYTES_MAX)?;
-        if !matches!(line.strip_prefix(b"FRAME"), Some([] | [b' ', ..])) {
-            return Err(input.corrupt("no FRAME where one should begin"));
+        match frame(&mut input, bytes) {
+            Ok(at) => frames.push(at),
+            Err(error) => {
+                notes.push(cut(error, frames.len())?);
+                break;
+            }
         }
-        frames.push(input.at());
-        input.skip(bytes)?;
     }
     let ticks: Vec<u64> = (0..).zip(&frames).map(|(tick, _)| tick).collect();
     let end = u64::try_from(ticks.len()).unwrap_or(u64::MAX);
@@ -51,7 +53,20 @@ pub(super) fn open(source: &Source) -> Result<Film, FilmError> {
         head,
         frames,
     };
-    Ok(film(timeline, reel, None))
+    let mut film = film(timeline, reel, None);
+    film.notes = notes;
+    Ok(film)
+}
+
+/// Where the samples of the next frame begin, of which there are so many bytes.
+fn frame(input: &mut Input, bytes: u64) -> Result<u64, FilmError> {
+    let line = input.line(LINE_BYTES_MAX)?;
+    if !matches!(line.strip_prefix(b"FRAME"), Some([] | [b' ', ..])) {
+        return Err(input.corrupt("no FRAME where one should begin"));
+    }
+    let at = input.at();
+    input.skip(bytes)?;
+    Ok(at)
 }
 
 fn head(input: &mut Input) -> Result<Head, FilmError> {

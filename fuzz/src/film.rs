@@ -1,0 +1,48 @@
+//! Reads bytes as a video, and looks at its first frames and all of its sound.
+
+use deepseek_vision::VisionShape;
+use deepseek_vision::video::{Clip, Film, VideoConfig};
+
+/// Blocks of frames that are looked at.
+const SHOTS: usize = 8;
+
+/// Whether the bytes were a good video, as far as its first frames go.
+pub(crate) fn read(bytes: &[u8]) -> bool {
+    let film = match Film::from_bytes(bytes) {
+        Ok(film) => film,
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            return false;
+        }
+    };
+    assert!(film.times().first() == Some(&0.0) && film.times().is_sorted());
+    assert!(film.times().iter().all(|time| *time <= film.duration()));
+    if let Some(track) = film.sound().expect("it is in memory") {
+        assert!(track.rate() > 0);
+        for block in track {
+            let block = block.expect("it was walked through");
+            assert!(!block.is_empty() && block.iter().all(|sample| sample.is_finite()));
+        }
+    }
+    let shape = VisionShape {
+        layers: 1,
+        hidden: 8,
+        heads: 2,
+        inner: 8,
+        patch: 14,
+        rope_theta: 10_000.0,
+        downsample: 3,
+        max_tokens: 1024,
+        min_pixels: 544 * 544,
+        max_wh_ratio: None,
+        out: 8,
+    };
+    let config = VideoConfig::default();
+    for shot in Clip::new(film, &shape, &config).take(SHOTS) {
+        match shot {
+            Ok(shot) => assert!(shot.grid().tokens() <= config.frame_max_tokens),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+    true
+}
