@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::output::Place;
 use crate::{checkpoint, demo, shell};
 
 /// A task that reaches its bar is one that the model can do. Where several things have to come
@@ -64,7 +65,9 @@ pub(crate) fn run() -> Result<()> {
     let training = Training::read(&log)?;
     let bytes = weigh(&assets.join("model"))?;
     let path = assets.join("MODEL_CARD.md");
-    fs::write(&path, card(&runs, &training, bytes)).with_context(|| path.display().to_string())
+    let mut output = Place::find(&path)?.open()?;
+    output.push(card(&runs, &training, bytes).as_bytes())?;
+    Ok(output.finish()?)
 }
 
 /// The task files of a folder, as seen from the root, but for the few items that the tests run.

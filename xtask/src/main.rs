@@ -7,6 +7,10 @@ mod checkpoint;
 mod demo;
 mod ffmpeg;
 mod fixtures;
+// How the program writes files, as source: no crate of ours is linked here.
+#[allow(dead_code, reason = "the program asks for more of it")]
+#[path = "../../crates/deepseek-cli/src/output.rs"]
+mod output;
 mod package;
 mod python;
 mod shell;

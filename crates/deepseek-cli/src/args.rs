@@ -45,7 +45,7 @@ Exit codes:
   1    fault: the device, the disk or the program failed
   2    usage: the command line makes no sense
   3    input: a checkpoint, config, tokenizer, prompt or id that does not hold
-  130  interrupted";
+  130  interrupted; 128 + N where signal N ended it";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -62,6 +62,7 @@ Examples:
   deepseek run --model DIR --image cat.png --image dog.png \"What differs?\"
   deepseek run --model DIR --audio bird.wav --video bird.gif \"Is it the same bird?\"
   deepseek run --model DIR --conversation talk.json
+  deepseek run --model DIR \"Sum up this letter.\" < letter.txt
   git diff | deepseek run --model DIR --system \"Review this change.\" --stats
 
 Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
@@ -112,7 +113,8 @@ Exit codes: 0 done, 2 usage, 3 bad input.")]
     ///
     /// The file holds one tensor, `logits`, F32 [ids, vocabulary]. Row i is what the model expects
     /// after id i; a picture counts as many ids as it has rows. With --prefill replay there is one
-    /// row, the last. Any chunk gives the same bits. The file appears when it is whole.
+    /// row, the last. Any chunk gives the same bits. The file appears when it is whole. Stdin is read for
+    /// --ids @- alone.
     #[command(after_long_help = "\
 Examples:
   deepseek logits --model DIR --ids 0,128803,1 --out logits.safetensors
@@ -157,13 +159,17 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) media: Media,
     /// Answer this conversation: a JSON list of messages in the chat-completions form, or a request
-    /// with one, whose media are files or data URLs. A prompt, if there is one, comes after it.
+    /// with one, whose media are files or data URLs; `-` is stdin. A prompt, if there is one, comes after
+    /// it.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["raw", "system"])]
     pub(crate) conversation: Option<PathBuf>,
     /// Go on with the answer that the conversation ends with. Only what follows is printed.
     #[arg(long, requires = "conversation", conflicts_with_all = ["prompt", "image", "audio", "video"])]
     pub(crate) r#continue: bool,
-    /// Ask this; `-`, or nothing where stdin is no terminal, reads stdin.
+    /// Ask this; `-` reads it from stdin.
+    ///
+    /// Where stdin is no terminal, what it holds follows the prompt behind a blank line. In a script or a
+    /// loop whose stdin is meant for others, keep it out with `< /dev/null`.
     pub(crate) prompt: Option<String>,
     #[command(flatten)]
     pub(crate) generation: Generation,
@@ -204,7 +210,7 @@ pub(crate) struct Tokenize {
     /// Use this tokenizer.json.
     #[arg(long, value_name = "FILE", conflicts_with = "model")]
     pub(crate) tokenizer: Option<PathBuf>,
-    /// Print the text of these ids: `1,2,3` or `@FILE`.
+    /// Print the text of these ids: `1,2,3` or `@FILE`; `@-` is stdin.
     #[arg(long, value_name = "IDS", conflicts_with_all = ["text", "count", "special"])]
     pub(crate) decode: Option<Ids>,
     /// Print how many ids there are.
@@ -216,7 +222,7 @@ pub(crate) struct Tokenize {
     /// Let markers spelled in the text become control tokens.
     #[arg(long)]
     pub(crate) special: bool,
-    /// Take this text; `-`, or nothing where stdin is no terminal, reads stdin.
+    /// Take this text; `-`, or nothing where stdin is no terminal, reads stdin, which else is left alone.
     pub(crate) text: Option<String>,
 }
 
@@ -225,7 +231,7 @@ pub(crate) struct Tokenize {
 pub(crate) struct Logits {
     #[command(flatten)]
     pub(crate) model: Model,
-    /// Run these ids: `1,2,3`, or `@FILE` with commas or spaces between them.
+    /// Run these ids: `1,2,3`, or `@FILE` with commas or spaces between them; `@-` is stdin.
     #[arg(long, value_name = "IDS", required_unless_present = "prompt", conflicts_with_all = ["image", "audio", "video"])]
     pub(crate) ids: Option<Ids>,
     /// Run the begin-of-sentence marker and this text.
@@ -241,7 +247,8 @@ pub(crate) struct Logits {
     /// Run so many ids at a time.
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) chunk: u32,
-    /// Write this file.
+    /// Write this file. One that is there is replaced when the new one is whole, unless it is read-only or
+    /// read by this command; a FIFO or a device is written into.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
 }
@@ -251,7 +258,7 @@ pub(crate) struct Logits {
 pub(crate) struct Eval {
     #[command(flatten)]
     pub(crate) model: Model,
-    /// Take the items of these task files.
+    /// Take the items of these task files; `-` is stdin.
     #[arg(value_name = "FILE.jsonl", required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// Take the items of this task alone. May be repeated.

@@ -3,9 +3,8 @@
 mod history;
 mod lines;
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::path;
+use std::io::Write;
+use std::path::{self, PathBuf};
 
 use anyhow::{Context, anyhow};
 use deepseek_engine::Reason;
@@ -17,6 +16,10 @@ use crate::answer::{Engaged, Said, opening};
 use crate::args::{Chat, Media};
 use crate::fault::{Fault, Kind, Result};
 use crate::interrupt::{Interrupt, Second};
+use crate::load;
+use crate::media;
+use crate::origin::Origin;
+use crate::output::Place;
 use crate::run::content;
 use crate::screen;
 
@@ -54,6 +57,7 @@ pub(crate) fn run(args: &Chat) -> Result<()> {
         media: Vec::new(),
         stats: args.generation.stats,
         last: None,
+        files: load::files(&args.model, &Origin::open(args.model.folder.as_deref())?)?,
     };
     talk.hold(&mut lines)
 }
@@ -70,6 +74,15 @@ struct Talk {
     /// Whether each answer's figures are shown.
     stats: bool,
     last: Option<Said>,
+    /// What the model was read from.
+    files: Vec<PathBuf>,
+}
+
+/// What becomes of a file that is there already when a conversation is saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Old {
+    Stays,
+    Goes,
 }
 
 /// Whether the conversation goes on.
@@ -193,12 +206,8 @@ impl Talk {
                 Some(said) => self.engaged.report(&mut out, said)?,
                 None => writeln!(out, "no answer yet")?,
             },
-            ("/save", path) if !path.is_empty() => {
-                self.save(path, File::options().create_new(true))?;
-            }
-            ("/save!", path) if !path.is_empty() => {
-                self.save(path, File::options().create(true).truncate(true))?;
-            }
+            ("/save", path) if !path.is_empty() => self.save(path, Old::Stays)?,
+            ("/save!", path) if !path.is_empty() => self.save(path, Old::Goes)?,
             _ => {
                 let error = anyhow!("{line:?} is not a command");
                 return Err(Fault::usage(error).hint("/help lists the commands"));
@@ -207,18 +216,24 @@ impl Talk {
         Ok(Next::GoOn)
     }
 
-    fn save(&self, path: &str, options: &mut OpenOptions) -> Result<()> {
+    fn save(&self, path: &str, old: Old) -> Result<()> {
         let messages: Vec<Value> = self.messages.iter().map(to_json).collect();
-        let text = format!("{:#}\n", Value::from(messages));
-        let opened = options.write(true).open(path);
-        match opened.and_then(|mut file| file.write_all(text.as_bytes())) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let error = anyhow!("{path} is there already");
-                Err(Fault::input(error).hint("/save! FILE replaces it"))
-            }
-            Err(error) => Err(Fault::input(anyhow!(error).context(path.to_owned()))),
+        let said = Conversation {
+            messages: self.messages.clone(),
+        };
+        let media = said.media().chain(&self.media).flat_map(media::files);
+        let place = Place::find(path.as_ref()).map_err(Fault::input)?;
+        place
+            .spare(self.files.iter().cloned().chain(media))
+            .map_err(Fault::input)?;
+        if old == Old::Stays && place.replaces() {
+            let error = anyhow!("{path} is there already");
+            return Err(Fault::input(error).hint("/save! FILE replaces it"));
         }
+        let text = format!("{:#}\n", Value::from(messages));
+        self.interrupt
+            .write(place, text.as_bytes())
+            .map_err(Fault::input)
     }
 }
 

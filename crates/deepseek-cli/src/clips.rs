@@ -1,12 +1,12 @@
 //! Sounds and films as they are named: files or data URLs, opened as often as they are read. Where this
 //! build has the feature `video`, what it does not decode itself is decoded by a process of its own.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use deepseek_audio::{Limits, Sound, SoundError};
+use deepseek_core::file;
 use deepseek_vision::video::{Film, FilmError, Track};
 
 /// Where a sound or a film lies.
@@ -25,11 +25,20 @@ impl Source {
         }
     }
 
+    /// The files that are read, as far as they can be found.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::File(path) if are_many(path) => Film::image_files(path).unwrap_or_default(),
+            Self::File(path) => vec![path.clone()],
+            Self::Bytes(_) => Vec::new(),
+        }
+    }
+
     /// Opens a sound at its beginning.
     pub(crate) fn sound(&self) -> Result<Sound, SoundError> {
         let limits = Limits::default();
         let sound = match self {
-            Self::File(path) => Sound::open(File::open(path)?, limits),
+            Self::File(path) => Sound::open(file::open(path)?, limits),
             Self::Bytes(bytes) => Sound::from_bytes(Arc::clone(bytes), limits),
         };
         match sound {

@@ -89,7 +89,7 @@ fn items(args: &Eval) -> Result<Vec<Item>> {
 
 /// Reads a task file. Its media are files beside it.
 fn read(file: &Path) -> Result<Vec<Item>> {
-    let bytes = input::file(file, limits::FILE_BYTES_MAX)?;
+    let bytes = input::stream(file, limits::FILE_BYTES_MAX)?;
     let mut items = task::read(file, &bytes).map_err(Fault::input)?;
     let folder = file.parent().unwrap_or(Path::new(""));
     let media = items

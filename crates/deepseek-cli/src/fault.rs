@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use deepseek_engine::{Refusal, TapeError, TurnError};
 use deepseek_model::{ConfigError, Trouble};
 
+use crate::output::OutputError;
 use crate::screen::{self, safe};
 
 /// Characters of a message, and of a word in it. Of what is longer, both ends are shown: a name in a
@@ -188,6 +189,19 @@ impl From<io::Error> for Fault {
     }
 }
 
+impl From<OutputError> for Fault {
+    fn from(error: OutputError) -> Self {
+        match error {
+            OutputError::Folder(_) => Self::usage(error),
+            OutputError::Input { .. } => Self::usage(error).hint("name another file"),
+            OutputError::ReadOnly(_) => {
+                Self::machine(error).hint("make it writable, or name another file")
+            }
+            OutputError::Io { .. } => Self::machine(error),
+        }
+    }
+}
+
 impl From<deepseek_core::Error> for Fault {
     fn from(error: deepseek_core::Error) -> Self {
         use deepseek_core::Error;
@@ -254,10 +268,7 @@ impl From<ConfigError> for Fault {
 
 impl From<deepseek_text::Error> for Fault {
     fn from(error: deepseek_text::Error) -> Self {
-        match error {
-            deepseek_text::Error::Read { .. } => Self::input(error).hint(FOLDER),
-            error => Self::input(error),
-        }
+        Self::input(error)
     }
 }
 

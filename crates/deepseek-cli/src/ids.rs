@@ -1,4 +1,4 @@
-//! Lists of ids as they are typed: `1,2,3`, or `@FILE` with commas or spaces between them.
+//! Lists of ids as they are typed: `1,2,3`, or `@FILE` with commas or spaces between them; `@-` is stdin.
 #![deny(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,14 +9,15 @@
 )]
 
 use std::convert::Infallible;
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::anyhow;
 use deepseek_model::TokenId;
 
 use crate::fault::{Fault, Result};
+use crate::input;
+use crate::limits::IDS_BYTES_MAX;
 
 /// Where ids stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,10 +46,17 @@ impl Ids {
             Self::Here(text) => parse(text, "the list of ids"),
             Self::File(path) => {
                 let name = path.display().to_string();
-                let text = fs::read_to_string(path)
-                    .map_err(|error| Fault::input(anyhow!(error).context(name.clone())))?;
+                let text = input::utf8(&name, input::stream(path, IDS_BYTES_MAX)?)?;
                 parse(&text, &name)
             }
+        }
+    }
+
+    /// The file that they are read from.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Here(_) => None,
+            Self::File(path) => Some(path),
         }
     }
 }

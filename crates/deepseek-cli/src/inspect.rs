@@ -73,7 +73,8 @@ pub(crate) fn run(args: &Inspect) -> Result<()> {
 /// A model with its files, or a config alone. A folder need not hold weights.
 fn open(path: Option<&Path>) -> Result<(Config, Option<Checkpoint>)> {
     if let Some(path) = path
-        && path.is_file()
+        && path.exists()
+        && !path.is_dir()
     {
         return Ok((read_config(path)?, None));
     }

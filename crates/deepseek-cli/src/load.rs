@@ -1,6 +1,7 @@
 //! The way from a model's files to a model at work.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::thread;
 
 use anyhow::anyhow;
@@ -83,6 +84,13 @@ pub(crate) fn decoder(
     );
     bar.finish_and_clear();
     decoder
+}
+
+/// All files that a model is read from.
+pub(crate) fn files(args: &Model, origin: &Origin) -> Result<Vec<PathBuf>> {
+    let mut files = origin.files()?;
+    files.extend(args.audio_projector.clone());
+    Ok(files)
 }
 
 /// Brings the files into memory, as far as it holds them, so that the first answer does not wait

@@ -1,25 +1,28 @@
 //! `deepseek logits`: the tool by which anyone checks the model.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use deepseek_engine::{Prompt, Source};
 use deepseek_model::{Config, Decoder, Insert, MediaId, Prefill, SeqId, Span, Step, TokenId, Want};
 use serde_json::json;
 
 use crate::args::Logits;
 use crate::fault::{Fault, Result};
+use crate::ids::Ids;
+use crate::input;
 use crate::interrupt::{Interrupt, Second};
 use crate::load;
-use crate::media::{Loader, Senses};
+use crate::media::{self, Loader, Senses};
 use crate::origin::Origin;
+use crate::output::{Output, OutputError, Place};
 use crate::trouble;
 
 pub(crate) fn run(args: &Logits) -> Result<()> {
     let interrupt = Interrupt::listen(Second::Leaves)?;
     let origin = Origin::open(args.model.folder.as_deref())?;
+    let place = Place::find(&args.out).map_err(unwritten)?;
+    place.spare(inputs(args, &origin)?).map_err(unwritten)?;
     let config = origin.config()?.without_drafts();
     let Prompt {
         ids,
@@ -30,6 +33,7 @@ pub(crate) fn run(args: &Logits) -> Result<()> {
     let chunk = ids.len().min(args.chunk as usize);
     let budget = load::budget(&args.model, ids.len(), chunk, Prefill::Full);
     let plan = load::plan(&args.model, &config, budget)?;
+    let (output, _litter) = interrupt.open(place).map_err(unwritten)?;
     let mut decoder = load::decoder(&args.model, &origin, plan, &interrupt)?;
     let media: Vec<Vec<MediaId>> = sources
         .iter()
@@ -39,7 +43,7 @@ pub(crate) fn run(args: &Logits) -> Result<()> {
     // A prompt that is cut has one row of logits.
     let cut = budget.prefill == Prefill::Replay && config.sharing.is_some();
     let rows = if cut { 1 } else { ids.len() };
-    let mut table = Table::create(&args.out, [rows, config.vocab_size])?;
+    let mut table = Table::begin(output, [rows, config.vocab_size])?;
     let bar = load::bar("running", "{pos}/{len} ids, {eta} left");
     bar.set_length(ids.len() as u64);
     let mut at = 0;
@@ -80,6 +84,24 @@ pub(crate) fn run(args: &Logits) -> Result<()> {
     }
     bar.finish_and_clear();
     table.finish()
+}
+
+/// All files that are read.
+fn inputs(args: &Logits, origin: &Origin) -> Result<Vec<PathBuf>> {
+    let mut files = load::files(&args.model, origin)?;
+    files.extend(args.ids.as_ref().and_then(Ids::file).map(input::name));
+    files.extend(args.media.0.iter().flat_map(media::files));
+    Ok(files)
+}
+
+fn unwritten(error: OutputError) -> Fault {
+    match error {
+        OutputError::Folder(_) => Fault::usage(anyhow!("--out {error}")),
+        OutputError::Io { .. } => {
+            Fault::machine(error).hint("--out wants a file in a folder that exists and takes files")
+        }
+        error => error.into(),
+    }
 }
 
 /// Has the decoder take in all that a source has, in its order.
@@ -140,45 +162,21 @@ fn check(ids: &[TokenId], config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// A safetensors file of one tensor, written row after row beside its place and moved there when it
-/// is whole.
+/// A safetensors file of one tensor, written row after row.
 #[derive(Debug)]
 struct Table {
-    file: BufWriter<File>,
-    place: PathBuf,
-    partial: Partial,
+    output: Output,
     /// Floats that are still to come.
     missing: usize,
 }
 
-/// A file that is removed unless it is moved away.
-#[derive(Debug)]
-struct Partial(PathBuf);
-
 impl Table {
-    fn create(place: &Path, shape: [usize; 2]) -> Result<Self> {
-        let Some(name) = place.file_name() else {
-            return Err(Fault::usage(anyhow!(
-                "--out {}: want a file",
-                place.display()
-            )));
-        };
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{}.partial", std::process::id()));
-        let path = place.with_file_name(hidden);
-        let file = File::create_new(&path).with_context(|| place.display().to_string());
-        let file = file.map_err(|error| {
-            Fault::machine(error).hint("--out wants a file in a folder that exists and takes files")
-        })?;
-        let mut table = Self {
-            file: BufWriter::new(file),
-            place: place.to_owned(),
-            partial: Partial(path),
+    fn begin(mut output: Output, shape: [usize; 2]) -> Result<Self> {
+        output.push(&header(shape))?;
+        Ok(Self {
+            output,
             missing: shape[0] * shape[1],
-        };
-        table.write(&header(shape))?;
-        Ok(table)
+        })
     }
 
     fn push(&mut self, rows: &[f32]) -> Result<()> {
@@ -190,33 +188,12 @@ impl Table {
         );
         self.missing -= rows.len();
         let bytes: Vec<u8> = rows.iter().flat_map(|x| x.to_le_bytes()).collect();
-        self.write(&bytes)
+        Ok(self.output.push(&bytes)?)
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        let written = self.file.write_all(bytes);
-        written
-            .with_context(|| self.place.display().to_string())
-            .map_err(Fault::machine)
-    }
-
-    fn finish(mut self) -> Result<()> {
+    fn finish(self) -> Result<()> {
         assert_eq!(self.missing, 0, "floats that never came");
-        let mut move_there = || {
-            self.file.flush()?;
-            self.file.get_ref().sync_all()?;
-            fs::rename(&self.partial.0, &self.place)
-        };
-        move_there()
-            .with_context(|| self.place.display().to_string())
-            .map_err(Fault::machine)
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // After the move there is nothing to remove.
-        let _ = fs::remove_file(&self.0);
+        Ok(self.output.finish()?)
     }
 }
 
@@ -236,15 +213,23 @@ fn header([rows, columns]: [usize; 2]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use safetensors::SafeTensors;
 
     use super::*;
+
+    fn table(place: &Path, shape: [usize; 2]) -> Table {
+        let output = Place::find(place).and_then(Place::open);
+        Table::begin(output.expect("the folder takes files"), shape).expect("there is room")
+    }
 
     #[test]
     fn a_table_is_a_safetensors_file() -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
         let place = folder.path().join("x.safetensors");
-        let mut table = Table::create(&place, [2, 3]).expect("the folder takes files");
+        let mut table = table(&place, [2, 3]);
         table.push(&[1.0, 2.0, 3.0]).expect("there is room");
         assert!(!place.exists(), "half a file has appeared");
         table.push(&[4.0, 5.0, 6.0]).expect("there is room");
@@ -267,7 +252,7 @@ mod tests {
     #[test]
     fn half_a_table_leaves_nothing() -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
-        let mut table = Table::create(&folder.path().join("x"), [2, 3]).expect("it takes files");
+        let mut table = table(&folder.path().join("x"), [2, 3]);
         table.push(&[1.0, 2.0, 3.0]).expect("there is room");
         drop(table);
         assert_eq!(fs::read_dir(folder.path())?.count(), 0);

@@ -15,11 +15,13 @@ mod ids;
 mod input;
 mod inspect;
 mod interrupt;
+mod limits;
 mod load;
 mod logits;
 mod media;
 mod memory;
 mod origin;
+mod output;
 mod run;
 mod screen;
 mod stats;
@@ -41,10 +43,17 @@ fn main() -> ExitCode {
         Ok(line) => line,
         Err(error) => return answer_clap(&error),
     };
-    match command(&line.command) {
+    match prepare().and_then(|()| command(&line.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => fault.report(),
     }
+}
+
+/// What every command relies on.
+fn prepare() -> Result<()> {
+    #[cfg(unix)]
+    interrupt::outlive_file_limit().map_err(Fault::machine)?;
+    Ok(())
 }
 
 fn command(command: &Command) -> Result<()> {

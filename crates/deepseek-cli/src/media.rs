@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt::Display;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, anyhow};
 use deepseek_audio::{AudioShape, FORMATS};
@@ -111,7 +111,7 @@ impl Senses {
         let shape = self.vision(name)?;
         let bytes = match data(name)? {
             Some(bytes) => bytes,
-            None => input::file(Path::new(name), FILE_BYTES_MAX)?,
+            None => input::stream(Path::new(name), FILE_BYTES_MAX as u64)?,
         };
         let picture = match self.loader {
             Loader::Ours => Picture::decode(&bytes),
@@ -210,6 +210,19 @@ impl Senses {
             );
             Fault::usage(error).hint("sounds want a checkpoint with an audio tower")
         })
+    }
+}
+
+/// The files that a medium is read from.
+pub(crate) fn files(part: &Part) -> Vec<PathBuf> {
+    let name = match part {
+        Part::Text(_) | Part::Other(_) => return Vec::new(),
+        Part::Image(name) | Part::Audio(name) => name,
+        Part::Video(video) => &video.source,
+    };
+    match Address::of(name) {
+        Ok(Address::File) => Source::new(name, None).files(),
+        Ok(Address::Data(_)) | Err(_) => Vec::new(),
     }
 }
 

@@ -1,8 +1,10 @@
 //! Where a model comes from: a folder that is named, or this program, which carries a small one.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use deepseek_core::file;
 use deepseek_core::weights::Checkpoint;
 use deepseek_model::Config;
 use deepseek_model::limits::CONFIG_BYTES_MAX;
@@ -35,8 +37,7 @@ impl Origin {
         let Some(path) = folder else {
             return Ok(Self::Program);
         };
-        let found = path
-            .metadata()
+        let found = file::metadata(path)
             .with_context(|| path.display().to_string())
             .map_err(|error| Fault::input(error).hint(FOLDER))?;
         match found.is_dir() {
@@ -62,14 +63,14 @@ impl Origin {
 
     pub(crate) fn config(&self) -> Result<Config> {
         match self {
-            Self::Folder(path) => read_config(&path.join("config.json")),
+            Self::Folder(path) => read_config(&path.join(CONFIG)),
             Self::Program => Ok(Config::parse(deepseek_assets::CONFIG)?),
         }
     }
 
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
         Ok(match self {
-            Self::Folder(path) => Tokenizer::open(path.join(TOKENIZER))?,
+            Self::Folder(path) => read_tokenizer(&path.join(TOKENIZER))?,
             Self::Program => Tokenizer::parse(deepseek_assets::TOKENIZER)?,
         })
     }
@@ -81,8 +82,8 @@ impl Origin {
         }
         let ids = match self {
             Self::Folder(path) => {
-                let most = Tokenizer::FILE_BYTES_MAX as usize;
-                Tokenizer::engram_ids_of(&input::file(&path.join(TOKENIZER), most)?)?
+                let json = read(&path.join(TOKENIZER), Tokenizer::FILE_BYTES_MAX)?;
+                Tokenizer::engram_ids_of(&json)?
             }
             Self::Program => Tokenizer::engram_ids_of(deepseek_assets::TOKENIZER)?,
         };
@@ -98,6 +99,16 @@ impl Origin {
         there.then(|| self.checkpoint()).transpose()
     }
 
+    /// The files that it is read from.
+    pub(crate) fn files(&self) -> Result<Vec<PathBuf>> {
+        let Self::Folder(path) = self else {
+            return Ok(Vec::new());
+        };
+        let mut files = Checkpoint::files(path)?;
+        files.extend([CONFIG, TOKENIZER].map(|name| path.join(name)));
+        Ok(files)
+    }
+
     pub(crate) fn checkpoint(&self) -> Result<Checkpoint> {
         Ok(match self {
             Self::Folder(path) => Checkpoint::open(path)?,
@@ -106,13 +117,32 @@ impl Origin {
     }
 }
 
+const CONFIG: &str = "config.json";
 const TOKENIZER: &str = "tokenizer.json";
 const WEIGHTS: &str = "model.safetensors";
 
-/// Reads a config, no further than one can reach.
+/// Reads a config.
 pub(crate) fn read_config(path: &Path) -> Result<Config> {
-    let bytes = input::head(path, CONFIG_BYTES_MAX + 1).map_err(|fault| fault.hint(FOLDER))?;
-    let json = String::from_utf8(bytes)
-        .map_err(|_| Fault::input(anyhow!("{} is not UTF-8 text", path.display())))?;
+    let json = input::utf8(
+        &path.display().to_string(),
+        read(path, CONFIG_BYTES_MAX as u64)?,
+    )?;
     Ok(Config::parse(&json)?)
+}
+
+/// Reads a tokenizer.
+pub(crate) fn read_tokenizer(path: &Path) -> Result<Tokenizer> {
+    Ok(Tokenizer::parse(&read(path, Tokenizer::FILE_BYTES_MAX)?)?)
+}
+
+/// Reads a file of a model.
+fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
+    file::read(path, most).map_err(|error| {
+        let too_large = error.kind() == ErrorKind::FileTooLarge;
+        let fault = Fault::input(error).at(path.display().to_string());
+        match too_large {
+            true => fault,
+            false => fault.hint(FOLDER),
+        }
+    })
 }

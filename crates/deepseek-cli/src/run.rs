@@ -15,13 +15,19 @@ use crate::screen;
 
 pub(crate) fn run(args: &Run) -> Result<()> {
     let interrupt = Interrupt::listen(Second::Leaves)?;
-    let prompt = prompt(args)?;
-    let asks = !prompt.is_empty() || !args.media.0.is_empty();
+    // The conversation first: where that is stdin, nothing is left for the prompt.
     let mut messages = match &args.conversation {
-        None if !asks => return Err(Fault::usage(anyhow!("the prompt is empty"))),
         None => opening(args.generation.system.as_deref()),
         Some(file) => conversation(file)?,
     };
+    let prompt = match args.r#continue {
+        true => String::new(),
+        false => input::joined(args.prompt.as_deref())?,
+    };
+    let asks = !prompt.is_empty() || !args.media.0.is_empty();
+    if !asks && args.conversation.is_none() {
+        return Err(input::nothing());
+    }
     if asks && !args.raw {
         messages.push(Message::user(content(&args.media.0, &prompt)));
     }
@@ -49,23 +55,11 @@ pub(crate) fn run(args: &Run) -> Result<()> {
     }
 }
 
-/// What is asked. Beside a conversation or a medium nothing need be, and stdin is not waited for.
-fn prompt(args: &Run) -> Result<String> {
-    let typed = args.prompt.as_deref();
-    if typed.is_none() && (args.conversation.is_some() || !args.media.0.is_empty()) {
-        return Ok(String::new());
-    }
-    let text = input::text(typed)?;
-    Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
-}
-
 /// The messages of a file. What in it has no place in a prompt is told.
 fn conversation(file: &Path) -> Result<Vec<Message>> {
-    let json = input::file(file, Tokenizer::TEXT_BYTES_MAX)?;
+    let json = input::stream(file, Tokenizer::TEXT_BYTES_MAX as u64)?;
     let name = || file.display().to_string();
-    let json = String::from_utf8(json)
-        .with_context(name)
-        .map_err(Fault::input)?;
+    let json = input::utf8(&name(), json)?;
     let reading = Reading::parse(&json).with_context(name);
     let reading = reading.map_err(Fault::input)?;
     if !reading.unread.is_empty() {

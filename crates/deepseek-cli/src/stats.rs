@@ -58,6 +58,15 @@ fn megabytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
+/// The signals that this process was started to ignore, a bit each, where the system tells.
+#[cfg(unix)]
+pub(crate) fn ignored_signals() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
 /// The most memory that this process has held, mapped files included, where the system tells.
 fn peak_memory() -> Option<u64> {
     high_water(&fs::read_to_string("/proc/self/status").ok()?)

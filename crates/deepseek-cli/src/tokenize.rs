@@ -9,12 +9,12 @@ use serde_json::json;
 use crate::args::Tokenize;
 use crate::fault::Result;
 use crate::input;
-use crate::origin::Origin;
+use crate::origin::{Origin, read_tokenizer};
 use crate::screen;
 
 pub(crate) fn run(args: &Tokenize) -> Result<()> {
     let tokenizer = match (&args.tokenizer, &args.model) {
-        (Some(file), _) => Tokenizer::open(file)?,
+        (Some(file), _) => read_tokenizer(file)?,
         (None, folder) => Origin::open(folder.as_deref())?.tokenizer()?,
     };
     if let Some(ids) = &args.decode {

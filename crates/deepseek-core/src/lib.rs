@@ -3,6 +3,7 @@
 
 pub mod backend;
 pub mod error;
+pub mod file;
 pub mod format;
 pub mod guard;
 pub mod host;

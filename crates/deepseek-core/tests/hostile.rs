@@ -512,7 +512,7 @@ fn a_folder_without_a_checkpoint_is_refused() {
         fs::create_dir(dir.path().join(name)).unwrap();
         wants(
             Checkpoint::open(dir.path()).map(drop),
-            &[name, "no regular file"],
+            &[name, "a folder, not a regular file"],
         );
     }
     let dir = folder(&[("model.safetensors", b"")]);

@@ -1,8 +1,6 @@
 //! The ways in which text can fail: a tokenizer file that lies, a marker that is missing, a
 //! conversation that cannot be read.
 
-use std::path::PathBuf;
-
 /// What this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -10,14 +8,6 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The tokenizer file cannot be read.
-    #[error("tokenizer {}", path.display())]
-    Read {
-        /// The file that was asked for.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
     /// The tokenizer file is larger than any that is known.
     #[error("tokenizer: {bytes} bytes in the file, at most {max} are read")]
     TooLarge {

@@ -15,10 +15,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -134,23 +131,6 @@ impl Tokenizer {
     /// 5 MB. The bound is below the ten million steps after which the library's regular expressions
     /// give up with a panic; a run of blanks takes one step a blank.
     pub const TEXT_BYTES_MAX: usize = 8 << 20;
-
-    /// Reads a `tokenizer.json`.
-    ///
-    /// # Errors
-    /// [`Error::Read`], and those of [`Tokenizer::parse`].
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let unread = |source| Error::Read {
-            path: path.to_owned(),
-            source,
-        };
-        let file = File::open(path).map_err(unread)?;
-        let mut json = Vec::new();
-        let cap = Self::FILE_BYTES_MAX.saturating_add(1);
-        file.take(cap).read_to_end(&mut json).map_err(unread)?;
-        Self::parse(&json)
-    }
 
     /// Reads the bytes of a `tokenizer.json`: byte-level BPE, split as V4 splits or by GPT-2's
     /// own rule, with every byte spelled by a base token, ids without gaps, and markers for the

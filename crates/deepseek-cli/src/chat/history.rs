@@ -39,9 +39,11 @@ impl History {
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder)?;
             }
-            // Opening a pipe may wait for ever.
-            if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-                return Err(anyhow!("not a regular file"));
+            if let Ok(found) = fs::metadata(path) {
+                // Opening a pipe may wait for ever.
+                ensure!(found.is_file(), "not a regular file");
+                // The bits count for root, too, whom no system stops.
+                ensure!(!found.permissions().readonly(), "read-only");
             }
             let mut file = options().open(path)?;
             let bytes = file.metadata()?.len();
@@ -270,6 +272,14 @@ mod tests {
         fs::write(&path, b"#V2\na\xff\n").unwrap();
         assert_eq!(refused(&path), ": not UTF-8 text");
         assert_eq!(fs::read(&path).unwrap(), b"#V2\na\xff\n");
+
+        let mut permissions = path.metadata().unwrap().permissions();
+        permissions.set_readonly(true);
+        fs::write(&path, "#V2\nkept").unwrap();
+        fs::set_permissions(&path, permissions).unwrap();
+        assert_eq!(refused(&path), ": read-only");
+        assert_eq!(fs::read(&path).unwrap(), b"#V2\nkept");
+        fs::remove_file(&path).unwrap();
 
         File::create(&path).unwrap().set_len(1 << 40).unwrap();
         assert_eq!(refused(&path), ": more than 4194304 bytes");

@@ -1,7 +1,7 @@
 //! Every bound of a task file, by name.
 
 /// Bytes of a task file.
-pub(crate) const FILE_BYTES_MAX: usize = 256 << 20;
+pub(crate) const FILE_BYTES_MAX: u64 = 256 << 20;
 /// Bytes of one line, which holds its media where they are not in files of their own.
 pub(crate) const LINE_BYTES_MAX: usize = 64 << 20;
 /// Items of one file.

@@ -300,39 +300,30 @@ fn a_text_of_any_length_finds_room() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_leaves_what_has_been_answered() {
-    use std::process::Command;
-
     let checkpoint = Checkpoint::v41().without_end("model-00001-of-00001.safetensors");
-    checkpoint.write("red.bmp", &bmp(40, 30, 2));
-    let pipe = checkpoint.file("pipe.bmp");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&pipe)
-            .status()
-            .expect("mkfifo")
-            .success()
-    );
     let mut forever = ask("sum", 4, "never said");
     forever["max_tokens"] = json!(1_000_000);
     let items = [
         ask("sum", 1, "never said"),
         ask("sum", 2, "never said"),
-        look(3, "pipe.bmp", "never said"),
+        look(3, "/dev/stdin", "never said"),
         forever,
         ask("sum", 5, "never said"),
     ];
     let file = write(&checkpoint, &items);
     let flags = [file.as_str(), "--batch", "1", "--context", "4096", "--json"];
-    let child = crate::program::deepseek(&checkpoint.line("eval", &flags));
-    let child = { child }.spawn().expect("it starts");
-    // It opens the pipe for the third item when the first has been answered.
-    let bytes = checkpoint.read("red.bmp");
-    let writer = std::fs::OpenOptions::new()
-        .write(true)
-        .open(&pipe)
-        .expect("it is read");
+    let mut child = crate::program::deepseek(&checkpoint.line("eval", &flags))
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    // It reads stdin for the third item when the first has been answered. More than a pipe holds can be
+    // written then alone.
+    let mut stdin = child.stdin.take().expect("it is piped");
+    let mut bytes = bmp(40, 30, 2);
+    bytes.resize(1 << 17, 0);
+    std::io::Write::write_all(&mut stdin, &bytes).expect("it reads on");
     crate::program::interrupt(&child);
-    std::io::Write::write_all(&mut { writer }, &bytes).expect("it reads on");
+    drop(stdin);
     let ran = Ran::from(child.wait_with_output().expect("it ends"));
     assert_eq!((ran.code, ran.err.as_str()), (Some(130), ""), "{ran:?}");
     let value: Value = serde_json::from_str(&ran.out).expect("JSON");

@@ -224,7 +224,7 @@ fn ask(checkpoint: &Checkpoint, more: &[&str]) -> (String, usize) {
 
 /// The tokens of the prompt that [`ask`] makes for a checkpoint of this edition.
 fn prompted(checkpoint: &Checkpoint, edition: Edition, effort: Effort) -> usize {
-    let tokenizer = Tokenizer::open(checkpoint.file("tokenizer.json")).expect("a tokenizer");
+    let tokenizer = Tokenizer::parse(&checkpoint.read("tokenizer.json")).expect("a tokenizer");
     let options = Options {
         effort,
         edition,

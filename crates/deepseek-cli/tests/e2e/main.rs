@@ -9,10 +9,14 @@ mod eval;
 mod flags;
 mod flaws;
 mod help;
+#[cfg(unix)]
+mod inputs;
 mod inspect;
 mod logits;
 mod media;
 mod misuse;
+#[cfg(unix)]
+mod outputs;
 mod program;
 mod run;
 mod speech;

@@ -109,6 +109,13 @@ pub(crate) fn signal(child: &std::process::Child, name: &str) {
     assert!(status.success(), "{line}");
 }
 
+/// Makes a FIFO.
+#[cfg(unix)]
+pub(crate) fn fifo(path: &str) {
+    let made = Command::new("mkfifo").arg(path).status();
+    assert!(made.expect("there is mkfifo").success(), "{path}");
+}
+
 /// The folder of a fixture.
 pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -260,6 +267,17 @@ impl Checkpoint {
 
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
         fs::write(self.file(name), bytes).expect(name);
+    }
+
+    /// Names in the folder, in order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let entries = self.folder.path().read_dir().expect("the folder");
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
+        let mut names: Vec<String> = entries
+            .map(|entry| name(entry).into_string().expect("text"))
+            .collect();
+        names.sort();
+        names
     }
 
     /// Sets a key of the config.

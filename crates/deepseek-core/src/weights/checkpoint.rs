@@ -9,6 +9,7 @@
     clippy::panic
 )]
 
+use std::fs;
 use std::io::ErrorKind;
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use super::header::Index;
 use super::limits::INDEX_BYTES_MAX;
 use super::shard::Contents;
 use crate::error::{Error, Result};
+use crate::file;
 use crate::weights::{RawTensor, Shard};
 
 const INDEX: &str = "model.safetensors.index.json";
@@ -40,19 +42,23 @@ struct Placed {
 }
 
 impl Checkpoint {
-    /// Whether a folder holds any of the files that [`Checkpoint::open`] would map, be it as a link
-    /// that leads nowhere.
+    /// Whether a folder holds weights, be it as a link that leads nowhere: a shard that its index names,
+    /// or anything named as a shard is. An index alone holds none.
     ///
     /// # Errors
     /// [`Error::Io`] for what the system refuses, [`Error::File`] for an index that does not hold.
     pub fn is_in(dir: &Path) -> Result<bool> {
-        let files = match find(dir, INDEX)? {
-            Some(path) => read_index(&path)?.weight_map.files,
-            None => vec![SINGLE.to_owned()],
+        let index = match find(dir, INDEX)? {
+            Some(path) => Some(read_index(&path)?),
+            None => None,
         };
-        Ok(files
+        let mut shards = index.iter().flat_map(|index| &index.weight_map.files);
+        let is_link_or_file = |file: &String| dir.join(file).symlink_metadata().is_ok();
+        let like_weights = named_like_weights(dir)?;
+        let mut others = like_weights
             .iter()
-            .any(|file| dir.join(file).symlink_metadata().is_ok()))
+            .filter(|path| index.is_none() || !path.ends_with(INDEX));
+        Ok(shards.any(is_link_or_file) || others.next().is_some())
     }
 
     /// Maps the files of a folder: those that `model.safetensors.index.json` names, or else
@@ -77,11 +83,29 @@ impl Checkpoint {
         if let Some(path) = find(dir, SINGLE)? {
             return Self::join([Shard::open(path)]);
         }
+        // A shard that leads nowhere says more than that there is no index.
+        for path in named_like_weights(dir)? {
+            file::metadata(&path).map_err(|source| Error::Io { path, source })?;
+        }
         let why = format!("holds neither {INDEX} nor {SINGLE}");
         Err(Error::File {
             path: dir.to_owned(),
             why,
         })
+    }
+
+    /// The files that [`Checkpoint::open`] reads: the index and the shards that it names, or the single
+    /// file. A folder without weights has none.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::File`] for an index that cannot be read.
+    pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+        let Some(path) = find(dir, INDEX)? else {
+            return Ok(find(dir, SINGLE)?.into_iter().collect());
+        };
+        let index = read_index(&path)?;
+        let shards = index.weight_map.files.iter().map(|file| dir.join(file));
+        Ok(shards.chain([path.clone()]).collect())
     }
 
     /// Reads a checkpoint of one file that is part of the program, without copying it; `path` is
@@ -260,29 +284,50 @@ impl Checkpoint {
     }
 }
 
-/// The path of `name` in `dir`, if something is there.
+/// The path of `name` in `dir`, if something is there. A link to nothing counts: who opens it learns
+/// where it leads.
 fn find(dir: &Path, name: &str) -> Result<Option<PathBuf>> {
     let path = dir.join(name);
-    match path.metadata() {
+    match path.symlink_metadata() {
         Ok(_) => Ok(Some(path)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Error::Io { path, source }),
     }
 }
 
-fn read_index(path: &Path) -> Result<Index> {
-    let file = Contents::map(path.to_owned())?;
-    let flaw = |why| Error::File {
-        path: path.to_owned(),
-        why,
+/// What is named in `dir` as an index, a shard or the single file are, in the order of the names;
+/// nothing where there is no folder.
+fn named_like_weights(dir: &Path) -> Result<Vec<PathBuf>> {
+    let io = |source| Error::Io {
+        path: dir.to_owned(),
+        source,
     };
-    let length = wide(file.bytes().len());
-    if length > INDEX_BYTES_MAX {
-        return Err(flaw(format!(
-            "{length} bytes, at most {INDEX_BYTES_MAX} are read"
-        )));
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(io(source)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(io)?.file_name();
+        let text = name.to_string_lossy();
+        if text == INDEX || text.starts_with("model") && text.ends_with(".safetensors") {
+            paths.push(dir.join(&name));
+        }
     }
-    serde_json::from_slice(file.bytes()).map_err(|error| flaw(error.to_string()))
+    paths.sort();
+    Ok(paths)
+}
+
+fn read_index(path: &Path) -> Result<Index> {
+    let json = file::read(path, INDEX_BYTES_MAX).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    serde_json::from_slice(&json).map_err(|error| Error::File {
+        path: path.to_owned(),
+        why: error.to_string(),
+    })
 }
 
 /// A size as 64 bits, which no size exceeds.

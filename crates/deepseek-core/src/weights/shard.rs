@@ -9,7 +9,6 @@
     clippy::panic
 )]
 
-use std::fs::File;
 use std::hint::black_box;
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
@@ -20,6 +19,7 @@ use memmap2::Mmap;
 use super::header::{Entry, Header};
 use super::limits::{HEADER_BYTES_MAX, STRETCH_BYTES};
 use crate::error::{Error, Result};
+use crate::file;
 use crate::weights::{Access, Bytes, Dtype, Owner, RawTensor};
 
 /// A file of tensors.
@@ -168,14 +168,7 @@ impl Contents {
             path: path.clone(),
             source,
         };
-        // Asked before opening, because opening a pipe would wait for its other end.
-        if !path.metadata().map_err(io)?.is_file() {
-            return Err(Error::File {
-                path,
-                why: "no regular file".to_owned(),
-            });
-        }
-        let file = File::open(&path).map_err(io)?;
+        let file = file::open(&path).map_err(io)?;
         // SAFETY: the map is read-only and private, and any bytes are a valid `[u8]`. That the file
         // does not change below it is the promise of whoever calls `Shard::open` or
         // `Checkpoint::open`.

@@ -1,6 +1,6 @@
 //! A film: an open file, the times of its frames, and what keeps a file from becoming one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, io};
 
@@ -65,6 +65,14 @@ impl Film {
     /// number above zero.
     pub fn from_images(at: &Path, fps: f64) -> Result<Self, FilmError> {
         reel::open_images(at, fps)
+    }
+
+    /// The files that [`Film::from_images`] reads, in the order of the frames.
+    ///
+    /// # Errors
+    /// [`FilmError`] for a folder that cannot be read, too many pictures, or one without a number.
+    pub fn image_files(at: &Path) -> Result<Vec<PathBuf>, FilmError> {
+        reel::image_files(at)
     }
 
     /// Seconds from the first frame to each: the first is 0, and they never fall.

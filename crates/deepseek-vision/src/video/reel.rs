@@ -17,7 +17,7 @@ mod pcm;
 pub(crate) mod webp;
 mod y4m;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use image::ImageFormat;
 
@@ -152,6 +152,11 @@ fn open_known(source: &Source) -> Result<Film, FilmError> {
             Err(_) => FilmError::UnknownFormat,
         }),
     }
+}
+
+/// The pictures of a folder, or those that fit a pattern.
+pub(super) fn image_files(at: &Path) -> Result<Vec<PathBuf>, FilmError> {
+    images::files(at)
 }
 
 /// What there is to be told of a file whose first `count` frames are whole, if there are any, where it

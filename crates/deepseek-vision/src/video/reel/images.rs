@@ -1,9 +1,11 @@
 //! Numbered pictures, one file each.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+
+use deepseek_core::file;
 
 use crate::limits::FILE_BYTES_MAX;
 use crate::picture::{Picture, PictureError};
@@ -21,18 +23,22 @@ struct Images {
     decode: fn(&[u8]) -> Result<Picture, PictureError>,
 }
 
+/// The pictures of a folder, or those that fit a pattern, in their order.
+pub(super) fn files(at: &Path) -> Result<Vec<PathBuf>, FilmError> {
+    if at.is_dir() {
+        return find(at, is_picture);
+    }
+    let pattern = at.file_name().map(OsStr::to_string_lossy);
+    let pattern = pattern.unwrap_or_default();
+    let folder = at.parent().filter(|folder| *folder != Path::new(""));
+    find(folder.unwrap_or(Path::new(".")), |name| {
+        fits(name, &pattern)
+    })
+}
+
 pub(super) fn open(at: &Path, fps: f64) -> Result<Film, FilmError> {
     let rate = Rate::new(fps, 1.0)?;
-    let paths = if at.is_dir() {
-        find(at, is_picture)?
-    } else {
-        let pattern = at.file_name().map(OsStr::to_string_lossy);
-        let pattern = pattern.unwrap_or_default();
-        let folder = at.parent().filter(|folder| *folder != Path::new(""));
-        find(folder.unwrap_or(Path::new(".")), |name| {
-            fits(name, &pattern)
-        })?
-    };
+    let paths = files(at)?;
     let ticks: Vec<u64> = (0..).zip(&paths).map(|(tick, _)| tick).collect();
     let end = u64::try_from(ticks.len()).unwrap_or(u64::MAX);
     let timeline = Timeline::of_ticks(FORMAT, &ticks, end, rate)?;
@@ -46,7 +52,8 @@ fn find(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>,
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if is_wanted(&name) && entry.path().is_file() {
+        // What is no file, such as a link to nothing, is missed when its turn comes, not passed over.
+        if is_wanted(&name) && !entry.path().is_dir() {
             room_for_frame(found.len())?;
             let Some(number) = number(&name) else {
                 return Err(FilmError::Unnumbered { name });
@@ -92,11 +99,11 @@ impl Reel for Images {
         let Some(path) = self.paths.get(index) else {
             return Err(FilmError::NoFrames { format: FORMAT });
         };
-        // One byte more than are read shows that there are too many.
         let most = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX);
-        let mut bytes = Vec::new();
-        let mut file = File::open(path)?.take(most.saturating_add(1));
-        file.read_to_end(&mut bytes)?;
+        let bytes = file::read(path, most).map_err(|error| {
+            let why = format!("{}: {error}", path.display());
+            io::Error::new(error.kind(), why)
+        })?;
         let picture = (self.decode)(&bytes).map_err(|source| {
             let name = path.file_name().unwrap_or_default();
             let name = name.to_string_lossy().into_owned();

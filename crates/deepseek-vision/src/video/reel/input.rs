@@ -1,9 +1,10 @@
 //! A file of bytes: opened as often as it is needed, read without belief in what it says.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use deepseek_core::file;
 
 use crate::limits::FILM_BYTES_MAX;
 
@@ -31,14 +32,9 @@ impl Source {
     pub(crate) fn open(&self) -> Result<(Box<dyn Stream>, u64), FilmError> {
         let (stream, bytes): (Box<dyn Stream>, u64) = match self {
             Self::File(path) => {
-                let file = File::open(path)?;
-                let metadata = file.metadata()?;
-                if !metadata.is_file() {
-                    // A pipe would never end.
-                    let error = io::Error::new(ErrorKind::InvalidInput, "not a file");
-                    return Err(error.into());
-                }
-                (Box::new(file), metadata.len())
+                let file = file::open(path)?;
+                let bytes = file.metadata()?.len();
+                (Box::new(file), bytes)
             }
             Self::Bytes(bytes) => {
                 let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);

@@ -1,0 +1,4 @@
+//! The bounds of what the command line reads beside a model; those of its files stand in their crates.
+
+/// Bytes of a list of ids: a million ids of seven digits, and six times that.
+pub(crate) const IDS_BYTES_MAX: u64 = 64 << 20;
