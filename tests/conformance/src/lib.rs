@@ -7,6 +7,7 @@
 pub mod album;
 pub mod compare;
 pub mod fixture;
+pub mod footprint;
 pub mod model;
 pub mod ops;
 

@@ -5,15 +5,15 @@
 
 use std::ops::ControlFlow;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use backend_candle::Candle;
 use conformance::compare::same_bits;
+use conformance::footprint::{MEASURED, STEP_TOKENS, check, feed};
 use deepseek_core::Numerics;
 use deepseek_core::weights::Checkpoint;
-use deepseek_model::{Budget, Config, Decoder, Model, Plan, SeqId, Span, Step, TokenId, Want};
+use deepseek_model::{Budget, Config, Decoder, Model, Plan};
 
 const POSITIONS: usize = 1 << 20;
-const STEP_TOKENS: usize = 512;
 /// Tokens at the end that are fed once more, one by one.
 const LAST: usize = 8;
 
@@ -37,52 +37,32 @@ const CONFIG: &str = r#"{
   "torch_dtype": "float32"
 }"#;
 
-/// A stream of ids without a period that the model could lean on.
-fn token(position: usize) -> TokenId {
-    let mixed = (position as u32).wrapping_mul(0x9e37_79b9);
-    2 + (mixed ^ (mixed >> 15)) % 62
-}
-
 #[test]
 fn a_million_positions_take_the_memory_that_the_plan_foretells() -> Result<()> {
     let folder = tempfile::tempdir()?;
     deepseek_testkit::write_checkpoint(folder.path(), CONFIG, 11)?;
     let config = Config::parse(CONFIG)?;
-    let budget = Budget {
+    let budget = |sequences| Budget {
         context: POSITIONS,
-        sequences: 1,
+        sequences,
         step_tokens: STEP_TOKENS,
         ..Budget::default()
     };
-    let plan = Plan::new(&config, Numerics::EXACT, budget)?;
-    let memory = plan.sequence();
-    let expected = (memory.at(POSITIONS) - memory.at(POSITIONS / 4)) as f64;
-    let checkpoint = Checkpoint::open(folder.path())?;
+    let foretold = Plan::new(&config, Numerics::EXACT, budget(1))?.memory_bytes();
     let threads = std::thread::available_parallelism()?.get();
     let mut model = Model::load(
         Candle::host(threads),
-        plan,
-        &checkpoint,
+        Plan::new(&config, Numerics::EXACT, budget(2))?,
+        &Checkpoint::open(folder.path())?,
         None,
         &mut |_, _| ControlFlow::Continue(()),
     )?;
+    let together = check("a million positions", &mut model, POSITIONS, foretold)?;
 
-    // The first quarter brings in the weights, the windows and whatever a step needs at any length.
-    let warm = POSITIONS / 4;
-    feed(&mut model, 0..warm)?;
-    let before = resident()? as f64;
-    feed(&mut model, warm..POSITIONS - STEP_TOKENS)?;
-    let together = feed(&mut model, POSITIONS - STEP_TOKENS..POSITIONS)?;
-    let grown = resident()? as f64 - before;
-    assert!(
-        (grown - expected).abs() <= 0.05 * expected,
-        "grew by {grown} bytes, the plan foretells {expected}"
-    );
-
-    model.rewind(SeqId(0), (POSITIONS - LAST) as u32);
+    model.rewind(MEASURED, (POSITIONS - LAST) as u32);
     let mut one_by_one = Vec::new();
     for position in POSITIONS - LAST..POSITIONS {
-        one_by_one = feed(&mut model, position..position + 1)?;
+        one_by_one = feed(&mut model, MEASURED, position..position + 1)?;
     }
     same_bits(
         "the last logits, one token at a time",
@@ -91,38 +71,4 @@ fn a_million_positions_take_the_memory_that_the_plan_foretells() -> Result<()> {
     );
     assert!(together.iter().all(|logit| logit.is_finite()));
     Ok(())
-}
-
-/// Feeds positions and returns the logits after the last.
-fn feed(model: &mut Model<Candle>, positions: std::ops::Range<usize>) -> Result<Vec<f32>> {
-    let mut last = Vec::new();
-    let end = positions.end;
-    for at in positions.step_by(STEP_TOKENS) {
-        let tokens: Vec<TokenId> = (at..end.min(at + STEP_TOKENS)).map(token).collect();
-        let want = if at + tokens.len() == end {
-            Want::Last
-        } else {
-            Want::Nothing
-        };
-        let span = Span {
-            seq: SeqId(0),
-            at: at as u32,
-            tokens,
-            media: Vec::new(),
-            want,
-        };
-        last = model.step(&Step { spans: vec![span] })?.into_values();
-    }
-    Ok(last)
-}
-
-/// Bytes of this process in memory.
-fn resident() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("VmRSS")?;
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib * 1024)
 }
