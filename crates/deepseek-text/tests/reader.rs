@@ -200,7 +200,7 @@ fn what_is_given_is_certain_at_every_id() {
         let reasoning = part.reasoning.trim_end_matches(['\n', '\u{FFFD}']);
         assert!(whole.reasoning.starts_with(reasoning), "{part:?} at {cut}");
         // Half a block is text until it is whole.
-        let text = part.text.split("\n\n<").next().unwrap_or_default();
+        let text = part.text.split("\n<").next().unwrap_or_default();
         let text = text.trim_end_matches(['\n', '<']);
         assert!(whole.text.starts_with(text), "{part:?} at {cut}");
         for (call, want) in part.calls.iter().zip(&whole.calls) {
