@@ -159,7 +159,7 @@ impl<'a> Page<'a> {
                 prompt.push_plain(text);
             }
             Message::Assistant { answer, open, .. } => {
-                self.push_answer(prompt, index, answer, *open)
+                self.push_answer(prompt, index, answer, *open);
             }
         }
         if let Some(task) = self.task_after(index) {
@@ -340,13 +340,15 @@ fn words(content: &Content) -> Prompt {
 /// The model's own words, in which the markers of grounding mean what they say.
 fn push_grounded(prompt: &mut Prompt, text: &str) {
     let markers = AhoCorasick::new(marker::GROUNDING).expect("eight words make a matcher");
-    let mut from = 0;
+    let (mut rest, mut read) = (text, 0);
     for found in markers.find_iter(text) {
-        prompt.push_plain(&text[from..found.start()]);
-        prompt.push_special(&text[found.range()]);
-        from = found.end();
+        let (plain, tail) = rest.split_at(found.start() - read);
+        let (marker, tail) = tail.split_at(found.len());
+        prompt.push_plain(plain);
+        prompt.push_special(marker);
+        (rest, read) = (tail, found.end());
     }
-    prompt.push_plain(&text[from..]);
+    prompt.push_plain(rest);
 }
 
 fn push_calls(prompt: &mut Prompt, calls: &[Call]) {

@@ -176,7 +176,7 @@ fn read_answer(fields: &mut Fields, unread: &mut Unread) -> Result<Message> {
     let calls = match fields.take("tool_calls") {
         Some(calls) => calls
             .items("tool call")?
-            .into_iter()
+            .iter()
             .map(read_call)
             .collect::<Result<_>>()?,
         None => Vec::new(),
@@ -197,7 +197,7 @@ fn read_answer(fields: &mut Fields, unread: &mut Unread) -> Result<Message> {
 }
 
 /// A call, its function in an object of its own or not, the arguments spelled out or as an object.
-fn read_call(node: Node) -> Result<Call> {
+fn read_call(node: &Node) -> Result<Call> {
     let mut fields = node.fields()?;
     let id = fields.string("id")?;
     let mut function = match fields.take("function") {
@@ -304,10 +304,10 @@ fn read_part(node: &Node, holds: Holds, unread: &mut Unread) -> Result<Part> {
     let part = match name.as_str() {
         "text" | "input_text" | "output_text" => Part::Text(fields.want("text")?.string()?),
         "refusal" => Part::Text(fields.want("refusal")?.string()?),
-        "image_url" | "input_image" => Part::Image(read_address(fields.want("image_url")?)?),
-        "audio_url" => Part::Audio(read_address(fields.want("audio_url")?)?),
-        "input_audio" => Part::Audio(read_audio(fields.want("input_audio")?)?),
-        "video_url" => Part::Video(read_video(fields.want("video_url")?)?),
+        "image_url" | "input_image" => Part::Image(read_address(&fields.want("image_url")?)?),
+        "audio_url" => Part::Audio(read_address(&fields.want("audio_url")?)?),
+        "input_audio" => Part::Audio(read_audio(&fields.want("input_audio")?)?),
+        "video_url" => Part::Video(read_video(&fields.want("video_url")?)?),
         _ => match holds {
             Holds::Anything => return Ok(Part::Other(name)),
             Holds::Words(_) => return Err(kind.wrong("text")),
@@ -325,7 +325,7 @@ fn read_part(node: &Node, holds: Holds, unread: &mut Unread) -> Result<Part> {
 }
 
 /// A name, or an object that has it as its `url`.
-fn read_address(node: Node) -> Result<String> {
+fn read_address(node: &Node) -> Result<String> {
     match node.json.string() {
         Some(url) => Ok(url),
         None => match node.json.members() {
@@ -336,7 +336,7 @@ fn read_address(node: Node) -> Result<String> {
 }
 
 /// A sound in the message itself: base64, and what it is called. What it is, its bytes tell.
-fn read_audio(node: Node) -> Result<String> {
+fn read_audio(node: &Node) -> Result<String> {
     let mut fields = node.fields()?;
     let data = fields.want("data")?.string()?;
     let format = fields.want("format")?;
@@ -355,7 +355,7 @@ fn read_audio(node: Node) -> Result<String> {
     }
 }
 
-fn read_video(node: Node) -> Result<Video> {
+fn read_video(node: &Node) -> Result<Video> {
     if let Some(source) = node.json.string() {
         return Ok(Video {
             source,
@@ -539,7 +539,7 @@ impl Unread {
 fn brief(name: &str) -> String {
     const CHARS_MAX: usize = 60;
     match name.char_indices().nth(CHARS_MAX) {
-        Some((end, _)) => format!("{:?}…", name.get(..end).unwrap_or_default()),
-        None => format!("{name:?}"),
+        Some((end, _)) => format!("\"{}…\"", name.get(..end).unwrap_or_default()),
+        None => format!("\"{name}\""),
     }
 }
