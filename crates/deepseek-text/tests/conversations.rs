@@ -57,7 +57,7 @@ fn a_request_is_its_messages_with_its_tools_and_format() {
     let hi = Message::user("hi");
     assert_eq!(
         read(r#"{"messages": [{"role": "user", "content": "hi"}]}"#).messages,
-        [hi.clone()]
+        std::slice::from_ref(&hi)
     );
     let request = |fields: &str, system: &str| {
         let json =
