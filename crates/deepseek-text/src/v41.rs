@@ -340,13 +340,13 @@ fn words(content: &Content) -> Prompt {
 /// The model's own words, in which the markers of grounding mean what they say.
 fn push_grounded(prompt: &mut Prompt, text: &str) {
     let markers = AhoCorasick::new(marker::GROUNDING).expect("eight words make a matcher");
-    let mut rest = text;
+    let (mut rest, mut read) = (text, 0);
     for found in markers.find_iter(text) {
-        let (before, from) = rest.split_at(found.start() - (text.len() - rest.len()));
-        let (found, behind) = from.split_at(found.len());
-        prompt.push_plain(before);
-        prompt.push_special(found);
-        rest = behind;
+        let (plain, tail) = rest.split_at(found.start() - read);
+        let (marker, tail) = tail.split_at(found.len());
+        prompt.push_plain(plain);
+        prompt.push_special(marker);
+        (rest, read) = (tail, found.end());
     }
     prompt.push_plain(rest);
 }

@@ -539,7 +539,7 @@ impl Unread {
 fn brief(name: &str) -> String {
     const CHARS_MAX: usize = 60;
     match name.char_indices().nth(CHARS_MAX) {
-        Some((end, _)) => format!("{:?}…", name.get(..end).unwrap_or_default()),
-        None => format!("{name:?}"),
+        Some((end, _)) => format!("\"{}…\"", name.get(..end).unwrap_or_default()),
+        None => format!("\"{name}\""),
     }
 }

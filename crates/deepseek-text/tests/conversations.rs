@@ -310,7 +310,7 @@ fn what_is_no_conversation_is_refused_by_its_place() {
     let short = "x".repeat(60);
     refused(
         &format!(r#"[{{"role": "{long}"}}]"#),
-        &format!("message 0: role: \"{short}\"…, expected {roles}"),
+        &format!("message 0: role: \"{short}…\", expected {roles}"),
     );
     refused(
         r#"[{"role": "user", "content": 7}]"#,

@@ -658,7 +658,6 @@ fn a_block_that_the_prompt_began_is_one_if_calls_follow() {
 )]
 fn calls_in_any_disorder_are_json_or_the_text_that_they_are() {
     let seed = 71;
-    println!("seed {seed}");
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let shards = [
         "\n\n<｜DSML｜tool_calls>\n",
@@ -704,7 +703,8 @@ fn calls_in_any_disorder_are_json_or_the_text_that_they_are() {
         let whole = flawed(&completion, start);
         for call in &whole.0.calls {
             let object: serde_json::Map<String, serde_json::Value> =
-                serde_json::from_str(&call.arguments).expect("an object");
+                serde_json::from_str(&call.arguments)
+                    .unwrap_or_else(|error| panic!("seed {seed}, {completion:?}: {error}"));
             assert!(object.len() <= completion.matches("parameter").count());
         }
         let bytes = completion.as_bytes();
@@ -727,7 +727,7 @@ fn calls_in_any_disorder_are_json_or_the_text_that_they_are() {
                 .sum::<usize>();
         assert!(
             told >= begun || whole.1.contains(&Flaw::Trailing),
-            "{completion:?}: {whole:?}"
+            "seed {seed}, {completion:?}: {whole:?}"
         );
     }
 }

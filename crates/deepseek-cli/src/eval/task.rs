@@ -204,10 +204,11 @@ fn name(field: &'static str, name: String) -> Result<String, Flaw> {
 }
 
 fn want(rule: Match, answer: &Json) -> Result<Want, Flaw> {
-    let flaw = |want| Flaw::Answer {
-        found: answer.kind(),
-        want,
+    let found = match answer.kind() {
+        "a string" => "a text",
+        kind => kind,
     };
+    let flaw = |want| Flaw::Answer { found, want };
     match (rule, answer.string()) {
         (Match::JsonCall, text) => {
             // As an object, or spelled out.
