@@ -179,8 +179,8 @@ mod tests {
         let mut draw = |pixel| draw(&mut screen, WHOLE, pixel, Disposal::Keep);
         assert_eq!(draw([50, 0, 0, 0]), [50; 6]);
         assert_eq!(draw([60, 0, 0, 102]), [60; 6]);
-        // Two fifths below, of which three quarters are covered.
-        assert_eq!(over([60, 0, 0, 102], [200, 0, 0, 191]), [184, 0, 0, 217]);
+        // (200 · 191 · 255 + 60 · 102 · 64) / (191 · 255 + 102 · 64) = 183.45.
+        assert_eq!(over([60, 0, 0, 102], [200, 0, 0, 191]), [183, 0, 0, 217]);
         assert_eq!(draw([0, 0, 0, 0]), [60; 6]);
         assert_eq!(draw([7, 0, 0, 255]), [7; 6]);
     }

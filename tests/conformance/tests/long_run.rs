@@ -57,7 +57,13 @@ fn a_million_positions_take_the_memory_that_the_plan_foretells() -> Result<()> {
         None,
         &mut |_, _| ControlFlow::Continue(()),
     )?;
-    let together = check("a million positions", &mut model, POSITIONS, foretold)?;
+    let together = check(
+        "a million positions",
+        &mut model,
+        2 * STEP_TOKENS,
+        POSITIONS,
+        foretold,
+    )?;
 
     model.rewind(MEASURED, (POSITIONS - LAST) as u32);
     let mut one_by_one = Vec::new();
