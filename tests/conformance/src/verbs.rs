@@ -1,5 +1,5 @@
 //! Overrides against the provided bodies, on random shapes and in every format: of rows, those of
-//! [`ROWS`], and of weights, those of [`WEIGHTS`].
+//! `ROWS`, and of weights, those of `WEIGHTS`.
 //!
 //! A body that is provided is written in primitives of the same device. So what is stored is held
 //! against the plain decoders first: rows come back bit for bit, and weights are what their codes say.
