@@ -87,6 +87,20 @@ fn commands_change_what_follows() {
 }
 
 #[test]
+fn effort_makes_the_prompt_longer() {
+    let checkpoint = Checkpoint::new();
+    let script = "/thinking on\nHello\n/clear\n/effort max\nHello\n";
+    let ran = checkpoint.chat(&["--stats"], script);
+    let prompts = ran.err.split("prefill ").skip(1).map(|figures| {
+        let tokens = figures.split_whitespace().next().expect("a count");
+        tokens.parse::<usize>().expect("a count")
+    });
+    let prompts: Vec<_> = prompts.collect();
+    assert_eq!(prompts.len(), 2, "{ran:?}");
+    assert!(prompts[1] > 10 * prompts[0], "{ran:?}");
+}
+
+#[test]
 fn help_and_stats_are_given_when_asked() {
     let checkpoint = Checkpoint::new();
     let ran = checkpoint.chat(&[], "/help\n/stats\nHello\n/stats\n");

@@ -98,7 +98,12 @@ impl Desk {
     }
 
     fn chat(&self, piped: Piped) -> Terminal {
+        self.chat_with(&[], piped)
+    }
+
+    fn chat_with(&self, more: &[&str], piped: Piped) -> Terminal {
         let flags = ["--no-thinking", "--seed", "1", "--max-tokens", "8"];
+        let flags = [&flags[..], more].concat();
         let mut command = deepseek(&self.checkpoint.line("chat", &flags));
         command.env("HOME", self.home.path());
         Terminal::open(command, piped)
@@ -291,6 +296,20 @@ fn lines_are_remembered_however_the_program_ends() {
         terminal.wait_for("remember me");
         terminal.press("\x15/quit\r");
         assert_eq!(terminal.end().0, Some(0));
+    }
+}
+
+#[test]
+fn without_a_history_no_line_is_remembered() {
+    let desk = Desk::new();
+    for (flags, kept) in [(&["--no-history"][..], false), (&[][..], true)] {
+        let mut terminal = desk.chat_with(flags, Piped::Neither);
+        terminal.wait_for("> ");
+        terminal.press("forget me\r");
+        terminal.wait_for("> ");
+        terminal.press("/quit\r");
+        assert_eq!(terminal.end().0, Some(0));
+        assert_eq!(desk.history().exists(), kept, "{flags:?}");
     }
 }
 
