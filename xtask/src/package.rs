@@ -1,4 +1,4 @@
-//! Packages every crate and builds each from its package alone.
+//! Packages every crate that is published and builds each from its package alone.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -13,6 +13,9 @@ use crate::shell::{self, cargo};
 /// How the names of our target folders begin, below `target/`.
 const FOLDER: &str = "package-";
 
+/// What is for the work on this repository alone, and may read its other files.
+const NOT_PUBLISHED: [&str; 2] = ["conformance", "xtask"];
+
 /// Runs `cargo package` on the workspace.
 ///
 /// cargo takes a version for immutable: what it unpacked and built of a package once, it takes for
@@ -23,8 +26,12 @@ pub(crate) fn check() -> Result<()> {
     remove_old(&target)?;
     let folder = target.join(format!("{FOLDER}{}", std::process::id()));
     let before = unpacked()?;
-    let package = ["package", "--workspace", "--locked", "--allow-dirty"];
-    let result = shell::run(cargo().args(package).arg("--target-dir").arg(&folder));
+    let mut package = cargo();
+    package.args(["package", "--workspace", "--locked", "--allow-dirty"]);
+    for name in NOT_PUBLISHED {
+        package.args(["--exclude", name]);
+    }
+    let result = shell::run(package.arg("--target-dir").arg(&folder));
     for path in unpacked()?.difference(&before) {
         fs::remove_dir_all(path).with_context(|| path.display().to_string())?;
     }
