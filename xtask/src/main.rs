@@ -40,6 +40,8 @@ enum Task {
     Test(test::Args),
     /// Check the house rules.
     Tidy,
+    /// Package the crates that are published, and build each from its package alone.
+    Package,
     /// Check the audio tower against another implementation, with weights from the package index.
     Check(check::Args),
     /// Make a random checkpoint in the released format from a config.
@@ -56,6 +58,7 @@ fn main() -> Result<()> {
         Task::Card => card::run(),
         Task::Test(args) => test::run(&args),
         Task::Tidy => tidy::run(&shell::root()),
+        Task::Package => package::check(),
         Task::Check(args) => check::run(&args),
         Task::Checkpoint(args) => checkpoint::run(&args),
         Task::Fixtures(args) => fixtures::run(&args),
