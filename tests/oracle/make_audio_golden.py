@@ -94,7 +94,7 @@ def encode(folder):
 
 
 def resample(x, rate):
-    """The closed form of audio-video.md 2.2 in float64, output by output."""
+    """The closed form of docs/models/audio-video.md 2.2 in float64, output by output."""
     common = math.gcd(rate, 16000)
     o, n = rate // common, 16000 // common
     base = min(o, n) * 0.9475937167399596

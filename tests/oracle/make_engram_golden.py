@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Golden addresses of the n-gram memory (deepseek-v41.md, 3.7), by numpy's own generator.
+"""Golden addresses of the n-gram memory (docs/models/deepseek-v41.md, 3.7), by numpy's own generator.
 
     pip install numpy tokenizers
     python tests/oracle/make_engram_golden.py tests/fixtures/engram

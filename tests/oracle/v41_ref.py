@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Readable reference of DeepSeek-V4.1: text, draft head and pictures.
 
-Written from deepseek-v41.md (sections are quoted as "§").  It loads a directory in the
+Written from docs/models/deepseek-v41.md (sections are quoted as "§").  It loads a directory in the
 *released* layout (config.json, tokenizer.json, model*.safetensors with FP8 and FP4 storage or
 without) and computes in float64, so that a prompt read whole, in pieces and token by token
 agrees to 1e-13 and no selection flips by noise.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Independent, readable reference of the DeepSeek-V4 text model.
 
-Written from the description in deepseek-v4.md (sections are quoted as "§"), not
+Written from the description in docs/models/deepseek-v4.md (sections are quoted as "§"), not
 from any other port.  It loads a directory in the *released* checkpoint layout
 (config.json + model*.safetensors, tensor names such as `layers.3.attn.wq_a.weight`),
 so it doubles as a reference for the FP8 / FP4 weight formats.  It is written for

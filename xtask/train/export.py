@@ -2,7 +2,7 @@
 
   python export.py --weights out/run/model.safetensors --tokenizer tokenizer.json --out assets/model
 
-Names, formats and packing are those of spec `deepseek-v41.md` §2. Whatever has a format was rounded
+Names, formats and packing are those of `docs/models/deepseek-v41.md` §2. Whatever has a format was rounded
 to it while it was trained, so packing loses nothing; that is checked here, tensor by tensor.
 """
 import argparse

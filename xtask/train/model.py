@@ -601,7 +601,7 @@ class Vision(nn.Module):
         return x.permute(0, 1, 3, 5, 2, 4).flatten(3).flatten(1, 2)
 
 
-# ------------------------------------------- sound (`audio-video.md` §2.3, §3) --
+# ------------------------------------------- sound (`docs/models/audio-video.md` §2.3, §3) --
 class LogMel(nn.Module):
     """Samples to features as the Whisper family has them, at a fixed level."""
 

@@ -1,6 +1,6 @@
 """Fake quantisation: values rounded to what the file and the caches can hold, gradients let through.
 
-The roundings are those of `tests/oracle/v41_ref.py` (spec `deepseek-v41.md` §2.3 and §7.1), so a
+The roundings are those of `tests/oracle/v41_ref.py` (`docs/models/deepseek-v41.md` §2.3 and §7.1), so a
 weight that went through here is packed by `export.py` without loss.
 """
 import torch

@@ -22,7 +22,8 @@ pub struct Span {
 pub enum Sight {
     /// Each row itself and those before it, but none before position `from`.
     Causal {
-        /// The first position in sight; 0 unless a prompt was cut (spec `deepseek-v41.md` §3.10).
+        /// The first position in sight; 0 unless a prompt was cut (`docs/models/deepseek-v41.md`
+        /// §3.10).
         from: u32,
     },
     /// Every row all rows of the span, and the window before the first (§5 there).
@@ -62,7 +63,7 @@ impl Span {
     }
 }
 
-/// Which frequencies a layer turns by (spec `deepseek-v4.md` §3.3).
+/// Which frequencies a layer turns by (`docs/models/deepseek-v4.md` §3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RopeSet {
     /// The plain base, for layers with nothing but a window.

@@ -11,7 +11,7 @@ use deepseek_core::{Kernels, Loader, Numerics, Result, Rounding, Turn};
 use crate::batch::Span;
 use crate::role::Pooling;
 
-/// One compressor (spec `deepseek-v4.md` §3.5, `deepseek-v41.md` §3.5).
+/// One compressor (`docs/models/deepseek-v4.md` §3.5, `docs/models/deepseek-v41.md` §3.5).
 #[derive(Debug)]
 pub struct Compressor<B: Backend> {
     kv: B::Weight,

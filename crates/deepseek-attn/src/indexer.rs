@@ -6,7 +6,8 @@ use deepseek_core::{
     Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result, Rounding, Turn, Unary,
 };
 
-/// Scores compressed rows for each query (spec `deepseek-v4.md` §3.6, `deepseek-v41.md` §3.6).
+/// Scores compressed rows for each query (`docs/models/deepseek-v4.md` §3.6,
+/// `docs/models/deepseek-v41.md` §3.6).
 #[derive(Debug)]
 pub struct Indexer<B: Backend> {
     query: Linear<B>,

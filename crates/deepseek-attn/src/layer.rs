@@ -61,8 +61,8 @@ pub struct Carry {
     pub published: Option<SourceId>,
 }
 
-/// Attention over a window and over chosen compressed rows (spec `deepseek-v4.md` §3.4 to
-/// §3.6, `deepseek-v41.md` the same).
+/// Attention over a window and over chosen compressed rows (`docs/models/deepseek-v4.md` §3.4 to
+/// §3.6, `docs/models/deepseek-v41.md` the same).
 #[derive(Debug)]
 pub struct Attention<B: Backend> {
     q_latent: Linear<B>,
@@ -290,7 +290,7 @@ impl<B: Kernels> Attention<B> {
     }
 
     /// Normalises each query head over its channels, without weights. The released code does this
-    /// in brain-float arithmetic, every step of it rounded (spec `deepseek-v4.md` §5.1).
+    /// in brain-float arithmetic, every step of it rounded (`docs/models/deepseek-v4.md` §5.1).
     fn norm_heads(&self, be: &B, q: &B::Tensor) -> Result<B::Tensor> {
         let eps = self.shape.norm_eps;
         if !self.numerics.bf16 {

@@ -52,9 +52,9 @@ pub enum Pooling {
 pub enum Keys {
     /// There is no indexer.
     None,
-    /// From a compressor of their own (spec `deepseek-v4.md` §3.6).
+    /// From a compressor of their own (`docs/models/deepseek-v4.md` §3.6).
     Compressed,
-    /// From the rows, before these are turned (spec `deepseek-v41.md` §3.5).
+    /// From the rows, before these are turned (`docs/models/deepseek-v41.md` §3.5).
     Projected,
 }
 
@@ -83,7 +83,7 @@ pub enum Choice {
     Carried,
 }
 
-/// The first level of a two-level choice (spec `deepseek-v41.md` §3.6).
+/// The first level of a two-level choice (`docs/models/deepseek-v41.md` §3.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filter {
     /// All visible rows are scored.

@@ -85,7 +85,7 @@ impl<B: Backend> LayerNorm<B> {
     }
 }
 
-/// One block (spec `audio-video.md` §3).
+/// One block (`docs/models/audio-video.md` §3).
 #[derive(Debug)]
 pub(crate) struct Block<B: Backend> {
     attention_norm: LayerNorm<B>,

@@ -1,4 +1,4 @@
-//! A sound in pieces that are encoded one by one (spec `audio-video.md` §2.4, §5).
+//! A sound in pieces that are encoded one by one (`docs/models/audio-video.md` §2.4, §5).
 
 use std::iter;
 

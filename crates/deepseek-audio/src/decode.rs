@@ -1,4 +1,4 @@
-//! From the bytes of a file to samples of one channel (spec `audio-video.md` §2.1).
+//! From the bytes of a file to samples of one channel (`docs/models/audio-video.md` §2.1).
 
 #![deny(
     clippy::unwrap_used,

@@ -29,8 +29,8 @@ impl<B: Backend> Delimiters<B> {
     }
 }
 
-/// The rows of a chunk in the order of [`Chunk::layout`]: `[tokens + 2, out]` (spec `audio-video.md`
-/// §4).
+/// The rows of a chunk in the order of [`Chunk::layout`]: `[tokens + 2, out]`
+/// (`docs/models/audio-video.md` §4).
 ///
 /// # Errors
 /// What the device says.

@@ -1,6 +1,6 @@
 //! The bounds of sounds.
 
-/// What a sound may be at most. The defaults are those of `audio-video.md` §2.1.
+/// What a sound may be at most. The defaults are those of `docs/models/audio-video.md` §2.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Seconds of sound.

@@ -1,4 +1,5 @@
-//! From samples to the logarithms of their energies, band by band (spec `audio-video.md` §2.3).
+//! From samples to the logarithms of their energies, band by band (`docs/models/audio-video.md`
+//! §2.3).
 
 use std::f64::consts::TAU;
 use std::fmt;

@@ -1,4 +1,5 @@
-//! The tensors of a tower by our names, whoever saved it (spec `audio-video.md` §3, tensor names).
+//! The tensors of a tower by our names, whoever saved it (`docs/models/audio-video.md` §3, tensor
+//! names).
 
 #![deny(
     clippy::unwrap_used,

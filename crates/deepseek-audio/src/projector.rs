@@ -5,7 +5,7 @@ use deepseek_core::{Backend, Error, Loader, Result};
 use crate::block::Affine;
 use crate::shape::AudioShape;
 
-/// Two projections with GELU between them, or one alone (spec `audio-video.md` §3, item 7).
+/// Two projections with GELU between them, or one alone (`docs/models/audio-video.md` §3, item 7).
 #[derive(Debug)]
 pub(crate) struct Projector<B: Backend> {
     first: Affine<B>,

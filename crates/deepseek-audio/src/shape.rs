@@ -5,7 +5,7 @@ pub const RATE: u32 = 16_000;
 /// Samples from one frame of the features to the next.
 pub const HOP: usize = 160;
 
-/// The numbers that shape sounds and their tower (spec `audio-video.md` §3, `audio_config`).
+/// The numbers that shape sounds and their tower (`docs/models/audio-video.md` §3, `audio_config`).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AudioShape {
     /// Blocks of the tower.
@@ -113,7 +113,7 @@ impl AudioShape {
         samples / each
     }
 
-    /// Tokens of a clip of `samples`, delimiters aside (spec `audio-video.md` §2.4).
+    /// Tokens of a clip of `samples`, delimiters aside (`docs/models/audio-video.md` §2.4).
     #[must_use]
     pub fn tokens(&self, samples: u64) -> u64 {
         let each = self.pool.samples() as u64;

@@ -72,7 +72,7 @@ impl<B: Backend> Convolution<B> {
     }
 }
 
-/// What stands before the blocks (spec `audio-video.md` §3, items 1 to 3).
+/// What stands before the blocks (`docs/models/audio-video.md` §3, items 1 to 3).
 #[derive(Debug)]
 pub(crate) struct Stem<B: Backend> {
     bands: Convolution<B>,

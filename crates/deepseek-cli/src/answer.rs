@@ -218,7 +218,7 @@ fn prompt_options(asked: &Generation, config: &Config, habits: Habits) -> Option
 }
 
 /// Which words the model knows. The refreshed checkpoints have other words for effort, and another
-/// drafter by which they are known (spec `deepseek-v4.md` §1.4).
+/// drafter by which they are known (`docs/models/deepseek-v4.md` §1.4).
 pub(crate) fn edition(config: &Config) -> Edition {
     match (config.family, config.dspark) {
         (Family::V41, _) => Edition::V41,

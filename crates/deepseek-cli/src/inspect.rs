@@ -112,7 +112,7 @@ fn compare(config: &Config, source: &dyn TensorSource) -> Vec<Error> {
 fn fits(spec: &TensorSpec, tensors: &Tensors<'_>) -> Result<(), Error> {
     match (spec.dtype, spec.shape.as_slice()) {
         (Dtype::F32, &[rows, columns]) => {
-            // Rows of n-gram tables have scales of their own (spec `deepseek-v41.md` §2.3).
+            // Rows of n-gram tables have scales of their own (`docs/models/deepseek-v41.md` §2.3).
             let tensors = match spec.component {
                 Component::EngramTables => &tensors.tiled([1, 32]),
                 _ => tensors,

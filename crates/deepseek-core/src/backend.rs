@@ -55,15 +55,16 @@ pub enum Unary {
     Rsqrt,
     /// `1 / (1 + e^-x)`.
     Sigmoid,
-    /// `sqrt(max(|x|, min))` with the sign of `x`; that of zero is positive (spec
-    /// `deepseek-v41.md` §3.7).
+    /// `sqrt(max(|x|, min))` with the sign of `x`; that of zero is positive
+    /// (`docs/models/deepseek-v41.md` §3.7).
     SignedSqrt {
         /// Lower bound of the magnitude.
         min: f32,
     },
     /// `x / (1 + e^-x)`.
     Silu,
-    /// `sqrt(ln(1 + e^x))`, with `x` for the logarithm beyond 20 (spec `deepseek-v4.md` §3.7).
+    /// `sqrt(ln(1 + e^x))`, with `x` for the logarithm beyond 20 (`docs/models/deepseek-v4.md`
+    /// §3.7).
     SqrtSoftplus,
 }
 
@@ -162,7 +163,7 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
         eps: f32,
     ) -> Result<Self::Tensor>;
     /// Rotates adjacent pairs of the last `2 * angles.pairs()` channels of `x: [t, .., width]`, row
-    /// `i` of the first dimension by row `i` of `angles` (spec `deepseek-v4.md` §3.3).
+    /// `i` of the first dimension by row `i` of `angles` (`docs/models/deepseek-v4.md` §3.3).
     fn rope(&self, x: &Self::Tensor, angles: &Angles, turn: Turn) -> Result<Self::Tensor>;
     /// The indices of the `k` largest of each row of `x: [t, n]`, ties to the lower index, in
     /// ascending order: `t * k` numbers on the host.

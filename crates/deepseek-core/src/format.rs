@@ -130,7 +130,7 @@ impl RowFormat {
 
 /// A rounding that the released code applies to activations: a round trip through a format.
 ///
-/// Exact, bit for bit, on every device (spec `deepseek-v4.md` §5.2).
+/// Exact, bit for bit, on every device (`docs/models/deepseek-v4.md` §5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounding {
     /// To brain floats, nearest even.
@@ -144,7 +144,8 @@ pub enum Rounding {
         tail: usize,
     },
     /// E2M1 per `block` channels. The scale is `2^ceil(log2(max(amax, 6 * 2^-126) / 6))` for E8M0,
-    /// and `max(amax, 6 * 2^-9) / 6` rounded to E4M3 for that (spec `deepseek-v41.md` §7.1, item 3).
+    /// and `max(amax, 6 * 2^-9) / 6` rounded to E4M3 for that (`docs/models/deepseek-v41.md` §7.1,
+    /// item 3).
     Fp4 {
         /// Channels that share a scale.
         block: usize,
@@ -191,7 +192,8 @@ impl Numerics {
         indexer: true,
     };
     /// These and the inputs of products with FP8 and FP4 weights: each rounding to a narrower format
-    /// than brain floats (spec `deepseek-v4.md` §5.2; `deepseek-v41.md` §7.1, items 1 to 4).
+    /// than brain floats (`docs/models/deepseek-v4.md` §5.2; `docs/models/deepseek-v41.md` §7.1,
+    /// items 1 to 4).
     pub const FULL: Self = Self {
         bf16: false,
         inputs: true,

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::format::Rounding;
 use crate::reference;
 
-/// The weights of one mixer of residual streams (spec `deepseek-v4.md` §3.2).
+/// The weights of one mixer of residual streams (`docs/models/deepseek-v4.md` §3.2).
 #[derive(Debug)]
 pub struct HyperWeights<B: Backend> {
     /// `[(2 + n) * n, n * hidden]`, or `[n, n * hidden]` for the final collapse.
@@ -151,9 +151,9 @@ pub struct Pick {
     pub round: Option<ScoreRounding>,
 }
 
-/// The two-level filter (spec `deepseek-v41.md` §3.6): the visible rows of a query are cut into
-/// blocks by their place from the first of them, a block counts as much as its best row, and the
-/// block of the last row always stays.
+/// The two-level filter (`docs/models/deepseek-v41.md` §3.6): the visible rows of a query are cut
+/// into blocks by their place from the first of them, a block counts as much as its best row, and
+/// the block of the last row always stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blocks {
     /// Rows of a block.
@@ -165,9 +165,9 @@ pub struct Blocks {
 /// Which parts of an index score are brain floats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScoreRounding {
-    /// Products, and what the weights make of them (spec `deepseek-v41.md` §7.1, item 5).
+    /// Products, and what the weights make of them (`docs/models/deepseek-v41.md` §7.1, item 5).
     Products,
-    /// Their sum as well (spec `deepseek-v4.md` §5.1).
+    /// Their sum as well (`docs/models/deepseek-v4.md` §5.1).
     ProductsAndSum,
 }
 
@@ -193,10 +193,10 @@ pub struct Softmax {
 /// What the exponentials are taken against before they are rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WeightRounding {
-    /// The largest logit (spec `deepseek-v4.md` §5.1).
+    /// The largest logit (`docs/models/deepseek-v4.md` §5.1).
     OnePeak,
     /// The largest logit so far, as one pass over chunks of so many rows has it; what it has added
-    /// up is scaled when a larger one comes (spec `deepseek-v41.md` §7.1, item 5).
+    /// up is scaled when a larger one comes (`docs/models/deepseek-v41.md` §7.1, item 5).
     Chunks(usize),
 }
 
@@ -205,8 +205,8 @@ pub enum WeightRounding {
 pub enum Select<B: Backend> {
     /// The best scores after adding a bias, which does not enter the weights.
     Score {
-        /// `[1, experts]`, or `[2, experts]`: for rows of text, and for rows of other media (spec
-        /// `deepseek-v41.md` §3.8).
+        /// `[1, experts]`, or `[2, experts]`: for rows of text, and for rows of other media
+        /// (`docs/models/deepseek-v41.md` §3.8).
         bias: B::Tensor,
     },
     /// Fixed experts for each token id.
@@ -274,7 +274,7 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// A router (spec `deepseek-v4.md` §3.7).
+/// A router (`docs/models/deepseek-v4.md` §3.7).
 #[derive(Debug)]
 pub struct Gate<B: Backend> {
     /// `[experts, hidden]`.
@@ -287,7 +287,7 @@ pub struct Gate<B: Backend> {
     pub scale: f32,
 }
 
-/// The gate of an n-gram memory (spec `deepseek-v41.md` §3.7).
+/// The gate of an n-gram memory (`docs/models/deepseek-v41.md` §3.7).
 #[derive(Debug)]
 pub struct EngramGate<B: Backend> {
     /// `[n, hidden]`: the weights of streams and keys, multiplied.
@@ -344,7 +344,7 @@ pub trait Kernels: Backend {
     /// Reads the streams `[t, n, hidden]` into one `[t, hidden]`, and says how to write back.
     ///
     /// The streams are read with the mix's own `pre`, or, where given, with the one carried from
-    /// the sub-layer before (spec `deepseek-v41.md` §3.2).
+    /// the sub-layer before (`docs/models/deepseek-v41.md` §3.2).
     fn hc_pre(
         &self,
         streams: &Self::Tensor,
@@ -425,8 +425,8 @@ pub trait Kernels: Backend {
     /// Adds to each of the streams `[t, n, hidden]` what was recalled, as far as the stream agrees
     /// with it: `stream_j + g_j · value`, where `g_j` is 0 in rows of `media` and else
     /// `sigmoid(√a)`, `a` the weighted product of stream and key at unit scale over `√hidden`, its
-    /// sign kept (spec `deepseek-v41.md` §3.7). `recalled: [t, (n + 1) * hidden]` holds a key for
-    /// each stream, then the value; `media` is empty where no row is.
+    /// sign kept (`docs/models/deepseek-v41.md` §3.7). `recalled: [t, (n + 1) * hidden]` holds a
+    /// key for each stream, then the value; `media` is empty where no row is.
     fn engram(
         &self,
         streams: &Self::Tensor,

@@ -1,6 +1,6 @@
 //! Rotary embedding: frequencies once, angles for the positions of a step.
 
-/// YaRN's interpolation of frequencies (spec `deepseek-v4.md` §3.3). No magnitude factor.
+/// YaRN's interpolation of frequencies (`docs/models/deepseek-v4.md` §3.3). No magnitude factor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Yarn {
     /// How many times longer than the original length contexts may become.

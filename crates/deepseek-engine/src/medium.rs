@@ -1,4 +1,5 @@
-//! What stands in a prompt for a picture, a sound or a film (spec `audio-video.md` §5, §6.4, §6.5).
+//! What stands in a prompt for a picture, a sound or a film (`docs/models/audio-video.md` §5, §6.4,
+//! §6.5).
 //!
 //! The crates of pictures and of sounds do not know each other; here the sound of a film is put in
 //! step with its frames. Times are text and tokenised as such, each on its own.

@@ -9,7 +9,7 @@ use deepseek_engine::{Engine, Event, Limits, Medium, Piece, Placed, Request, Sam
 use deepseek_model::Capacity;
 
 const SECONDS: u32 = 8 * 3600;
-/// What the specification asks for (`audio-video.md` §5).
+/// What `docs/models/audio-video.md` §5 asks for.
 const BYTES_MAX: u64 = 200 << 20;
 
 const AUDIO: AudioShape = AudioShape {

@@ -47,7 +47,7 @@ fn watch(film: Film, config: &VideoConfig, tape: Option<Tape>) -> Medium {
     Medium::film(Clip::new(film, &VISION, config), config, tape).unwrap()
 }
 
-/// The pieces of a medium as they are written in the specification: `▣` for a frame, `♪` with the
+/// The pieces of a medium as `docs/models/audio-video.md` writes them: `▣` for a frame, `♪` with the
 /// number of its tokens for a block of sound.
 fn shown(medium: &Medium) -> String {
     let mut shown = String::new();
@@ -104,7 +104,7 @@ fn a_sound_of_one_chunk_is_one_block_and_a_longer_one_tells_the_time() {
     assert!(long.ends_with("<102:00>♪×375 "), "{long}");
 }
 
-/// The example of the specification (`audio-video.md` §6.5).
+/// The example of `docs/models/audio-video.md` §6.5.
 #[test]
 fn the_sound_of_a_film_is_dealt_in_step_with_its_frames() {
     let config = VideoConfig::default();

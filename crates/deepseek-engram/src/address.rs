@@ -80,7 +80,7 @@ impl EngramShape {
 /// Columns of a table that share a scale.
 pub(crate) const SCALE_COLUMNS: usize = 32;
 
-/// The hash functions of all tables (spec `deepseek-v41.md` §3.7).
+/// The hash functions of all tables (`docs/models/deepseek-v41.md` §3.7).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addresses {
     tables: Vec<Hasher>,

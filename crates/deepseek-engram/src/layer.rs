@@ -18,7 +18,7 @@ pub struct LayerShape {
     pub eps: f32,
 }
 
-/// Keys and values from the rows of n-grams, and the gate (spec `deepseek-v41.md` §3.7).
+/// Keys and values from the rows of n-grams, and the gate (`docs/models/deepseek-v41.md` §3.7).
 #[derive(Debug)]
 pub struct Engram<B: Backend> {
     wkv: Linear<B>,

@@ -17,7 +17,7 @@ fn released() -> Addresses {
     })
 }
 
-/// The figures of spec `deepseek-v41.md` §3.7.
+/// The figures of `docs/models/deepseek-v41.md` §3.7.
 #[test]
 fn the_release_has_these_primes_factors_and_rows() {
     let addresses = released();
@@ -63,7 +63,8 @@ fn the_release_has_these_primes_factors_and_rows() {
     assert_eq!(addresses.columns(), 24);
 }
 
-/// "Hello world, hello World! 你好" behind a begin of sentence, as spec `deepseek-v41.md` §3.7 has it.
+/// "Hello world, hello World! 你好" behind a begin of sentence, as `docs/models/deepseek-v41.md` §3.7
+/// has it.
 #[test]
 fn the_release_reads_these_rows() {
     let addresses = released();

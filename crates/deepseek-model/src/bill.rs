@@ -183,8 +183,8 @@ impl Weights {
     }
 }
 
-/// Floating-point operations of one token, two for a multiplication with its addition (spec
-/// `deepseek-v4.md` §7.1, `deepseek-v41.md` §8.1).
+/// Floating-point operations of one token, two for a multiplication with its addition
+/// (`docs/models/deepseek-v4.md` §7.1, `docs/models/deepseek-v41.md` §8.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flops {
     /// Products with weights.

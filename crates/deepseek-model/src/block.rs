@@ -17,8 +17,8 @@ pub struct BlockShape {
     pub mixture: MixtureShape,
     /// Residual streams.
     pub hyper: HyperShape,
-    /// Whether the streams are read as the sub-layer before settled it (spec `deepseek-v41.md`
-    /// §3.2), instead of by the mix of the sub-layer itself.
+    /// Whether the streams are read as the sub-layer before settled it
+    /// (`docs/models/deepseek-v41.md` §3.2), instead of by the mix of the sub-layer itself.
     pub single_pass: bool,
 }
 
@@ -148,7 +148,7 @@ pub struct Rows<'a, B: Backend> {
     pub recalled: Option<&'a B::Tensor>,
 }
 
-/// One layer (spec `deepseek-v4.md` §3.1, `deepseek-v41.md` §3.1).
+/// One layer (`docs/models/deepseek-v4.md` §3.1, `docs/models/deepseek-v41.md` §3.1).
 #[derive(Debug)]
 pub struct Block<B: Backend> {
     engram: Option<Engram<B>>,
@@ -234,8 +234,8 @@ impl<B: Kernels> Block<B> {
         Ok((residual, routing))
     }
 
-    /// Makes and stores the compressed rows of the layer, and does nothing else of it (spec
-    /// `deepseek-v41.md` §3.10).
+    /// Makes and stores the compressed rows of the layer, and does nothing else of it
+    /// (`docs/models/deepseek-v41.md` §3.10).
     ///
     /// # Errors
     /// What the device says.

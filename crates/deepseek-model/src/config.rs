@@ -33,11 +33,12 @@ use crate::limits::{
     SINKHORN_MAX, STOPS_MAX, STREAMS_MAX, VOCABULARY_MAX, WIDTH_MAX, WINDOW_MAX,
 };
 
-/// The ratio that implies overlapping groups and an indexer in V4 (spec `deepseek-v4.md` §1.2).
+/// The ratio that implies overlapping groups and an indexer in V4 (`docs/models/deepseek-v4.md`
+/// §1.2).
 pub const SPARSE_RATIO: u32 = 4;
 
 /// The id that stands for a row of a sound where `audio_token_id` does not say, and that of a film: two
-/// reserved ids of the released vocabulary (spec `audio-video.md` §4).
+/// reserved ids of the released vocabulary (`docs/models/audio-video.md` §4).
 const AUDIO_TOKEN: u32 = 129_261;
 const VIDEO_TOKEN: u32 = 129_260;
 

@@ -67,8 +67,8 @@ pub struct Capacity {
     pub placeholders: Placeholders,
 }
 
-/// Ids that stand in a prompt for media, where the model has them. They are never to be written (spec
-/// `audio-video.md` §4).
+/// Ids that stand in a prompt for media, where the model has them. They are never to be written
+/// (`docs/models/audio-video.md` §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Placeholders {
     /// For a row of a picture or of a frame.

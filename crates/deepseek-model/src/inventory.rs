@@ -1,7 +1,8 @@
 //! Every tensor of a released checkpoint, by the config alone: names, types, shapes.
 //!
-//! The list reproduces the published totals to the byte (spec `deepseek-v4.md` §2.1, `deepseek-v41.md`
-//! §2.4), so it is both the bill of a model that is not at hand and the measure of one that is.
+//! The list reproduces the published totals to the byte (`docs/models/deepseek-v4.md` §2.1,
+//! `docs/models/deepseek-v41.md` §2.4), so it is both the bill of a model that is not at hand and
+//! the measure of one that is.
 
 mod lister;
 
@@ -165,7 +166,7 @@ impl TensorSpec {
     }
 
     /// Whether it is such a matrix and makes compressed rows or their keys: all that a prompt needs
-    /// of the layer where it may end (spec `deepseek-v41.md` §3.10).
+    /// of the layer where it may end (`docs/models/deepseek-v41.md` §3.10).
     #[must_use]
     pub fn makes_rows(&self) -> bool {
         self.kind == Kind::Making

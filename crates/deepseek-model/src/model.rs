@@ -41,8 +41,8 @@ pub struct Model<B: Kernels> {
 /// What a model is made of beside its checkpoint.
 #[derive(Debug, Default)]
 pub struct Extras<'a> {
-    /// The compressed ids of all tokens, which a model with an n-gram memory needs (spec
-    /// `deepseek-v41.md` §3.7).
+    /// The compressed ids of all tokens, which a model with an n-gram memory needs
+    /// (`docs/models/deepseek-v41.md` §3.7).
     pub compressed: Option<Vec<u32>>,
     /// The projector of a checkpoint whose audio tower has none of its own, with delimiters if these
     /// are missing there, too.
@@ -550,7 +550,8 @@ impl<B: Kernels> Model<B> {
     }
 
     /// Of rows that have run through the first layers, those that run through the others now: of a
-    /// prompt that goes on none, of one that ends its last ones (spec `deepseek-v41.md` §3.10).
+    /// prompt that goes on none, of one that ends its last ones (`docs/models/deepseek-v41.md`
+    /// §3.10).
     ///
     /// Which rows those are depends on the prompt alone, not on how it was cut into steps: what may
     /// be needed later is kept.

@@ -30,7 +30,7 @@ const TOP: [(&str, &str); 5] = [
     ("hc_head_scale", "hc_head.hc_scale"),
 ];
 
-/// Names within a layer, without `.weight` and `.scale` (spec `deepseek-v4.md` §2.5).
+/// Names within a layer, without `.weight` and `.scale` (`docs/models/deepseek-v4.md` §2.5).
 const LAYER: [(&str, &str); 32] = [
     ("hc_attn_fn", "attn_hc.fn"),
     ("hc_attn_base", "attn_hc.base"),

@@ -7,7 +7,7 @@ use deepseek_engram::{Addresses, EngramShape, History, Slots, Table};
 use crate::config::{Config, EngramConfig};
 use crate::error::{Error, Result};
 
-/// All tables (spec `deepseek-v41.md` §3.7).
+/// All tables (`docs/models/deepseek-v41.md` §3.7).
 #[derive(Debug)]
 pub(crate) struct Ngrams {
     addresses: Addresses,

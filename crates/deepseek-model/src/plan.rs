@@ -12,10 +12,10 @@ use crate::block::{BlockPlan, BlockShape};
 use crate::config::{Config, DsparkConfig, Family, SPARSE_RATIO, SharingConfig};
 use crate::limits::REWIND_MAX;
 
-/// Channels of a V4 row that share a scale (spec `deepseek-v4.md` §5.2, item 2).
+/// Channels of a V4 row that share a scale (`docs/models/deepseek-v4.md` §5.2, item 2).
 const V4_ROW_BLOCK: usize = 64;
 
-/// The same for a row of a V4.1 window (spec `deepseek-v41.md` §7.1, item 2).
+/// The same for a row of a V4.1 window (`docs/models/deepseek-v41.md` §7.1, item 2).
 const V41_WINDOW_BLOCK: usize = 32;
 
 /// The same for a compressed row of V4.1 (item 3 there).
@@ -42,8 +42,8 @@ pub struct Budget {
     pub engram: Option<u64>,
 }
 
-/// How much of a prompt runs through the layers that only read compressed rows (spec
-/// `deepseek-v41.md` §3.10). In V4 there are none, and both are the same.
+/// How much of a prompt runs through the layers that only read compressed rows
+/// (`docs/models/deepseek-v41.md` §3.10). In V4 there are none, and both are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Prefill {
     /// All of it: the reference.

@@ -238,7 +238,7 @@ fn any_one_value_may_be_anything_without_a_panic() {
     assert!(accepted > 30, "{accepted}");
 }
 
-/// Whisper's large encoder has 637 million parameters (spec `audio-video.md` §3).
+/// Whisper's large encoder has 637 million parameters (`docs/models/audio-video.md` §3).
 #[test]
 fn the_audio_tower_is_counted() {
     let config = parse(&hearing(&json!({})));

@@ -42,7 +42,7 @@ fn plan(numerics: Numerics, prefill: Prefill) -> Plan {
     Plan::new(&flash(), numerics, budget).expect("the budget is sound")
 }
 
-/// The published totals, and the tensors of each type (spec `deepseek-v41.md` §2.1).
+/// The published totals, and the tensors of each type (`docs/models/deepseek-v41.md` §2.1).
 #[test]
 fn the_published_totals_are_met_to_the_byte() {
     let weights = Weights::of(&flash(), Storage::Released);
@@ -66,7 +66,7 @@ fn the_published_totals_are_met_to_the_byte() {
     assert_eq!(counts, BTreeMap::from(want));
 }
 
-/// The bytes of each part (spec §2.4).
+/// The bytes of each part (§2.4).
 #[test]
 fn every_part_has_its_published_bytes() {
     let of = |components: &[Component]| bytes(&specs(|spec| components.contains(&spec.component)));
@@ -98,7 +98,7 @@ fn every_part_has_its_published_bytes() {
     assert_eq!(510_286_023_000 - streamed, 18_750_160_200);
 }
 
-/// The tensors of each kind of layer (spec §2.1), and the runs of an expert's bytes.
+/// The tensors of each kind of layer (§2.1), and the runs of an expert's bytes.
 #[test]
 fn every_layer_has_its_published_tensors() {
     let all = specs(|spec| spec.layer.is_some());
@@ -125,7 +125,7 @@ fn every_layer_has_its_published_tensors() {
     assert_eq!(bytes(&expert(".weight")), 17_694_720);
 }
 
-/// Lines of the spec's tables (§2.2).
+/// Lines of the tables of §2.2.
 #[test]
 fn the_tensors_have_their_published_shapes() {
     let specs: BTreeMap<String, TensorSpec> = specs(|_| true)
@@ -192,7 +192,7 @@ fn the_tensors_have_their_published_shapes() {
     }
 }
 
-/// Parameters in billions, with as many digits as spec §1.4 has.
+/// Parameters in billions, with as many digits as §1.4 has.
 #[test]
 fn the_parameters_are_as_published() {
     let weights = Weights::of(&flash(), Storage::Released);
@@ -208,7 +208,7 @@ fn the_parameters_are_as_published() {
     assert_eq!(weights.active - weights.active_full, 129_280 * 5120);
 }
 
-/// The table of spec §1.3.
+/// The table of §1.3.
 #[test]
 fn a_plan_says_what_each_layer_is() {
     let plan = plan(Numerics::EXACT, Prefill::Full);
@@ -274,7 +274,7 @@ fn a_prompt_is_cut_at_the_last_source_if_asked() {
     assert_eq!(plan(Numerics::EXACT, Prefill::Replay).cut(), Some(20));
 }
 
-/// Rows as spec §7.1 packs them, and the growth of a sequence in spec §8.1.
+/// Rows as §7.1 packs them, and the growth of a sequence in §8.1.
 #[test]
 fn a_token_adds_the_published_bytes() {
     let released = plan(Numerics::RELEASED, Prefill::Full);
@@ -325,7 +325,7 @@ fn a_replay_keeps_the_streams_of_a_window() {
     assert_eq!(kept(Prefill::Replay), (128 + 16) * (4 * 5120 + 4) * 4);
 }
 
-/// GFLOP of a token in tenths: linear, core, indexer (spec §8.1).
+/// GFLOP of a token in tenths: linear, core, indexer (§8.1).
 #[test]
 fn a_token_takes_the_published_arithmetic() {
     let plan = plan(Numerics::EXACT, Prefill::Full);

@@ -37,7 +37,7 @@ pub struct MixtureShape {
     pub vocabulary: usize,
 }
 
-/// Routed experts and a shared one (spec `deepseek-v4.md` §3.7).
+/// Routed experts and a shared one (`docs/models/deepseek-v4.md` §3.7).
 #[derive(Debug)]
 pub struct Mixture<B: Backend> {
     gate: Gate<B>,

@@ -10,7 +10,8 @@ use deepseek_recipe::request::{
 use crate::encode::{Edition, Effort, Mode, Options};
 
 /// What to draw with where nothing is asked for, and the bounds within which the vendor's own
-/// service draws whatever is asked for (spec `deepseek-v4.md` §4.7, `deepseek-v41.md` §6.5).
+/// service draws whatever is asked for (`docs/models/deepseek-v4.md` §4.7,
+/// `docs/models/deepseek-v41.md` §6.5).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Defaults {
     /// The temperature.

@@ -140,7 +140,7 @@ pub enum Edition {
     First,
     /// The refreshed ones: their `High` has the words of the first `Max`, and `Max` new ones.
     Refreshed,
-    /// V4.1: another layout, effort by number, pictures (spec `deepseek-v41.md` §6).
+    /// V4.1: another layout, effort by number, pictures (`docs/models/deepseek-v41.md` §6).
     V41,
 }
 

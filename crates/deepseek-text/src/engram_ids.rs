@@ -9,9 +9,9 @@ use crate::error::{Error, Result};
 use crate::tokenizer::{Entry, Tokenizer};
 
 impl Tokenizer {
-    /// The compressed id of every id: what the n-gram memory of V4.1 is addressed by (spec
-    /// `deepseek-v41.md` §3.7). Compressed ids are counted from 0 in the order of the ids, so the
-    /// largest one tells how many there are.
+    /// The compressed id of every id: what the n-gram memory of V4.1 is addressed by
+    /// (`docs/models/deepseek-v41.md` §3.7). Compressed ids are counted from 0 in the order of the
+    /// ids, so the largest one tells how many there are.
     ///
     /// The table decides which rows of the memory a text reads, so it has to equal the one that the
     /// model was trained with. Unicode has moved on since; decompositions and marks are therefore

@@ -1,4 +1,4 @@
-//! The layout of a V4.1 prompt (spec `deepseek-v41.md` §6.2, §6.3).
+//! The layout of a V4.1 prompt (`docs/models/deepseek-v41.md` §6.2, §6.3).
 //!
 //! The vendor's renderer takes JSON values, in which long numbers lose digits and arguments of one
 //! name lose all but one, and knows neither efforts between its three nor the auxiliary tasks. So

@@ -19,7 +19,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The figures of spec `deepseek-v41.md` §3.7.
+/// The figures of `docs/models/deepseek-v41.md` §3.7.
 #[test]
 fn the_released_vocabulary_has_the_table_that_the_model_was_trained_with() {
     let tokenizer = Tokenizer::parse(RELEASED).expect("the released tokenizer loads");

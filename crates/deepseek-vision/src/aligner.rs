@@ -6,7 +6,7 @@ use crate::block::Affine;
 use crate::grid::Grid;
 use crate::tower::VisionShape;
 
-/// Two projections with GELU between them (spec `deepseek-v41.md` §4.4).
+/// Two projections with GELU between them (`docs/models/deepseek-v41.md` §4.4).
 #[derive(Debug)]
 pub(crate) struct Aligner<B: Backend> {
     inner: Affine<B>,

@@ -52,7 +52,7 @@ impl<B: Backend> Turns<B> {
     }
 }
 
-/// One block (spec `deepseek-v41.md` §4.3).
+/// One block (`docs/models/deepseek-v41.md` §4.3).
 #[derive(Debug)]
 pub(crate) struct Block<B: Backend> {
     attention_norm: B::Tensor,

@@ -10,7 +10,7 @@ use crate::tower::VisionShape;
 /// Every channel of what the picture does not cover.
 const GREY: u8 = 127;
 
-/// A picture in the size that its [`Grid`] gives it (spec `deepseek-v41.md` §4.2).
+/// A picture in the size that its [`Grid`] gives it (`docs/models/deepseek-v41.md` §4.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Canvas {
     grid: Grid,

@@ -1,4 +1,4 @@
-//! From the bytes of a file to pixels (spec `deepseek-v41.md` §4.2).
+//! From the bytes of a file to pixels (`docs/models/deepseek-v41.md` §4.2).
 
 #![deny(
     clippy::unwrap_used,

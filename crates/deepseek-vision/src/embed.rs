@@ -33,8 +33,8 @@ impl<B: Backend> Delimiters<B> {
     }
 }
 
-/// The rows of a picture in the order of [`Grid::layout`](crate::Grid::layout): `[tokens, out]` (spec
-/// `deepseek-v41.md` §4.4).
+/// The rows of a picture in the order of [`Grid::layout`](crate::Grid::layout): `[tokens, out]`
+/// (`docs/models/deepseek-v41.md` §4.4).
 ///
 /// # Errors
 /// What the device says.

@@ -32,7 +32,7 @@ pub enum Place {
 impl Grid {
     /// The grid of a picture of `width` by `height` pixels, as the vendor's service has it: the
     /// published loader's pass, repeated on its own result until nothing changes, at most
-    /// [`PASSES_MAX`] times (spec `deepseek-v41.md` §4.1).
+    /// [`PASSES_MAX`] times (`docs/models/deepseek-v41.md` §4.1).
     ///
     /// # Panics
     /// If a side is zero.
@@ -90,7 +90,7 @@ impl Grid {
         rows * (columns + 1) + 2
     }
 
-    /// What each token stands for, in order (spec `deepseek-v41.md` §4.4).
+    /// What each token stands for, in order (`docs/models/deepseek-v41.md` §4.4).
     pub fn layout(&self) -> impl Iterator<Item = Place> + use<> {
         let [columns, rows] = self.cells;
         let row = iter::repeat_n(Place::Feature, columns).chain(iter::once(Place::Newline));

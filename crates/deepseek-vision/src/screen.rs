@@ -1,7 +1,7 @@
 //! What the frames of a moving picture are drawn on, one over the other.
 
 /// Pixels in four channels. One that nothing was drawn on has no opacity, and a colour all the same:
-/// in the end opacity is dropped, not blended (spec `deepseek-v41.md` §4.2).
+/// in the end opacity is dropped, not blended (`docs/models/deepseek-v41.md` §4.2).
 #[derive(Debug, Clone)]
 pub(crate) struct Screen {
     width: usize,

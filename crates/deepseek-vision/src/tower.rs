@@ -7,7 +7,8 @@ use crate::aligner::Aligner;
 use crate::block::{Affine, Block, NORM_EPS, Turns};
 use crate::grid::Grid;
 
-/// The numbers that shape pictures and their tower (spec `deepseek-v41.md` §1.1, `vision_config`).
+/// The numbers that shape pictures and their tower (`docs/models/deepseek-v41.md` §1.1,
+/// `vision_config`).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct VisionShape {
     /// Blocks of the tower.
@@ -34,7 +35,7 @@ pub struct VisionShape {
     pub out: usize,
 }
 
-/// Patches to features of the text model's width (spec `deepseek-v41.md` §4.3, §4.4).
+/// Patches to features of the text model's width (`docs/models/deepseek-v41.md` §4.3, §4.4).
 ///
 /// With brain floats asked for, the pixels and what leaves a product, a norm, the rotation, attention
 /// or a sum are rounded; scores and probabilities are not.

@@ -1,4 +1,4 @@
-//! Films: frames at their times, and their sound (spec `audio-video.md` §6).
+//! Films: frames at their times, and their sound (`docs/models/audio-video.md` §6).
 //!
 //! [`Film`] opens a file, [`Clip`] is what the model sees of it: the sampled frames with their
 //! [`Label`]s, all of one size. [`deal()`] puts the tokens of the sound among them.

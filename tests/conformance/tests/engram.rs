@@ -135,7 +135,7 @@ impl Case {
         Ok(y.into_data())
     }
 
-    /// Spec `deepseek-v41.md` §3.7, number by number.
+    /// `docs/models/deepseek-v41.md` §3.7, number by number.
     fn twin(&self) -> Vec<f32> {
         let LayerShape {
             hidden, streams, ..

@@ -28,7 +28,8 @@ const DRAFTING: [&str; 5] = [
     "base-s0",
 ];
 
-/// Agreement with the reference on logits of unit scale (spec `deepseek-v4.md` §5.3, level A).
+/// Agreement with the reference on logits of unit scale (`docs/models/deepseek-v4.md` §5.3, level
+/// A).
 const TOLERANCE: f32 = 2e-4;
 
 fn host() -> Candle {

@@ -18,8 +18,8 @@ const FIXTURES: [&str; 4] = [
     "wide-s4-release",
 ];
 
-/// Agreement with the reference, whose sums are in 64 bits, on logits of scale 8 (spec
-/// `deepseek-v41.md` §7.1).
+/// Agreement with the reference, whose sums are in 64 bits, on logits of scale 8
+/// (`docs/models/deepseek-v41.md` §7.1).
 const TOLERANCE: f32 = 1e-3;
 
 /// The same for a drafter's confidence.

@@ -12,7 +12,7 @@ use deepseek_vision::{Canvas, Grid, Picture, Place, Tower, VisionShape};
 
 const NAME: &str = "vision-s5";
 
-/// Agreement with the reference on features of unit scale (spec `deepseek-v41.md` §4).
+/// Agreement with the reference on features of unit scale (`docs/models/deepseek-v41.md` §4).
 const TOLERANCE: f32 = 1e-3;
 
 fn shape() -> Result<VisionShape> {

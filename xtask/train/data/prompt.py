@@ -166,7 +166,8 @@ class Writer:
         self.mark(t.AUDIO, AUDIO_END)
 
     def film(self, film):
-        """Frames with their times, and after those of each segment its sound (spec audio-video.md §6.4, §6.5)."""
+        """Frames with their times, and after those of each segment its sound
+        (docs/models/audio-video.md §6.4, §6.5)."""
         if film.sound:
             self.sound(film.sound)
         count = len(film.frames)
@@ -211,7 +212,7 @@ class Layout:
 
 
 def call_text(call):
-    """A call as the model writes it (spec deepseek-v41.md §6.3). Arguments are words."""
+    """A call as the model writes it (docs/models/deepseek-v41.md §6.3). Arguments are words."""
     arguments = "\n".join(
         f'<{t.DSML} parameter name="{name}" string="true">{value}</{t.DSML} parameter>'
         for name, value in call.arguments.items()

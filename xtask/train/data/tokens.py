@@ -94,7 +94,7 @@ class Tokens:
 
     @cached_property
     def engram_ids(self):
-        """The compressed id of each id: int32 `[size]` (spec deepseek-v41.md §3.7)."""
+        """The compressed id of each id: int32 `[size]` (docs/models/deepseek-v41.md §3.7)."""
         keys = {}
         return np.array([keys.setdefault(self._key(id), len(keys)) for id in range(self.size)], np.int32)
 

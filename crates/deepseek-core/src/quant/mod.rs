@@ -1,7 +1,7 @@
 //! The number formats of the released checkpoints, as plain scalar code.
 //!
-//! These functions define the formats (spec `deepseek-v4.md` §2.3, §2.4, §5.2): a device that
-//! rounds or widens in any other way is wrong.
+//! These functions define the formats (`docs/models/deepseek-v4.md` §2.3, §2.4, §5.2): a device
+//! that rounds or widens in any other way is wrong.
 
 pub mod e8m0;
 pub mod f16;

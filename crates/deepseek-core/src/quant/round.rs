@@ -3,11 +3,12 @@
 use crate::format::{Fp4Scale, Rounding};
 use crate::quant::{e8m0, fp4, fp8};
 
-/// The smallest magnitude that sets an FP8 scale (spec `deepseek-v4.md` §5.2, item 1).
+/// The smallest magnitude that sets an FP8 scale (`docs/models/deepseek-v4.md` §5.2, item 1).
 const FP8_AMAX_MIN: f32 = 1e-4;
 /// The smallest magnitude that sets an FP4 scale: `6 * 2^-126` (item 3).
 const FP4_AMAX_MIN: f32 = 6.0 * f32::MIN_POSITIVE;
-/// The same where scales are E4M3: six times the smallest of those (spec `deepseek-v41.md` §7.1).
+/// The same where scales are E4M3: six times the smallest of those (`docs/models/deepseek-v41.md`
+/// §7.1).
 const FP4_E4M3_AMAX_MIN: f32 = 6.0 / 512.0;
 
 /// The nearest brain float, ties to even. NaN stays NaN.

@@ -1,4 +1,5 @@
-//! Attention over gathered rows with a sink (spec `deepseek-v4.md` §3.4), and over all rows without.
+//! Attention over gathered rows with a sink (`docs/models/deepseek-v4.md` §3.4), and over all rows
+//! without.
 
 use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;

@@ -1,4 +1,4 @@
-//! Gated pooling of a run of tokens (spec `deepseek-v4.md` §3.5).
+//! Gated pooling of a run of tokens (`docs/models/deepseek-v4.md` §3.5).
 
 use std::ops::Range;
 

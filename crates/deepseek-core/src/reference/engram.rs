@@ -1,4 +1,4 @@
-//! What a token's n-grams recall, gated into the streams (spec `deepseek-v41.md` §3.7).
+//! What a token's n-grams recall, gated into the streams (`docs/models/deepseek-v41.md` §3.7).
 
 use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;

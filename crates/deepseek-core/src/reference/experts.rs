@@ -1,4 +1,4 @@
-//! Gated feed-forward networks and their weighted sum (spec `deepseek-v4.md` §3.7, §5.1).
+//! Gated feed-forward networks and their weighted sum (`docs/models/deepseek-v4.md` §3.7, §5.1).
 
 use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;

@@ -1,4 +1,4 @@
-//! Manifold-constrained hyper-connections (spec `deepseek-v4.md` §3.2).
+//! Manifold-constrained hyper-connections (`docs/models/deepseek-v4.md` §3.2).
 
 use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;

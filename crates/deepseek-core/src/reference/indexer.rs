@@ -1,4 +1,4 @@
-//! The lightning indexer (spec `deepseek-v4.md` §3.6, `deepseek-v41.md` §3.6).
+//! The lightning indexer (`docs/models/deepseek-v4.md` §3.6, `docs/models/deepseek-v41.md` §3.6).
 
 use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;

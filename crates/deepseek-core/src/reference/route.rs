@@ -1,4 +1,4 @@
-//! The router (spec `deepseek-v4.md` §3.7).
+//! The router (`docs/models/deepseek-v4.md` §3.7).
 
 use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;

@@ -16,7 +16,7 @@ use crate::format::{Format, ScaleFormat};
 use crate::quant::f16;
 use crate::weights::{Bytes, Checkpoint, Dtype, RawTensor, Shard, WeightView};
 
-/// Columns that share a scale in packed FP4 weights (spec `deepseek-v4.md` §2.4).
+/// Columns that share a scale in packed FP4 weights (`docs/models/deepseek-v4.md` §2.4).
 const FP4_BLOCK: usize = 32;
 
 /// Tensors by the names of the released files, wherever and however they are kept.

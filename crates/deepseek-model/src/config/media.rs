@@ -1,4 +1,5 @@
-//! Sounds and films, which the released checkpoint has no section for (spec `audio-video.md` §3, §6.2).
+//! Sounds and films, which the released checkpoint has no section for (`docs/models/audio-video.md`
+//! §3, §6.2).
 
 use deepseek_audio::shape::{HOP, RATE};
 use deepseek_audio::{AudioShape, Level, Pool};

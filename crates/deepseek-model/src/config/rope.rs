@@ -142,7 +142,8 @@ fn yarn(keys: &Keys) -> Result<Option<Yarn>> {
         None => Err(ConfigError::Missing { key }),
         Some("default") => Ok(None),
         Some("yarn") => {
-            // A magnitude on cosine and sine is no part of the model (spec `deepseek-v4.md` §3.3).
+            // A magnitude on cosine and sine is no part of the model (`docs/models/deepseek-v4.md`
+            // §3.3).
             match keys.number("attention_factor")? {
                 None | Some(1.0) => {}
                 Some(other) => {

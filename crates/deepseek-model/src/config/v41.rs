@@ -1,5 +1,5 @@
-//! What only V4.1 has: layers that share their rows, n-gram memory, a drafter, pictures (spec
-//! `deepseek-v41.md` §1.1).
+//! What only V4.1 has: layers that share their rows, n-gram memory, a drafter, pictures
+//! (`docs/models/deepseek-v41.md` §1.1).
 
 use deepseek_core::kernels::Blocks;
 use deepseek_vision::VisionShape;
@@ -24,7 +24,7 @@ pub struct SharingConfig {
     pub candidates: Option<(usize, Blocks)>,
 }
 
-/// The n-gram memory's numbers (spec `deepseek-v41.md` §3.7).
+/// The n-gram memory's numbers (`docs/models/deepseek-v41.md` §3.7).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngramConfig {
     /// Layers that have one, ascending.
@@ -45,7 +45,7 @@ pub struct EngramConfig {
     pub compressed: usize,
 }
 
-/// The drafter's numbers (spec `deepseek-v41.md` §5).
+/// The drafter's numbers (`docs/models/deepseek-v41.md` §5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DsparkConfig {
     /// Its layers.

@@ -8,7 +8,7 @@ use deepseek_core::{Backend, Kernels, Linear, Loader, Numerics, Result};
 use crate::block::{Block, BlockPlan, BlockShape, Head, Residual, Rows};
 use crate::config::DsparkConfig;
 
-/// A drafter (spec `deepseek-v41.md` §5). Embedding and output matrix are the backbone's.
+/// A drafter (`docs/models/deepseek-v41.md` §5). Embedding and output matrix are the backbone's.
 #[derive(Debug)]
 pub struct Dspark<B: Backend> {
     context: Linear<B>,
@@ -144,7 +144,8 @@ impl<B: Kernels> Dspark<B> {
             let correction = be.linear(&markov, &self.markov_head)?;
             let logits = be.add(&be.narrow(&base, 0, index, 1)?, &correction)?;
             before = be.top_k(&logits, 1)?[0];
-            // The row as it is, before the norm (spec `deepseek-v41.md` §7.2 names who does otherwise).
+            // The row as it is, before the norm (`docs/models/deepseek-v41.md` §7.2 names who does
+            // otherwise).
             let sure = be.linear(&be.concat(&[&own, &markov], 1)?, &self.confidence)?;
             proposal.tokens.push(before);
             proposal.confidence.push(be.download(&sure)?.data()[0]);

@@ -7,7 +7,7 @@ use deepseek_core::{Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Re
 
 use crate::block::{Block, BlockPlan, BlockShape, Head, Residual, Rows};
 
-/// One module (spec `deepseek-v4.md` §3.8). Embedding and output matrix are the backbone's.
+/// One module (`docs/models/deepseek-v4.md` §3.8). Embedding and output matrix are the backbone's.
 #[derive(Debug)]
 pub struct Mtp<B: Backend> {
     embedding_norm: B::Tensor,

@@ -12,8 +12,8 @@ use super::film::{Film, FilmError};
 use super::label::Label;
 use super::sample::sample;
 
-/// The sampled frames of a film, in order, each fitted into the grid of the first (spec
-/// `audio-video.md` §6.2, 6.3).
+/// The sampled frames of a film, in order, each fitted into the grid of the first
+/// (`docs/models/audio-video.md` §6.2, 6.3).
 #[derive(Debug)]
 pub struct Clip {
     film: Film,

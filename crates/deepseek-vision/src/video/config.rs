@@ -6,7 +6,8 @@ use crate::tower::VisionShape;
 /// Fewest tokens that a frame can have: a start, one cell, a line break, an end.
 const FRAME_TOKENS_MIN: usize = 4;
 
-/// The numbers by which a film is sampled and its frames are sized (spec `audio-video.md` §6.2, 6.3).
+/// The numbers by which a film is sampled and its frames are sized (`docs/models/audio-video.md`
+/// §6.2, 6.3).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct VideoConfig {
     /// Frames sampled a second.

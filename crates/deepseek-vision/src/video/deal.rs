@@ -28,9 +28,9 @@ pub struct SoundTokens {
     pub segment_ms: u64,
 }
 
-/// Deals the sound among the frames (spec `audio-video.md` §6.5): of each segment first the frames,
-/// then the tokens that begin in it. `labels` never fall; `duration` is the film's, in seconds, and
-/// tokens that begin more than a second after it are left out.
+/// Deals the sound among the frames (`docs/models/audio-video.md` §6.5): of each segment first the
+/// frames, then the tokens that begin in it. `labels` never fall; `duration` is the film's, in
+/// seconds, and tokens that begin more than a second after it are left out.
 ///
 /// # Panics
 /// If a token stands for no time.

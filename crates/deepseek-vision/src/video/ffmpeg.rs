@@ -1,4 +1,4 @@
-//! Films that FFmpeg decodes, in a process of its own (spec `audio-video.md` §6.1).
+//! Films that FFmpeg decodes, in a process of its own (`docs/models/audio-video.md` §6.1).
 //!
 //! Its decoders are the largest hostile surface of all. So they run in a child under limits of the
 //! operating system, which opens the one file that it is told and hands back frames and sound over a

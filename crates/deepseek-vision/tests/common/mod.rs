@@ -2,7 +2,7 @@
 
 use deepseek_vision::VisionShape;
 
-/// The numbers of the released models (spec `deepseek-v41.md` §1.1).
+/// The numbers of the released models (`docs/models/deepseek-v41.md` §1.1).
 pub(crate) const RELEASED: VisionShape = VisionShape {
     layers: 32,
     hidden: 1024,
