@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use deepseek_core::kernels::{Chosen, Fold, HyperWeights, Mix, Pick, Picked, Softmax};
+use deepseek_core::operands::{Chosen, Fold, HyperWeights, Mix, Pick, Picked, Softmax};
 use deepseek_core::{DeviceTensor, Kernels, Result, reference};
 
 use crate::backend::{Candle, Rows, Weight};

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use deepseek_core::kernels::Fold;
+use deepseek_core::operands::Fold;
 use deepseek_core::rope::Rope;
 use deepseek_core::{Backend, DeviceTensor, HostTensor};
 use deepseek_core::{Kernels, Loader, Numerics, Result, Rounding, Turn};

@@ -1,6 +1,6 @@
 //! A choice by chance, to be held against the indexer's.
 
-use deepseek_core::kernels::Chosen;
+use deepseek_core::operands::Chosen;
 
 /// `k` of the rows that each query sees, ascending; all of them where there are no more.
 ///

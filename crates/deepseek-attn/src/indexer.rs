@@ -1,6 +1,6 @@
 //! The lightning indexer's own weights: queries and their shares.
 
-use deepseek_core::kernels::{Chosen, Pick, Picked};
+use deepseek_core::operands::{Chosen, Pick, Picked};
 use deepseek_core::rope::Angles;
 use deepseek_core::{
     Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result, Rounding, Turn, Unary,

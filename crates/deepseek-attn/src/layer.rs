@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use deepseek_core::kernels::{Chosen, Pick, Picked, ScoreRounding, Softmax, WeightRounding};
+use deepseek_core::operands::{Chosen, Pick, Picked, ScoreRounding, Softmax, WeightRounding};
 use deepseek_core::{
     Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result, Rounding, Turn, Unary,
 };

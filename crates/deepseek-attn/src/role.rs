@@ -1,7 +1,7 @@
 //! What differs between attention layers, and between releases: who publishes compressed rows, how
 //! they are made, and who chooses among them.
 
-use deepseek_core::kernels::Blocks;
+use deepseek_core::operands::Blocks;
 
 use crate::batch::RopeSet;
 

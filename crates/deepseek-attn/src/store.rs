@@ -1,6 +1,6 @@
 //! The compressed rows of one source, for every sequence, and what its next rows still need.
 
-use deepseek_core::kernels::Chosen;
+use deepseek_core::operands::Chosen;
 use deepseek_core::{Backend, DeviceTensor, Kernels, Result, RowFormat};
 
 use crate::batch::Batch;

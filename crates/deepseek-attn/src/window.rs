@@ -1,6 +1,6 @@
 //! The ring of recent rows of one layer, for every sequence.
 
-use deepseek_core::kernels::Chosen;
+use deepseek_core::operands::Chosen;
 use deepseek_core::{Backend, Result, RowFormat};
 
 use crate::batch::{Batch, Sight};

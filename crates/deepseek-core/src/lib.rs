@@ -10,6 +10,7 @@ pub mod host;
 pub mod kernels;
 pub mod loader;
 pub mod note;
+pub mod operands;
 pub mod quant;
 pub mod reference;
 pub mod rope;

@@ -1,6 +1,6 @@
 //! The layer: what the rows of a position say, gated into the residual streams.
 
-use deepseek_core::kernels::EngramGate;
+use deepseek_core::operands::EngramGate;
 use deepseek_core::{Backend, HostTensor, Kernels, Linear, Loader, Numerics, Result};
 
 /// The numbers that shape a layer.

@@ -2,7 +2,7 @@
 //! residual streams.
 
 use deepseek_attn::{Attention, AttentionShape, Batch, Carry, Memory, Role, Ropes};
-use deepseek_core::kernels::{HyperShape, HyperWeights, Inputs, Mix, Routing};
+use deepseek_core::operands::{HyperShape, HyperWeights, Inputs, Mix, Routing};
 use deepseek_core::reference::{hc_collapse, hc_head};
 use deepseek_core::{Backend, DeviceTensor, HostTensor, Kernels, Loader, Numerics, Result};
 use deepseek_engram::{Engram, LayerShape};

@@ -3,7 +3,7 @@
 use std::ops::{ControlFlow, Range};
 
 use deepseek_attn::{Batch, Carry, Memory, MemoryShape, Part, Ropes, Sight, Span};
-use deepseek_core::kernels::{Chosen, Inputs, Routing};
+use deepseek_core::operands::{Chosen, Inputs, Routing};
 use deepseek_core::weights::{Checkpoint, TensorSource, Tensors};
 use deepseek_core::{Backend, DeviceTensor, HostTensor, Kernels, Loader};
 use deepseek_engram::{History, LayerShape, Slots};

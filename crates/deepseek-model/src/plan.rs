@@ -3,7 +3,7 @@
 use deepseek_attn::{
     AttentionShape, Choice, Filter, Keys, Making, Pooling, Role, RopeSet, Ropes, SourceId,
 };
-use deepseek_core::kernels::{HyperShape, ScoreRounding, WeightRounding};
+use deepseek_core::operands::{HyperShape, ScoreRounding, WeightRounding};
 use deepseek_core::rope::Rope;
 use deepseek_core::{Fp4Scale, Numerics, Rounding, RowFormat};
 use deepseek_moe::{MixtureShape, RouteBy};

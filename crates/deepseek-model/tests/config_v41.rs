@@ -2,7 +2,7 @@
 
 mod common;
 
-use deepseek_core::kernels::Blocks;
+use deepseek_core::operands::Blocks;
 use deepseek_core::rope::Yarn;
 use deepseek_model::config::{DsparkConfig, EngramConfig, SharingConfig, Storage};
 use deepseek_model::{Config, Family};

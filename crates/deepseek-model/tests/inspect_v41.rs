@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use deepseek_attn::{Choice, Filter, Keys, Making, Pooling, Role, RopeSet, SourceId};
-use deepseek_core::kernels::Blocks;
+use deepseek_core::operands::Blocks;
 use deepseek_core::weights::{Checkpoint, Dtype};
 use deepseek_core::{Fp4Scale, Numerics, RowFormat};
 use deepseek_engram::{Addresses, EngramShape};

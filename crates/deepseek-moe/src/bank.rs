@@ -1,6 +1,6 @@
 //! All experts of a layer at hand.
 
-use deepseek_core::kernels::{Experts, FeedForward};
+use deepseek_core::operands::{Experts, FeedForward};
 use deepseek_core::{Backend, Loader, Result, Rounding};
 
 /// Every expert of a layer. On the host their weights stay where they are, in the mapped files.

@@ -1,6 +1,6 @@
 //! The mixture-of-experts layer.
 
-use deepseek_core::kernels::{FeedForward, Gate, Inputs, Routing, Select, SwiGlu, TokenTable};
+use deepseek_core::operands::{FeedForward, Gate, Inputs, Routing, Select, SwiGlu, TokenTable};
 use deepseek_core::reference::feed_forward;
 use deepseek_core::{Backend, HostTensor, Kernels, Loader, Numerics, Result};
 

@@ -1,7 +1,7 @@
 //! Single operations against golden numbers.
 
 use anyhow::Result;
-use deepseek_core::kernels::{
+use deepseek_core::operands::{
     Chosen, Fold, Gate, HyperShape, HyperWeights, Inputs, Mix, Pick, ScoreRounding, Select,
     Softmax, WeightRounding,
 };

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use anyhow::Result;
-use deepseek_core::kernels::{
+use deepseek_core::operands::{
     Blocks, Chosen, EngramGate, Experts, FeedForward, Fold, Gate, HyperShape, HyperWeights, Inputs,
     Mix, Pick, Routing, ScoreRounding, Select, Softmax, SwiGlu, TokenTable, WeightRounding,
 };

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use backend_candle::Candle;
 use conformance::fixture::{Fixture, folder};
 use conformance::model::{Open, logits, meta, open, open_as, prompt, step};
-use deepseek_core::kernels::{Chosen, Pick, ScoreRounding, Softmax, WeightRounding};
+use deepseek_core::operands::{Chosen, Pick, ScoreRounding, Softmax, WeightRounding};
 use deepseek_core::weights::{Checkpoint, Tensors};
 use deepseek_core::{Backend, HostTensor, Kernels, Loader, Numerics, RowFormat};
 use deepseek_model::block::Residual;

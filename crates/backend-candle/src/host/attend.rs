@@ -1,6 +1,6 @@
 //! Attention over gathered rows.
 
-use deepseek_core::kernels::{Chosen, Softmax, WeightRounding};
+use deepseek_core::operands::{Chosen, Softmax, WeightRounding};
 use deepseek_core::quant::bf16;
 
 use super::dense::padded;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use deepseek_core::kernels::{Fold, HyperShape};
+use deepseek_core::operands::{Fold, HyperShape};
 use deepseek_core::weights::WeightView;
 
 use super::dense::{linear, rms_norm};

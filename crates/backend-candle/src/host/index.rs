@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use deepseek_core::kernels::{Blocks, Chosen, Pick, Picked, ScoreRounding};
+use deepseek_core::operands::{Blocks, Chosen, Pick, Picked, ScoreRounding};
 use deepseek_core::quant::bf16;
 
 use super::lanes::{COLUMNS, columns};

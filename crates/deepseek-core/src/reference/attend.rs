@@ -4,7 +4,7 @@
 use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;
 use crate::format::Rounding;
-use crate::kernels::{Chosen, Softmax, WeightRounding};
+use crate::operands::{Chosen, Softmax, WeightRounding};
 
 /// See [`Kernels::attend`](crate::Kernels::attend).
 pub fn attend<B: Backend>(

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;
-use crate::kernels::Fold;
+use crate::operands::Fold;
 
 /// See [`Kernels::compress`](crate::Kernels::compress).
 pub fn compress<B: Backend>(

@@ -3,7 +3,7 @@
 use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;
 use crate::host::HostTensor;
-use crate::kernels::EngramGate;
+use crate::operands::EngramGate;
 
 /// The smallest agreement that the gate tells from none.
 const AGREEMENT_MIN: f32 = 1e-6;

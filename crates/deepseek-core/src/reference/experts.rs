@@ -4,7 +4,7 @@ use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;
 use crate::format::Rounding;
 use crate::host::HostTensor;
-use crate::kernels::{Experts, FeedForward, Routing, SwiGlu};
+use crate::operands::{Experts, FeedForward, Routing, SwiGlu};
 
 /// See [`Kernels::experts`](crate::Kernels::experts).
 pub fn experts<B: Backend>(

@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;
-use crate::kernels::{HyperWeights, Mix};
+use crate::operands::{HyperWeights, Mix};
 
 /// See [`Kernels::hc_pre`](crate::Kernels::hc_pre).
 pub fn hc_pre<B: Backend>(

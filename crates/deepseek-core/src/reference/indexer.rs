@@ -4,7 +4,7 @@ use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;
 use crate::format::Rounding;
 use crate::host::HostTensor;
-use crate::kernels::{Blocks, Chosen, Pick, Picked, ScoreRounding};
+use crate::operands::{Blocks, Chosen, Pick, Picked, ScoreRounding};
 
 /// See [`Kernels::index_topk`](crate::Kernels::index_topk).
 pub fn index_topk<B: Backend>(

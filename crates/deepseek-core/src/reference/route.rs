@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;
-use crate::kernels::{Gate, Inputs, Routing, Select};
+use crate::operands::{Gate, Inputs, Routing, Select};
 
 /// See [`Kernels::route`](crate::Kernels::route).
 pub fn route<B: Backend>(

@@ -1,7 +1,7 @@
 //! What only V4.1 has: layers that share their rows, n-gram memory, a drafter, pictures
 //! (`docs/models/deepseek-v41.md` §1.1).
 
-use deepseek_core::kernels::Blocks;
+use deepseek_core::operands::Blocks;
 use deepseek_vision::VisionShape;
 use serde_json::Value;
 

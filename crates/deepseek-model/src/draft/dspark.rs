@@ -2,7 +2,7 @@
 //! by the one before.
 
 use deepseek_attn::{Batch, Carry, Memory, Part, Ropes, Sight};
-use deepseek_core::kernels::Inputs;
+use deepseek_core::operands::Inputs;
 use deepseek_core::{Backend, Kernels, Linear, Loader, Numerics, Result};
 
 use crate::block::{Block, BlockPlan, BlockShape, Head, Residual, Rows};

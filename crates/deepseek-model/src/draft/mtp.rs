@@ -2,7 +2,7 @@
 //! that follows, and predicts the one after that.
 
 use deepseek_attn::{Batch, Carry, Memory, Ropes};
-use deepseek_core::kernels::Inputs;
+use deepseek_core::operands::Inputs;
 use deepseek_core::{Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result};
 
 use crate::block::{Block, BlockPlan, BlockShape, Head, Residual, Rows};

@@ -1,0 +1,40 @@
+//! What mixes residual streams.
+
+use crate::backend::Backend;
+
+/// The weights of one mixer of residual streams (`docs/models/deepseek-v4.md` §3.2).
+#[derive(Debug)]
+pub struct HyperWeights<B: Backend> {
+    /// `[(2 + n) * n, n * hidden]`, or `[n, n * hidden]` for the final collapse.
+    pub projection: B::Weight,
+    /// One factor for each row of the projection.
+    pub scale: B::Tensor,
+    /// One term for each row of the projection.
+    pub base: B::Tensor,
+    /// Streams `n`, rounds and the two epsilons.
+    pub shape: HyperShape,
+}
+
+/// The numbers that shape a mixer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HyperShape {
+    /// Residual streams.
+    pub streams: usize,
+    /// Column passes of the Sinkhorn iteration.
+    pub sinkhorn: usize,
+    /// Added to `pre`, to the mixing matrix and to each of its sums.
+    pub eps: f32,
+    /// Added to the mean square of the flattened streams.
+    pub norm_eps: f32,
+}
+
+/// How a sub-layer reads the streams and writes them back.
+#[derive(Debug, Clone)]
+pub struct Mix<B: Backend> {
+    /// `[t, n]`: the share of each stream in what a sub-layer reads.
+    pub pre: B::Tensor,
+    /// `[t, n]`: the share of the sub-layer's result in each stream.
+    pub post: B::Tensor,
+    /// `[t, n, n]`: stream `k` receives `Σ_j comb[j, k] · stream_j`.
+    pub comb: B::Tensor,
+}
