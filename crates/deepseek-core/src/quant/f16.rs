@@ -19,9 +19,59 @@ pub fn decode(bits: u16) -> f32 {
     f32::from_bits(value.to_bits() | sign)
 }
 
+/// The half nearest to `x`, ties to even; infinite beyond the largest. NaN becomes NaN.
+#[must_use]
+#[inline]
+pub fn encode(x: f32) -> u16 {
+    let sign = ((x.to_bits() >> 16) & 0x8000) as u16;
+    let magnitude = x.abs();
+    if magnitude.is_nan() {
+        return sign | 0x7e00;
+    }
+    // Below 2^-14 halves are multiples of 2^-24, and adding 0.5 leaves exactly those bits. From
+    // 65520 on, which is half a step beyond the largest half, all are infinite.
+    let half = if magnitude < f32::from_bits(113 << 23) {
+        (magnitude + 0.5).to_bits() - 0.5_f32.to_bits()
+    } else if magnitude < 65_520.0 {
+        let bits = magnitude.to_bits();
+        ((bits + 0x0fff + ((bits >> 13) & 1)) >> 13) - (112 << 10)
+    } else {
+        0x7c00
+    };
+    sign | half as u16
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_half_survives_a_round_trip() {
+        for bits in 0..=u16::MAX {
+            let back = encode(decode(bits));
+            let same = back == bits || decode(bits).is_nan() && decode(back).is_nan();
+            assert!(same, "{bits:#06x} comes back as {back:#06x}");
+        }
+    }
+
+    #[test]
+    fn numbers_between_two_halves_go_to_the_nearer_and_ties_to_the_even() {
+        for bits in 0..0x7c00_u16 {
+            // Beyond the largest half the next would be 65536.
+            let high = match bits + 1 {
+                0x7c00 => 65_536.0,
+                next => decode(next),
+            };
+            let middle = decode(bits).midpoint(high);
+            let even = if bits % 2 == 0 { bits } else { bits + 1 };
+            assert_eq!(encode(middle), even, "{middle}");
+            assert_eq!(encode(middle.next_down()), bits);
+            assert_eq!(encode(middle.next_up()), bits + 1);
+            assert_eq!(encode(-middle.next_up()), 0x8000 | (bits + 1));
+        }
+        assert_eq!(encode(f32::INFINITY), 0x7c00);
+        assert_eq!(encode(f32::MIN), 0xfc00);
+    }
 
     #[test]
     fn every_half_is_its_own_value() {

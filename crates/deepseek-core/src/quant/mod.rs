@@ -9,7 +9,11 @@ pub mod fp4;
 pub mod fp8;
 
 mod decode;
+mod encode;
 mod round;
+mod rows;
 
 pub use decode::{decode_packed, decode_row};
+pub use encode::{Encoded, encode_row, encode_rows};
 pub use round::{bf16, fp4_scale, fp8_scale, hadamard, round_row};
+pub use rows::{pack_row, unpack_row};
