@@ -1,7 +1,7 @@
-//! What an encoder of the Whisper family makes of the first chunk of a sound, silence behind it included:
+//! What an encoder of the Whisper family makes of the first chunk of audio, silence behind it included:
 //!
 //! ```text
-//! cargo run -p deepseek-audio --example whisper_rows -- WEIGHTS.safetensors SOUND ROWS
+//! cargo run -p deepseek-audio --example whisper_rows -- WEIGHTS.safetensors AUDIO ROWS
 //! ```
 //!
 //! `WEIGHTS` holds an encoder under any public names, and a single projection behind four of its frames;
@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::thread::available_parallelism;
 
 use backend_candle::Candle;
-use deepseek_audio::{AudioShape, AudioTensors, Chunks, Level, Limits, Pool, Sound, Tower};
+use deepseek_audio::{Audio, AudioShape, AudioTensors, Chunks, Level, Limits, Pool, Tower};
 use deepseek_core::weights::{Shard, Tensors};
 use deepseek_core::{Backend, Loader, Numerics};
 
@@ -21,8 +21,8 @@ const HEAD: usize = 64;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let names: Vec<String> = std::env::args().skip(1).collect();
-    let [weights, sound, rows] = names.as_slice() else {
-        return Err("want WEIGHTS.safetensors SOUND ROWS".into());
+    let [weights, audio, rows] = names.as_slice() else {
+        return Err("want WEIGHTS.safetensors AUDIO ROWS".into());
     };
     let shard = Shard::open(weights)?;
     let shape = shape(&shard).ok_or("no encoder of the Whisper family with a projection")?;
@@ -35,8 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         input_block: 32,
     };
     let tower = Tower::load(&loader, shape)?;
-    let open = || Sound::open(File::open(sound)?, Limits::default());
-    let chunk = Chunks::new(&shape, open)?.next().ok_or("no sound")??;
+    let open = || Audio::open(File::open(audio)?, Limits::default());
+    let chunk = Chunks::new(&shape, open)?.next().ok_or("no audio")??;
     let made = tower.encode(&be, &chunk)?;
     let made = be.download(&made)?.into_data();
     fs::write(

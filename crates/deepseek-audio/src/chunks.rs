@@ -1,19 +1,19 @@
-//! A sound in pieces that are encoded one by one (`docs/models/audio-video.md` §2.4, §5).
+//! Audio in pieces that are encoded one by one (`docs/models/audio-video.md` §2.4, §5).
 
 use std::iter;
 
 use deepseek_core::HostTensor;
 
+use crate::audio::{Audio, AudioError};
 use crate::mel::{self, LogMel, MARGIN};
 use crate::shape::{AudioShape, HOP, Level};
-use crate::sound::{Sound, SoundError};
 
-/// A piece of a sound, ready for the tower.
+/// A piece of audio, ready for the tower.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chunk {
-    /// Seconds of the sound before it.
+    /// Seconds of the audio before it.
     pub start: usize,
-    /// What stands before it in a prompt, such as `<00:30>`; nothing if it is the whole sound.
+    /// What stands before it in a prompt, such as `<00:30>`; nothing if it is all of it.
     pub label: Option<String>,
     /// The features: `[frames, mels]`, 100 frames a second, the silence that fills it up included.
     pub features: HostTensor,
@@ -48,14 +48,14 @@ pub fn label(seconds: usize) -> String {
     format!("<{:02}:{:02}>", seconds / 60, seconds % 60)
 }
 
-/// The chunks of a sound, read as they are asked for. After an error there are no more.
+/// The chunks of audio, read as they are asked for. After an error there are no more.
 #[derive(Debug)]
 pub struct Chunks {
-    sound: Sound,
+    audio: Audio,
     shape: AudioShape,
     mel: LogMel,
     level: Option<f32>,
-    /// Samples from the margin before the next chunk on. With [`Level::Clip`] that margin is sound,
+    /// Samples from the margin before the next chunk on. With [`Level::Clip`] that margin is audio,
     /// else it is empty.
     held: Vec<f32>,
     before: usize,
@@ -65,7 +65,7 @@ pub struct Chunks {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// The sound goes on.
+    /// The audio goes on.
     Open,
     /// All samples are in `held`.
     Ended,
@@ -78,14 +78,14 @@ impl Chunks {
     /// known first.
     ///
     /// # Errors
-    /// What `open` says and, if it is called twice, all that can be wrong with the sound.
+    /// What `open` says and, if it is called twice, all that can be wrong with the audio.
     ///
     /// # Panics
     /// If the shape's chunks are no whole number of tokens, or have more frames than positions.
     pub fn new(
         shape: &AudioShape,
-        mut open: impl FnMut() -> Result<Sound, SoundError>,
-    ) -> Result<Self, SoundError> {
+        mut open: impl FnMut() -> Result<Audio, AudioError>,
+    ) -> Result<Self, AudioError> {
         assert!(shape.chunk_tokens() > 0, "chunks without tokens");
         let level = match shape.level {
             Level::Chunk => None,
@@ -95,9 +95,9 @@ impl Chunks {
         Ok(Self::over(open()?, shape, level))
     }
 
-    fn over(sound: Sound, shape: &AudioShape, level: Option<f32>) -> Self {
+    fn over(audio: Audio, shape: &AudioShape, level: Option<f32>) -> Self {
         Self {
-            sound,
+            audio,
             shape: *shape,
             mel: LogMel::new(shape.mels),
             level,
@@ -111,11 +111,11 @@ impl Chunks {
     /// Packets that could not be decoded and were left out, up to now.
     #[must_use]
     pub fn skipped(&self) -> usize {
-        self.sound.skipped()
+        self.audio.skipped()
     }
 
     /// The level of the loudest band of all chunks.
-    fn loudest(mut self) -> Result<f32, SoundError> {
+    fn loudest(mut self) -> Result<f32, AudioError> {
         let mut loudest = f32::NEG_INFINITY;
         while let Some((energies, _)) = self.energies()? {
             loudest = loudest.max(mel::peak(&energies));
@@ -123,7 +123,7 @@ impl Chunks {
         Ok(loudest)
     }
 
-    fn chunk(&mut self) -> Result<Option<Chunk>, SoundError> {
+    fn chunk(&mut self) -> Result<Option<Chunk>, AudioError> {
         let start = self.index * self.shape.chunk_seconds;
         let Some((energies, samples)) = self.energies()? else {
             return Ok(None);
@@ -137,29 +137,29 @@ impl Chunks {
         }))
     }
 
-    /// The energies of the next chunk, and how many samples of it are sound.
-    fn energies(&mut self) -> Result<Option<(HostTensor, usize)>, SoundError> {
+    /// The energies of the next chunk, and how many samples of it are audio.
+    fn energies(&mut self) -> Result<Option<(HostTensor, usize)>, AudioError> {
         if self.state == State::Over {
             return Ok(None);
         }
         let whole = self.shape.chunk_samples();
-        // One sample beyond the margin tells whether the sound goes on.
+        // One sample beyond the margin tells whether the audio goes on.
         let want = self.before + whole + MARGIN + 1;
         if self.state == State::Open {
             let missing = want - self.held.len();
-            self.sound.read(missing, &mut self.held)?;
+            self.audio.read(missing, &mut self.held)?;
             if self.held.len() < want {
                 self.state = State::Ended;
             }
         }
-        let sound = (self.held.len() - self.before).min(whole);
-        if sound == 0 {
-            return Err(SoundError::NoSamples);
+        let heard = (self.held.len() - self.before).min(whole);
+        if heard == 0 {
+            return Err(AudioError::NoSamples);
         }
         let padded = if self.shape.pad_to_chunk {
             whole
         } else {
-            sound.next_multiple_of(self.shape.pool.samples())
+            heard.next_multiple_of(self.shape.pool.samples())
         };
         let is_last = self.held.len() <= self.before + whole;
         let energies = self.mel.energies(&self.framed(padded, is_last));
@@ -172,10 +172,10 @@ impl Chunks {
             self.held.drain(..self.before + whole - margin);
             self.before = margin;
         }
-        Ok(Some((energies, sound)))
+        Ok(Some((energies, heard)))
     }
 
-    /// What frames of a chunk reach beyond its ends, of the sound itself.
+    /// What frames of a chunk reach beyond its ends, of the audio itself.
     fn margin(&self) -> usize {
         if self.shape.level == Level::Clip {
             MARGIN
@@ -184,8 +184,8 @@ impl Chunks {
         }
     }
 
-    /// `padded` samples of the next chunk with their margins: the sound's own where frames run
-    /// across the cuts, the chunk's mirror image where they do not and at the ends of the sound.
+    /// `padded` samples of the next chunk with their margins: the audio's own where frames run
+    /// across the cuts, the chunk's mirror image where they do not and at the ends of the audio.
     fn framed(&self, padded: usize, is_last: bool) -> Vec<f32> {
         let mut samples: Vec<f32> = self
             .held
@@ -210,7 +210,7 @@ impl Chunks {
 }
 
 impl Iterator for Chunks {
-    type Item = Result<Chunk, SoundError>;
+    type Item = Result<Chunk, AudioError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let next = self.chunk().transpose();

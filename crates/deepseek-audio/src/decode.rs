@@ -32,9 +32,9 @@ use symphonia::core::units::{Duration, TimeBase};
 
 use self::plain::Plain;
 use self::tail::Tail;
+use crate::audio::{AudioError, finite};
 use crate::limits::{FAILURES_MAX, Limits, PACKET_FRAMES_MAX, RATE_CHANGES_MAX, RATE_MIN};
 use crate::shape::RATE;
-use crate::sound::{SoundError, finite};
 
 /// First bytes of a file that tell what it is.
 const HEAD_BYTES: u64 = 512;
@@ -133,14 +133,14 @@ impl Track {
     pub(crate) fn open(
         mut reader: impl Read + Seek + Send + Sync + 'static,
         limits: Limits,
-    ) -> Result<Self, SoundError> {
+    ) -> Result<Self, AudioError> {
         let mut head = Vec::new();
         reader.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
         if head.is_empty() {
-            return Err(SoundError::Empty);
+            return Err(AudioError::Empty);
         }
         if let Some(format) = unread(&head) {
-            return Err(SoundError::UnreadFormat { format });
+            return Err(AudioError::UnreadFormat { format });
         }
         let bytes = reader.seek(SeekFrom::End(0))?;
         reader.seek(SeekFrom::Start(0))?;
@@ -158,7 +158,7 @@ impl Track {
         guarded(format, || Self::of(probe(file, &head, tail)?, tail, limits))
     }
 
-    fn of(reader: Reader, tail: Tail, limits: Limits) -> Result<Self, SoundError> {
+    fn of(reader: Reader, tail: Tail, limits: Limits) -> Result<Self, AudioError> {
         let (id, decoder) = select(&reader, &limits)?;
         Ok(Self {
             reader,
@@ -181,12 +181,12 @@ impl Track {
 
     /// Appends what the next packet holds. Nothing is returned at the end, else the rate. Not to be
     /// called again after an error.
-    pub(crate) fn read(&mut self, mono: &mut Vec<f32>) -> Result<Option<u32>, SoundError> {
+    pub(crate) fn read(&mut self, mono: &mut Vec<f32>) -> Result<Option<u32>, AudioError> {
         let name = self.reader.name();
         guarded(name, || self.next(mono))
     }
 
-    fn next(&mut self, mono: &mut Vec<f32>) -> Result<Option<u32>, SoundError> {
+    fn next(&mut self, mono: &mut Vec<f32>) -> Result<Option<u32>, AudioError> {
         while let Some(packet) = self.packet()? {
             let bytes = u64::try_from(packet.data.len()).unwrap_or(u64::MAX);
             self.bytes = self.bytes.saturating_add(bytes);
@@ -266,7 +266,7 @@ impl Track {
     }
 
     /// The next packet of the track.
-    fn packet(&mut self) -> Result<Option<Packet>, SoundError> {
+    fn packet(&mut self) -> Result<Option<Packet>, AudioError> {
         if let Some(packet) = self.ahead.take() {
             return Ok(Some(packet));
         }
@@ -281,7 +281,7 @@ impl Track {
                 Err(Error::ResetRequired) => {
                     (self.id, self.decoder) = select(&self.reader, &self.limits)?;
                 }
-                // A file that was cut off is a sound up to there. One that was written into a pipe
+                // A file that was cut off is audio up to there. One that was written into a pipe
                 // ends so, too, where its parts say no length.
                 Err(Error::IoError(error))
                     if error.kind() == io::ErrorKind::UnexpectedEof && self.rate.is_some() =>
@@ -298,7 +298,7 @@ impl Track {
 
     /// Has a decoder that suits a packet. MPEG files of unlike kinds may be joined to one another; a
     /// frame of another kind that stands alone is none.
-    fn suit(&mut self, packet: &Packet) -> Result<bool, SoundError> {
+    fn suit(&mut self, packet: &Packet) -> Result<bool, AudioError> {
         let parameters = self.reader.announced().and_then(parameters);
         if !parameters.is_some_and(is_mpeg) {
             return Ok(true);
@@ -320,22 +320,22 @@ impl Track {
         Ok(true)
     }
 
-    fn skip(&mut self) -> Result<(), SoundError> {
+    fn skip(&mut self) -> Result<(), AudioError> {
         self.skipped = self.skipped.saturating_add(1);
         self.fail()
     }
 
-    fn fail(&mut self) -> Result<(), SoundError> {
+    fn fail(&mut self) -> Result<(), AudioError> {
         self.failures = self.failures.saturating_add(1);
         if self.failures > FAILURES_MAX {
             let max = FAILURES_MAX;
-            return Err(SoundError::Packets { max });
+            return Err(AudioError::Packets { max });
         }
         Ok(())
     }
 
     /// Holds a packet's frames against the bounds.
-    fn count(&mut self, rate: u32, channels: usize, frames: usize) -> Result<(), SoundError> {
+    fn count(&mut self, rate: u32, channels: usize, frames: usize) -> Result<(), AudioError> {
         check(rate, channels, &self.limits)?;
         let wide = u64::from(rate);
         if let Some(last) = self.rate.replace(rate).filter(|last| *last != rate) {
@@ -345,7 +345,7 @@ impl Track {
             self.rate_changes = self.rate_changes.saturating_add(1);
             let max = RATE_CHANGES_MAX;
             if self.rate_changes > max {
-                return Err(SoundError::RateChanges { max });
+                return Err(AudioError::RateChanges { max });
             }
         }
         let frames = u64::try_from(frames).unwrap_or(u64::MAX);
@@ -354,12 +354,12 @@ impl Track {
         let before = self.before.saturating_mul(wide);
         let before = before.div_ceil(RATE.into());
         if self.frames.saturating_add(before) > u64::from(max).saturating_mul(wide) {
-            return Err(SoundError::Length { max });
+            return Err(AudioError::Length { max });
         }
         Ok(())
     }
 
-    fn fault(&self, error: Error) -> SoundError {
+    fn fault(&self, error: Error) -> AudioError {
         fault(self.reader.name(), error)
     }
 }
@@ -441,7 +441,7 @@ fn heard(mut packet: Packet, track: &Announced) -> Packet {
     packet
 }
 
-fn probe(file: Box<dyn MediaSource>, head: &[u8], tail: Tail) -> Result<Reader, SoundError> {
+fn probe(file: Box<dyn MediaSource>, head: &[u8], tail: Tail) -> Result<Reader, AudioError> {
     let stream = MediaSourceStream::new(file, MediaSourceStreamOptions::default());
     let format = symphonia::default::get_probe().probe(
         &Hint::new(),
@@ -455,7 +455,7 @@ fn probe(file: Box<dyn MediaSource>, head: &[u8], tail: Tail) -> Result<Reader, 
 }
 
 /// The first audio track and its decoder.
-fn select(reader: &Reader, limits: &Limits) -> Result<(u32, Box<dyn AudioDecoder>), SoundError> {
+fn select(reader: &Reader, limits: &Limits) -> Result<(u32, Box<dyn AudioDecoder>), AudioError> {
     let name = reader.name();
     let track = reader.announced();
     let found = track.and_then(|track| Some((track.id, parameters(track)?)));
@@ -463,7 +463,7 @@ fn select(reader: &Reader, limits: &Limits) -> Result<(u32, Box<dyn AudioDecoder
         return Err(untracked(reader));
     };
     if parameters.codec == CODEC_ID_OPUS {
-        return Err(SoundError::Opus);
+        return Err(AudioError::Opus);
     }
     announced(name, parameters, limits)?;
     let decoder = decoder(parameters).map_err(|error| fault(name, error))?;
@@ -471,7 +471,7 @@ fn select(reader: &Reader, limits: &Limits) -> Result<(u32, Box<dyn AudioDecoder
 }
 
 /// Why a file has no audio track that could be read.
-fn untracked(reader: &Reader) -> SoundError {
+fn untracked(reader: &Reader) -> AudioError {
     let format = reader.name();
     match reader {
         Reader::Probed(probed)
@@ -481,9 +481,9 @@ fn untracked(reader: &Reader) -> SoundError {
                 .any(|track| track.codec_params.is_none()) =>
         {
             let why = "a track of a codec that is not known".to_owned();
-            SoundError::Unsupported { format, why }
+            AudioError::Unsupported { format, why }
         }
-        _ => SoundError::NoTrack { format },
+        _ => AudioError::NoTrack { format },
     }
 }
 
@@ -505,26 +505,26 @@ fn announced(
     format: &'static str,
     parameters: &AudioCodecParameters,
     limits: &Limits,
-) -> Result<(), SoundError> {
+) -> Result<(), AudioError> {
     // Decoders take memory for a whole packet at once.
     let frames = parameters.max_frames_per_packet.unwrap_or(0);
     if frames > PACKET_FRAMES_MAX {
         let why = format!("{frames} frames a packet, want at most {PACKET_FRAMES_MAX}");
-        return Err(SoundError::Memory { format, why });
+        return Err(AudioError::Memory { format, why });
     }
     let channels = parameters.channels.as_ref();
     let channels = channels.map_or(1, |channels| channels.count());
     check(parameters.sample_rate.unwrap_or(RATE_MIN), channels, limits)
 }
 
-fn check(rate: u32, channels: usize, limits: &Limits) -> Result<(), SoundError> {
+fn check(rate: u32, channels: usize, limits: &Limits) -> Result<(), AudioError> {
     if !(RATE_MIN..=limits.rate).contains(&rate) {
         let (min, max) = (RATE_MIN, limits.rate);
-        return Err(SoundError::Rate { rate, min, max });
+        return Err(AudioError::Rate { rate, min, max });
     }
     if channels == 0 || channels > limits.channels {
         let max = limits.channels;
-        return Err(SoundError::Channels { channels, max });
+        return Err(AudioError::Channels { channels, max });
     }
     Ok(())
 }
@@ -552,11 +552,11 @@ fn narrowed(x: f64) -> f32 {
 /// overflow and the build checks that.
 fn guarded<T>(
     format: &'static str,
-    read: impl FnOnce() -> Result<T, SoundError>,
-) -> Result<T, SoundError> {
+    read: impl FnOnce() -> Result<T, AudioError>,
+) -> Result<T, AudioError> {
     guard::guarded(read).unwrap_or_else(|panicked| {
         let why = panicked.to_string();
-        Err(SoundError::Corrupt { format, why })
+        Err(AudioError::Corrupt { format, why })
     })
 }
 
@@ -580,35 +580,35 @@ fn listed(marks: &[(usize, &[u8], &'static str)], head: &[u8]) -> Option<&'stati
     marks.find_map(|(at, mark, format)| is(*at, mark).then_some(*format))
 }
 
-fn unrecognised(error: Error, head: &[u8], tail: Tail) -> SoundError {
+fn unrecognised(error: Error, head: &[u8], tail: Tail) -> AudioError {
     match (error, marked(head)) {
         (Error::Unsupported(_) | Error::DecodeError(_), Some(format)) if tail.lacking > 0 => {
             let why = format!("cut off: {} bytes less than it announces", tail.lacking);
-            SoundError::Corrupt { format, why }
+            AudioError::Corrupt { format, why }
         }
         (Error::Unsupported(_), Some(format)) => {
             let why = "its head is cut off, or names what no reader knows".to_owned();
-            SoundError::Unsupported { format, why }
+            AudioError::Unsupported { format, why }
         }
         (Error::Unsupported(_), None) => {
             let head = head.iter().take(SHOWN_BYTES);
             let head: Vec<_> = head.map(|byte| format!("{byte:02x}")).collect();
             let head = head.join(" ");
-            SoundError::UnknownFormat { head }
+            AudioError::UnknownFormat { head }
         }
         (error, format) => fault(format.unwrap_or("file"), error),
     }
 }
 
-fn fault(format: &'static str, error: Error) -> SoundError {
+fn fault(format: &'static str, error: Error) -> AudioError {
     let why = error.to_string();
     match error {
         Error::IoError(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
-            SoundError::Io(source)
+            AudioError::Io(source)
         }
-        Error::Unsupported(_) => SoundError::Unsupported { format, why },
-        Error::LimitError(_) => SoundError::Memory { format, why },
-        _ => SoundError::Corrupt { format, why },
+        Error::Unsupported(_) => AudioError::Unsupported { format, why },
+        Error::LimitError(_) => AudioError::Memory { format, why },
+        _ => AudioError::Corrupt { format, why },
     }
 }
 

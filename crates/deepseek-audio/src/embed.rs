@@ -1,12 +1,12 @@
-//! A sound's rows of the prompt: features and the delimiters around them.
+//! The audio's rows of the prompt: features and the delimiters around them.
 
 use deepseek_core::{Backend, Loader, Result};
 
 use crate::chunks::Chunk;
 use crate::tower::Tower;
 
-/// The learned vectors that stand where a block of sound begins and where it ends: `[1, out]` each.
-/// They replace the embedding of the sound's token id.
+/// The learned vectors that stand where a block of audio begins and where it ends: `[1, out]` each.
+/// They replace the embedding of the audio's token id.
 #[derive(Debug)]
 pub struct Delimiters<B: Backend> {
     /// Before the first moment.
@@ -46,7 +46,7 @@ pub fn embed<B: Backend>(
     embed_features(be, delimiters, &tower.encode(be, chunk)?)
 }
 
-/// The same for features at hand, `[tokens, out]`: any run of the tokens of one sound.
+/// The same for features at hand, `[tokens, out]`: any run of the tokens of audio.
 ///
 /// # Errors
 /// What the device says.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod audio;
 mod block;
 pub mod chunks;
 mod decode;
@@ -11,15 +12,14 @@ pub mod names;
 mod projector;
 pub mod resample;
 pub mod shape;
-pub mod sound;
 mod stem;
 pub mod tower;
 
+pub use audio::{Audio, AudioError, FORMATS};
 pub use chunks::{Chunk, Chunks, Place};
 pub use deepseek_core::Note;
 pub use embed::{Delimiters, embed, embed_features};
 pub use limits::Limits;
 pub use names::AudioTensors;
 pub use shape::{AudioShape, Level, Pool};
-pub use sound::{FORMATS, Sound, SoundError};
 pub use tower::Tower;

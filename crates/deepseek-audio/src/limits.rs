@@ -1,9 +1,9 @@
-//! The bounds of sounds.
+//! The bounds of audio.
 
-/// What a sound may be at most. The defaults are those of `docs/models/audio-video.md` §2.1.
+/// What audio may be at most. The defaults are those of `docs/models/audio-video.md` §2.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Seconds of sound.
+    /// Seconds of audio.
     pub seconds: u32,
     /// Frames a second before resampling; at least [`RATE_MIN`].
     pub rate: u32,
@@ -29,7 +29,7 @@ pub const PACKET_FRAMES_MAX: u64 = 1 << 16;
 pub const CHUNKS_MAX: usize = 1 << 14;
 /// How often the rate may change from one part of a file to the next.
 pub const RATE_CHANGES_MAX: usize = 64;
-/// Packets in a row that may fail to decode, or hold nothing, before a sound is given up.
+/// Packets in a row that may fail to decode, or hold nothing, before audio is given up.
 pub const FAILURES_MAX: usize = 100;
 /// Most rows of filter taps that a resampler keeps: as many as 11,025 Hz needs, the most of all
 /// common rates. Where the ratio of rates asks for more, neighbouring rows are interpolated.

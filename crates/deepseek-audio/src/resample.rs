@@ -3,7 +3,7 @@
 //! A windowed sinc with the constants that audio libraries call "kaiser best": 64 zero crossings on
 //! either side, a roll-off at 0.9476 of the lower rate's half, β of 14.77
 //! (`docs/models/audio-video.md` §2.2). Fourier transforms would be some ten times as fast, but
-//! this is the definition itself, takes a few thousandths of a sound's length, and gives the same
+//! this is the definition itself, takes a few thousandths of the audio's length, and gives the same
 //! bits whatever the blocks.
 
 use crate::limits::PHASES_MAX;

@@ -1,11 +1,11 @@
-//! The numbers that shape sounds and their tower.
+//! The numbers that shape audio and its tower.
 
 /// Samples a second of everything behind the resampler.
 pub const RATE: u32 = 16_000;
 /// Samples from one frame of the features to the next.
 pub const HOP: usize = 160;
 
-/// The numbers that shape sounds and their tower (`docs/models/audio-video.md` §3, `audio_config`).
+/// The numbers that shape audio and its tower (`docs/models/audio-video.md` §3, `audio_config`).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AudioShape {
     /// Blocks of the tower.

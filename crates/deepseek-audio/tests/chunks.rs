@@ -1,9 +1,9 @@
-//! How many chunks and tokens a sound has, and where they stand in time.
+//! How many chunks and tokens audio has, and where they stand in time.
 
 mod common;
 
 use common::{SMALL, noise};
-use deepseek_audio::{AudioShape, Chunk, Chunks, Level, Place, Pool, Sound, SoundError};
+use deepseek_audio::{Audio, AudioError, AudioShape, Chunk, Chunks, Level, Place, Pool};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -12,9 +12,9 @@ fn chunks(shape: &AudioShape, samples: usize) -> Vec<Chunk> {
     let open = || {
         let blocks = (0..samples).step_by(977);
         let blocks = blocks.map(move |first| vec![0.0; 977.min(samples - first)]);
-        Ok(Sound::from_blocks(16_000, blocks))
+        Ok(Audio::from_blocks(16_000, blocks))
     };
-    let chunks = Chunks::new(shape, open).expect("a sound");
+    let chunks = Chunks::new(shape, open).expect("audio");
     chunks.map(|chunk| chunk.expect("a chunk")).collect()
 }
 
@@ -76,7 +76,7 @@ fn check(shape: &AudioShape, samples: usize) {
 }
 
 #[test]
-fn labels_stand_before_the_chunks_of_a_longer_sound() {
+fn labels_stand_before_the_chunks_of_a_longer_audio() {
     let shape = AudioShape {
         pad_to_chunk: false,
         ..SMALL
@@ -119,12 +119,12 @@ fn a_stream_at_a_fixed_level_gives_what_its_chunks_give() {
     let samples = noise(80_000, 0.3);
     let of = |samples: &[f32]| -> Vec<Chunk> {
         let open = || {
-            Ok(Sound::from_blocks(
+            Ok(Audio::from_blocks(
                 16_000,
                 std::iter::once(samples.to_vec()),
             ))
         };
-        let chunks = Chunks::new(&shape, open).expect("a sound");
+        let chunks = Chunks::new(&shape, open).expect("audio");
         chunks.map(|chunk| chunk.expect("a chunk")).collect()
     };
     let whole = of(&samples);
@@ -134,15 +134,15 @@ fn a_stream_at_a_fixed_level_gives_what_its_chunks_give() {
 }
 
 #[test]
-fn a_sound_of_no_samples_is_an_error_once() {
+fn audio_of_no_samples_is_an_error_once() {
     for level in [Level::Chunk, Level::Clip] {
         let shape = AudioShape { level, ..SMALL };
-        let open = || Ok(Sound::from_blocks(44_100, std::iter::empty()));
+        let open = || Ok(Audio::from_blocks(44_100, std::iter::empty()));
         let mut chunks = match Chunks::new(&shape, open) {
-            Err(SoundError::NoSamples) => continue,
+            Err(AudioError::NoSamples) => continue,
             chunks => chunks.expect("read when asked for"),
         };
-        assert!(matches!(chunks.next(), Some(Err(SoundError::NoSamples))));
+        assert!(matches!(chunks.next(), Some(Err(AudioError::NoSamples))));
         assert!(chunks.next().is_none());
     }
 }

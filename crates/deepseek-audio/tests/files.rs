@@ -1,9 +1,9 @@
-//! Files that are sounds: what each format and kind of sample becomes.
+//! Files that are audio: what each format and kind of sample becomes.
 
 mod common;
 
 use common::{all, bytes, decibels, decode, floats, path, wav};
-use deepseek_audio::{Limits, Note, Sound, SoundError};
+use deepseek_audio::{Audio, AudioError, Limits, Note};
 
 /// Both channels of the golden tones as 16-bit integers, averaged and resampled by hand, behind
 /// `late` samples of silence.
@@ -15,7 +15,7 @@ fn two(late: usize) -> Vec<f32> {
         (left + right) / 2.0 / 32_768.0
     });
     let samples: Vec<f32> = std::iter::repeat_n(0.0, late).chain(mono).collect();
-    all(Sound::from_blocks(44_100, std::iter::once(samples))).expect("samples")
+    all(Audio::from_blocks(44_100, std::iter::once(samples))).expect("samples")
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn lossless_formats_keep_every_sample() {
 
 #[test]
 fn lossy_formats_are_near_and_begin_in_time() {
-    // Samples that the encoder put before the sound, where the format does not tell of them, and
+    // Samples that the encoder put before the audio, where the format does not tell of them, and
     // decibels of what it lost.
     let cases = [
         ("two.ogg", 0, -35.0),
@@ -63,39 +63,39 @@ fn lossy_formats_are_near_and_begin_in_time() {
 
 #[test]
 fn parts_of_an_ogg_file_follow_one_another() {
-    let both = decode(bytes("two.ogg").repeat(2)).expect("a sound");
-    let alone = decode(bytes("two.ogg")).expect("a sound");
+    let both = decode(bytes("two.ogg").repeat(2)).expect("audio");
+    let alone = decode(bytes("two.ogg")).expect("audio");
     assert_eq!(both.len(), 2 * alone.len());
 }
 
 #[test]
 fn opus_is_named() {
     let error = decode(bytes("two.opus")).expect_err("no decoder");
-    assert!(matches!(error, SoundError::Opus), "{error}");
+    assert!(matches!(error, AudioError::Opus), "{error}");
     assert_eq!(
         error.to_string(),
-        "sound: Opus needs a build with the video feature"
+        "audio: Opus needs a build with the video feature"
     );
 }
 
 #[test]
 fn a_file_is_read_from_disk_a_little_at_a_time() {
     let file = std::fs::File::open(path("speech.wav")).expect("a file");
-    let mut sound = Sound::open(file, Limits::default()).expect("a sound");
+    let mut audio = Audio::open(file, Limits::default()).expect("audio");
     let mut samples = Vec::new();
-    sound.read(100, &mut samples).expect("samples");
+    audio.read(100, &mut samples).expect("samples");
     assert_eq!(samples.len(), 100);
-    sound.read(usize::MAX, &mut samples).expect("samples");
+    audio.read(usize::MAX, &mut samples).expect("samples");
     assert_eq!(samples, decode(bytes("speech.wav")).expect("the same"));
-    sound.read(1, &mut samples).expect("nothing");
+    audio.read(1, &mut samples).expect("nothing");
     assert_eq!(samples.len(), 40_175);
-    assert_eq!(sound.skipped(), 0);
+    assert_eq!(audio.skipped(), 0);
 }
 
 #[test]
 fn integers_are_divided_by_their_range() {
     let check = |kind: [u16; 2], data: &[u8], want: &[f32]| {
-        let got = decode(wav(16_000, 1, kind, data)).expect("a sound");
+        let got = decode(wav(16_000, 1, kind, data)).expect("audio");
         assert_eq!(got, want, "{kind:?}");
     };
     check(
@@ -118,7 +118,7 @@ fn integers_are_divided_by_their_range() {
 fn channels_are_averaged() {
     let check = |channels: u16, samples: &[f32], want: &[f32]| {
         let got = decode(wav(16_000, channels, [3, 32], &floats(samples)));
-        assert_eq!(got.expect("a sound"), want, "{channels} channels");
+        assert_eq!(got.expect("audio"), want, "{channels} channels");
     };
     check(2, &[1.0, 0.0, 0.5, 0.25], &[0.5, 0.375]);
     check(4, &[1.0, 2.0, 3.0, 6.0], &[3.0]);
@@ -128,14 +128,14 @@ fn channels_are_averaged() {
 #[test]
 fn what_is_no_number_is_silence() {
     let samples = [1.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -1.0];
-    let got = decode(wav(16_000, 1, [3, 32], &floats(&samples))).expect("a sound");
+    let got = decode(wav(16_000, 1, [3, 32], &floats(&samples))).expect("audio");
     assert_eq!(got, [1.0, 0.0, 0.0, 0.0, -1.0]);
-    let got = decode(wav(16_000, 2, [3, 32], &floats(&[f32::NAN, 1.0]))).expect("a sound");
+    let got = decode(wav(16_000, 2, [3, 32], &floats(&[f32::NAN, 1.0]))).expect("audio");
     assert_eq!(got, [0.5]);
 }
 
 #[test]
-fn a_sound_that_was_cut_off_ends_there() {
+fn audio_that_was_cut_off_ends_there() {
     for (name, least) in [("two.wav", 2000), ("two.mp3", 1000), ("two.flac", 1000)] {
         let mut bytes = bytes(name);
         bytes.truncate(bytes.len() * 2 / 3);
@@ -149,11 +149,11 @@ fn a_sound_that_was_cut_off_ends_there() {
 }
 
 /// The samples of a file, and what is told of it.
-fn told(bytes: Vec<u8>) -> Result<(Vec<f32>, Vec<Note>), SoundError> {
-    let mut sound = Sound::from_bytes(bytes, Limits::default())?;
+fn told(bytes: Vec<u8>) -> Result<(Vec<f32>, Vec<Note>), AudioError> {
+    let mut audio = Audio::from_bytes(bytes, Limits::default())?;
     let mut samples = Vec::new();
-    sound.read(usize::MAX, &mut samples)?;
-    Ok((samples, sound.notes()))
+    audio.read(usize::MAX, &mut samples)?;
+    Ok((samples, audio.notes()))
 }
 
 fn power(samples: &[f32]) -> f32 {
@@ -167,7 +167,7 @@ fn joined_mpeg_files_are_heard_whole() {
         for second in names {
             let parts = [first, second].map(|name| decode(bytes(name)).expect(name));
             let joined = [bytes(first), bytes(second)].concat();
-            let (joined, notes) = told(joined).expect("a sound");
+            let (joined, notes) = told(joined).expect("audio");
             let name = format!("{first} and {second}");
             // Only of the first is known what its encoder put before and behind.
             let least = parts[0].len() + parts[1].len();
@@ -196,9 +196,9 @@ fn the_end_of_an_mp3_file_is_not_guessed_from_its_beginning() {
         .windows(2)
         .position(|part| part == [0xFF, 0xFB]);
     let many = many[info + sync.expect("frames")..].repeat(3);
-    let least = decode(many.clone()).expect("a sound").len()
-        + 20 * decode(few.clone()).expect("a sound").len();
-    let (samples, notes) = told([many, few.repeat(20)].concat()).expect("a sound");
+    let least =
+        decode(many.clone()).expect("audio").len() + 20 * decode(few.clone()).expect("audio").len();
+    let (samples, notes) = told([many, few.repeat(20)].concat()).expect("audio");
     assert!(samples.len() + 1000 > least, "{} of {least}", samples.len());
     assert_eq!(notes, []);
 }

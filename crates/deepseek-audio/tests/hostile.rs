@@ -3,7 +3,7 @@
 mod common;
 
 use common::{SMALL, bytes, decode, floats, peak, riff, wav};
-use deepseek_audio::{AudioShape, Chunks, Limits, Sound, SoundError};
+use deepseek_audio::{Audio, AudioError, AudioShape, Chunks, Limits};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -33,29 +33,29 @@ use Kind::{
     Unsupported,
 };
 
-fn kind(error: &SoundError) -> Kind {
+fn kind(error: &AudioError) -> Kind {
     match error {
-        SoundError::Empty => Kind::Empty,
-        SoundError::UnknownFormat { .. } => UnknownFormat,
-        SoundError::NoTrack { .. } => NoTrack,
-        SoundError::NoSamples => NoSamples,
-        SoundError::Opus => Kind::Opus,
-        SoundError::Rate { .. } => Rate,
-        SoundError::RateChanges { .. } => Kind::RateChanges,
-        SoundError::UnreadFormat { .. } => Kind::UnreadFormat,
-        SoundError::Channels { .. } => ManyChannels,
-        SoundError::Length { .. } => Kind::Length,
-        SoundError::Packets { .. } => Packets,
-        SoundError::Memory { .. } => Memory,
-        SoundError::Unsupported { .. } => Unsupported,
-        SoundError::Corrupt { .. } => Corrupt,
+        AudioError::Empty => Kind::Empty,
+        AudioError::UnknownFormat { .. } => UnknownFormat,
+        AudioError::NoTrack { .. } => NoTrack,
+        AudioError::NoSamples => NoSamples,
+        AudioError::Opus => Kind::Opus,
+        AudioError::Rate { .. } => Rate,
+        AudioError::RateChanges { .. } => Kind::RateChanges,
+        AudioError::UnreadFormat { .. } => Kind::UnreadFormat,
+        AudioError::Channels { .. } => ManyChannels,
+        AudioError::Length { .. } => Kind::Length,
+        AudioError::Packets { .. } => Packets,
+        AudioError::Memory { .. } => Memory,
+        AudioError::Unsupported { .. } => Unsupported,
+        AudioError::Corrupt { .. } => Corrupt,
         other => unreachable!("{other} has no kind"),
     }
 }
 
 /// Reads a whole file as the tower would: how many tokens it has.
-fn read(bytes: &[u8], limits: Limits) -> Result<usize, SoundError> {
-    let open = || Sound::from_bytes(bytes.to_vec(), limits);
+fn read(bytes: &[u8], limits: Limits) -> Result<usize, AudioError> {
+    let open = || Audio::from_bytes(bytes.to_vec(), limits);
     let shape = AudioShape {
         pad_to_chunk: false,
         ..SMALL
@@ -80,7 +80,7 @@ fn check(cases: &[Case], least: usize) {
             Ok(tokens) => return Some(format!("{name}: taken as {tokens} tokens")),
             Err(error) => error,
         };
-        assert!(error.to_string().starts_with("sound: "), "{name}: {error}");
+        assert!(error.to_string().starts_with("audio: "), "{name}: {error}");
         let found = kind(&error);
         (found != *want).then(|| format!("{name}: {found:?}, want {want:?}: {error}"))
     });
@@ -111,20 +111,20 @@ fn behind(bytes: &[u8], what: &[u8], late: usize, other: &[u8]) -> Vec<u8> {
 const LARGEST: [u8; 4] = [0xFF; 4];
 
 #[test]
-fn what_is_no_sound_is_refused() {
+fn what_is_no_audio_is_refused() {
     let cases = [
         ("nothing", Vec::new(), Kind::Empty),
         ("a byte", vec![0xFF], UnknownFormat),
         ("zeros", vec![0; 4096], UnknownFormat),
-        ("text", b"not a sound at all, ".repeat(50), UnknownFormat),
+        ("text", b"not audio at all, ".repeat(50), UnknownFormat),
         (
-            "a picture",
+            "an image",
             b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec(),
             UnknownFormat,
         ),
         ("opus", bytes("two.opus"), Kind::Opus),
         (
-            "a film without sound",
+            "a video without audio",
             riff_of(b"AVI ", &[]),
             Kind::UnreadFormat,
         ),
@@ -347,7 +347,7 @@ fn parts_of_an_ogg_file_may_differ_in_rate() {
         let at = find(file, b"\x01vorbis") + 12;
         file[at..][..4].copy_from_slice(&48_000_u32.to_le_bytes());
     });
-    let samples = |file: &[u8]| decode(file.to_vec()).expect("a sound").len();
+    let samples = |file: &[u8]| decode(file.to_vec()).expect("audio").len();
     let parts = [samples(&file), samples(&faster)];
     assert_eq!(parts, [4800, 4410]);
     assert_eq!(samples(&[file, faster].concat()), parts[0] + parts[1]);
@@ -644,12 +644,12 @@ fn files() -> Vec<(String, Vec<u8>)> {
         "good-wav-extensible",
         "good-wave64",
     ];
-    let corpus = corpus.map(|name| format!("../../../fuzz/corpus/sound/{name}"));
+    let corpus = corpus.map(|name| format!("../../../fuzz/corpus/audio/{name}"));
     let names = golden.map(str::to_owned).into_iter().chain(corpus);
     names.map(|name| (name.clone(), bytes(&name))).collect()
 }
 
-/// A file that was changed is a sound of no more than a few seconds, or an error that says so.
+/// A file that was changed is audio of no more than a few seconds, or an error that says so.
 fn survive(bytes: &[u8], what: &str) {
     let limits = Limits {
         seconds: 60,
@@ -657,8 +657,8 @@ fn survive(bytes: &[u8], what: &str) {
     };
     match read(bytes, limits) {
         Ok(tokens) => assert!(tokens <= 60 * 25 / 2, "{what}: {tokens} tokens"),
-        Err(SoundError::Io(error)) => unreachable!("{what}: {error}"),
-        Err(error) => assert!(error.to_string().starts_with("sound: "), "{what}: {error}"),
+        Err(AudioError::Io(error)) => unreachable!("{what}: {error}"),
+        Err(error) => assert!(error.to_string().starts_with("audio: "), "{what}: {error}"),
     }
 }
 

@@ -4,7 +4,7 @@ mod common;
 
 use common::{SMALL, golden, near, noise, shard, tone};
 use deepseek_audio::mel::LogMel;
-use deepseek_audio::{AudioShape, Chunk, Chunks, Level, Sound};
+use deepseek_audio::{Audio, AudioShape, Chunk, Chunks, Level};
 
 /// What the page asks for.
 const TOLERANCE: f32 = 2e-5;
@@ -13,7 +13,7 @@ fn speech() -> Vec<f32> {
     golden(&shard("resample.safetensors"), "speech")
 }
 
-fn sounds() -> [(&'static str, Vec<f32>); 4] {
+fn waves() -> [(&'static str, Vec<f32>); 4] {
     let mut speech = speech();
     speech.truncate(speech.len() / 1280 * 1280);
     [
@@ -26,12 +26,12 @@ fn sounds() -> [(&'static str, Vec<f32>); 4] {
 
 fn chunks(shape: &AudioShape, samples: &[f32]) -> Vec<Chunk> {
     let open = || {
-        Ok(Sound::from_blocks(
+        Ok(Audio::from_blocks(
             16_000,
             std::iter::once(samples.to_vec()),
         ))
     };
-    let chunks = Chunks::new(shape, open).expect("a sound");
+    let chunks = Chunks::new(shape, open).expect("audio");
     chunks.map(|chunk| chunk.expect("a chunk")).collect()
 }
 
@@ -43,7 +43,7 @@ fn joined(chunks: &[Chunk]) -> Vec<f32> {
 #[test]
 fn features_are_the_reference_extractors() {
     let golden_shard = shard("mel.safetensors");
-    for (name, samples) in sounds() {
+    for (name, samples) in waves() {
         for mels in [80, 128] {
             let what = format!("{name}.{mels}");
             let got = LogMel::new(mels).features(&samples, None);
@@ -60,7 +60,7 @@ fn a_chunk_is_measured_against_itself() {
         pad_to_chunk: false,
         ..SMALL
     };
-    for (name, samples) in sounds() {
+    for (name, samples) in waves() {
         let samples = &samples[..samples.len() / 1280 * 1280];
         let want = LogMel::new(80).features(samples, None);
         let got = chunks(&shape, samples);
@@ -82,7 +82,7 @@ fn a_fixed_level_is_the_streaming_extractors() {
         pad_to_chunk: false,
         ..SMALL
     };
-    for (name, samples) in sounds().into_iter().take(2) {
+    for (name, samples) in waves().into_iter().take(2) {
         let what = format!("fixed.{name}.128");
         let want = golden(&golden_shard, &what);
         let got = joined(&chunks(&shape, &samples));

@@ -1,11 +1,11 @@
-//! The longest sound needs no more memory than a short one. Alone in its process, whose peak it reads.
+//! The longest audio needs no more memory than a short one. Alone in its process, whose peak it reads.
 
 mod common;
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use common::{SMALL, peak, wav};
-use deepseek_audio::{AudioShape, Chunks, Level, Limits, Sound};
+use deepseek_audio::{Audio, AudioShape, Chunks, Level, Limits};
 
 const SECONDS: usize = 8 * 3600;
 /// What the page asks for.
@@ -59,8 +59,8 @@ fn eight_hours_stay_below_two_hundred_mebibytes() {
         level: Level::Chunk,
         ..SMALL
     };
-    let open = || Sound::open(Long::new(), Limits::default());
-    let chunks = Chunks::new(&shape, open).expect("a sound");
+    let open = || Audio::open(Long::new(), Limits::default());
+    let chunks = Chunks::new(&shape, open).expect("audio");
     let (mut count, mut tokens, mut last) = (0, 0, None);
     for chunk in chunks {
         let chunk = chunk.expect("a chunk");

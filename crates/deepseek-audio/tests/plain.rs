@@ -3,7 +3,7 @@
 mod common;
 
 use common::{all, bytes, floats, riff};
-use deepseek_audio::{Limits, Note, Sound, SoundError};
+use deepseek_audio::{Audio, AudioError, Limits, Note};
 
 /// Samples of 16 bits that a file is made of, at 16 kHz, and what they are.
 fn samples() -> (Vec<i16>, Vec<f32>) {
@@ -53,11 +53,11 @@ fn plain() -> Vec<u8> {
 }
 
 /// The samples of a file and what is told of it.
-fn read(file: &[u8]) -> Result<(Vec<f32>, Vec<Note>), SoundError> {
-    let mut sound = Sound::from_bytes(file.to_vec(), Limits::default())?;
+fn read(file: &[u8]) -> Result<(Vec<f32>, Vec<Note>), AudioError> {
+    let mut audio = Audio::from_bytes(file.to_vec(), Limits::default())?;
     let mut samples = Vec::new();
-    sound.read(usize::MAX, &mut samples)?;
-    Ok((samples, sound.notes()))
+    audio.read(usize::MAX, &mut samples)?;
+    Ok((samples, audio.notes()))
 }
 
 /// A file is these samples, and there is nothing to be told.
@@ -508,7 +508,7 @@ fn au_files_are_read() {
 #[test]
 fn caf_files_may_leave_their_length_open() {
     let file = bytes("two.caf");
-    let want = all(Sound::from_bytes(file.clone(), Limits::default()).expect("a sound"));
+    let want = all(Audio::from_bytes(file.clone(), Limits::default()).expect("audio"));
     let want = want.expect("samples");
     let data = file
         .windows(4)
@@ -531,7 +531,7 @@ fn codecs_that_are_not_read_are_called_that() {
         (0x55, "codec 0x0055, MP3"),
         (0x9999, "codec 0x9999"),
     ] {
-        let words = format!("sound: wave of a kind that is not read: {name}");
+        let words = format!("audio: wave of a kind that is not read: {name}");
         refused(name, &file(&format(code, 1, 2, 0)), &words);
         let format = extensible(code, 1, 2, [16, 16], 4);
         refused(name, &file(&format), &words);
@@ -577,7 +577,7 @@ fn formats_that_are_not_read_are_called_that() {
     let mp3 = bytes("two.mp3");
     for (mark, name) in cases {
         let file = [mark, &mp3].concat();
-        let words = format!("sound: of a format that is not read: {name}");
+        let words = format!("audio: of a format that is not read: {name}");
         refused(name, &file, &words);
     }
     let packet = [&[0x47][..], &[0xFF; 187]].concat();

@@ -39,7 +39,7 @@ fn noise_of_any_rate_is_the_closed_forms() {
 
 #[test]
 fn speech_is_the_closed_forms_and_another_librarys() {
-    let got = decode(bytes("speech.wav")).expect("a sound");
+    let got = decode(bytes("speech.wav")).expect("audio");
     let shard = shard("resample.safetensors");
     for name in ["speech", "speech.torchaudio"] {
         let apart = decibels(&got, &golden(&shard, name));

@@ -8,7 +8,7 @@ use backend_candle::Candle;
 use common::{SMALL, golden, near, noise, shard};
 use deepseek_audio::limits::QUERY_ROWS;
 use deepseek_audio::{
-    AudioShape, AudioTensors, Chunks, Delimiters, Place, Pool, Sound, Tower, embed, embed_features,
+    Audio, AudioShape, AudioTensors, Chunks, Delimiters, Place, Pool, Tower, embed, embed_features,
 };
 use deepseek_core::quant::bf16;
 use deepseek_core::weights::{Bytes, Dtype, RawTensor, Shard, TensorSource, Tensors};
@@ -252,12 +252,12 @@ fn rows_stand_in_the_order_of_the_layout() {
     let tower = Tower::load(&at, shape).expect("all weights are there");
     let delimiters = Delimiters::load(&at, shape.out).expect("both are there");
     let open = || {
-        Ok(Sound::from_blocks(
+        Ok(Audio::from_blocks(
             16_000,
             std::iter::once(noise(41_000, 0.5)),
         ))
     };
-    for chunk in Chunks::new(&shape, open).expect("a sound") {
+    for chunk in Chunks::new(&shape, open).expect("audio") {
         let chunk = chunk.expect("a chunk");
         let features = tower.encode(&be, &chunk).expect("features");
         let by_parts = embed_features(&be, &delimiters, &features).expect("rows");
@@ -285,12 +285,12 @@ fn silence_that_fills_a_chunk_gives_no_rows() {
     let (be, weights) = (Candle::host(1), shard("tower.safetensors"));
     let tower = load(&be, &weights, SMALL);
     let open = || {
-        Ok(Sound::from_blocks(
+        Ok(Audio::from_blocks(
             16_000,
             std::iter::once(noise(1281, 0.5)),
         ))
     };
-    let mut chunks = Chunks::new(&SMALL, open).expect("a sound");
+    let mut chunks = Chunks::new(&SMALL, open).expect("audio");
     let chunk = chunks.next().expect("one").expect("a chunk");
     assert_eq!(chunk.features.shape()[0], 3000);
     let whole = rows(&be, &tower, &chunk.features);

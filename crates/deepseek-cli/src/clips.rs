@@ -5,9 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use deepseek_audio::{Limits, Sound, SoundError};
+use deepseek_audio::{Audio, AudioError, Limits};
 use deepseek_core::file;
-use deepseek_vision::video::{Film, FilmError, Track};
+use deepseek_vision::video::{Track, Video, VideoError};
 
 /// Where a sound or a film lies.
 #[derive(Debug, Clone)]
@@ -28,44 +28,44 @@ impl Source {
     /// The files that are read, as far as they can be found.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         match self {
-            Self::File(path) if are_many(path) => Film::image_files(path).unwrap_or_default(),
+            Self::File(path) if are_many(path) => Video::image_files(path).unwrap_or_default(),
             Self::File(path) => vec![path.clone()],
             Self::Bytes(_) => Vec::new(),
         }
     }
 
     /// Opens a sound at its beginning.
-    pub(crate) fn sound(&self) -> Result<Sound, SoundError> {
+    pub(crate) fn sound(&self) -> Result<Audio, AudioError> {
         let limits = Limits::default();
         let sound = match self {
-            Self::File(path) => Sound::open(file::open(path)?, limits),
-            Self::Bytes(bytes) => Sound::from_bytes(Arc::clone(bytes), limits),
+            Self::File(path) => Audio::open(file::open(path)?, limits),
+            Self::Bytes(bytes) => Audio::from_bytes(Arc::clone(bytes), limits),
         };
         match sound {
-            Err(SoundError::Opus) => worker::sound(self),
+            Err(AudioError::Opus) => worker::sound(self),
             sound => sound,
         }
     }
 
     /// Opens a film at its beginning. Numbered pictures are `fps` frames a second: nothing else says
     /// how fast they follow each other.
-    pub(crate) fn film(&self, fps: f64) -> Result<Film, FilmError> {
+    pub(crate) fn film(&self, fps: f64) -> Result<Video, VideoError> {
         match self {
-            Self::File(path) if are_many(path) => Film::from_images(path, fps),
+            Self::File(path) if are_many(path) => Video::from_images(path, fps),
             source => worker::film(source),
         }
     }
 
     /// Opens the sound of a film at its beginning.
-    pub(crate) fn track(&self, fps: f64) -> Result<Sound, SoundError> {
+    pub(crate) fn track(&self, fps: f64) -> Result<Audio, AudioError> {
         let film = self.film(fps).map_err(io::Error::other)?;
-        let track = film.sound().map_err(io::Error::other)?;
-        Ok(heard(track.ok_or(SoundError::NoSamples)?))
+        let track = film.audio().map_err(io::Error::other)?;
+        Ok(heard(track.ok_or(AudioError::NoSamples)?))
     }
 }
 
-fn heard(track: Track) -> Sound {
-    Sound::from_track(track.rate(), track)
+fn heard(track: Track) -> Audio {
+    Audio::from_track(track.rate(), track)
 }
 
 /// Whether a name is that of a folder, or a pattern of names.
@@ -77,17 +77,17 @@ fn are_many(path: &Path) -> bool {
 mod worker {
     //! This build decodes what it decodes itself.
 
-    use super::{Arc, Film, FilmError, Sound, SoundError, Source};
+    use super::{Arc, Audio, AudioError, Source, Video, VideoError};
 
-    pub(super) fn film(source: &Source) -> Result<Film, FilmError> {
+    pub(super) fn film(source: &Source) -> Result<Video, VideoError> {
         match source {
-            Source::File(path) => Film::open(path),
-            Source::Bytes(bytes) => Film::from_bytes(Arc::clone(bytes)),
+            Source::File(path) => Video::open(path),
+            Source::Bytes(bytes) => Video::from_bytes(Arc::clone(bytes)),
         }
     }
 
-    pub(super) fn sound(_: &Source) -> Result<Sound, SoundError> {
-        Err(SoundError::Opus)
+    pub(super) fn sound(_: &Source) -> Result<Audio, AudioError> {
+        Err(AudioError::Opus)
     }
 }
 
@@ -99,7 +99,7 @@ pub(crate) mod worker {
 
     use deepseek_vision::video::ffmpeg::{Workers, serve};
 
-    use super::{Arc, Film, FilmError, Sound, SoundError, Source, heard, io};
+    use super::{Arc, Audio, AudioError, Source, Video, VideoError, heard, io};
 
     /// Decodes for the process that started this one.
     #[allow(clippy::disallowed_methods, reason = "another process reads it")]
@@ -116,18 +116,18 @@ pub(crate) mod worker {
         }))
     }
 
-    pub(super) fn film(source: &Source) -> Result<Film, FilmError> {
+    pub(super) fn film(source: &Source) -> Result<Video, VideoError> {
         match source {
             Source::File(path) => workers()?.open(path),
             Source::Bytes(bytes) => workers()?.from_bytes(Arc::clone(bytes)),
         }
     }
 
-    pub(super) fn sound(source: &Source) -> Result<Sound, SoundError> {
+    pub(super) fn sound(source: &Source) -> Result<Audio, AudioError> {
         let workers = workers()?;
         let track = match source {
-            Source::File(path) => workers.sound(path),
-            Source::Bytes(bytes) => workers.sound_from_bytes(Arc::clone(bytes)),
+            Source::File(path) => workers.audio(path),
+            Source::Bytes(bytes) => workers.audio_from_bytes(Arc::clone(bytes)),
         };
         Ok(heard(track.map_err(io::Error::other)?))
     }

@@ -253,8 +253,8 @@ impl From<deepseek_model::Error> for Fault {
             }
             deepseek_model::Error::NoCompressedIds
             | deepseek_model::Error::TableRows { .. }
-            | deepseek_model::Error::Blind => Self::input(error),
-            deepseek_model::Error::Deaf => Self::usage(error),
+            | deepseek_model::Error::NoVision => Self::input(error),
+            deepseek_model::Error::NoAudio => Self::usage(error),
             error => Self::machine(error),
         }
     }

@@ -13,8 +13,8 @@ use deepseek_model::Config;
 use deepseek_text::{Conversation, Part, Video};
 use deepseek_vision::formats::{IMAGES, VIDEOS};
 use deepseek_vision::limits::FILE_BYTES_MAX;
-use deepseek_vision::video::{Clip, FilmError, VideoConfig};
-use deepseek_vision::{Canvas, Picture, VisionShape};
+use deepseek_vision::video::{Clip, VideoConfig, VideoError};
+use deepseek_vision::{Canvas, Image, VisionShape};
 
 use crate::address::{Address, AddressError};
 use crate::args::{Hearing, Watch};
@@ -114,8 +114,8 @@ impl Senses {
             None => input::stream(Path::new(name), FILE_BYTES_MAX as u64)?,
         };
         let picture = match self.loader {
-            Loader::Ours => Picture::decode(&bytes),
-            Loader::Published => Picture::decode_as_published(&bytes),
+            Loader::Ours => Image::decode(&bytes),
+            Loader::Published => Image::decode_as_published(&bytes),
         };
         let picture = picture.with_context(|| brief(name)).map_err(|error| {
             let hint = format!("read are {IMAGES}; videos go with --video, sounds with --audio");
@@ -142,7 +142,7 @@ impl Senses {
         let wanted = video.fps.as_ref().and_then(serde_json::Number::as_f64);
         watch_at(&mut config, wanted, video.max_frames)?;
         let source = Source::new(name, data(name)?);
-        let refuse = |error: FilmError| {
+        let refuse = |error: VideoError| {
             let hint = way_out(&error);
             let error = Error::new(error).context(brief(name));
             Fault::input(error).hint(hint)
@@ -157,7 +157,7 @@ impl Senses {
             Some(true) => Hearing::On,
             Some(false) => Hearing::Off,
         };
-        let has_sound = film.sound().map_err(refuse)?.is_some();
+        let has_sound = film.audio().map_err(refuse)?.is_some();
         let mut notes = Vec::new();
         let mut unheard =
             |why: &dyn Display| notes.push(Note::new(format!("its sound is not read: {why}")));
@@ -233,7 +233,7 @@ const CONVERT: &str = "ffmpeg -i FILE -c:v mjpeg -q:v 3 -c:a pcm_s16le OUT.avi";
 const SOUND: &str = "leave it to --video-audio auto; PCM in AVI is read";
 
 /// What can be done about a film that is refused.
-fn way_out(error: &FilmError) -> String {
+fn way_out(error: &VideoError) -> String {
     match error {
         error if error.may_be_read_by_ffmpeg() => match cfg!(feature = "video") {
             true => format!("convert it: {CONVERT}"),
@@ -241,20 +241,20 @@ fn way_out(error: &FilmError) -> String {
                 "read are {VIDEOS}; more by a build with --features video; or convert it: {CONVERT}"
             ),
         },
-        FilmError::Still { .. } => "show it with --image".to_owned(),
-        FilmError::Empty | FilmError::Io(_) => {
+        VideoError::Still { .. } => "show it with --image".to_owned(),
+        VideoError::Empty | VideoError::Io(_) => {
             "want a file, a folder of numbered images, or a pattern such as 'frames/*.png'".to_owned()
         }
-        FilmError::Rate { .. } => "--fps says how many numbered images make a second".to_owned(),
-        FilmError::NoFrames { .. } | FilmError::Unnumbered { .. } => {
+        VideoError::Rate { .. } => "--fps says how many numbered images make a second".to_owned(),
+        VideoError::NoFrames { .. } | VideoError::Unnumbered { .. } => {
             "numbered images have names such as frame-001.png".to_owned()
         }
-        FilmError::Image { .. } => format!("as images are read {IMAGES}"),
-        FilmError::FileBytes { .. }
-        | FilmError::Frames { .. }
-        | FilmError::Length { .. }
-        | FilmError::Pixels { .. }
-        | FilmError::AllPixels { .. } => {
+        VideoError::Image { .. } => format!("as images are read {IMAGES}"),
+        VideoError::FileBytes { .. }
+        | VideoError::Frames { .. }
+        | VideoError::Length { .. }
+        | VideoError::Pixels { .. }
+        | VideoError::AllPixels { .. } => {
             "shorten it or make it smaller: ffmpeg -i FILE -t 600 -vf scale=640:-2 -c:v mjpeg OUT.avi"
                 .to_owned()
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use deepseek_audio::chunks;
 use deepseek_audio::shape::RATE;
 use deepseek_model::Media;
-use deepseek_vision::video::{Clip, FilmError, Part, SoundTokens, VideoConfig, deal};
+use deepseek_vision::video::{AudioTokens, Clip, Part, VideoConfig, VideoError, deal};
 use deepseek_vision::{Canvas, Note};
 
 use crate::source::{Source, Tape};
@@ -43,7 +43,7 @@ impl Medium {
     /// A picture: one block.
     #[must_use]
     pub fn picture(canvas: Canvas) -> Self {
-        let source = Source::from(Media::Picture(canvas));
+        let source = Source::from(Media::Image(canvas));
         let pieces = [whole(&source, 0, 0)].into();
         Self {
             sources: vec![source],
@@ -81,17 +81,17 @@ impl Medium {
         mut clip: Clip,
         config: &VideoConfig,
         tape: Option<Tape>,
-    ) -> Result<Self, FilmError> {
-        let (labels, duration) = (clip.labels().to_vec(), clip.film().duration());
+    ) -> Result<Self, VideoError> {
+        let (labels, duration) = (clip.labels().to_vec(), clip.video().duration());
         let shots = clip.by_ref().map(|shot| Ok(Media::Shot(shot?)));
-        let shots: Vec<Media> = shots.collect::<Result<_, FilmError>>()?;
-        let mut notes = clip.film().notes();
+        let shots: Vec<Media> = shots.collect::<Result<_, VideoError>>()?;
+        let mut notes = clip.video().notes();
         notes.extend(tape.iter().flat_map(|tape| tape.notes().iter().cloned()));
         let frames = Source::Ready(shots.into());
         let parts = match &tape {
             None => (0..labels.len()).map(Part::Frame).collect(),
             Some(tape) => {
-                let sound = SoundTokens {
+                let sound = AudioTokens {
                     tokens: tape.tokens(),
                     token_ms: tape.shape().pool.samples() as u64 * 1000 / u64::from(RATE),
                     segment_ms: (config.segment_seconds * 1000.0).round() as u64,
@@ -106,8 +106,8 @@ impl Medium {
                     pieces.push(Piece::Text(labels[number].to_string()));
                     pieces.push(whole(&frames, 0, number));
                 }
-                (Part::Sound(tokens), Some(tape)) => block(tape, tokens, &mut pieces),
-                (Part::Sound(_), None) => unreachable!("sound is dealt where there is a tape"),
+                (Part::Audio(tokens), Some(tape)) => block(tape, tokens, &mut pieces),
+                (Part::Audio(_), None) => unreachable!("sound is dealt where there is a tape"),
             }
         }
         let tape = tape.map(|tape| Source::Tape(tape.into()));

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use deepseek_audio::{AudioShape, Chunks, Note, Sound, SoundError};
+use deepseek_audio::{Audio, AudioError, AudioShape, Chunks, Note};
 use deepseek_model::Media;
 
 /// Samples that are read at a time where they are merely counted.
@@ -38,7 +38,7 @@ impl Source {
     #[must_use]
     pub fn is_sound(&self, number: usize) -> bool {
         match self {
-            Self::Ready(media) => matches!(media.get(number), Some(Media::Sound(_))),
+            Self::Ready(media) => matches!(media.get(number), Some(Media::Audio(_))),
             Self::Tape(_) => true,
         }
     }
@@ -64,7 +64,7 @@ impl Source {
 }
 
 /// Opens a sound at its beginning, as often as it is asked to.
-type Open = dyn Fn() -> Result<Sound, SoundError> + Send + Sync;
+type Open = dyn Fn() -> Result<Audio, AudioError> + Send + Sync;
 
 /// A sound whose length is known and whose samples are not: they are read, chunk after chunk, when a
 /// prompt gets there. Its memory does not grow with its length.
@@ -82,11 +82,11 @@ impl Tape {
     /// All that can be wrong with the sound.
     pub fn new(
         shape: AudioShape,
-        open: impl Fn() -> Result<Sound, SoundError> + Send + Sync + 'static,
-    ) -> Result<Self, SoundError> {
+        open: impl Fn() -> Result<Audio, AudioError> + Send + Sync + 'static,
+    ) -> Result<Self, AudioError> {
         let (samples, notes) = count(open()?)?;
         if samples == 0 {
-            return Err(SoundError::NoSamples);
+            return Err(AudioError::NoSamples);
         }
         Ok(Self {
             shape,
@@ -135,7 +135,7 @@ impl Tape {
     }
 
     /// Begins to read.
-    fn play(&self) -> Result<Chunks, SoundError> {
+    fn play(&self) -> Result<Chunks, AudioError> {
         Chunks::new(&self.shape, || (self.open)())
     }
 }
@@ -147,7 +147,7 @@ impl fmt::Debug for Tape {
 }
 
 /// The samples of a sound, and what there is to be told of it.
-fn count(mut sound: Sound) -> Result<(u64, Vec<Note>), SoundError> {
+fn count(mut sound: Audio) -> Result<(u64, Vec<Note>), AudioError> {
     let mut samples = 0;
     let mut block = Vec::new();
     loop {
@@ -166,7 +166,7 @@ fn count(mut sound: Sound) -> Result<(u64, Vec<Note>), SoundError> {
 pub enum TapeError {
     /// It cannot be read, or no longer.
     #[error(transparent)]
-    Sound(#[from] SoundError),
+    Audio(#[from] AudioError),
     /// It is another one than when it was counted.
     #[error("sound: chunk {number} has {found} tokens, {counted} when the prompt was made")]
     Changed {
@@ -219,7 +219,7 @@ impl Player {
                 found += more.tokens;
             }
             if found == counted {
-                return Ok(Media::Sound(chunk));
+                return Ok(Media::Audio(chunk));
             }
         }
         Err(TapeError::Changed {

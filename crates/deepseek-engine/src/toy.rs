@@ -409,7 +409,7 @@ impl Decoder for ToyDecoder {
     fn attach(&mut self, media: &Media) -> Result<MediaId> {
         let Capacity { vision, audio, .. } = self.toy.capacity;
         match media {
-            Media::Sound(_) => assert!(audio.is_some(), "sounds are refused"),
+            Media::Audio(_) => assert!(audio.is_some(), "sounds are refused"),
             _ => assert!(vision.is_some(), "pictures are refused"),
         }
         let id = (0..)
@@ -435,12 +435,12 @@ fn hash(media: &Media) -> u64 {
             .fold(0, |hash, byte| mix(hash ^ u64::from(*byte)))
     };
     match media {
-        Media::Picture(canvas) => bytes(canvas.rgb()),
+        Media::Image(canvas) => bytes(canvas.rgb()),
         Media::Shot(shot) => shot
             .frames
             .iter()
             .fold(1, |hash, frame| mix(hash ^ bytes(frame.rgb()))),
-        Media::Sound(chunk) => {
+        Media::Audio(chunk) => {
             let features = chunk.features.data().iter();
             features.fold(2, |hash, x| mix(hash ^ u64::from(x.to_bits())))
         }

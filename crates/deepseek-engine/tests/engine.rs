@@ -12,7 +12,7 @@ use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
 use alone::{alone, below, some_sampling};
-use deepseek_audio::Sound;
+use deepseek_audio::Audio;
 use deepseek_engine::toy::{Toy, ToyDecoder, ToyFault, ToyTally};
 use deepseek_engine::{
     Engine, Event, Events, Fault, Limits, Placed, Reason, Refusal, Request, Sampling,
@@ -530,7 +530,7 @@ fn some_request(rng: &mut ChaCha8Rng, capacity: &Capacity) -> Request {
     let mut free = 0;
     while below(rng, 3) > 0 {
         let source = match below(rng, 2) {
-            0 if capacity.vision.is_some() => Media::Picture(canvas(rng)).into(),
+            0 if capacity.vision.is_some() => Media::Image(canvas(rng)).into(),
             1 if capacity.audio.is_some() => {
                 // Up to three chunks, of which some are short.
                 let samples = 1 + below(rng, 40_000) as usize;
@@ -587,7 +587,7 @@ fn in_a_swarm_every_request_yields_what_it_yields_alone() {
 #[test]
 fn a_medium_has_to_lie_in_the_prompt_of_a_model_with_a_sense_for_it() {
     let rng = &mut ChaCha8Rng::seed_from_u64(1);
-    let picture = Source::from(Media::Picture(canvas(rng)));
+    let picture = Source::from(Media::Image(canvas(rng)));
     let rows = picture.rows(0).unwrap();
     let sound = Source::Tape(tape(rng, 40_000).into());
     let request = |source: &Source, places: &[(usize, usize, Range<usize>)]| {
@@ -691,7 +691,7 @@ fn a_sound_that_is_another_one_when_it_is_run_fails_its_request_alone() {
                 Some(samples) => Ok(vec![0.25; samples]),
                 None => Err(io::Error::other("gone")),
             });
-            Ok(Sound::from_track(16_000, blocks))
+            Ok(Audio::from_track(16_000, blocks))
         };
         let source = Source::Tape(Tape::new(AUDIO, open).unwrap().into());
         let (engine, tally) = spawn(toy.clone(), Limits::default());
@@ -767,7 +767,7 @@ fn usage_tells_what_of_a_prompt_is_seen_and_heard() {
         },
         Limits::default(),
     );
-    let picture = Source::from(Media::Picture(canvas(rng)));
+    let picture = Source::from(Media::Image(canvas(rng)));
     let rows = picture.rows(0).unwrap();
     let place = |at, source, rows: Range<usize>| Placed {
         at,

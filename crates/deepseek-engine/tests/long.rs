@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 
-use deepseek_audio::{AudioShape, Level, Limits as Bounds, Pool, Sound};
+use deepseek_audio::{Audio, AudioShape, Level, Limits as Bounds, Pool};
 use deepseek_engine::toy::{Toy, ToyDecoder};
 use deepseek_engine::{Engine, Event, Limits, Medium, Piece, Placed, Request, Sampling, Tape};
 use deepseek_model::Capacity;
@@ -63,7 +63,7 @@ fn eight_hours_are_run_in_less_than_two_hundred_mebibytes() {
     file.set_len(44 + u64::from(data)).unwrap();
 
     let tape = Tape::new(AUDIO, move || {
-        Sound::open(File::open(&path)?, Bounds::default())
+        Audio::open(File::open(&path)?, Bounds::default())
     });
     let medium = Medium::sound(tape.unwrap());
     let (mut prompt, mut media) = (vec![1], Vec::new());

@@ -6,9 +6,9 @@ mod senses;
 use std::fmt::Write;
 use std::ops::Range;
 
-use deepseek_audio::{AudioShape, Level, Pool, Sound};
+use deepseek_audio::{Audio, AudioShape, Level, Pool};
 use deepseek_engine::{Medium, Piece, Source, Tape};
-use deepseek_vision::video::{Clip, Film, VideoConfig};
+use deepseek_vision::video::{Clip, Video, VideoConfig};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use senses::{AUDIO, VISION};
@@ -29,21 +29,21 @@ fn silence(shape: AudioShape, samples: usize) -> Tape {
             .step_by(4000)
             .map(move |at| vec![0.0; 4000.min(samples - at)])
     };
-    Tape::new(shape, move || Ok(Sound::from_blocks(16_000, blocks()))).unwrap()
+    Tape::new(shape, move || Ok(Audio::from_blocks(16_000, blocks()))).unwrap()
 }
 
 /// A film of grey frames, `fps` a second as a ratio.
-fn film(frames: usize, fps: [u32; 2]) -> Film {
+fn film(frames: usize, fps: [u32; 2]) -> Video {
     let [ticks, seconds] = fps;
     let mut bytes = format!("YUV4MPEG2 W2 H2 F{ticks}:{seconds} Ip C420\n").into_bytes();
     for frame in 0..frames {
         bytes.extend(b"FRAME\n");
         bytes.extend([frame as u8; 6]);
     }
-    Film::from_bytes(bytes).unwrap()
+    Video::from_bytes(bytes).unwrap()
 }
 
-fn watch(film: Film, config: &VideoConfig, tape: Option<Tape>) -> Medium {
+fn watch(film: Video, config: &VideoConfig, tape: Option<Tape>) -> Medium {
     Medium::film(Clip::new(film, &VISION, config), config, tape).unwrap()
 }
 
@@ -113,9 +113,9 @@ fn the_sound_of_a_film_is_dealt_in_step_with_its_frames() {
     assert_eq!(four(None), frames.replace('|', ""));
     let tape = |seconds: usize| Some(silence(WHISPER, seconds * 16_000));
     assert_eq!(four(tape(4)), frames.replace('|', "♪×25 "));
-    // Sound past the end is heard for a second more, and no longer.
+    // Audio past the end is heard for a second more, and no longer.
     assert_eq!(four(tape(60)), frames.replace('|', "♪×25 ") + "♪×13 ");
-    // Sound that ends early leaves frames alone.
+    // Audio that ends early leaves frames alone.
     assert_eq!(
         four(tape(1)),
         "<0.0s>▣<0.5s>▣<1.0s>▣<1.5s>▣♪×13 <2.0s>▣<2.5s>▣<3.0s>▣<3.5s>▣"

@@ -171,7 +171,7 @@ impl Addresses {
     }
 
     /// Adds the rows of one position. `back` yields the compressed ids of the position and of those
-    /// before it, nearest first, and nothing for a picture's token; it may end early, at the
+    /// before it, nearest first, and nothing for an image's token; it may end early, at the
     /// beginning of the text. From the first that is not there on, all are pads.
     pub fn push(&self, back: impl IntoIterator<Item = Option<u32>>, slots: &mut Slots) {
         let known = back.into_iter().map_while(|id| id);

@@ -6,7 +6,7 @@ use crate::address::{Addresses, Slots};
 /// alone, so this is all the state there is, and taking the sequence back moves a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
-    /// The id at position `p` stands at `p % ring.len()`; nothing for a picture's token.
+    /// The id at position `p` stands at `p % ring.len()`; nothing for an image's token.
     ring: Vec<Option<u32>>,
     /// Positions so far.
     len: u64,
@@ -41,7 +41,7 @@ impl History {
         self.len == 0
     }
 
-    /// Takes the next positions, by compressed id, or nothing for a token of a picture (its
+    /// Takes the next positions, by compressed id, or nothing for a token of an image (its
     /// delimiters included), and tells which rows they read. How a text is cut into calls makes no
     /// difference.
     ///

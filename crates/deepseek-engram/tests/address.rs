@@ -80,7 +80,7 @@ fn the_release_reads_these_rows() {
 }
 
 /// Other shapes: shorter and longer n-grams, one head, small and large primes, a seed of two words,
-/// layers out of order, pictures within the text.
+/// layers out of order, images within the text.
 #[test]
 fn other_shapes_have_the_numbers_that_numpy_draws() {
     let golden: Value = serde_json::from_slice(GOLDEN).expect("JSON");

@@ -61,7 +61,7 @@ fn cuts_and_rewinds_leave_no_trace() {
 }
 
 #[test]
-fn a_picture_ends_every_n_gram_that_would_reach_over_it() {
+fn an_image_ends_every_n_gram_that_would_reach_over_it() {
     let addresses = addresses(4);
     let pads = whole(&addresses, &[None]);
     let alone = whole(&addresses, &[Some(9), Some(7)]);

@@ -87,7 +87,7 @@ pub struct Weights {
     pub tables: u64,
     /// Parameters of the draft modules.
     pub mtp: u64,
-    /// Parameters of the picture tower, its aligner and its delimiters.
+    /// Parameters of the image tower, its aligner and its delimiters.
     pub vision: u64,
     /// Parameters of the audio tower, its aligner and its delimiters.
     pub audio: u64,

@@ -37,7 +37,7 @@ use crate::limits::{
 /// §1.2).
 pub const SPARSE_RATIO: u32 = 4;
 
-/// The id that stands for a row of a sound where `audio_token_id` does not say, and that of a film: two
+/// The id that stands for a row of audio where `audio_token_id` does not say, and that of a video: two
 /// reserved ids of the released vocabulary (`docs/models/audio-video.md` §4).
 const AUDIO_TOKEN: u32 = 129_261;
 const VIDEO_TOKEN: u32 = 129_260;
@@ -98,17 +98,17 @@ pub struct Config {
     pub sharing: Option<SharingConfig>,
     /// The n-gram memory, if there is one.
     pub engram: Option<EngramConfig>,
-    /// The picture tower, if there is one.
+    /// The image tower, if there is one.
     pub vision: Option<VisionShape>,
-    /// The id that stands in a prompt for a row of a picture.
+    /// The id that stands in a prompt for a row of an image.
     pub image_token: Option<u32>,
     /// The audio tower, if there is one.
     pub audio: Option<AudioShape>,
-    /// The id that stands in a prompt for a row of a sound, where there is a tower.
+    /// The id that stands in a prompt for a row of audio, where there is a tower.
     pub audio_token: Option<u32>,
-    /// How films are watched, where there is a picture tower.
+    /// How videos are watched, where there is an image tower.
     pub video: VideoConfig,
-    /// The id that stands for a film before it is taken apart, if the vocabulary has it. It is in no
+    /// The id that stands for a video before it is taken apart, if the vocabulary has it. It is in no
     /// prompt that runs.
     pub video_token: Option<u32>,
     /// The mixture of experts.

@@ -24,12 +24,12 @@ pub struct MediaId(pub u32);
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Media {
-    /// A picture, at the size at which it is looked at.
-    Picture(Canvas),
-    /// A frame of a film, or several that are looked at as one.
+    /// An image, at the size at which it is looked at.
+    Image(Canvas),
+    /// A frame of a video, or several that are looked at as one.
     Shot(Shot),
-    /// As much of a sound as is encoded at once.
-    Sound(Chunk),
+    /// As much of audio as is encoded at once.
+    Audio(Chunk),
 }
 
 impl Media {
@@ -37,9 +37,9 @@ impl Media {
     #[must_use]
     pub fn tokens(&self) -> usize {
         match self {
-            Self::Picture(canvas) => canvas.grid().tokens(),
+            Self::Image(canvas) => canvas.grid().tokens(),
             Self::Shot(shot) => shot.grid().tokens(),
-            Self::Sound(chunk) => chunk.layout().count(),
+            Self::Audio(chunk) => chunk.layout().count(),
         }
     }
 }
@@ -59,9 +59,9 @@ pub struct Capacity {
     pub rewind: u32,
     /// Tokens that [`Decoder::draft`] can propose at once; 0 without a draft head.
     pub drafts: u32,
-    /// How it looks at pictures, if it does.
+    /// How it looks at images, if it does.
     pub vision: Option<VisionShape>,
-    /// How it listens to sounds, if it does.
+    /// How it listens to audio, if it does.
     pub audio: Option<AudioShape>,
     /// The ids that stand for media.
     pub placeholders: Placeholders,
@@ -71,11 +71,11 @@ pub struct Capacity {
 /// (`docs/models/audio-video.md` §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Placeholders {
-    /// For a row of a picture or of a frame.
+    /// For a row of an image or of a frame.
     pub image: Option<TokenId>,
-    /// For a row of a sound.
+    /// For a row of audio.
     pub audio: Option<TokenId>,
-    /// For a film. It is in no prompt that runs.
+    /// For a video. It is in no prompt that runs.
     pub video: Option<TokenId>,
 }
 
@@ -273,8 +273,8 @@ pub trait Decoder: fmt::Debug + Send {
     /// A model that neither looks at nor listens to such things, or a fault of the device.
     fn attach(&mut self, media: &Media) -> Result<MediaId> {
         match media {
-            Media::Picture(_) | Media::Shot(_) => Err(Error::Blind),
-            Media::Sound(_) => Err(Error::Deaf),
+            Media::Image(_) | Media::Shot(_) => Err(Error::NoVision),
+            Media::Audio(_) => Err(Error::NoAudio),
         }
     }
 

@@ -40,12 +40,12 @@ pub enum Error {
         /// Rows by the primes of the hashes.
         hashed: u64,
     },
-    /// The model cannot look at pictures.
-    #[error("the model does not look at pictures")]
-    Blind,
-    /// The model cannot listen to sounds.
-    #[error("the model does not listen to sounds: no audio_config in its config.json")]
-    Deaf,
+    /// The model cannot look at images.
+    #[error("the model does not look at images")]
+    NoVision,
+    /// The model cannot listen to audio.
+    #[error("the model does not listen to audio: no audio_config in its config.json")]
+    NoAudio,
     /// Loading was stopped before its end.
     #[error("interrupted while loading")]
     Interrupted,

@@ -45,17 +45,17 @@ pub enum Component {
     Mtp,
     /// The layers of a DSpark drafter, and its heads.
     Drafter,
-    /// The picture tower.
+    /// The image tower.
     Vision,
     /// What takes its features to the width of a stream.
     Aligner,
-    /// The rows around and within a picture.
+    /// The rows around and within an image.
     Delimiters,
     /// The audio tower.
     Audio,
     /// What takes its features to the width of a stream.
     AudioAligner,
-    /// The rows around a sound.
+    /// The rows around audio.
     AudioDelimiters,
 }
 

@@ -59,13 +59,13 @@ pub const ENGRAM_HEADS_MAX: usize = 64;
 /// Pixels on a side of a patch, and patches on a side of a cell.
 pub const PATCH_MAX: usize = 64;
 
-/// Positions that one picture takes.
-pub const PICTURE_TOKENS_MAX: usize = 1 << 16;
+/// Positions that one image takes.
+pub const IMAGE_TOKENS_MAX: usize = 1 << 16;
 
-/// Bands of a sound's features.
+/// Bands of the audio's features.
 pub const MELS_MAX: usize = 1 << 9;
 
-/// Seconds of sound that are encoded on their own.
+/// Seconds of audio that are encoded on their own.
 pub const CHUNK_SECONDS_MAX: usize = 1 << 10;
 
 /// Ids that end an answer: half of what a request may name.

@@ -78,9 +78,9 @@ impl<B: Kernels> Gallery<B> {
 
     /// Looks at a medium, or listens to it, once.
     pub(crate) fn attach(&mut self, be: &B, media: &Media) -> Result<MediaId> {
-        let eyes = self.eyes.as_ref().ok_or(Error::Blind);
+        let eyes = self.eyes.as_ref().ok_or(Error::NoVision);
         let rows = match media {
-            Media::Picture(canvas) => {
+            Media::Image(canvas) => {
                 let Eyes { tower, delimiters } = eyes?;
                 vision::embed(be, tower, delimiters, canvas)?
             }
@@ -88,22 +88,22 @@ impl<B: Kernels> Gallery<B> {
                 let Eyes { tower, delimiters } = eyes?;
                 shot.embed(be, tower, delimiters)?
             }
-            Media::Sound(chunk) => {
-                let Ears { tower, delimiters } = self.ears.as_ref().ok_or(Error::Deaf)?;
+            Media::Audio(chunk) => {
+                let Ears { tower, delimiters } = self.ears.as_ref().ok_or(Error::NoAudio)?;
                 audio::embed(be, tower, delimiters, chunk)?
             }
         };
         Ok(self.keep(rows))
     }
 
-    /// Looks at a picture that is cut up already: its patches, and how they lie.
+    /// Looks at an image that is cut up already: its patches, and how they lie.
     pub(crate) fn attach_patches(
         &mut self,
         be: &B,
         patches: &HostTensor,
         grid: &Grid,
     ) -> Result<MediaId> {
-        let Eyes { tower, delimiters } = self.eyes.as_ref().ok_or(Error::Blind)?;
+        let Eyes { tower, delimiters } = self.eyes.as_ref().ok_or(Error::NoVision)?;
         let rows = vision::embed_patches(be, tower, delimiters, (patches, grid))?;
         Ok(self.keep(rows))
     }

@@ -325,11 +325,11 @@ impl<B: Kernels> Model<B> {
         Ok((logits, watch.trace))
     }
 
-    /// Takes in a picture as patches `[P, 3 * patch * patch]` that lie as `grid` says, as
+    /// Takes in an image as patches `[P, 3 * patch * patch]` that lie as `grid` says, as
     /// [`Decoder::attach`] does for one of pixels.
     ///
     /// # Errors
-    /// A model that does not look at pictures, or a fault of the device.
+    /// A model that does not look at images, or a fault of the device.
     pub fn attach_patches(&mut self, patches: &HostTensor, grid: &Grid) -> Result<MediaId> {
         self.gallery.attach_patches(&self.be, patches, grid)
     }

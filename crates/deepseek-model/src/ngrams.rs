@@ -75,7 +75,7 @@ impl Ngrams {
         self.addresses.slots()
     }
 
-    /// Takes up the next tokens of a sequence; those of pictures break every n-gram.
+    /// Takes up the next tokens of a sequence; those of images break every n-gram.
     pub(crate) fn append(&self, history: &mut History, tokens: &[u32], media: &[bool]) -> Slots {
         let ids = tokens.iter().enumerate().map(|(row, token)| {
             let is_media = media.get(row).copied().unwrap_or(false);

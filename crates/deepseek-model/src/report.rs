@@ -209,7 +209,7 @@ impl Report {
             let most = grouped(most as u64);
             writeln!(
                 f,
-                "vision     {layers} layers, hidden {hidden}, a picture up to {most} tokens"
+                "vision     {layers} layers, hidden {hidden}, an image up to {most} tokens"
             )?;
         }
         if let Some(audio) = &self.config().audio {

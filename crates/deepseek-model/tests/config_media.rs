@@ -1,4 +1,4 @@
-//! What the `config.json` of V4.1 may say about sounds and films, and what that costs.
+//! What the `config.json` of V4.1 may say about audio and videos, and what that costs.
 
 mod common;
 
@@ -60,7 +60,7 @@ fn the_section_of_whisper_is_read() {
 }
 
 #[test]
-fn the_released_config_has_neither_ears_nor_rules_for_films() {
+fn the_released_config_has_neither_ears_nor_rules_for_videos() {
     let mut config = hearing(&json!({}));
     config["audio_config"] = Value::Null;
     let config = parse(&config);
@@ -91,7 +91,7 @@ fn ids_may_be_named_and_must_be_in_the_vocabulary() {
 }
 
 #[test]
-fn sounds_must_be_possible() {
+fn audio_must_be_possible() {
     let cases = [
         (
             json!({ "kind": "conformer" }),
@@ -152,7 +152,7 @@ fn sounds_must_be_possible() {
 }
 
 #[test]
-fn films_must_be_possible() {
+fn videos_must_be_possible() {
     let with = |video: Value| {
         let mut config = hearing(&json!({}));
         config["video_config"] = video;

@@ -421,7 +421,7 @@ fn drafters_must_be_possible() {
 }
 
 #[test]
-fn pictures_must_be_possible() {
+fn images_must_be_possible() {
     let cases = [
         (
             json!({ "vision_config": { "num_attention_heads": 24 } }),

@@ -398,7 +398,7 @@ fn the_report_on_flash() {
         engram     384,006,168 and 384,016,682 rows of 256
                    202,758,032,400 bytes, of which a token touches 12,672
         drafts     5 at once, 3 layers, 3 of 128 experts
-        vision     32 layers, hidden 1024, a picture up to 1,024 tokens
+        vision     32 layers, hidden 1024, an image up to 1,024 tokens
 
         layers
           window                    2  0-1

@@ -11,7 +11,7 @@ use crate::bank::{Bank, network};
 pub enum RouteBy {
     /// By the best biased scores.
     Score {
-        /// Whether rows of pictures and sounds have a bias of their own (`gate.bias_vl`).
+        /// Whether rows of images and audio have a bias of their own (`gate.bias_vl`).
         media: bool,
     },
     /// By a table of token ids (the first layers of V4).

@@ -140,13 +140,13 @@ pub enum Edition {
     First,
     /// The refreshed ones: their `High` has the words of the first `Max`, and `Max` new ones.
     Refreshed,
-    /// V4.1: another layout, effort by number, pictures (`docs/models/deepseek-v41.md` §6).
+    /// V4.1: another layout, effort by number, images (`docs/models/deepseek-v41.md` §6).
     V41,
 }
 
 impl Edition {
     /// The edition that the markers of a tokenizer speak for: [`Edition::V41`] with one for system
-    /// text and one for pictures, else [`Edition::First`], since the refreshed checkpoints have the
+    /// text and one for images, else [`Edition::First`], since the refreshed checkpoints have the
     /// markers of the first.
     pub fn of(tokenizer: &Tokenizer) -> Self {
         let knows = |text| tokenizer.marker(text).is_ok();
@@ -175,7 +175,7 @@ pub struct Encoded {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// Where in the ids its single placeholder stands: the tokenizer's marker for such a medium or,
-    /// where it has none of its own, that for a picture.
+    /// where it has none of its own, that for an image.
     pub at: usize,
     /// Which of [`Conversation::media`] it is.
     pub index: usize,

@@ -125,18 +125,18 @@ pub struct Content(pub Vec<Part>);
 pub enum Part {
     /// Words.
     Text(String),
-    /// A picture.
+    /// An image.
     Image(String),
-    /// A sound.
+    /// Audio.
     Audio(String),
-    /// A film.
+    /// A video.
     Video(Video),
     /// What calls itself so and is not known, in what a tool returns: the released encoder writes a
     /// note in its place.
     Other(String),
 }
 
-/// A film, and how it is to be watched where that was said.
+/// A video, and how it is to be watched where that was said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Video {
     /// Its name.
@@ -145,7 +145,7 @@ pub struct Video {
     pub fps: Option<Number>,
     /// Most frames to be looked at.
     pub max_frames: Option<u32>,
-    /// Whether its sound is to be heard.
+    /// Whether its audio is to be heard.
     pub audio: Option<bool>,
 }
 
@@ -230,7 +230,7 @@ impl Serialize for Part {
     }
 }
 
-/// What the wire says of a film: its address, and what else is said.
+/// What the wire says of a video: its address, and what else is said.
 fn fields(video: &Video) -> Map<String, Value> {
     let Video {
         source,

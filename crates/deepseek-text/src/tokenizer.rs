@@ -61,13 +61,13 @@ pub mod marker {
     pub const READ_URL: &str = "<｜read_url｜>";
     /// Begins a system text. V4.1 alone has it.
     pub const SYSTEM: &str = "<｜System｜>";
-    /// Stands for a picture. V4.1 alone has it.
+    /// Stands for an image. V4.1 alone has it.
     pub const IMAGE: &str = "<｜deepseek_image｜>";
-    /// Stands for a sound. Ours: in the released vocabulary the slot is reserved and has no such name.
+    /// Stands for audio. Ours: in the released vocabulary the slot is reserved and has no such name.
     pub const AUDIO: &str = "<｜deepseek_audio｜>";
-    /// Stands for a film. Ours, as that for a sound.
+    /// Stands for a video. Ours, as that for audio.
     pub const VIDEO: &str = "<｜deepseek_video｜>";
-    /// Point at places in a picture: the control tokens that V4.1 may write in an answer, and that
+    /// Point at places in an image: the control tokens that V4.1 may write in an answer, and that
     /// keep their meaning when the answer is shown to it again.
     pub const GROUNDING: [&str; 8] = [
         "<｜ref｜>",
@@ -246,7 +246,7 @@ impl Tokenizer {
     }
 
     /// The id that stands for a medium by the text of its marker. Released vocabularies have a marker
-    /// for pictures alone: there it stands for every medium.
+    /// for images alone: there it stands for every medium.
     fn placeholder(&self, text: &str) -> Result<u32> {
         match text {
             marker::AUDIO | marker::VIDEO => {

@@ -335,7 +335,7 @@ fn read_address(node: &Node) -> Result<String> {
     }
 }
 
-/// A sound in the message itself: base64, and what it is called. What it is, its bytes tell.
+/// Audio in the message itself: base64, and what it is called. What it is, its bytes tell.
 fn read_audio(node: &Node) -> Result<String> {
     let mut fields = node.fields()?;
     let data = fields.want("data")?.string()?;

@@ -216,7 +216,7 @@ fn parts_are_read_in_every_spelling() {
     ] {
         assert_eq!(content(&format!("[{part}]")), image, "{part}");
     }
-    let sound = |source: &str| Content(vec![Part::Audio(source.to_owned())]);
+    let audio = |source: &str| Content(vec![Part::Audio(source.to_owned())]);
     for (part, source) in [
         (
             r#"{"type": "audio_url", "audio_url": {"url": "a.wav"}}"#,
@@ -232,29 +232,29 @@ fn parts_are_read_in_every_spelling() {
             "data:;base64,AA==",
         ),
     ] {
-        assert_eq!(content(&format!("[{part}]")), sound(source), "{part}");
+        assert_eq!(content(&format!("[{part}]")), audio(source), "{part}");
     }
-    let film = Video {
+    let video = Video {
         source: "a.gif".to_owned(),
         ..Video::default()
     };
-    for (part, film) in [
+    for (part, video) in [
         (
             r#"{"type": "video_url", "video_url": "a.gif"}"#,
-            film.clone(),
+            video.clone(),
         ),
         (
             r#"{"type": "video_url", "video_url": {"url": "a.gif", "max_frames": 3, "audio": true}}"#,
             Video {
                 max_frames: Some(3),
                 audio: Some(true),
-                ..film
+                ..video
             },
         ),
     ] {
         assert_eq!(
             content(&format!("[{part}]")),
-            Content(vec![Part::Video(film)]),
+            Content(vec![Part::Video(video)]),
             "{part}"
         );
     }

@@ -405,19 +405,19 @@ fn every_effort_has_its_number() {
 
 #[test]
 fn media_are_found_in_the_order_of_the_prompt() {
-    let picture = |name: &str| json!({ "type": "image_url", "image_url": { "url": name } });
-    let sound = |name: &str| json!({ "type": "audio_url", "audio_url": { "url": name } });
-    let film =
+    let image = |name: &str| json!({ "type": "image_url", "image_url": { "url": name } });
+    let audio = |name: &str| json!({ "type": "audio_url", "audio_url": { "url": name } });
+    let video =
         |name: &str| json!({ "type": "video_url", "video_url": { "url": name, "fps": 0.5 } });
     let words = |text: &str| json!({ "type": "text", "text": text });
     let messages = json!([
-        { "role": "system", "content": [words("s"), picture("0")] },
-        { "role": "user", "content": [picture("1"), words("u"), sound("data:audio/wav;base64,AA")] },
+        { "role": "system", "content": [words("s"), image("0")] },
+        { "role": "user", "content": [image("1"), words("u"), audio("data:audio/wav;base64,AA")] },
         { "role": "assistant", "tool_calls": [
             { "id": "a", "function": { "name": "f", "arguments": "{}" } },
             { "id": "b", "function": { "name": "f", "arguments": "{}" } }] },
-        { "role": "tool", "tool_call_id": "b", "content": [words("B"), film("b")] },
-        { "role": "tool", "tool_call_id": "a", "content": [picture("a")] },
+        { "role": "tool", "tool_call_id": "b", "content": [words("B"), video("b")] },
+        { "role": "tool", "tool_call_id": "a", "content": [image("a")] },
     ]);
     let (image, audio, video) = (marker::IMAGE, marker::AUDIO, marker::VIDEO);
     let call = "<｜DSML｜ invoke name=\"f\">\n\n</｜DSML｜ invoke>\n";
@@ -454,7 +454,7 @@ fn media_are_found_in_the_order_of_the_prompt() {
 }
 
 #[test]
-fn released_vocabularies_have_the_marker_of_pictures_for_every_medium() {
+fn released_vocabularies_have_the_marker_of_images_for_every_medium() {
     let tokenizer = released();
     let messages = json!([{ "role": "user", "content": [
         { "type": "text", "text": "<｜deepseek_audio｜>" },

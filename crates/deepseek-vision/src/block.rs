@@ -1,4 +1,4 @@
-//! A block of the tower: full attention over a picture, then a gated network.
+//! A block of the tower: full attention over an image, then a gated network.
 
 use deepseek_core::reference::attend_all;
 use deepseek_core::{Backend, DeviceTensor, Linear, Loader, Numerics, Result, Unary};

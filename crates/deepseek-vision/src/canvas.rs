@@ -1,16 +1,16 @@
-//! A picture as the tower wants it: resized, centred on grey, cut into patches.
+//! An image as the tower wants it: resized, centred on grey, cut into patches.
 
 use deepseek_core::HostTensor;
 
 use crate::grid::Grid;
-use crate::picture::Picture;
+use crate::image::Image;
 use crate::resize::bicubic;
 use crate::tower::VisionShape;
 
-/// Every channel of what the picture does not cover.
+/// Every channel of what the image does not cover.
 const GREY: u8 = 127;
 
-/// A picture in the size that its [`Grid`] gives it (`docs/models/deepseek-v41.md` §4.2).
+/// An image in the size that its [`Grid`] gives it (`docs/models/deepseek-v41.md` §4.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Canvas {
     grid: Grid,
@@ -18,18 +18,18 @@ pub struct Canvas {
 }
 
 impl Canvas {
-    /// Scales `picture` to fit, keeping its aspect, and centres it on grey. One that is wider than
+    /// Scales `image` to fit, keeping its aspect, and centres it on grey. One that is wider than
     /// the shape's ratio allows is stretched over the whole canvas instead.
     #[must_use]
-    pub fn new(picture: &Picture, shape: &VisionShape) -> Self {
-        let grid = Grid::fit(picture.width(), picture.height(), shape);
-        Self::on(grid, picture, shape)
+    pub fn new(image: &Image, shape: &VisionShape) -> Self {
+        let grid = Grid::fit(image.width(), image.height(), shape);
+        Self::on(grid, image, shape)
     }
 
-    /// The same on a grid that is settled, such as that of a film's first frame.
+    /// The same on a grid that is settled, such as that of a video's first frame.
     #[must_use]
-    pub fn on(grid: Grid, picture: &Picture, shape: &VisionShape) -> Self {
-        let from = [picture.width(), picture.height()];
+    pub fn on(grid: Grid, image: &Image, shape: &VisionShape) -> Self {
+        let from = [image.width(), image.height()];
         let canvas = grid.canvas;
         let limit = shape.max_wh_ratio.map_or(f64::INFINITY, f64::from);
         let size = if from[0] as f64 > from[1] as f64 * limit {
@@ -37,7 +37,7 @@ impl Canvas {
         } else {
             contained(from, canvas)
         };
-        let resized = bicubic(picture.rgb(), from, size);
+        let resized = bicubic(image.rgb(), from, size);
         let [left, top] = [0, 1].map(|side| margin(canvas[side] - size[side]));
         let mut rgb = vec![GREY; canvas[0] * canvas[1] * 3];
         let rows = rgb.chunks_exact_mut(canvas[0] * 3).skip(top);

@@ -21,14 +21,14 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
 use crate::formats;
+use crate::image::{Image, ImageError};
 use crate::limits::{DECODE_BYTES_MAX, FILE_BYTES_MAX, PIXELS_MAX, SIDE_MAX};
-use crate::picture::{Picture, PictureError};
 use crate::video::webp;
 
 /// First bytes of a file that a message shows.
 const HEAD_BYTES: usize = 8;
 
-/// A picture as its file has it.
+/// An image as its file has it.
 pub(crate) struct Stored {
     pub(crate) image: DynamicImage,
     /// How it is to be turned.
@@ -49,7 +49,7 @@ pub(crate) enum Stop {
     Corrupt(String),
 }
 
-impl Picture {
+impl Image {
     /// Reads a file of [`IMAGES`](formats::IMAGES), told apart by its first bytes.
     ///
     /// Of several frames the first is taken. It is turned as its orientation tag says. 16-bit samples
@@ -57,32 +57,32 @@ impl Picture {
     /// not blended. Colour profiles are not looked at.
     ///
     /// # Errors
-    /// [`PictureError`] for what is no picture, or too large a one. Sizes are checked before memory
+    /// [`ImageError`] for what is no image, or too large a one. Sizes are checked before memory
     /// is taken for them; the bounds are those of [`limits`](crate::limits).
-    pub fn decode(bytes: &[u8]) -> Result<Self, PictureError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, ImageError> {
         read(bytes, |_| true)
     }
 
     /// The same as the published loader does it: of all formats, TIFF alone is turned.
     ///
     /// # Errors
-    /// As [`Picture::decode`].
-    pub fn decode_as_published(bytes: &[u8]) -> Result<Self, PictureError> {
+    /// As [`Image::decode`].
+    pub fn decode_as_published(bytes: &[u8]) -> Result<Self, ImageError> {
         read(bytes, |kind| kind == ImageFormat::Tiff)
     }
 }
 
 /// Reads a file, which is turned as it says if its format `turns`.
-fn read(bytes: &[u8], turns: fn(ImageFormat) -> bool) -> Result<Picture, PictureError> {
+fn read(bytes: &[u8], turns: fn(ImageFormat) -> bool) -> Result<Image, ImageError> {
     if bytes.is_empty() {
-        return Err(PictureError::Empty);
+        return Err(ImageError::Empty);
     }
     if bytes.len() > FILE_BYTES_MAX {
         let (bytes, max) = (bytes.len(), FILE_BYTES_MAX);
-        return Err(PictureError::FileBytes { bytes, max });
+        return Err(ImageError::FileBytes { bytes, max });
     }
     let (kind, format) = recognise(bytes)?;
-    let picture = guard::guarded(|| {
+    let image = guard::guarded(|| {
         let stored = match kind {
             ImageFormat::Gif => gif::still(bytes),
             ImageFormat::Jpeg => jpeg::still(bytes),
@@ -96,17 +96,17 @@ fn read(bytes: &[u8], turns: fn(ImageFormat) -> bool) -> Result<Picture, Picture
         Ok(if turns(kind) {
             stored.into_turned()
         } else {
-            stored.into_picture()
+            stored.into_image()
         })
     });
-    picture.unwrap_or_else(|panicked| {
+    image.unwrap_or_else(|panicked| {
         let why = panicked.to_string();
-        Err(PictureError::Unsupported { format, why })
+        Err(ImageError::Unsupported { format, why })
     })
 }
 
 /// The format that the first bytes announce, and its name in messages.
-pub(crate) fn recognise(bytes: &[u8]) -> Result<(ImageFormat, &'static str), PictureError> {
+pub(crate) fn recognise(bytes: &[u8]) -> Result<(ImageFormat, &'static str), ImageError> {
     Ok(match bytes {
         [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1A, b'\n', ..] => (ImageFormat::Png, png::FORMAT),
         [0xFF, 0xD8, 0xFF, ..] => (ImageFormat::Jpeg, jpeg::FORMAT),
@@ -132,18 +132,18 @@ pub(crate) fn recognise(bytes: &[u8]) -> Result<(ImageFormat, &'static str), Pic
         }
         _ => {
             if let Some(kind) = formats::foreign(bytes) {
-                return Err(PictureError::Foreign { kind });
+                return Err(ImageError::Foreign { kind });
             }
             let head = bytes.iter().take(HEAD_BYTES);
             let head: Vec<_> = head.map(|byte| format!("{byte:02x}")).collect();
             let head = head.join(" ");
-            return Err(PictureError::UnknownFormat { head });
+            return Err(ImageError::UnknownFormat { head });
         }
     })
 }
 
 /// Decodes by the library's own reader, once the size has been found to be in bounds.
-fn unpack(bytes: &[u8], kind: ImageFormat, format: &'static str) -> Result<Stored, PictureError> {
+fn unpack(bytes: &[u8], kind: ImageFormat, format: &'static str) -> Result<Stored, ImageError> {
     let fault = |error| Stop::from(error).of_bytes(format);
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(DECODE_BYTES_MAX);
@@ -167,18 +167,18 @@ fn unpack(bytes: &[u8], kind: ImageFormat, format: &'static str) -> Result<Store
     })
 }
 
-/// Whether a picture of this size is taken.
-fn within_bounds(width: u32, height: u32) -> Result<(), PictureError> {
+/// Whether an image of this size is taken.
+fn within_bounds(width: u32, height: u32) -> Result<(), ImageError> {
     if width == 0 || height == 0 {
-        return Err(PictureError::NoPixels { width, height });
+        return Err(ImageError::NoPixels { width, height });
     }
     if width.max(height) > SIDE_MAX {
         let max = SIDE_MAX;
-        return Err(PictureError::Side { width, height, max });
+        return Err(ImageError::Side { width, height, max });
     }
     if u64::from(width).saturating_mul(u64::from(height)) > PIXELS_MAX {
         let max = PIXELS_MAX;
-        return Err(PictureError::Pixels { width, height, max });
+        return Err(ImageError::Pixels { width, height, max });
     }
     Ok(())
 }
@@ -192,10 +192,10 @@ pub(crate) fn orientation(exif: Option<&[u8]>) -> Orientation {
 
 impl Stored {
     /// Pixels that were found to be of the right number.
-    fn of(format: &'static str, image: Option<DynamicImage>) -> Result<Self, PictureError> {
+    fn of(format: &'static str, image: Option<DynamicImage>) -> Result<Self, ImageError> {
         let why = || "pixels are missing".to_owned();
         Ok(Self {
-            image: image.ok_or_else(|| PictureError::Corrupt { format, why: why() })?,
+            image: image.ok_or_else(|| ImageError::Corrupt { format, why: why() })?,
             orientation: Orientation::NoTransforms,
             notes: Vec::new(),
         })
@@ -205,45 +205,45 @@ impl Stored {
         format: &'static str,
         [width, height]: [u32; 2],
         rgb: Vec<u8>,
-    ) -> Result<Self, PictureError> {
+    ) -> Result<Self, ImageError> {
         let image = RgbImage::from_raw(width, height, rgb);
         Self::of(format, image.map(DynamicImage::ImageRgb8))
     }
 
-    /// The picture, turned as it is to be.
-    pub(crate) fn into_turned(mut self) -> Picture {
+    /// The image, turned as it is to be.
+    pub(crate) fn into_turned(mut self) -> Image {
         // Fewer bytes are moved.
         self.image = self.image.into_rgb8().into();
         self.image.apply_orientation(self.orientation);
-        self.into_picture()
+        self.into_image()
     }
 
-    fn into_picture(self) -> Picture {
+    fn into_image(self) -> Image {
         let image = self.image.into_rgb8();
         let side = |pixels| usize::try_from(pixels).unwrap_or(usize::MAX);
         let (width, height) = (side(image.width()), side(image.height()));
-        Picture::from_rgb(width, height, image.into_raw()).with_notes(self.notes)
+        Image::from_rgb(width, height, image.into_raw()).with_notes(self.notes)
     }
 }
 
 impl Stop {
     fn cut_off() -> Self {
-        Self::Corrupt("the file ends before the picture does".to_owned())
+        Self::Corrupt("the file ends before the image does".to_owned())
     }
 
     /// What it means for data that are at hand.
-    pub(crate) fn of_bytes(self, format: &'static str) -> PictureError {
+    pub(crate) fn of_bytes(self, format: &'static str) -> ImageError {
         match self {
             Self::Io(error) => {
                 let why = error.to_string();
-                PictureError::Corrupt { format, why }
+                ImageError::Corrupt { format, why }
             }
             Self::Memory => {
                 let max = DECODE_BYTES_MAX;
-                PictureError::Memory { format, max }
+                ImageError::Memory { format, max }
             }
-            Self::Unsupported(why) => PictureError::Unsupported { format, why },
-            Self::Corrupt(why) => PictureError::Corrupt { format, why },
+            Self::Unsupported(why) => ImageError::Unsupported { format, why },
+            Self::Corrupt(why) => ImageError::Corrupt { format, why },
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A picture's rows of the prompt: features and the delimiters around them.
+//! An image's rows of the prompt: features and the delimiters around them.
 
 use deepseek_core::{Backend, DeviceTensor, HostTensor, Loader, Result};
 
@@ -6,8 +6,8 @@ use crate::canvas::Canvas;
 use crate::grid::{Grid, Place};
 use crate::tower::Tower;
 
-/// The learned vectors that stand where a picture begins, where a row of its cells ends, and where
-/// it ends: `[1, out]` each. They replace the embedding of the picture's token id.
+/// The learned vectors that stand where an image begins, where a row of its cells ends, and where
+/// it ends: `[1, out]` each. They replace the embedding of the image's token id.
 #[derive(Debug)]
 pub struct Delimiters<B: Backend> {
     /// Before the first cell.
@@ -33,7 +33,7 @@ impl<B: Backend> Delimiters<B> {
     }
 }
 
-/// The rows of a picture in the order of [`Grid::layout`](crate::Grid::layout): `[tokens, out]`
+/// The rows of an image in the order of [`Grid::layout`](crate::Grid::layout): `[tokens, out]`
 /// (`docs/models/deepseek-v41.md` §4.4).
 ///
 /// # Errors

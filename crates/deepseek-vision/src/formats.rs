@@ -60,7 +60,7 @@ const MARKS: [(usize, &[u8], &str); 69] = [
     (0, b"\x8BJNG", "JNG"),
     (0, b"YUV4MPEG2", "Y4M video"),
     (8, b"AVI ", "AVI video"),
-    (8, b"WAVE", "WAV sound"),
+    (8, b"WAVE", "WAV audio"),
     (0, b"\x1A\x45\xDF\xA3", "Matroska or WebM"),
     (0, b"FLV\x01", "FLV"),
     (0, b"\x30\x26\xB2\x75\x8E\x66\xCF\x11", "ASF (WMV, WMA)"),
@@ -77,11 +77,11 @@ const MARKS: [(usize, &[u8], &str); 69] = [
     (4, b"mdat", "QuickTime"),
     (4, b"wide", "QuickTime"),
     (0, b"OggS", "Ogg"),
-    (0, b"fLaC", "FLAC sound"),
-    (0, b"ID3", "MP3 sound"),
-    (0, b"caff", "CAF sound"),
+    (0, b"fLaC", "FLAC audio"),
+    (0, b"ID3", "MP3 audio"),
+    (0, b"caff", "CAF audio"),
     (0, b"MThd", "MIDI"),
-    (0, b"RF64", "RF64 sound"),
+    (0, b"RF64", "RF64 audio"),
     (0, b"PK\x03\x04", "ZIP archive"),
     (0, b"\x1F\x8B", "gzip"),
     (0, b"BZh", "bzip2"),
@@ -105,14 +105,14 @@ const BRANDS: [(&[u8], &str); 14] = [
     (b"jp", "JPEG 2000"),
     (b"mj", "Motion JPEG 2000"),
     (b"qt", "QuickTime"),
-    (b"M4A", "M4A sound"),
-    (b"M4B", "M4A sound"),
+    (b"M4A", "M4A audio"),
+    (b"M4B", "M4A audio"),
     (b"3g", "3GPP"),
     (b"F4", "F4V"),
     (b"", "MP4"),
 ];
 
-/// How texts that are pictures or pages begin, behind a byte-order mark, blanks and a declaration.
+/// How texts that are images or pages begin, behind a byte-order mark, blanks and a declaration.
 const ELEMENTS: [(&[u8], &str); 4] = [
     (b"<svg", "SVG"),
     (b"<!doctype svg", "SVG"),

@@ -1,14 +1,14 @@
-//! How large a picture is for the model: its canvas, its patches, its tokens.
+//! How large an image is for the model: its canvas, its patches, its tokens.
 
 use std::iter;
 
 use crate::limits::PASSES_MAX;
 use crate::tower::VisionShape;
 
-/// The size of a picture on its way into the model. Each pair is columns, then rows.
+/// The size of an image on its way into the model. Each pair is columns, then rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grid {
-    /// Pixels of the canvas that the picture is fitted into.
+    /// Pixels of the canvas that the image is fitted into.
     pub canvas: [usize; 2],
     /// Patches of the canvas: what the tower sees.
     pub patches: [usize; 2],
@@ -16,21 +16,21 @@ pub struct Grid {
     pub cells: [usize; 2],
 }
 
-/// What a token of a picture stands for.
+/// What a token of an image stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// The beginning of the picture.
+    /// The beginning of the image.
     Start,
     /// The next cell of the grid, row by row.
     Feature,
     /// The end of a row of cells.
     Newline,
-    /// The end of the picture.
+    /// The end of the image.
     End,
 }
 
 impl Grid {
-    /// The grid of a picture of `width` by `height` pixels, as the vendor's service has it: the
+    /// The grid of an image of `width` by `height` pixels, as the vendor's service has it: the
     /// published loader's pass, repeated on its own result until nothing changes, at most
     /// [`PASSES_MAX`] times (`docs/models/deepseek-v41.md` §4.1).
     ///
@@ -51,13 +51,13 @@ impl Grid {
     }
 
     /// The grid by the published loader's reading: a single pass. It differs from [`Grid::fit`] for
-    /// some elongated pictures.
+    /// some elongated images.
     ///
     /// # Panics
     /// If a side is zero.
     #[must_use]
     pub fn one_pass(width: usize, height: usize, shape: &VisionShape) -> Self {
-        assert!(width > 0 && height > 0, "a picture of {width}x{height}");
+        assert!(width > 0 && height > 0, "an image of {width}x{height}");
         let (mut width, mut height) = (width as f64, height as f64);
         if let Some(ratio) = shape.max_wh_ratio {
             width = width.min(height * f64::from(ratio));
@@ -83,7 +83,7 @@ impl Grid {
         }
     }
 
-    /// Tokens of the picture: its cells, a line break for each row of them, a start and an end.
+    /// Tokens of the image: its cells, a line break for each row of them, a start and an end.
     #[must_use]
     pub fn tokens(&self) -> usize {
         let [columns, rows] = self.cells;

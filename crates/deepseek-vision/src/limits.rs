@@ -1,4 +1,4 @@
-//! The bounds of pictures.
+//! The bounds of images.
 
 /// Longest file, in bytes: what the vendor's service takes.
 pub const FILE_BYTES_MAX: usize = 32 << 20;
@@ -12,36 +12,36 @@ pub const DECODE_BYTES_MAX: u64 = 8 * PIXELS_MAX;
 /// Most passes of [`Grid::fit`](crate::Grid::fit), as in the vendor's service.
 pub const PASSES_MAX: usize = 10;
 /// Query rows that attend together: what bounds the memory of attention, which is this times the
-/// patches of a picture for one head.
+/// patches of an image for one head.
 pub const QUERY_ROWS: usize = 256;
 
-/// Most frames that a config may ask for of a film.
+/// Most frames that a config may ask for of a video.
 pub const WATCHED_FRAMES_MAX: usize = 1 << 16;
-/// Most tokens that a config may give a film or a frame, and most pixels below which it may have a
+/// Most tokens that a config may give a video or a frame, and most pixels below which it may have a
 /// frame enlarged.
 pub const WATCHED_TOKENS_MAX: usize = 1 << 24;
 
-/// Longest film, in bytes: an hour of 4:2:0 frames in 1920 by 1080 pixels, 30 a second, is less.
-pub const FILM_BYTES_MAX: u64 = 1 << 39;
-/// Most frames of a film: ten hours, 30 a second, and some more.
-pub const FILM_FRAMES_MAX: usize = 1 << 20;
-/// Longest film, in seconds: twelve hours.
-pub const FILM_SECONDS_MAX: f64 = 43_200.0;
+/// Longest video, in bytes: an hour of 4:2:0 frames in 1920 by 1080 pixels, 30 a second, is less.
+pub const VIDEO_BYTES_MAX: u64 = 1 << 39;
+/// Most frames of a video: ten hours, 30 a second, and some more.
+pub const VIDEO_FRAMES_MAX: usize = 1 << 20;
+/// Longest video, in seconds: twelve hours.
+pub const VIDEO_SECONDS_MAX: f64 = 43_200.0;
 /// Most pixels of a frame: 7680 by 4320.
 pub const FRAME_PIXELS_MAX: u64 = 7680 * 4320;
 /// Most pixels of all frames together where one can be had only by way of those before it, and no
 /// index says when they are due (GIF, APNG and WebP): five hundred frames of 1920 by 1080.
 pub const MOVING_PIXELS_MAX: u64 = 1 << 30;
 /// Most chunks of an AVI file that are looked at: four for each frame.
-pub const CHUNKS_MAX: usize = 4 * FILM_FRAMES_MAX;
+pub const CHUNKS_MAX: usize = 4 * VIDEO_FRAMES_MAX;
 /// Longest line of a Y4M file, in bytes.
 pub const LINE_BYTES_MAX: u64 = 1024;
-/// Most channels of a film's sound.
-pub const SOUND_CHANNELS_MAX: u16 = 32;
-/// Most samples a second of a film's sound.
-pub const SOUND_RATE_MAX: u32 = 192_000;
-/// Sound that is read at a time, in bytes.
-pub const SOUND_BLOCK_BYTES: usize = 1 << 16;
+/// Most channels of a video's audio.
+pub const AUDIO_CHANNELS_MAX: u16 = 32;
+/// Most samples a second of a video's audio.
+pub const AUDIO_RATE_MAX: u32 = 192_000;
+/// Audio that is read at a time, in bytes.
+pub const AUDIO_BLOCK_BYTES: usize = 1 << 16;
 /// Bytes of memory that a decoding process may map: its threads' stacks, and a codec's reference
 /// frames of the most pixels.
 pub const WORKER_MEMORY_BYTES: u64 = 2 << 30;
@@ -54,5 +54,5 @@ pub const WORKER_THREADS: usize = 2;
 /// Seconds between two wanted frames from which on those between are not decoded, but the key frame
 /// before the second is looked for.
 pub const SEEK_SECONDS: f64 = 2.0;
-/// What silence before a sound comes in, in samples.
+/// What silence before audio comes in, in samples.
 pub const SILENCE_SAMPLES: usize = 1 << 14;

@@ -2,11 +2,11 @@
 //!
 //! The published loader uses that library, and one step of 255 in a pixel moves a feature by more
 //! than the arithmetic of the tower does. So its fixed-point sums are repeated here: the cubic
-//! with `a = -0.5`, widened where a picture shrinks, weights of 22 fractional bits, one side after
+//! with `a = -0.5`, widened where an image shrinks, weights of 22 fractional bits, one side after
 //! the other, each pass rounded to 8 bits.
 //!
 //! Because each pass rounds, their order shows. Releases up to 12.1 resize rows first; release 13,
-//! which is followed here, begins with the columns of pictures that lose far more height than width.
+//! which is followed here, begins with the columns of images that lose far more height than width.
 
 use std::borrow::Cow;
 

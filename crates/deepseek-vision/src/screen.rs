@@ -1,4 +1,4 @@
-//! What the frames of a moving picture are drawn on, one over the other.
+//! What the frames of an animated image are drawn on, one over the other.
 
 /// Pixels in four channels. One that nothing was drawn on has no opacity, and a colour all the same:
 /// in the end opacity is dropped, not blended (`docs/models/deepseek-v41.md` §4.2).

@@ -7,7 +7,7 @@ use crate::aligner::Aligner;
 use crate::block::{Affine, Block, NORM_EPS, Turns};
 use crate::grid::Grid;
 
-/// The numbers that shape pictures and their tower (`docs/models/deepseek-v41.md` §1.1,
+/// The numbers that shape images and their tower (`docs/models/deepseek-v41.md` §1.1,
 /// `vision_config`).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct VisionShape {
@@ -25,11 +25,11 @@ pub struct VisionShape {
     pub rope_theta: f32,
     /// Patches of a cell's side.
     pub downsample: usize,
-    /// Most tokens of a picture.
+    /// Most tokens of an image.
     pub max_tokens: usize,
-    /// Pixels below which a picture is enlarged.
+    /// Pixels below which an image is enlarged.
     pub min_pixels: usize,
-    /// Width over height above which a picture is stretched; none in the released models.
+    /// Width over height above which an image is stretched; none in the released models.
     pub max_wh_ratio: Option<f32>,
     /// Channels of the text model.
     pub out: usize,
@@ -83,7 +83,7 @@ impl<B: Backend> Tower<B> {
         &self.shape
     }
 
-    /// The features of one picture: `patches: [patches, 3 * patch * patch]` gives `[cells, out]`, row
+    /// The features of one image: `patches: [patches, 3 * patch * patch]` gives `[cells, out]`, row
     /// by row. Attention needs memory for a bounded number of queries at a time.
     ///
     /// # Errors

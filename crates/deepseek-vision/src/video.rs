@@ -1,25 +1,25 @@
-//! Films: frames at their times, and their sound (`docs/models/audio-video.md` §6).
+//! Videos: frames at their times, and their audio (`docs/models/audio-video.md` §6).
 //!
-//! [`Film`] opens a file, [`Clip`] is what the model sees of it: the sampled frames with their
-//! [`Label`]s, all of one size. [`deal()`] puts the tokens of the sound among them.
+//! [`Video`] opens a file, [`Clip`] is what the model sees of it: the sampled frames with their
+//! [`Label`]s, all of one size. [`deal()`] puts the tokens of the audio among them.
 
 pub mod clip;
 pub mod config;
 pub mod deal;
 #[cfg(feature = "video")]
 pub mod ffmpeg;
-pub mod film;
+pub mod file;
 pub mod label;
-mod reel;
+mod reader;
 pub mod sample;
 pub mod track;
 mod yuv;
 
 pub use clip::{Clip, Shot};
 pub use config::{ConfigError, Number, VideoConfig};
-pub use deal::{Part, SoundTokens, deal};
-pub use film::{Film, FilmError};
+pub use deal::{AudioTokens, Part, deal};
+pub use file::{Video, VideoError};
 pub use label::Label;
-pub(crate) use reel::webp;
+pub(crate) use reader::webp;
 pub use sample::sample;
 pub use track::Track;

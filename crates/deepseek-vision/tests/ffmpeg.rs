@@ -1,4 +1,4 @@
-//! Films that FFmpeg decodes in a process of its own: this program is the worker, too.
+//! Videos that FFmpeg decodes in a process of its own: this program is the worker, too.
 #![allow(clippy::print_stdout, reason = "it stands in for the harness")]
 
 use std::io::{stdin, stdout};
@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 
 use deepseek_vision::VisionShape;
 use deepseek_vision::video::ffmpeg::{Workers, serve};
-use deepseek_vision::video::{Clip, Film, FilmError, VideoConfig};
+use deepseek_vision::video::{Clip, Video, VideoConfig, VideoError};
 use image::GenericImageView;
 
 /// The word that makes this program a worker.
@@ -16,21 +16,21 @@ const WORKER: &str = "video-worker";
 const TESTS: [(&str, fn()); 10] = [
     ("frames_are_those_of_the_tool", frames_are_those_of_the_tool),
     (
-        "bytes_and_files_are_the_same_film",
-        bytes_and_files_are_the_same_film,
+        "bytes_and_files_are_the_same_video",
+        bytes_and_files_are_the_same_video,
     ),
     ("frames_may_be_left_out", frames_may_be_left_out),
     (
         "what_is_sought_is_what_is_read",
         what_is_sought_is_what_is_read,
     ),
-    ("sound_begins_with_the_film", sound_begins_with_the_film),
+    ("audio_begins_with_the_video", audio_begins_with_the_video),
     ("opus_is_heard", opus_is_heard),
     (
         "what_is_built_in_needs_no_worker",
         what_is_built_in_needs_no_worker,
     ),
-    ("what_is_no_film_is_an_error", what_is_no_film_is_an_error),
+    ("what_is_no_video_is_an_error", what_is_no_video_is_an_error),
     (
         "a_worker_that_ends_is_an_error",
         a_worker_that_ends_is_an_error,
@@ -70,8 +70,8 @@ fn fixture(name: &str) -> PathBuf {
         .join(name)
 }
 
-fn all(mut film: Film) -> Vec<(f64, deepseek_vision::Picture)> {
-    std::iter::from_fn(|| film.next_frame().expect("a frame")).collect()
+fn all(mut video: Video) -> Vec<(f64, deepseek_vision::Image)> {
+    std::iter::from_fn(|| video.next_frame().expect("a frame")).collect()
 }
 
 fn frames_are_those_of_the_tool() {
@@ -87,28 +87,28 @@ fn frames_are_those_of_the_tool() {
         let strip = image::open(fixture(&format!("{name}.frames.png"))).expect("a strip");
         let delays: Vec<u32> =
             serde_json::from_value(meta["films"][name]["delays_ms"].clone()).expect("delays");
-        let film = workers().open(&fixture(name)).expect("a film");
-        assert!(film.duration() > 0.3, "{name}: {}", film.duration());
-        let frames = all(film);
+        let video = workers().open(&fixture(name)).expect("a video");
+        assert!(video.duration() > 0.3, "{name}: {}", video.duration());
+        let frames = all(video);
         assert_eq!(frames.len(), delays.len(), "{name}");
         let mut begin = 0;
-        for (index, ((time, picture), delay)) in frames.iter().zip(delays).enumerate() {
+        for (index, ((time, image), delay)) in frames.iter().zip(delays).enumerate() {
             assert!(
                 (time - f64::from(begin) / 1000.0).abs() < 1e-3,
                 "{name}: {time}"
             );
             begin += delay;
-            let (width, height) = (picture.width() as u32, picture.height() as u32);
+            let (width, height) = (image.width() as u32, image.height() as u32);
             let want = strip
                 .view(index as u32 * width, 0, width, height)
                 .to_image();
-            let pairs = picture.rgb().chunks(3).zip(want.pixels());
+            let pairs = image.rgb().chunks(3).zip(want.pixels());
             let apart = pairs.flat_map(|(have, want)| {
                 have.iter()
                     .zip(want.0)
                     .map(|(have, want)| u32::from(have.abs_diff(want)))
             });
-            let mean = f64::from(apart.sum::<u32>()) / picture.rgb().len() as f64;
+            let mean = f64::from(apart.sum::<u32>()) / image.rgb().len() as f64;
             assert!(mean <= 1.0, "{name}: frame {index} is {mean} steps off");
         }
         // The frames are no still, which would be near whichever was taken.
@@ -116,21 +116,21 @@ fn frames_are_those_of_the_tool() {
     }
 }
 
-fn bytes_and_files_are_the_same_film() {
+fn bytes_and_files_are_the_same_video() {
     let path = fixture("601.mp4");
     let of_bytes = workers()
         .from_bytes(std::fs::read(&path).expect("a file"))
-        .expect("a film");
-    assert_eq!(all(of_bytes), all(workers().open(&path).expect("a film")));
+        .expect("a video");
+    assert_eq!(all(of_bytes), all(workers().open(&path).expect("a video")));
 }
 
 fn frames_may_be_left_out() {
-    let frames = all(workers().open(&fixture("601.mp4")).expect("a film"));
-    let mut film = workers().open(&fixture("601.mp4")).expect("a film");
+    let frames = all(workers().open(&fixture("601.mp4")).expect("a video"));
+    let mut video = workers().open(&fixture("601.mp4")).expect("a video");
     for index in [1, 2, 5] {
-        film.skip_to(index);
+        video.skip_to(index);
         assert_eq!(
-            film.next_frame().expect("a frame").as_ref(),
+            video.next_frame().expect("a frame").as_ref(),
             frames.get(index)
         );
     }
@@ -147,8 +147,8 @@ fn frames_may_be_left_out() {
         max_wh_ratio: None,
         out: 8,
     };
-    let film = workers().open(&fixture("601.mp4")).expect("a film");
-    let clip = Clip::new(film, &shape, &VideoConfig::default());
+    let video = workers().open(&fixture("601.mp4")).expect("a video");
+    let clip = Clip::new(video, &shape, &VideoConfig::default());
     assert_eq!(
         clip.collect::<Result<Vec<_>, _>>().expect("frames").len(),
         4
@@ -157,14 +157,14 @@ fn frames_may_be_left_out() {
 
 fn what_is_sought_is_what_is_read() {
     let path = fixture("long.mp4");
-    let frames = all(workers().open(&path).expect("a film"));
+    let frames = all(workers().open(&path).expect("a video"));
     assert_eq!(frames.len(), 60);
     // Near and far, at a key frame, before one and behind one, and the last.
     for indices in [&[0, 3, 20, 41, 59][..], &[19, 30], &[59]] {
-        let mut film = workers().open(&path).expect("a film");
+        let mut video = workers().open(&path).expect("a video");
         for index in indices {
-            film.skip_to(*index);
-            let frame = film.next_frame().expect("a frame");
+            video.skip_to(*index);
+            let frame = video.next_frame().expect("a frame");
             assert!(
                 frame.as_ref() == frames.get(*index),
                 "frame {index} of {indices:?}"
@@ -173,12 +173,12 @@ fn what_is_sought_is_what_is_read() {
     }
 }
 
-fn sound_begins_with_the_film() {
-    let film = workers().open(&fixture("late.mp4")).expect("a film");
+fn audio_begins_with_the_video() {
+    let video = workers().open(&fixture("late.mp4")).expect("a video");
     // Once more gives the same.
     for _ in 0..2 {
-        let track = film
-            .sound()
+        let track = video
+            .audio()
             .expect("it can be read")
             .expect("there is sound");
         assert_eq!(track.rate(), 8000);
@@ -197,12 +197,12 @@ fn sound_begins_with_the_film() {
             );
         }
     }
-    let film = workers().open(&fixture("601.mp4")).expect("a film");
-    assert!(film.sound().expect("it can be read").is_none());
+    let video = workers().open(&fixture("601.mp4")).expect("a video");
+    assert!(video.audio().expect("it can be read").is_none());
 }
 
 fn opus_is_heard() {
-    let track = workers().sound(&fixture("tone.opus")).expect("sound");
+    let track = workers().audio(&fixture("tone.opus")).expect("audio");
     assert_eq!(track.rate(), 48_000);
     let samples: Vec<f32> = track.flat_map(|block| block.expect("a block")).collect();
     assert!(
@@ -213,7 +213,7 @@ fn opus_is_heard() {
     let peak = samples.iter().copied().fold(0.0, f32::max);
     assert!((0.1..0.15).contains(&peak), "{peak}");
     let bytes = std::fs::read(fixture("tone.opus")).expect("a file");
-    let track = workers().sound_from_bytes(bytes).expect("sound");
+    let track = workers().audio_from_bytes(bytes).expect("audio");
     assert_eq!(
         track
             .flat_map(|block| block.expect("a block"))
@@ -224,39 +224,42 @@ fn opus_is_heard() {
 
 fn what_is_built_in_needs_no_worker() {
     let none = Workers::new(|| Command::new("no such program"));
-    let film = none.open(&fixture("deltas.gif")).expect("a film");
-    assert_eq!(film.times().len(), 6);
+    let video = none.open(&fixture("deltas.gif")).expect("a video");
+    assert_eq!(video.times().len(), 6);
     let error = none.open(&fixture("601.mp4")).expect_err("no worker");
-    assert!(matches!(error, FilmError::Io(_)), "{error}");
+    assert!(matches!(error, VideoError::Io(_)), "{error}");
 }
 
-fn what_is_no_film_is_an_error() {
+fn what_is_no_video_is_an_error() {
     let mp4 = std::fs::read(fixture("601.mp4")).expect("a file");
     let playlist = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n";
     let concat = b"ffconcat version 1.0\nfile /etc/passwd\n";
     let cases: [(&str, Vec<u8>); 6] = [
-        ("half a film", mp4[..mp4.len() / 2].to_vec()),
+        ("half a video", mp4[..mp4.len() / 2].to_vec()),
         ("a head", mp4[..40].to_vec()),
         (
             "text",
-            b"This is no film at all, however long one looks at it.".to_vec(),
+            b"This is no video at all, however long one looks at it.".to_vec(),
         ),
         ("a playlist", playlist.to_vec()),
         ("a list of files", concat.to_vec()),
         (
-            "sound alone",
+            "audio alone",
             std::fs::read(fixture("tone.opus")).expect("a file"),
         ),
     ];
     for (name, bytes) in cases {
         let error = workers().from_bytes(bytes).expect_err(name);
-        assert!(matches!(error, FilmError::Worker { .. }), "{name}: {error}");
+        assert!(
+            matches!(error, VideoError::Worker { .. }),
+            "{name}: {error}"
+        );
         assert!(error.to_string().starts_with("video: "), "{name}: {error}");
     }
     let error = workers()
-        .sound(&fixture("601.mp4"))
-        .expect_err("a silent film");
-    assert_eq!(error.to_string(), "video: no sound");
+        .audio(&fixture("601.mp4"))
+        .expect_err("a silent video");
+    assert_eq!(error.to_string(), "video: no audio");
 }
 
 fn a_worker_that_ends_is_an_error() {
@@ -292,6 +295,6 @@ fn a_worker_that_lies_is_an_error() {
             command
         });
         assert!(workers.open(&fixture("601.mp4")).is_err(), "{name}");
-        assert!(workers.sound(&fixture("601.mp4")).is_err(), "{name}");
+        assert!(workers.audio(&fixture("601.mp4")).is_err(), "{name}");
     }
 }

@@ -1,4 +1,4 @@
-//! Files that are pictures: what each format and kind of sample becomes.
+//! Files that are images: what each format and kind of sample becomes.
 
 #[path = "bytes/tiff.rs"]
 mod tiff;
@@ -6,7 +6,7 @@ mod tiff;
 use std::io::Cursor;
 
 use deepseek_vision::formats::IMAGES;
-use deepseek_vision::{Picture, PictureError};
+use deepseek_vision::{Image, ImageError};
 use image::codecs::gif::GifEncoder;
 use image::{DynamicImage, Frame, ImageFormat, RgbImage, RgbaImage};
 
@@ -33,9 +33,9 @@ fn gradient(width: u32, height: u32) -> RgbImage {
 
 #[track_caller]
 fn check(bytes: &[u8], size: [usize; 2], rgb: &[u8]) {
-    let picture = Picture::decode(bytes).expect("a picture");
-    assert_eq!([picture.width(), picture.height()], size);
-    assert_eq!(picture.rgb(), rgb);
+    let image = Image::decode(bytes).expect("an image");
+    assert_eq!([image.width(), image.height()], size);
+    assert_eq!(image.rgb(), rgb);
 }
 
 #[test]
@@ -48,14 +48,14 @@ fn lossless_formats_keep_every_sample() {
 }
 
 #[test]
-fn a_jpeg_is_near() -> Result<(), PictureError> {
+fn a_jpeg_is_near() -> Result<(), ImageError> {
     let image = gradient(40, 24);
     let bytes = encode(&DynamicImage::ImageRgb8(image.clone()), ImageFormat::Jpeg);
-    let picture = Picture::decode(&bytes)?;
-    assert_eq!([picture.width(), picture.height()], [40, 24]);
+    let image = Image::decode(&bytes)?;
+    assert_eq!([image.width(), image.height()], [40, 24]);
     let apart = |(a, b): (&u8, &u8)| u32::from(a.abs_diff(*b));
-    let total: u32 = picture.rgb().iter().zip(image.as_raw()).map(apart).sum();
-    assert!(total < 8 * picture.rgb().len() as u32, "{total}");
+    let total: u32 = image.rgb().iter().zip(image.as_raw()).map(apart).sum();
+    assert!(total < 8 * image.rgb().len() as u32, "{total}");
     Ok(())
 }
 
@@ -97,7 +97,7 @@ fn sixteen_bits_are_divided_by_257_and_rounded() {
 }
 
 #[test]
-fn the_first_frame_of_a_moving_picture_is_taken() {
+fn the_first_frame_of_a_moving_image_is_taken() {
     let mut bytes = Vec::new();
     let mut encoder = GifEncoder::new(&mut bytes);
     for shade in [0, 255] {
@@ -113,14 +113,14 @@ fn the_longest_sides_of_the_specification_are_read() {
     for (width, height) in [(60_000, 20), (20, 60_000), (8192, 8192)] {
         let grey = image::GrayImage::new(width, height);
         let bytes = encode(&grey.into(), ImageFormat::Png);
-        let picture = Picture::decode(&bytes).expect("a picture");
+        let image = Image::decode(&bytes).expect("an image");
         let size = [width as usize, height as usize];
-        assert_eq!([picture.width(), picture.height()], size);
+        assert_eq!([image.width(), image.height()], size);
     }
 }
 
 #[test]
-fn bytes_behind_the_picture_are_of_no_account() {
+fn bytes_behind_the_image_are_of_no_account() {
     let image = gradient(8, 8);
     for format in LOSSLESS {
         if format == ImageFormat::WebP {
@@ -172,13 +172,11 @@ fn a_kind_that_is_not_read_is_called_by_its_name() {
         ("Y4M video", b"YUV4MPEG2 W1 H1 F1:1\n".to_vec()),
     ];
     for (kind, bytes) in cases {
-        let error = Picture::decode(&bytes).expect_err(kind);
-        let text = format!("picture: of a kind that is not read: {kind}");
+        let error = Image::decode(&bytes).expect_err(kind);
+        let text = format!("image: of a kind that is not read: {kind}");
         assert_eq!(error.to_string(), text);
     }
-    let text = Picture::decode(b"no picture")
-        .expect_err("words")
-        .to_string();
+    let text = Image::decode(b"no image").expect_err("words").to_string();
     assert!(text.ends_with(&format!("want one of {IMAGES}")), "{text}");
 }
 
@@ -197,8 +195,8 @@ fn kinds_of_jpeg_that_are_not_read_are_named() {
     ] {
         let mut bytes = good.clone();
         bytes[at] = byte;
-        let error = Picture::decode(&bytes).expect_err(why);
-        let text = format!("picture: JPEG of a kind that is not read: {why}");
+        let error = Image::decode(&bytes).expect_err(why);
+        let text = format!("image: JPEG of a kind that is not read: {why}");
         assert_eq!(error.to_string(), text);
     }
 }
@@ -214,21 +212,21 @@ fn noise() -> RgbImage {
 #[test]
 fn a_jpeg_that_lacks_a_part_is_refused_or_it_is_told() {
     let good = encode(&noise().into(), ImageFormat::Jpeg);
-    let whole = Picture::decode(&good).expect("a picture");
+    let whole = Image::decode(&good).expect("an image");
     assert_eq!(whole.notes(), []);
     for part in 2..12 {
         let cut = &good[..good.len() * part / 12];
-        assert!(Picture::decode(cut).is_err(), "cut at {part}/12");
+        assert!(Image::decode(cut).is_err(), "cut at {part}/12");
         // Some programs end what they have cut.
         let ended = [cut, &[0xFF, 0xD9]].concat();
-        if let Ok(picture) = Picture::decode(&ended) {
-            let notes = picture.notes();
+        if let Ok(image) = Image::decode(&ended) {
+            let notes = image.notes();
             assert_eq!(notes.len(), 1, "ended at {part}/12");
             assert!(
                 notes[0].to_string().contains("damaged JPEG data"),
                 "{notes:?}"
             );
-            assert_ne!(picture.rgb(), whole.rgb());
+            assert_ne!(image.rgb(), whole.rgb());
         }
     }
 }
@@ -236,7 +234,7 @@ fn a_jpeg_that_lacks_a_part_is_refused_or_it_is_told() {
 #[test]
 fn a_lossy_webp_that_is_cut_is_refused() {
     let bytes = include_bytes!("../../../tests/fixtures/video/lossy.webp");
-    // The first frame as a picture of its own.
+    // The first frame as an image of its own.
     let at = bytes
         .windows(4)
         .position(|name| name == b"VP8 ")
@@ -245,17 +243,17 @@ fn a_lossy_webp_that_is_cut_is_refused() {
     let chunk = &bytes[at..at + 8 + length as usize];
     let riff = (chunk.len() as u32 + 4).to_le_bytes();
     let good = [b"RIFF", &riff[..], b"WEBP", chunk].concat();
-    assert!(Picture::decode(&good).is_ok());
+    assert!(Image::decode(&good).is_ok());
     for end in (20..good.len() - 1).step_by(3) {
-        assert!(Picture::decode(&good[..end]).is_err(), "cut at {end}");
+        assert!(Image::decode(&good[..end]).is_err(), "cut at {end}");
     }
 }
 
 #[test]
 fn a_decoder_that_panics_is_an_error() {
-    match Picture::decode(&tiff::tiled_planar()) {
-        Ok(picture) => assert!(picture.rgb().iter().all(|sample| *sample == 7)),
-        Err(PictureError::Unsupported { format: "TIFF", .. }) => {}
+    match Image::decode(&tiff::tiled_planar()) {
+        Ok(image) => assert!(image.rgb().iter().all(|sample| *sample == 7)),
+        Err(ImageError::Unsupported { format: "TIFF", .. }) => {}
         Err(error) => unreachable!("{error}"),
     }
 }

@@ -5,7 +5,7 @@ mod bytes;
 use std::io::Cursor;
 
 use deepseek_vision::limits::{FILE_BYTES_MAX, SIDE_MAX};
-use deepseek_vision::{Picture, PictureError};
+use deepseek_vision::{Image, ImageError};
 use image::{DynamicImage, ImageFormat, RgbImage};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -28,18 +28,18 @@ enum Kind {
 }
 use Kind::{Corrupt, Memory, NoPixels, Pixels, Side, Unsupported};
 
-fn kind(error: &PictureError) -> Kind {
+fn kind(error: &ImageError) -> Kind {
     match error {
-        PictureError::Empty => Kind::Empty,
-        PictureError::FileBytes { .. } => Kind::FileBytes,
-        PictureError::UnknownFormat { .. } => Kind::UnknownFormat,
-        PictureError::Foreign { .. } => Kind::Foreign,
-        PictureError::NoPixels { .. } => NoPixels,
-        PictureError::Side { .. } => Side,
-        PictureError::Pixels { .. } => Pixels,
-        PictureError::Memory { .. } => Memory,
-        PictureError::Unsupported { .. } => Unsupported,
-        PictureError::Corrupt { .. } => Corrupt,
+        ImageError::Empty => Kind::Empty,
+        ImageError::FileBytes { .. } => Kind::FileBytes,
+        ImageError::UnknownFormat { .. } => Kind::UnknownFormat,
+        ImageError::Foreign { .. } => Kind::Foreign,
+        ImageError::NoPixels { .. } => NoPixels,
+        ImageError::Side { .. } => Side,
+        ImageError::Pixels { .. } => Pixels,
+        ImageError::Memory { .. } => Memory,
+        ImageError::Unsupported { .. } => Unsupported,
+        ImageError::Corrupt { .. } => Corrupt,
         other => unreachable!("{other} has no kind"),
     }
 }
@@ -55,13 +55,10 @@ fn case(name: &str, bytes: impl Into<Vec<u8>>, want: Kind) -> Case {
 fn check(cases: &[Case], least: usize) {
     assert!(cases.len() >= least, "{} cases", cases.len());
     let wrong = cases.iter().filter_map(|(name, bytes, want)| {
-        let Err(error) = Picture::decode(bytes) else {
-            return Some(format!("{name}: taken as a picture"));
+        let Err(error) = Image::decode(bytes) else {
+            return Some(format!("{name}: taken as an image"));
         };
-        assert!(
-            error.to_string().starts_with("picture: "),
-            "{name}: {error}"
-        );
+        assert!(error.to_string().starts_with("image: "), "{name}: {error}");
         let found = kind(&error);
         (found != *want).then(|| format!("{name}: {found:?}, want {want:?}: {error}"))
     });
@@ -226,7 +223,7 @@ fn files_of_no_format() {
                 good.iter().rev().copied().collect::<Vec<_>>(),
                 Kind::UnknownFormat,
             ),
-            case("RIFF of sound", *b"RIFF\x24\0\0\0WAVEfmt ", Kind::Foreign),
+            case("RIFF of audio", *b"RIFF\x24\0\0\0WAVEfmt ", Kind::Foreign),
         ],
         12,
     );
@@ -574,7 +571,7 @@ fn webp_files_that_lie() {
                 with(&good, 24, &[good[24] | 0xE0]),
                 Corrupt,
             ),
-            case("a canvas without a picture", canvas(&[0; 10]), Corrupt),
+            case("a canvas without an image", canvas(&[0; 10]), Corrupt),
             case(
                 "a canvas of 2^24",
                 canvas(&[0, 0, 0, 0, 255, 255, 255, 255, 255, 255]),
@@ -607,10 +604,10 @@ fn no_change_of_a_good_file_brings_the_reader_down() {
                 let at = rng.random_range(0..bytes.len());
                 bytes[at] = rng.random();
             }
-            match Picture::decode(&bytes) {
-                Ok(picture) => {
-                    let pixels = picture.width() * picture.height();
-                    assert_eq!(picture.rgb().len(), 3 * pixels);
+            match Image::decode(&bytes) {
+                Ok(image) => {
+                    let pixels = image.width() * image.height();
+                    assert_eq!(image.rgb().len(), 3 * pixels);
                 }
                 Err(error) => {
                     assert!(!error.to_string().is_empty());

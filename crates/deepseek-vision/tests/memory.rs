@@ -6,12 +6,12 @@ mod bytes;
 
 use std::io::Cursor;
 
-use deepseek_vision::Picture;
+use deepseek_vision::Image;
 use image::{DynamicImage, ImageFormat};
 
 use bytes::png_chunk;
 
-/// What the chunks would take each, and what the picture may take with all of them.
+/// What the chunks would take each, and what the image may take with all of them.
 const BOMB_BYTES: usize = 300 << 20;
 const BYTES_MAX: u64 = 100 << 20;
 
@@ -65,8 +65,8 @@ fn colour_profiles_and_texts_are_not_unpacked() {
     let head = 8 + 25;
     let bytes = [&good[..head], &chunks, &good[head..]].concat();
     drop((bomb, named, words, chunks));
-    let picture = Picture::decode(&bytes).expect("a picture");
-    assert_eq!(picture.rgb(), [0; 8 * 8 * 3]);
+    let image = Image::decode(&bytes).expect("an image");
+    assert_eq!(image.rgb(), [0; 8 * 8 * 3]);
     assert!(
         peak() < BOMB_BYTES as u64 / 2 + BYTES_MAX,
         "{} bytes",

@@ -1,9 +1,9 @@
-//! Pictures that move, as pictures and as films: what their frames draw over each other.
+//! Animated images, as images and as videos: what their frames draw over each other.
 
 use std::borrow::Cow;
 
-use deepseek_vision::Picture;
-use deepseek_vision::video::Film;
+use deepseek_vision::Image;
+use deepseek_vision::video::Video;
 use gif::{DisposalMethod, Encoder, Frame};
 use png::{BlendOp, ColorType, DisposeOp};
 use rand::{Rng, SeedableRng};
@@ -13,24 +13,24 @@ const SIDE: usize = 7;
 
 type Pixel = [u8; 3];
 
-/// All frames of a film, and what is told of it.
+/// All frames of a video, and what is told of it.
 #[track_caller]
-fn frames(bytes: &[u8]) -> (Vec<Picture>, Vec<String>) {
-    let mut film = Film::from_bytes(bytes).expect("a film");
-    let frames = std::iter::from_fn(|| film.next_frame().expect("a frame"));
-    let frames = frames.map(|(_, picture)| picture).collect();
-    let notes = film.notes().iter().map(ToString::to_string).collect();
+fn frames(bytes: &[u8]) -> (Vec<Image>, Vec<String>) {
+    let mut video = Video::from_bytes(bytes).expect("a video");
+    let frames = std::iter::from_fn(|| video.next_frame().expect("a frame"));
+    let frames = frames.map(|(_, image)| image).collect();
+    let notes = video.notes().iter().map(ToString::to_string).collect();
     (frames, notes)
 }
 
-/// The picture and the first frame of the film are the same; gives the frames' pixels.
+/// The image and the first frame of the video are the same; gives the frames' pixels.
 #[track_caller]
 fn check_first(bytes: &[u8]) -> Vec<Vec<Pixel>> {
     let (frames, notes) = frames(bytes);
     assert!(notes.is_empty(), "{notes:?}");
-    let picture = Picture::decode(bytes).expect("a picture");
-    assert_eq!(picture.rgb(), frames[0].rgb());
-    let pixels = |frame: &Picture| frame.rgb().as_chunks::<3>().0.to_vec();
+    let image = Image::decode(bytes).expect("an image");
+    assert_eq!(image.rgb(), frames[0].rgb());
+    let pixels = |frame: &Image| frame.rgb().as_chunks::<3>().0.to_vec();
     frames.iter().map(pixels).collect()
 }
 
@@ -117,7 +117,7 @@ fn seen(palette: &[u8], frames: &[Frame<'_>]) -> Vec<Vec<Pixel>> {
 }
 
 #[test]
-fn a_gif_is_the_same_as_a_picture_and_as_a_film() {
+fn a_gif_is_the_same_as_an_image_and_as_a_video() {
     let mut rng = ChaCha8Rng::seed_from_u64(9);
     for _ in 0..300 {
         let palette: Vec<u8> = (0..12).map(|_| rng.random()).collect();
@@ -166,7 +166,7 @@ fn apng(rng: &mut ChaCha8Rng, colour: ColorType) -> Vec<u8> {
 }
 
 #[test]
-fn an_apng_is_the_same_as_a_picture_and_as_a_film() {
+fn an_apng_is_the_same_as_an_image_and_as_a_video() {
     let mut rng = ChaCha8Rng::seed_from_u64(10);
     let kinds = [
         ColorType::Grayscale,
@@ -180,7 +180,7 @@ fn an_apng_is_the_same_as_a_picture_and_as_a_film() {
     }
 }
 
-/// The golden films, and how many frames each has.
+/// The golden videos, and how many frames each has.
 fn golden(name: &str) -> Vec<u8> {
     let folder =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/video");
@@ -188,7 +188,7 @@ fn golden(name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_webp_is_the_same_as_a_picture_and_as_a_film() {
+fn a_webp_is_the_same_as_an_image_and_as_a_video() {
     for name in ["lossless.webp", "cleared.webp", "lossy.webp"] {
         check_first(&golden(name));
     }
@@ -212,11 +212,11 @@ fn the_frames_before_a_cut_are_seen_and_it_is_told() {
         assert!(notes.is_empty(), "{name}: {notes:?}");
         let mut counts = Vec::new();
         for end in (0..whole.len()).step_by(whole.len() / 150 + 1) {
-            let Ok(film) = Film::from_bytes(&whole[..end]) else {
+            let Ok(video) = Video::from_bytes(&whole[..end]) else {
                 counts.push(0);
                 continue;
             };
-            drop(film);
+            drop(video);
             let (seen, notes) = frames(&whole[..end]);
             assert_eq!(seen, all[..seen.len()], "{name} cut at {end}");
             counts.push(seen.len());
@@ -228,7 +228,7 @@ fn the_frames_before_a_cut_are_seen_and_it_is_told() {
                 "{name} cut at {end}: {notes:?}"
             );
         }
-        // More of the file is more of the film, up to its last frame but one.
+        // More of the file is more of the video, up to its last frame but one.
         assert!(counts.is_sorted(), "{name}: {counts:?}");
         let last = counts.last().copied().expect("a cut");
         assert!(last + 1 >= all.len() && last > 1, "{name}: {counts:?}");

@@ -1,4 +1,4 @@
-//! Pictures that are to be turned: all eight ways, in every format that can say so.
+//! Images that are to be turned: all eight ways, in every format that can say so.
 
 #[allow(dead_code, reason = "it is shared")]
 mod bytes;
@@ -6,8 +6,8 @@ mod bytes;
 use std::fs;
 use std::io::Cursor;
 
-use deepseek_vision::Picture;
-use deepseek_vision::video::Film;
+use deepseek_vision::Image;
+use deepseek_vision::video::Video;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 
 use bytes::png_chunk;
@@ -17,7 +17,7 @@ const GREEN: [u8; 3] = [30, 230, 30];
 const BLUE: [u8; 3] = [30, 30, 230];
 const WHITE: [u8; 3] = [230, 230, 230];
 
-/// The corners of what is seen, row by row, of a picture that is stored with red, green, blue and white
+/// The corners of what is seen, row by row, of an image that is stored with red, green, blue and white
 /// in its corners: what EXIF says of the tag's values from 1 on.
 const SEEN: [[[u8; 3]; 4]; 8] = [
     [RED, GREEN, BLUE, WHITE],
@@ -80,18 +80,18 @@ fn webp(exif: &[u8]) -> Vec<u8> {
     };
     let sides = [WIDTH - 1, HEIGHT - 1].map(u32::to_le_bytes);
     let canvas = [&[8, 0, 0, 0][..], &sides[0][..3], &sides[1][..3]].concat();
-    let picture = &encode(ImageFormat::WebP)[12..];
+    let image = &encode(ImageFormat::WebP)[12..];
     let all = [
         &b"WEBP"[..],
         &chunk(b"VP8X", &canvas),
-        picture,
+        image,
         &chunk(b"EXIF", exif),
     ]
     .concat();
     chunk(b"RIFF", &all)
 }
 
-/// A TIFF of one strip, with the tag among those of its picture.
+/// A TIFF of one strip, with the tag among those of its image.
 fn tiff(value: u16) -> Vec<u8> {
     let rgb = stored().into_raw();
     let entries = [
@@ -132,16 +132,16 @@ fn files(value: u16) -> [(&'static str, Vec<u8>); 6] {
 
 /// Holds the size and the corners against those that are seen with such a tag.
 #[track_caller]
-fn check(name: &str, picture: &Picture, value: usize) {
+fn check(name: &str, image: &Image, value: usize) {
     let sides = [WIDTH, HEIGHT].map(|side| side as usize);
     let [width, height] = if value > 4 {
         [sides[1], sides[0]]
     } else {
         sides
     };
-    let found = [picture.width(), picture.height()];
+    let found = [image.width(), image.height()];
     assert_eq!(found, [width, height], "{name} of {value}");
-    let (pixels, _) = picture.rgb().as_chunks::<3>();
+    let (pixels, _) = image.rgb().as_chunks::<3>();
     for (corner, want) in SEEN[value - 1].iter().enumerate() {
         let [x, y] = [
             (corner % 2) * (width - 5) + 2,
@@ -157,11 +157,11 @@ fn check(name: &str, picture: &Picture, value: usize) {
 }
 
 #[test]
-fn a_picture_is_turned_as_its_tag_says() {
+fn an_image_is_turned_as_its_tag_says() {
     for value in 1..=8 {
         for (name, bytes) in files(value) {
-            let picture = Picture::decode(&bytes).expect(name);
-            check(name, &picture, value.into());
+            let image = Image::decode(&bytes).expect(name);
+            check(name, &image, value.into());
         }
     }
 }
@@ -170,9 +170,9 @@ fn a_picture_is_turned_as_its_tag_says() {
 fn the_published_loader_turns_tiff_alone() {
     for value in 1..=8 {
         for (name, bytes) in files(value) {
-            let picture = Picture::decode_as_published(&bytes).expect(name);
+            let image = Image::decode_as_published(&bytes).expect(name);
             let turns = name == "TIFF";
-            check(name, &picture, if turns { value.into() } else { 1 });
+            check(name, &image, if turns { value.into() } else { 1 });
         }
     }
 }
@@ -191,24 +191,16 @@ fn a_tag_that_does_not_hold_is_none() {
     ];
     for exif in broken {
         for bytes in [jpeg(&exif), png(&exif), webp(&exif)] {
-            check(
-                "a broken tag",
-                &Picture::decode(&bytes).expect("a picture"),
-                1,
-            );
+            check("a broken tag", &Image::decode(&bytes).expect("an image"), 1);
         }
     }
     check(
         "more than there is",
-        &Picture::decode(&jpeg(&long)).expect("a picture"),
+        &Image::decode(&jpeg(&long)).expect("an image"),
         6,
     );
     for value in [0, 9, u16::MAX] {
-        check(
-            "TIFF",
-            &Picture::decode(&tiff(value)).expect("a picture"),
-            1,
-        );
+        check("TIFF", &Image::decode(&tiff(value)).expect("an image"), 1);
     }
 }
 
@@ -221,17 +213,17 @@ fn numbered_images_are_turned_each_by_its_own() {
         fs::write(folder.join(format!("{value}.jpg")), jpeg(&exif(*value))).expect("a file");
     }
     fs::write(folder.join("9.tif"), tiff(6)).expect("a file");
-    let open = || Film::from_images(&folder, 1.0).expect("images");
+    let open = || Video::from_images(&folder, 1.0).expect("images");
     let (mut ours, mut published) = (open(), open().as_published());
     for value in all {
-        let (_, picture) = ours.next_frame().expect("a frame").expect("one");
-        check("ours", &picture, value.into());
-        let (_, picture) = published.next_frame().expect("a frame").expect("one");
-        check("published", &picture, 1);
+        let (_, image) = ours.next_frame().expect("a frame").expect("one");
+        check("ours", &image, value.into());
+        let (_, image) = published.next_frame().expect("a frame").expect("one");
+        check("published", &image, 1);
     }
-    for film in [&mut ours, &mut published] {
-        let (_, picture) = film.next_frame().expect("a frame").expect("one");
-        check("TIFF", &picture, 6);
+    for video in [&mut ours, &mut published] {
+        let (_, image) = video.next_frame().expect("a frame").expect("one");
+        check("TIFF", &image, 6);
     }
     fs::remove_dir_all(&folder).expect("it is there");
 }

@@ -6,14 +6,14 @@ use std::path::Path;
 
 use common::RELEASED;
 use deepseek_vision::resize::bicubic;
-use deepseek_vision::{Canvas, Grid, Picture, VisionShape};
+use deepseek_vision::{Canvas, Grid, Image, VisionShape};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 fn golden(part: &str) -> Vec<Value> {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/vision/resize.json");
-    let text = std::fs::read_to_string(path).expect("the golden pictures");
+    let text = std::fs::read_to_string(path).expect("the golden images");
     let golden: Value = serde_json::from_str(&text).expect("JSON");
     golden[part].as_array().expect("a list").clone()
 }
@@ -22,7 +22,7 @@ fn size(case: &Value, key: &str) -> [usize; 2] {
     serde_json::from_value(case[key].clone()).expect("a size")
 }
 
-/// The noise that the golden pictures were made from.
+/// The noise that the golden images were made from.
 fn noise([width, height]: [usize; 2]) -> Vec<u8> {
     (0..(width * height * 3) as u32)
         .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
@@ -38,7 +38,7 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn resized_pictures_are_pillows_bit_for_bit() {
+fn resized_images_are_pillows_bit_for_bit() {
     let cases = golden("resize");
     assert!(cases.len() >= 12);
     for case in cases {
@@ -54,7 +54,7 @@ fn resized_pictures_are_pillows_bit_for_bit() {
 }
 
 #[test]
-fn the_order_of_the_passes_shows_in_tall_pictures() {
+fn the_order_of_the_passes_shows_in_tall_images() {
     let (from, to) = ([50, 500], [28, 282]);
     let source = noise(from);
     let got = bicubic(&source, from, to);
@@ -73,8 +73,8 @@ fn canvases_are_pillows_bit_for_bit() {
     assert!(cases.len() >= 10);
     for case in cases {
         let [width, height] = size(&case, "from");
-        let picture = Picture::from_rgb(width, height, noise([width, height]));
-        let canvas = Canvas::new(&picture, &RELEASED);
+        let image = Image::from_rgb(width, height, noise([width, height]));
+        let canvas = Canvas::new(&image, &RELEASED);
         assert_eq!(canvas.grid().canvas, size(&case, "to"), "{width}x{height}");
         assert_eq!(sha256(canvas.rgb()), case["sha256"], "{width}x{height}");
     }
@@ -88,19 +88,19 @@ fn patches_are_by_channel_row_and_column() {
         min_pixels: 16 * 16,
         ..RELEASED
     };
-    let picture = Picture::from_rgb(24, 16, noise([24, 16]));
-    let canvas = Canvas::new(&picture, &shape);
+    let image = Image::from_rgb(24, 16, noise([24, 16]));
+    let canvas = Canvas::new(&image, &shape);
     assert_eq!(*canvas.grid(), Grid::fit(24, 16, &shape));
     assert_eq!(canvas.grid().patches, [6, 4]);
-    // Large enough and whole patches: the pixels are the picture's own.
-    assert_eq!(canvas.rgb(), picture.rgb());
+    // Large enough and whole patches: the pixels are the image's own.
+    assert_eq!(canvas.rgb(), image.rgb());
     let patches = canvas.patches(4);
     assert_eq!(patches.shape(), [24, 48]);
     for (index, value) in patches.data().iter().enumerate() {
         let (patch, within) = (index / 48, index % 48);
         let (channel, row, column) = (within / 16, within / 4 % 4, within % 4);
         let pixel = (patch / 6 * 4 + row) * 24 + patch % 6 * 4 + column;
-        let sample = f64::from(picture.rgb()[pixel * 3 + channel]);
+        let sample = f64::from(image.rgb()[pixel * 3 + channel]);
         let want = sample / 127.5 - 1.0;
         assert!(
             (f64::from(*value) - want).abs() < 1e-6,
@@ -111,8 +111,8 @@ fn patches_are_by_channel_row_and_column() {
 
 #[test]
 fn a_side_that_rounds_to_nothing_keeps_one_pixel() {
-    let picture = Picture::from_rgb(1, 60_000, vec![255; 60_000 * 3]);
-    let canvas = Canvas::new(&picture, &RELEASED);
+    let image = Image::from_rgb(1, 60_000, vec![255; 60_000 * 3]);
+    let canvas = Canvas::new(&image, &RELEASED);
     assert_eq!(canvas.grid().canvas, [42, 21_462]);
     for row in canvas.rgb().chunks_exact(42 * 3) {
         let white = row.chunks_exact(3).filter(|pixel| **pixel == [255; 3]);

@@ -1,4 +1,4 @@
-//! Sizes of pictures against the vendor's.
+//! Sizes of images against the vendor's.
 
 mod common;
 
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use common::RELEASED;
 use deepseek_vision::limits::PASSES_MAX;
-use deepseek_vision::{Canvas, Grid, Picture, Place, VisionShape};
+use deepseek_vision::{Canvas, Grid, Image, Place, VisionShape};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -85,7 +85,7 @@ fn every_size_settles_within_the_budget() {
 }
 
 #[test]
-fn the_two_readings_differ_for_elongated_pictures_alone() {
+fn the_two_readings_differ_for_elongated_images_alone() {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     let mut differ = 0;
     for _ in 0..50_000 {
@@ -105,7 +105,7 @@ fn the_second_pass_enlarges_what_the_first_left_too_small() {
     let once = Grid::one_pass(13, 76, &RELEASED);
     assert_eq!((once.canvas, once.tokens()), ([224, 1316], 226));
     check([13, 76], [224, 1330], 226);
-    // A picture of megapixels: cut down to fewer pixels than the least.
+    // An image of megapixels: cut down to fewer pixels than the least.
     let once = Grid::one_pass(165, 28_821, &RELEASED);
     assert_eq!((once.canvas, once.tokens()), ([28, 7336], 352));
     check([165, 28_821], [42, 8806], 422);
@@ -127,7 +127,7 @@ fn a_layout_has_a_row_of_features_and_a_line_break_for_each_row() {
 }
 
 #[test]
-fn a_ratio_narrows_wide_pictures_and_stretches_them() {
+fn a_ratio_narrows_wide_images_and_stretches_them() {
     let shape = VisionShape {
         max_wh_ratio: Some(2.0),
         ..RELEASED
@@ -139,7 +139,7 @@ fn a_ratio_narrows_wide_pictures_and_stretches_them() {
         Grid::fit(600, 4000, &RELEASED)
     );
     // Stretched: no grey at top or bottom.
-    let white = Picture::from_rgb(1000, 300, vec![255; 1000 * 300 * 3]);
+    let white = Image::from_rgb(1000, 300, vec![255; 1000 * 300 * 3]);
     let canvas = Canvas::new(&white, &shape);
     assert!(canvas.rgb().iter().all(|sample| *sample == 255));
     assert!(Canvas::new(&white, &RELEASED).rgb().contains(&127));

@@ -8,7 +8,7 @@ use deepseek_core::weights::{Dtype, RawTensor, TensorSource, Tensors};
 use deepseek_core::{Backend, HostTensor, Loader, Numerics, Result};
 use deepseek_vision::limits::QUERY_ROWS;
 use deepseek_vision::video::{Label, Shot};
-use deepseek_vision::{Canvas, Delimiters, Grid, Picture, Place, Tower, VisionShape, embed};
+use deepseek_vision::{Canvas, Delimiters, Grid, Image, Place, Tower, VisionShape, embed};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -27,7 +27,7 @@ const TINY: VisionShape = VisionShape {
     out: 24,
 };
 
-/// Sizes of pictures: tiny, tall, wide, at the limits, and such that cells are partial.
+/// Sizes of images: tiny, tall, wide, at the limits, and such that cells are partial.
 const SIZES: [[usize; 2]; 9] = [
     [1, 1],
     [16, 16],
@@ -264,7 +264,7 @@ fn gelu(x: f64) -> f64 {
 fn canvas([width, height]: [usize; 2]) -> Canvas {
     let mut rng = ChaCha8Rng::seed_from_u64((width * 1000 + height) as u64);
     let rgb = (0..width * height * 3).map(|_| rng.random()).collect();
-    Canvas::new(&Picture::from_rgb(width, height, rgb), &TINY)
+    Canvas::new(&Image::from_rgb(width, height, rgb), &TINY)
 }
 
 /// The largest difference, with its index and both values.

@@ -1,10 +1,10 @@
-//! What of a film the model sees, and in which order: without a file, by numbers alone.
+//! What of a video the model sees, and in which order: without a file, by numbers alone.
 
 mod common;
 
 use common::RELEASED;
 use deepseek_vision::Grid;
-use deepseek_vision::video::{Label, Part, SoundTokens, VideoConfig, deal, sample};
+use deepseek_vision::video::{AudioTokens, Label, Part, VideoConfig, deal, sample};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -59,7 +59,7 @@ fn at_30000_to_1001_frames_the_last_before_each_time_is_taken() {
 }
 
 #[test]
-fn time_drives_a_film_of_a_variable_rate() {
+fn time_drives_a_video_of_a_variable_rate() {
     let times = vec![0.0, 0.1, 0.2, 0.3, 2.0, 2.05, 3.4, 3.5];
     // Wanted at 0.4, 1.2, 2.0, 2.8 and 3.6 s.
     let config = VideoConfig {
@@ -218,40 +218,40 @@ fn labels_have_one_decimal() {
     assert_eq!(Label::at(1.968_6).milliseconds(), 2000);
 }
 
-/// Frames as `f`, blocks of sound as their number of tokens.
+/// Frames as `f`, blocks of audio as their number of tokens.
 #[track_caller]
 fn check_deal(seconds: &[f64], duration: f64, tokens: usize, want: &str) {
     let labels: Vec<Label> = seconds.iter().copied().map(Label::at).collect();
-    let sound = SoundTokens {
+    let audio = AudioTokens {
         tokens,
         token_ms: 80,
         segment_ms: 2000,
     };
-    let parts = deal(&labels, duration, sound);
+    let parts = deal(&labels, duration, audio);
     let words = parts.iter().map(|part| match part {
         Part::Frame(_) => "f".to_owned(),
-        Part::Sound(range) => range.len().to_string(),
+        Part::Audio(range) => range.len().to_string(),
     });
     assert_eq!(words.collect::<Vec<_>>().join(" "), want);
 }
 
 #[test]
-fn sound_stands_behind_the_frames_of_its_two_seconds() {
+fn audio_stands_behind_the_frames_of_its_two_seconds() {
     let halves: Vec<f64> = (0..8).map(|index| f64::from(index) / 2.0).collect();
     check_deal(&halves, 4.0, 50, "f f f f 25 f f f f 25");
     // By its label a frame of 1.97 s belongs to what begins at 2.0 s.
     check_deal(&[0.0, 1.97], 4.0, 50, "f 25 f 25");
     check_deal(&[0.0, 1.94], 4.0, 50, "f f 25 25");
-    // Sound alone, between frames and behind them.
+    // Audio alone, between frames and behind them.
     check_deal(&[0.0, 6.5], 8.0, 100, "f 25 25 25 f 25");
     check_deal(&[0.0], 0.5, 0, "f");
     check_deal(&[], 4.0, 30, "25 5");
-    // Sound that ends first.
+    // Audio that ends first.
     check_deal(&halves, 4.0, 10, "f f f f 10 f f f f");
 }
 
 #[test]
-fn sound_a_second_past_the_end_is_left_out() {
+fn audio_a_second_past_the_end_is_left_out() {
     // Tokens that begin before 5.0 s: 63 of them, the last at 4.96 s.
     check_deal(&[0.0, 3.5], 4.0, 1000, "f 25 f 25 13");
     check_deal(&[0.0, 3.5], 4.0, 63, "f 25 f 25 13");
@@ -270,25 +270,25 @@ fn every_token_is_dealt_once_and_in_order() {
                 label
             })
             .collect();
-        let sound = SoundTokens {
+        let audio = AudioTokens {
             tokens: rng.random_range(0..800),
             token_ms: [40, 80, 160][rng.random_range(0..3)],
             segment_ms: rng.random_range(1..5000),
         };
         let duration = at + rng.random_range(0.0..5.0);
-        let segment_ms = (sound.segment_ms / sound.token_ms).max(1) * sound.token_ms;
+        let segment_ms = (audio.segment_ms / audio.token_ms).max(1) * audio.token_ms;
         let (mut frames, mut tokens, mut segment) = (0, 0, 0);
-        for part in deal(&labels, duration, sound) {
+        for part in deal(&labels, duration, audio) {
             let next = match part {
                 Part::Frame(index) => {
                     assert_eq!(index, frames, "seed {seed}");
                     frames += 1;
                     labels[index].milliseconds() / segment_ms
                 }
-                Part::Sound(range) => {
+                Part::Audio(range) => {
                     assert!(range.start == tokens && range.end > tokens, "seed {seed}");
                     tokens = range.end;
-                    let segment = |token: usize| token as u64 * sound.token_ms / segment_ms;
+                    let segment = |token: usize| token as u64 * audio.token_ms / segment_ms;
                     assert_eq!(segment(range.start), segment(range.end - 1), "seed {seed}");
                     segment(range.start)
                 }
@@ -297,8 +297,8 @@ fn every_token_is_dealt_once_and_in_order() {
             segment = next;
         }
         assert_eq!(frames, labels.len(), "seed {seed}");
-        let heard = (0..sound.tokens).take_while(|token| {
-            (*token as u64 * sound.token_ms) < (duration * 1000.0).round() as u64 + 1000
+        let heard = (0..audio.tokens).take_while(|token| {
+            (*token as u64 * audio.token_ms) < (duration * 1000.0).round() as u64 + 1000
         });
         assert_eq!(tokens, heard.count(), "seed {seed}");
     }

@@ -1,4 +1,4 @@
-//! Prompts with pictures in them.
+//! Prompts with images in them.
 
 use anyhow::{Context, Result};
 use deepseek_core::{HostTensor, Kernels};
@@ -8,18 +8,18 @@ use deepseek_vision::Grid;
 use crate::fixture::Fixture;
 use crate::model::{list, meta, step};
 
-/// A prompt of a fixture with pictures in it, and what is decoded after it.
+/// A prompt of a fixture with images in it, and what is decoded after it.
 #[derive(Debug, Clone)]
 pub struct Album {
-    /// Ids, a picture's among them.
+    /// Ids, an image's among them.
     pub tokens: Vec<TokenId>,
     /// What is decoded after it.
     pub after: Vec<TokenId>,
-    /// Each picture with its first place and how many it takes.
+    /// Each image with its first place and how many it takes.
     pub media: Vec<(MediaId, usize, usize)>,
 }
 
-/// Has the model look at the pictures of a prompt of a fixture, and tells where they stand.
+/// Has the model look at the images of a prompt of a fixture, and tells where they stand.
 ///
 /// # Errors
 /// If the fixture cannot be read, or the model cannot see.
@@ -33,9 +33,9 @@ pub fn album<B: Kernels>(model: &mut Model<B>, name: &str, which: &str) -> Resul
     let kinds: Vec<i64> = serde_json::from_value(meta[which]["token_types"].clone())?;
     let mut media = Vec::new();
     let mut at = 0;
-    for picture in list(name, &format!("{which}/pictures"))?.context("pictures")? {
-        let patches = reference.floats(&format!("image_patches_{picture}"))?;
-        let item = &meta["image"]["items"][picture as usize];
+    for image in list(name, &format!("{which}/pictures"))?.context("pictures")? {
+        let patches = reference.floats(&format!("image_patches_{image}"))?;
+        let item = &meta["image"]["items"][image as usize];
         let size = |side: usize| item["size"][side].as_u64().map(|x| x as usize);
         let (width, height) = size(0).zip(size(1)).context("size")?;
         let grid = Grid::fit(width, height, &shape);
@@ -57,7 +57,7 @@ pub fn album<B: Kernels>(model: &mut Model<B>, name: &str, which: &str) -> Resul
     })
 }
 
-/// A prompt with pictures, in spans of the given sizes, the last of which repeats; all but the last
+/// A prompt with images, in spans of the given sizes, the last of which repeats; all but the last
 /// want nothing unless all logits are wanted.
 ///
 /// # Panics

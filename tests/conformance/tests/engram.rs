@@ -197,7 +197,7 @@ fn the_layer_adds_what_its_plain_twin_adds() -> Result<()> {
 }
 
 #[test]
-fn rows_of_pictures_stay_as_they_are_and_others_do_not() -> Result<()> {
+fn rows_of_images_stay_as_they_are_and_others_do_not() -> Result<()> {
     let be = Candle::host(2);
     let mut case = Case::draw(4);
     case.media = (0..case.tokens).map(|token| token % 2 == 0).collect();

@@ -1,4 +1,4 @@
-//! With sounds and films in the prompt, too, nothing changes a bit that should not: chunking,
+//! With audio and videos in the prompt, too, nothing changes a bit that should not: chunking,
 //! neighbours, threads, what was taken back, drafts.
 
 use std::ops::ControlFlow;
@@ -9,7 +9,7 @@ use backend_candle::Candle;
 use conformance::album::{decode, run};
 use conformance::compare::same_bits;
 use conformance::model::{speak, step};
-use deepseek_audio::{Chunks, Sound};
+use deepseek_audio::{Audio, Chunks};
 use deepseek_core::Numerics;
 use deepseek_core::weights::Checkpoint;
 use deepseek_model::{
@@ -17,7 +17,7 @@ use deepseek_model::{
     Step, TokenId, Want,
 };
 use deepseek_testkit::{tiny_v41_config, write_checkpoint};
-use deepseek_vision::video::{Clip, Film};
+use deepseek_vision::video::{Clip, Video};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
@@ -57,7 +57,7 @@ fn load(
     )?)
 }
 
-/// A prompt with a sound of two chunks and a film whose sound stands between its frames.
+/// A prompt with audio of two chunks and a video whose audio stands between its frames.
 #[derive(Debug, Clone)]
 struct Scene {
     tokens: Vec<TokenId>,
@@ -76,12 +76,12 @@ impl Scene {
         let wave: Vec<f32> = (0..50_000)
             .map(|at| (at as f32 * 0.05).sin() * rng.random::<f32>())
             .collect();
-        let sound = || Ok(Sound::from_blocks(16_000, std::iter::once(wave.clone())));
-        let chunks = Chunks::new(&audio, sound)?.collect::<Result<Vec<_>, _>>()?;
-        let mut film = b"YUV4MPEG2 W24 H16 F2:1 Ip C444\n".to_vec();
+        let open = || Ok(Audio::from_blocks(16_000, std::iter::once(wave.clone())));
+        let chunks = Chunks::new(&audio, open)?.collect::<Result<Vec<_>, _>>()?;
+        let mut video = b"YUV4MPEG2 W24 H16 F2:1 Ip C444\n".to_vec();
         for _ in 0..5 {
-            film.extend(b"FRAME\n");
-            film.extend((0..24 * 16 * 3).map(|_| rng.random::<u8>()));
+            video.extend(b"FRAME\n");
+            video.extend((0..24 * 16 * 3).map(|_| rng.random::<u8>()));
         }
         let config = deepseek_vision::video::VideoConfig {
             frame_max_tokens: 14,
@@ -90,7 +90,7 @@ impl Scene {
             temporal_merge: 2,
             ..Default::default()
         };
-        let shots = Clip::new(Film::from_bytes(film)?, &vision, &config);
+        let shots = Clip::new(Video::from_bytes(video)?, &vision, &config);
         let shots = shots.collect::<Result<Vec<_>, _>>()?;
         assert_eq!((chunks.len(), shots.len()), (2, 3));
 
@@ -100,7 +100,7 @@ impl Scene {
         };
         let mut rows = Vec::new();
         for chunk in chunks {
-            let media = Media::Sound(chunk);
+            let media = Media::Audio(chunk);
             rows.push((model.attach(&media)?, media.tokens()));
         }
         for (media, count) in rows.clone() {
@@ -293,7 +293,7 @@ fn a_scene_of_other_media_gives_other_logits() -> Result<()> {
         changed.placed[swapped].1 = other.placed[swapped].1;
         let rows = changed.placed[swapped].3;
         if rows == 1 {
-            // A start or an end is the same for every sound.
+            // A start or an end is the same for all audio.
             continue;
         }
         let got = changed.answer(&mut model, &[512])?;
@@ -303,7 +303,7 @@ fn a_scene_of_other_media_gives_other_logits() -> Result<()> {
 }
 
 #[test]
-fn a_model_without_ears_refuses_sounds_and_watches_films() -> Result<()> {
+fn a_model_without_ears_refuses_audio_and_watches_videos() -> Result<()> {
     let folder = checkpoint()?;
     let mut config: serde_json::Value =
         serde_json::from_str(&tiny_v41_config(VOCABULARY, COMPRESSED)?)?;
@@ -314,20 +314,20 @@ fn a_model_without_ears_refuses_sounds_and_watches_films() -> Result<()> {
     let hearing = Config::parse(&tiny_v41_config(VOCABULARY, COMPRESSED)?)?;
     let audio = hearing.audio.expect("ears");
     let silence = || {
-        Ok(Sound::from_blocks(
+        Ok(Audio::from_blocks(
             16_000,
             std::iter::once(vec![0.0; 16_000]),
         ))
     };
     let chunk = Chunks::new(&audio, silence)?.next().expect("a chunk")?;
-    let error = model.attach(&Media::Sound(chunk)).expect_err("no ears");
-    assert!(matches!(error, Error::Deaf), "{error}");
+    let error = model.attach(&Media::Audio(chunk)).expect_err("no ears");
+    assert!(matches!(error, Error::NoAudio), "{error}");
     assert!(error.to_string().contains("audio_config"), "{error}");
-    let mut film = b"YUV4MPEG2 W24 H16 F2:1 Ip C444\nFRAME\n".to_vec();
-    film.extend([90; 24 * 16 * 3]);
+    let mut video = b"YUV4MPEG2 W24 H16 F2:1 Ip C444\nFRAME\n".to_vec();
+    video.extend([90; 24 * 16 * 3]);
     let vision = model.capacity().vision.expect("eyes");
     let mut clip = Clip::new(
-        Film::from_bytes(film)?,
+        Video::from_bytes(video)?,
         &vision,
         &model.plan().config().video,
     );

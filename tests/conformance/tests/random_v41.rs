@@ -14,7 +14,7 @@ use deepseek_model::{
     Storage, TokenId, Want,
 };
 use deepseek_testkit::{tiny_v41_config, write_checkpoint};
-use deepseek_vision::{Canvas, Picture};
+use deepseek_vision::{Canvas, Image};
 use serde_json::Value;
 
 const VOCABULARY: usize = 320;
@@ -104,7 +104,7 @@ fn the_same_seed_gives_the_same_bytes() -> Result<()> {
     Ok(())
 }
 
-/// A prompt with a picture, longer than what the candidates cover, and a draft behind it.
+/// A prompt with an image, longer than what the candidates cover, and a draft behind it.
 #[test]
 fn every_part_of_the_model_runs() -> Result<()> {
     let json = tiny_v41_config(VOCABULARY, COMPRESSED)?;
@@ -114,10 +114,10 @@ fn every_part_of_the_model_runs() -> Result<()> {
         for prefill in [Prefill::Full, Prefill::Replay] {
             let mut model = load(folder.path(), &json, numerics, prefill, compressed())?;
             let shape = model.capacity().vision.expect("the model has a tower");
-            let picture = Picture::from_rgb(24, 16, (0..24 * 16 * 3).map(|x| x as u8).collect());
-            let picture = Media::Picture(Canvas::new(&picture, &shape));
-            let media = model.attach(&picture)?;
-            let rows = 20..20 + picture.tokens();
+            let image = Image::from_rgb(24, 16, (0..24 * 16 * 3).map(|x| x as u8).collect());
+            let image = Media::Image(Canvas::new(&image, &shape));
+            let media = model.attach(&image)?;
+            let rows = 20..20 + image.tokens();
             let mut tokens: Vec<TokenId> = (0..90).map(|at| (at * 37 + 5) % 256).collect();
             tokens[rows.clone()].fill(272);
             let step = Step {

@@ -220,7 +220,7 @@ fn whole_runs_are_as_near_to_the_reference_as_roundings_allow() -> Result<()> {
     Ok(())
 }
 
-/// Pictures of one cell, in which sums in another order change one of sixteen and a rounding left out
+/// Images of one cell, in which sums in another order change one of sixteen and a rounding left out
 /// changes all.
 #[test]
 fn the_tower_rounds_where_the_reference_does() -> Result<()> {
@@ -252,20 +252,20 @@ fn the_tower_rounds_where_the_reference_does() -> Result<()> {
         let want = reference.floats("cells.features.released")?;
         let float = reference.floats("reading.float_pixels.released")?;
         let (mut others, mut other_readings) = (0, 0);
-        for picture in 0..count {
+        for image in 0..count {
             let size = each * width;
-            let values = patches.data()[picture * size..(picture + 1) * size].to_vec();
+            let values = patches.data()[image * size..(image + 1) * size].to_vec();
             let got = tower.encode(&be, &HostTensor::new(&[each, width], values), &grid)?;
             let got = be.download(&got)?;
             let differ = |want: &HostTensor| {
-                let pairs = got.data().iter().zip(want.row(picture));
+                let pairs = got.data().iter().zip(want.row(image));
                 usize::from(pairs.filter(|(got, want)| got != want).count() > 1)
             };
             others += differ(&want);
             other_readings += differ(&float);
         }
         assert_eq!(other_readings, count, "pixels that stay floats");
-        assert!(others <= 4, "{others} of {count} pictures are others");
+        assert!(others <= 4, "{others} of {count} images are others");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The V4.1 model on the host against the reference: logits, choices, drafts, pictures, and the
+//! The V4.1 model on the host against the reference: logits, choices, drafts, images, and the
 //! prompt that is cut.
 
 use anyhow::{Context, Result};
@@ -265,7 +265,7 @@ fn continued(tokens: &[TokenId], at: u32) -> Vec<Span> {
 }
 
 #[test]
-fn pictures_in_a_prompt_give_the_logits_of_the_reference() -> Result<()> {
+fn images_in_a_prompt_give_the_logits_of_the_reference() -> Result<()> {
     for name in FIXTURES {
         let reference = expected(name)?;
         for (level, numerics) in LEVELS {
@@ -314,7 +314,7 @@ fn pictures_in_a_prompt_give_the_logits_of_the_reference() -> Result<()> {
 }
 
 #[test]
-fn a_token_that_only_looks_like_a_picture_is_text() -> Result<()> {
+fn a_token_that_only_looks_like_an_image_is_text() -> Result<()> {
     let name = "wide-s3-f32";
     let mut model = open(host(), name, Open::default())?;
     let album = album(&mut model, name, "image")?;

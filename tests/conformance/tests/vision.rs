@@ -1,4 +1,4 @@
-//! Pictures against the reference: how they are resized, and what the tower makes of them.
+//! Images against the reference: how they are resized, and what the tower makes of them.
 
 use anyhow::{Context, Result};
 use backend_candle::Candle;
@@ -8,7 +8,7 @@ use conformance::model::meta;
 use deepseek_core::weights::{Checkpoint, Tensors};
 use deepseek_core::{Backend, Kernels, Loader, Numerics};
 use deepseek_model::Config;
-use deepseek_vision::{Canvas, Grid, Picture, Place, Tower, VisionShape};
+use deepseek_vision::{Canvas, Grid, Image, Place, Tower, VisionShape};
 
 const NAME: &str = "vision-s5";
 
@@ -29,20 +29,20 @@ fn expected() -> Result<Fixture> {
     Fixture::open(&format!("{NAME}/expected.safetensors"))
 }
 
-/// The names of all pictures, `100x37`, and what is said of them.
-fn pictures() -> Result<Vec<(String, serde_json::Value)>> {
-    let pictures = meta(NAME)?["pictures"].take();
-    let pictures = pictures.as_array().context("pictures")?.clone();
-    let named = pictures.into_iter().map(|about| {
+/// The names of all images, `100x37`, and what is said of them.
+fn images() -> Result<Vec<(String, serde_json::Value)>> {
+    let images = meta(NAME)?["pictures"].take();
+    let images = images.as_array().context("pictures")?.clone();
+    let named = images.into_iter().map(|about| {
         let side = |index: usize| about["size"][index].as_u64().context("size");
         Ok((format!("{}x{}", side(0)?, side(1)?), about))
     });
     named.collect()
 }
 
-fn picture(name: &str) -> Result<Picture> {
+fn image(name: &str) -> Result<Image> {
     let path = folder(NAME).join(format!("pictures/{name}.png"));
-    Ok(Picture::decode(&std::fs::read(path)?)?)
+    Ok(Image::decode(&std::fs::read(path)?)?)
 }
 
 fn tower<B: Kernels>(be: &B, numerics: Numerics) -> Result<Tower<B>> {
@@ -59,10 +59,10 @@ fn tower<B: Kernels>(be: &B, numerics: Numerics) -> Result<Tower<B>> {
 #[test]
 fn canvases_are_those_of_the_reference_to_the_last_bit() -> Result<()> {
     let (reference, shape) = (expected()?, shape()?);
-    let pictures = pictures()?;
-    assert!(pictures.len() >= 8, "{} sizes", pictures.len());
-    for (name, _) in pictures {
-        let canvas = Canvas::new(&picture(&name)?, &shape);
+    let images = images()?;
+    assert!(images.len() >= 8, "{} sizes", images.len());
+    for (name, _) in images {
+        let canvas = Canvas::new(&image(&name)?, &shape);
         let (size, want) = reference.bytes(&format!("canvas.{name}"))?;
         let [width, height] = canvas.grid().canvas;
         assert_eq!(size, [height, width, 3], "{name}");
@@ -80,8 +80,8 @@ fn canvases_are_those_of_the_reference_to_the_last_bit() -> Result<()> {
 fn features_are_those_of_the_reference_at_every_size() -> Result<()> {
     fn check<B: Kernels>(be: &B, what: &str) -> Result<()> {
         let (reference, shape, tower) = (expected()?, shape()?, tower(be, Numerics::EXACT)?);
-        for (name, _) in pictures()? {
-            let canvas = Canvas::new(&picture(&name)?, &shape);
+        for (name, _) in images()? {
+            let canvas = Canvas::new(&image(&name)?, &shape);
             let got = tower.encode(be, &canvas.patches(shape.patch), canvas.grid())?;
             let want = reference.floats(&format!("features.{name}"))?;
             let got = be.download(&got)?;
@@ -104,7 +104,7 @@ fn the_other_readings_of_size_and_pixels_give_something_else() -> Result<()> {
     let (reference, shape) = (expected()?, shape()?);
     let tower = tower(&be, Numerics::EXACT)?;
     let (mut passes, mut pixels) = (0, 0);
-    for (name, about) in pictures()? {
+    for (name, about) in images()? {
         let side = |index: usize| about["size"][index].as_u64().map(|x| x as usize);
         let (width, height) = side(0).zip(side(1)).context("size")?;
         let (ours, once) = (
@@ -119,7 +119,7 @@ fn the_other_readings_of_size_and_pixels_give_something_else() -> Result<()> {
         let reading = format!("reading.bf16_pixels.{name}");
         if reference.has(&reading) {
             let other = reference.floats(&reading)?;
-            let canvas = Canvas::new(&picture(&name)?, &shape);
+            let canvas = Canvas::new(&image(&name)?, &shape);
             let got = tower.encode(&be, &canvas.patches(shape.patch), canvas.grid())?;
             let got = be.download(&got)?;
             let pairs = got.data().iter().zip(other.data());
@@ -137,7 +137,7 @@ fn the_released_level_rounds_and_stays_near() -> Result<()> {
     let be = Candle::host(2);
     let (reference, shape) = (expected()?, shape()?);
     let tower = tower(&be, Numerics::RELEASED)?;
-    let canvas = Canvas::new(&picture("48x48")?, &shape);
+    let canvas = Canvas::new(&image("48x48")?, &shape);
     let got = tower.encode(&be, &canvas.patches(shape.patch), canvas.grid())?;
     let got = be.download(&got)?;
     let want = reference.floats("features.48x48")?;
@@ -151,10 +151,10 @@ fn the_released_level_rounds_and_stays_near() -> Result<()> {
 }
 
 #[test]
-fn a_picture_is_laid_out_row_by_row_between_its_delimiters() -> Result<()> {
+fn an_image_is_laid_out_row_by_row_between_its_delimiters() -> Result<()> {
     let shape = shape()?;
-    for (name, _) in pictures()? {
-        let canvas = Canvas::new(&picture(&name)?, &shape);
+    for (name, _) in images()? {
+        let canvas = Canvas::new(&image(&name)?, &shape);
         let [columns, rows] = canvas.grid().cells;
         let layout: Vec<Place> = canvas.grid().layout().collect();
         assert_eq!(layout.len(), canvas.grid().tokens(), "{name}");

@@ -5,12 +5,12 @@ use deepseek_model::Config;
 use serde_json::{Value, json};
 
 /// The `config.json` of a tiny V4.1 model in the released format, with each kind of layer, two n-gram
-/// tables, three draft stages and towers for pictures and for sounds. Layers 2, 4 and 6 make rows, a prompt may be cut at
+/// tables, three draft stages and towers for images and for audio. Layers 2, 4 and 6 make rows, a prompt may be cut at
 /// 6, and one of more than 32 positions leaves some of its rows outside of the candidates.
 ///
 /// `vocabulary` and `compressed` are the ids of the tokenizer that goes with it, before and after
 /// compression. Of those, 0, 1 and 2 begin, end and pad; 271 stands for what is yet to be drafted, 272
-/// for a picture, 281 for a sound and 282 for a film, as in `deepseek_text::Tokenizer::tiny_v41_json`.
+/// for an image, 281 for audio and 282 for a video, as in `deepseek_text::Tokenizer::tiny_v41_json`.
 ///
 /// # Errors
 /// If a model cannot have so many, or so few.

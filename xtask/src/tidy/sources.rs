@@ -13,13 +13,13 @@ const UNSAFE: [(&str, &str); 3] = [
 /// Where outside bytes are read, by the beginning of the path, and the fuzz target for it.
 const READERS: [(&str, &str); 8] = [
     ("crates/deepseek-cli/src/eval/task", "task"),
-    ("crates/deepseek-audio/src/decode", "sound"),
+    ("crates/deepseek-audio/src/decode", "audio"),
     ("crates/deepseek-core/src/weights/", "checkpoint"),
     ("crates/deepseek-model/src/config", "config"),
     ("crates/deepseek-text/src/tokenizer", "tokenizer"),
-    ("crates/deepseek-vision/src/decode", "picture"),
-    ("crates/deepseek-vision/src/formats", "picture"),
-    ("crates/deepseek-vision/src/video/reel", "film"),
+    ("crates/deepseek-vision/src/decode", "image"),
+    ("crates/deepseek-vision/src/formats", "image"),
+    ("crates/deepseek-vision/src/video/reader", "video"),
 ];
 /// Files among those that see no outside bytes: a list of modules, bounds, and views of what has
 /// been proven before.

@@ -28,7 +28,7 @@ use symphonia::core::units::{Duration, Timestamp};
 
 use self::form::Form;
 use super::tail::Tail;
-use crate::sound::SoundError;
+use crate::audio::AudioError;
 
 /// Frames of a packet, where blocks do not have more.
 const PACKET_FRAMES: u64 = 1152;
@@ -70,7 +70,7 @@ impl Plain {
         source: Box<dyn MediaSource>,
         bytes: u64,
         head: &[u8],
-    ) -> Result<Result<Self, Box<dyn MediaSource>>, SoundError> {
+    ) -> Result<Result<Self, Box<dyn MediaSource>>, AudioError> {
         let Some(form) = Form::of(head) else {
             return Ok(Err(source));
         };

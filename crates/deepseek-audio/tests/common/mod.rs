@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use deepseek_audio::{AudioShape, Level, Limits, Pool, Sound, SoundError};
+use deepseek_audio::{Audio, AudioError, AudioShape, Level, Limits, Pool};
 use deepseek_core::weights::{Shard, TensorSource, Tensors};
 
 /// The shape of the golden tower.
@@ -24,7 +24,7 @@ pub(crate) const SMALL: AudioShape = AudioShape {
     out: 48,
 };
 
-/// A file among the golden sounds.
+/// A file among the golden audio.
 pub(crate) fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../../tests/fixtures/audio")
@@ -64,15 +64,15 @@ pub(crate) fn tone(hertz: f64, rate: u32, count: usize) -> Vec<f32> {
         .collect()
 }
 
-/// All samples of a sound.
-pub(crate) fn all(mut sound: Sound) -> Result<Vec<f32>, SoundError> {
+/// All samples of audio.
+pub(crate) fn all(mut audio: Audio) -> Result<Vec<f32>, AudioError> {
     let mut samples = Vec::new();
-    sound.read(usize::MAX, &mut samples)?;
+    audio.read(usize::MAX, &mut samples)?;
     Ok(samples)
 }
 
-pub(crate) fn decode(bytes: Vec<u8>) -> Result<Vec<f32>, SoundError> {
-    all(Sound::from_bytes(bytes, Limits::default())?)
+pub(crate) fn decode(bytes: Vec<u8>) -> Result<Vec<f32>, AudioError> {
+    all(Audio::from_bytes(bytes, Limits::default())?)
 }
 
 /// A WAV file: `kind` is the code of the format (1 for integers, 3 for floats) and the bits of a

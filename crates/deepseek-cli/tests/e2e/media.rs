@@ -362,7 +362,7 @@ fn what_cannot_be_heard_or_watched_is_named() {
     ask(&["--video", "nowhere.gif"]).failed(3, "nowhere.gif", "folder of numbered images");
     checkpoint.write("text", b"neither sound nor film");
     let file = checkpoint.file("text");
-    ask(&["--audio", &file]).failed(3, "sound: begins with", "WAV, AIFF");
+    ask(&["--audio", &file]).failed(3, "audio: begins with", "WAV, AIFF");
     let ran = ask(&["--video", &file]);
     match cfg!(feature = "video") {
         true => ran.failed(3, "video: Invalid data", "ffmpeg -i"),

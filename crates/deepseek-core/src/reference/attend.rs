@@ -71,7 +71,7 @@ fn by_chunks<B: Backend>(
     be.concat(&parts.iter().collect::<Vec<_>>(), 1)
 }
 
-/// Full attention of one head, as the towers of pictures and sounds have it: every query attends to
+/// Full attention of one head, as the towers of images and audio have it: every query attends to
 /// every key, `softmax(q · kᵀ / √width) · v`. `q`, `k`, `v`: `[rows, width]`, and so is the result.
 /// Only the scores of `queries` rows exist at a time.
 ///

@@ -1,8 +1,8 @@
 //! Pictures and sounds for decoders that have neither eyes nor ears.
 
-use deepseek_audio::{AudioShape, Level, Pool, Sound};
+use deepseek_audio::{Audio, AudioShape, Level, Pool};
 use deepseek_engine::Tape;
-use deepseek_vision::{Canvas, Picture, VisionShape};
+use deepseek_vision::{Canvas, Image, VisionShape};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::RngCore;
 
@@ -45,7 +45,7 @@ pub(crate) fn tape(rng: &mut ChaCha8Rng, samples: usize) -> Tape {
         .collect();
     let open = move || {
         let blocks: Vec<Vec<f32>> = wave.chunks(1000).map(<[f32]>::to_vec).collect();
-        Ok(Sound::from_blocks(16_000, blocks.into_iter()))
+        Ok(Audio::from_blocks(16_000, blocks.into_iter()))
     };
     Tape::new(AUDIO, open).unwrap()
 }
@@ -57,6 +57,6 @@ pub(crate) fn canvas(rng: &mut ChaCha8Rng) -> Canvas {
     let pixels = (0..width * height * 3)
         .map(|_| rng.next_u32() as u8)
         .collect();
-    let picture = Picture::from_rgb(width, height, pixels);
+    let picture = Image::from_rgb(width, height, pixels);
     Canvas::new(&picture, &VISION)
 }

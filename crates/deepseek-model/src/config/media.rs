@@ -1,4 +1,4 @@
-//! Sounds and films, which the released checkpoint has no section for (`docs/models/audio-video.md`
+//! Audio and videos, which the released checkpoint has no section for (`docs/models/audio-video.md`
 //! §3, §6.2).
 
 use deepseek_audio::shape::{HOP, RATE};
@@ -109,7 +109,7 @@ fn agree(keys: &Keys, shape: &AudioShape) -> Result<()> {
     Ok(())
 }
 
-/// Reads how films are watched. Every number has a default.
+/// Reads how videos are watched. Every number has a default.
 pub(super) fn video(keys: Option<&Keys>) -> Result<VideoConfig> {
     let mut config = VideoConfig::default();
     let Some(keys) = keys else {

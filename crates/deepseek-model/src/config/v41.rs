@@ -1,4 +1,4 @@
-//! What only V4.1 has: layers that share their rows, n-gram memory, a drafter, pictures
+//! What only V4.1 has: layers that share their rows, n-gram memory, a drafter, images
 //! (`docs/models/deepseek-v41.md` §1.1).
 
 use deepseek_core::operands::Blocks;
@@ -9,8 +9,8 @@ use super::keys::{Keys, whole};
 use super::{ConfigError, Result, clash, id};
 use crate::limits::{
     DRAFTS_MAX, ENGRAM_HEADS_MAX, ENGRAM_ROWS_MAX, EXPERTS_MAX, HEAD_DIM_MAX, HEADS_MAX,
-    LAYERS_MAX, MODULES_MAX, NGRAM_MAX, PATCH_MAX, PICTURE_TOKENS_MAX, POSITIONS_MAX,
-    VOCABULARY_MAX, WIDTH_MAX,
+    IMAGE_TOKENS_MAX, LAYERS_MAX, MODULES_MAX, NGRAM_MAX, PATCH_MAX, POSITIONS_MAX, VOCABULARY_MAX,
+    WIDTH_MAX,
 };
 
 /// Which layers make compressed rows, and which choose among them.
@@ -231,7 +231,7 @@ pub(super) fn dspark(
     Ok(Some(drafter))
 }
 
-/// Reads the picture tower, if there is one.
+/// Reads the image tower, if there is one.
 pub(super) fn vision(keys: Option<&Keys>, out: usize) -> Result<Option<VisionShape>> {
     let Some(keys) = keys else {
         return Ok(None);
@@ -248,7 +248,7 @@ pub(super) fn vision(keys: Option<&Keys>, out: usize) -> Result<Option<VisionSha
         patch: keys.size("patch_size", 1..=PATCH_MAX)?,
         rope_theta: keys.positive("rope_theta")?,
         downsample: keys.size("downsample_ratio", 1..=PATCH_MAX)?,
-        max_tokens: keys.size("max_image_tokens", 8..=PICTURE_TOKENS_MAX)?,
+        max_tokens: keys.size("max_image_tokens", 8..=IMAGE_TOKENS_MAX)?,
         min_pixels: keys.size("min_pixels", 1..=POSITIONS_MAX)?,
         max_wh_ratio: keys.number("max_wh_ratio")?.filter(|ratio| *ratio > 0.0),
         out,

@@ -134,7 +134,7 @@ impl<'a> Lister<'a> {
         );
     }
 
-    /// What stands outside of layers, but for pictures.
+    /// What stands outside of layers, but for images.
     pub(super) fn top(&mut self) {
         let Config {
             vocab_size,
@@ -362,7 +362,7 @@ impl<'a> Lister<'a> {
         }
     }
 
-    /// The picture tower, the aligner and the delimiters.
+    /// The image tower, the aligner and the delimiters.
     pub(super) fn vision(&mut self, shape: VisionShape) {
         let VisionShape {
             layers,

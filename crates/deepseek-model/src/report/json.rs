@@ -102,7 +102,7 @@ impl Report {
         report["prefill_flops"] = prefill(&|phase| self.flops_by_context(phase));
     }
 
-    /// N-gram tables, drafter, pictures and sounds.
+    /// N-gram tables, drafter, images and audio.
     fn add_extras(&self, report: &mut Value) {
         let Config {
             drafter,

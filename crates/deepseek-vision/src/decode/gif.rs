@@ -5,8 +5,8 @@ use std::num::NonZeroU64;
 
 use gif::{ColorOutput, DecodeOptions, Decoder, DecodingError, DisposalMethod, MemoryLimit};
 
+use crate::image::ImageError;
 use crate::limits::PIXELS_MAX;
-use crate::picture::PictureError;
 use crate::screen::{Blend, Disposal, Region, Screen};
 
 use super::{Stop, within_bounds};
@@ -84,7 +84,7 @@ impl<R: Read> Gif<R> {
 }
 
 /// The first frame.
-pub(super) fn still(bytes: &[u8]) -> Result<super::Stored, PictureError> {
+pub(super) fn still(bytes: &[u8]) -> Result<super::Stored, ImageError> {
     let mut gif = Gif::open(bytes).map_err(|stop| stop.of_bytes(FORMAT))?;
     let [width, height] = gif.size();
     within_bounds(width, height)?;
@@ -92,7 +92,7 @@ pub(super) fn still(bytes: &[u8]) -> Result<super::Stored, PictureError> {
         Some((screen, _)) => super::Stored::from_rgb(FORMAT, [width, height], screen.rgb()),
         None => {
             let (format, why) = (FORMAT, "there is no frame".to_owned());
-            Err(PictureError::Corrupt { format, why })
+            Err(ImageError::Corrupt { format, why })
         }
     }
 }

@@ -9,22 +9,22 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 
 use deepseek_core::Note;
 
-use crate::picture::PictureError;
+use crate::image::ImageError;
 
 use super::{Stop, Stored, orientation, within_bounds};
 
 pub(crate) const FORMAT: &str = "JPEG";
 
-/// What may stand behind the data of a picture without changing it.
+/// What may stand behind the data of an image without changing it.
 const MORE: [u8; 64] = [0x5A; 64];
 
 const START_OF_IMAGE: u8 = 0xD8;
 const END_OF_IMAGE: u8 = 0xD9;
 
-pub(super) fn still(bytes: &[u8]) -> Result<Stored, PictureError> {
+pub(super) fn still(bytes: &[u8]) -> Result<Stored, ImageError> {
     let format = FORMAT;
     if let Some(why) = foreign(bytes) {
-        return Err(PictureError::Unsupported { format, why });
+        return Err(ImageError::Unsupported { format, why });
     }
     let mut ends = segments(bytes).filter(|(marker, _)| *marker == END_OF_IMAGE);
     let Some((_, after)) = ends.next() else {
@@ -32,17 +32,17 @@ pub(super) fn still(bytes: &[u8]) -> Result<Stored, PictureError> {
     };
     let end = bytes.len().saturating_sub(after.len()).saturating_sub(2);
     match unpack(bytes, true) {
-        Err(PictureError::Corrupt { why, .. }) => {
+        Err(ImageError::Corrupt { why, .. }) => {
             unpack(bytes, false).map(|stored| damaged(stored, &why))
         }
         Ok(stored) if !is_whole(&stored, bytes, end) => {
-            Ok(damaged(stored, "they end before the picture does"))
+            Ok(damaged(stored, "they end before the image does"))
         }
         stored => stored,
     }
 }
 
-/// Whether a picture whose data end at `end` has all of them: it is the same with others behind.
+/// Whether an image whose data end at `end` has all of them: it is the same with others behind.
 fn is_whole(stored: &Stored, bytes: &[u8], end: usize) -> bool {
     let (data, rest) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
     let longer = [data, &MORE, rest].concat();
@@ -56,7 +56,7 @@ fn damaged(mut stored: Stored, why: &str) -> Stored {
 }
 
 /// Decodes a file. A strict decoder makes nothing up, but still skips what is between its headers.
-fn unpack(bytes: &[u8], is_strict: bool) -> Result<Stored, PictureError> {
+fn unpack(bytes: &[u8], is_strict: bool) -> Result<Stored, ImageError> {
     let options = DecoderOptions::default()
         .set_strict_mode(false)
         .set_max_width(usize::MAX)
@@ -85,11 +85,11 @@ fn unpack(bytes: &[u8], is_strict: bool) -> Result<Stored, PictureError> {
     Ok(stored)
 }
 
-fn fault(error: &DecodeErrors) -> PictureError {
+fn fault(error: &DecodeErrors) -> ImageError {
     let (format, why) = (FORMAT, error.to_string());
     match error {
-        DecodeErrors::Unsupported(_) => PictureError::Unsupported { format, why },
-        _ => PictureError::Corrupt { format, why },
+        DecodeErrors::Unsupported(_) => ImageError::Unsupported { format, why },
+        _ => ImageError::Corrupt { format, why },
     }
 }
 
@@ -117,7 +117,7 @@ fn foreign(bytes: &[u8]) -> Option<String> {
 /// The markers of a file, each with what is behind it.
 ///
 /// Within entropy-coded data a byte of ones is followed by a zero or a restart, so that every other
-/// marker can be found; the segment behind it is skipped, as it may hold a smaller picture.
+/// marker can be found; the segment behind it is skipped, as it may hold a smaller image.
 fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut rest = bytes;
     std::iter::from_fn(move || {

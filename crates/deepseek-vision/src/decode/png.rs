@@ -7,8 +7,8 @@ use image::{DynamicImage, ImageBuffer};
 use png::{BitDepth, BlendOp, ColorType, Decoder, DecodingError, DisposeOp, Limits, Reader};
 use png::{OutputInfo, Transformations};
 
+use crate::image::ImageError;
 use crate::limits::DECODE_BYTES_MAX;
-use crate::picture::PictureError;
 use crate::screen::{Blend, Disposal, Region, Screen};
 
 use super::{Stop, Stored, orientation, within_bounds};
@@ -20,7 +20,7 @@ pub(crate) struct Png<R: BufRead + Seek> {
     reader: Reader<R>,
     /// Frames of the animation that are to come.
     left: u32,
-    /// Whether the next picture is one for those who see no animation.
+    /// Whether the next image is one for those who see no animation.
     has_poster: bool,
     screen: Option<Screen>,
 }
@@ -61,13 +61,13 @@ impl<R: BufRead + Seek> Png<R> {
         self.reader.info().animation_control().is_some()
     }
 
-    /// The next picture, as it is stored. The size must have been found to be in bounds.
-    fn picture(&mut self) -> Result<DynamicImage, Stop> {
+    /// The next image, as it is stored. The size must have been found to be in bounds.
+    fn image(&mut self) -> Result<DynamicImage, Stop> {
         let bytes = self.reader.output_buffer_size().ok_or(Stop::Memory)?;
         let mut samples = vec![0; bytes];
         let info = self.reader.next_frame(&mut samples).map_err(stop)?;
         if self.reader.info().interlaced {
-            // Its rows are as far apart as those of the whole picture.
+            // Its rows are as far apart as those of the whole image.
             let stride = self.reader.output_line_size(self.reader.info().width);
             let stride = stride.ok_or(Stop::Memory)?.max(1);
             let rows = samples.chunks_exact(stride);
@@ -86,10 +86,10 @@ impl<R: BufRead + Seek> Png<R> {
         };
         if self.has_poster {
             self.has_poster = false;
-            self.picture()?;
+            self.image()?;
         }
         self.left = left;
-        let frame = self.picture()?.into_rgba8();
+        let frame = self.image()?.into_rgba8();
         let control = self.reader.info().frame_control();
         let Some(control) = control.copied() else {
             return Err(Stop::Corrupt("a frame without a head".to_owned()));
@@ -124,15 +124,15 @@ impl<R: BufRead + Seek> Png<R> {
     }
 }
 
-/// The picture that those see who see no animation, which is the first frame in most files.
-pub(super) fn still(bytes: &[u8]) -> Result<Stored, PictureError> {
+/// The image that those see who see no animation, which is the first frame in most files.
+pub(super) fn still(bytes: &[u8]) -> Result<Stored, ImageError> {
     let of_bytes = |stop: Stop| stop.of_bytes(FORMAT);
     let mut png = Png::open(Cursor::new(bytes)).map_err(of_bytes)?;
     let [width, height] = png.size();
     within_bounds(width, height)?;
     Ok(Stored {
         orientation: png.orientation(),
-        image: png.picture().map_err(of_bytes)?,
+        image: png.image().map_err(of_bytes)?,
         notes: Vec::new(),
     })
 }

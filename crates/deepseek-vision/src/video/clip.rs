@@ -1,4 +1,4 @@
-//! What the model sees of a film.
+//! What the model sees of a video.
 
 use deepseek_core::{Backend, Result};
 
@@ -8,15 +8,15 @@ use crate::grid::Grid;
 use crate::tower::{Tower, VisionShape};
 
 use super::config::VideoConfig;
-use super::film::{Film, FilmError};
+use super::file::{Video, VideoError};
 use super::label::Label;
 use super::sample::sample;
 
-/// The sampled frames of a film, in order, each fitted into the grid of the first
+/// The sampled frames of a video, in order, each fitted into the grid of the first
 /// (`docs/models/audio-video.md` §6.2, 6.3).
 #[derive(Debug)]
 pub struct Clip {
-    film: Film,
+    video: Video,
     /// Of the sampled frames that are not read yet.
     chosen: std::vec::IntoIter<usize>,
     labels: Vec<Label>,
@@ -25,7 +25,7 @@ pub struct Clip {
     grid: Option<Grid>,
 }
 
-/// A block of a film: one frame, or as many as are merged.
+/// A block of a video: one frame, or as many as are merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shot {
     /// The time of its first frame.
@@ -35,23 +35,23 @@ pub struct Shot {
 }
 
 impl Clip {
-    /// Samples `film`. `shape` is the tower's; frames have fewer tokens than its pictures.
+    /// Samples `video`. `shape` is the tower's; frames have fewer tokens than its images.
     ///
     /// # Panics
     /// If the config does not pass [`VideoConfig::check`].
     #[must_use]
-    pub fn new(film: Film, shape: &VisionShape, config: &VideoConfig) -> Self {
-        let chosen = sample(film.times(), film.duration(), config);
+    pub fn new(video: Video, shape: &VisionShape, config: &VideoConfig) -> Self {
+        let chosen = sample(video.times(), video.duration(), config);
         let firsts = chosen.iter().step_by(config.temporal_merge);
         let labels = firsts
-            .map(|index| Label::at(film.times()[*index]))
+            .map(|index| Label::at(video.times()[*index]))
             .collect();
         Self {
             shape: config.shape(chosen.len(), shape),
             chosen: chosen.into_iter(),
             labels,
             merge: config.temporal_merge,
-            film,
+            video,
             grid: None,
         }
     }
@@ -62,23 +62,23 @@ impl Clip {
         &self.labels
     }
 
-    /// The film.
+    /// The video.
     #[must_use]
-    pub fn film(&self) -> &Film {
-        &self.film
+    pub fn video(&self) -> &Video {
+        &self.video
     }
 
-    fn shot(&mut self, indices: &[usize]) -> std::result::Result<Shot, FilmError> {
+    fn shot(&mut self, indices: &[usize]) -> std::result::Result<Shot, VideoError> {
         let mut label = None;
         let mut frames = Vec::with_capacity(indices.len());
         for index in indices {
-            self.film.skip_to(*index);
-            let (time, picture) = self.film.next_frame()?.expect("it was counted");
+            self.video.skip_to(*index);
+            let (time, image) = self.video.next_frame()?.expect("it was counted");
             label.get_or_insert(Label::at(time));
-            let [width, height] = [picture.width(), picture.height()];
+            let [width, height] = [image.width(), image.height()];
             let fit = || Grid::fit(width, height, &self.shape);
             let grid = *self.grid.get_or_insert_with(fit);
-            frames.push(Canvas::on(grid, &picture, &self.shape));
+            frames.push(Canvas::on(grid, &image, &self.shape));
         }
         let label = label.expect("a block has a frame");
         Ok(Shot { label, frames })
@@ -86,7 +86,7 @@ impl Clip {
 }
 
 impl Iterator for Clip {
-    type Item = std::result::Result<Shot, FilmError>;
+    type Item = std::result::Result<Shot, VideoError>;
 
     /// The next block. After an error there are no more.
     fn next(&mut self) -> Option<Self::Item> {
@@ -109,7 +109,7 @@ impl Shot {
         self.frames[0].grid()
     }
 
-    /// The rows of the block, `[tokens, out]` as [`embed`](crate::embed()) gives them for a picture:
+    /// The rows of the block, `[tokens, out]` as [`embed`](crate::embed()) gives them for an image:
     /// features of several frames are averaged, position by position.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What a film may cost: how many frames, how many tokens each.
+//! What a video may cost: how many frames, how many tokens each.
 
 use crate::limits::{WATCHED_FRAMES_MAX, WATCHED_TOKENS_MAX};
 use crate::tower::VisionShape;
@@ -6,13 +6,13 @@ use crate::tower::VisionShape;
 /// Fewest tokens that a frame can have: a start, one cell, a line break, an end.
 const FRAME_TOKENS_MIN: usize = 4;
 
-/// The numbers by which a film is sampled and its frames are sized (`docs/models/audio-video.md`
+/// The numbers by which a video is sampled and its frames are sized (`docs/models/audio-video.md`
 /// §6.2, 6.3).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct VideoConfig {
     /// Frames sampled a second.
     pub fps: f64,
-    /// Fewest frames, if the film has them.
+    /// Fewest frames, if the video has them.
     pub min_frames: usize,
     /// Most frames.
     pub max_frames: usize,
@@ -26,7 +26,7 @@ pub struct VideoConfig {
     pub max_tokens: usize,
     /// Frames that become one block, their features averaged.
     pub temporal_merge: usize,
-    /// Seconds of frames that stand before the sound of the same seconds.
+    /// Seconds of frames that stand before the audio of the same seconds.
     pub segment_seconds: f64,
 }
 

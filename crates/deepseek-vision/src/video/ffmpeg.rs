@@ -1,7 +1,7 @@
-//! Films that FFmpeg decodes, in a process of its own (`docs/models/audio-video.md` §6.1).
+//! Videos that FFmpeg decodes, in a process of its own (`docs/models/audio-video.md` §6.1).
 //!
 //! Its decoders are the largest hostile surface of all. So they run in a child under limits of the
-//! operating system, which opens the one file that it is told and hands back frames and sound over a
+//! operating system, which opens the one file that it is told and hands back frames and audio over a
 //! pipe; whatever becomes of it, the parent has an error. [`Workers`] is the parent's end, [`serve()`]
 //! the child's.
 
@@ -14,7 +14,7 @@
     clippy::panic
 )]
 
-mod picture;
+mod image;
 mod samples;
 mod serve;
 mod wire;
@@ -25,11 +25,11 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
-use crate::limits::{FILM_FRAMES_MAX, FILM_SECONDS_MAX, SOUND_RATE_MAX};
-use crate::picture::Picture;
+use crate::image::Image;
+use crate::limits::{AUDIO_RATE_MAX, VIDEO_FRAMES_MAX, VIDEO_SECONDS_MAX};
 
-use super::film::{Film, FilmError};
-use super::reel::{self, Reel, Source, Timeline};
+use super::file::{Video, VideoError};
+use super::reader::{self, FrameReader, Source, Timeline};
 use super::track::Track;
 
 pub use self::serve::serve;
@@ -53,53 +53,53 @@ impl Workers {
         Self { start }
     }
 
-    /// Opens any film: as [`Film::open`] does, and by a worker what that does not read.
+    /// Opens any video: as [`Video::open`] does, and by a worker what that does not read.
     ///
     /// # Errors
-    /// [`FilmError`], which [`FilmError::Worker`] is for what FFmpeg does not read, either.
-    pub fn open(&self, at: &Path) -> Result<Film, FilmError> {
-        self.film(Source::File(at.to_owned()))
+    /// [`VideoError`], which [`VideoError::Worker`] is for what FFmpeg does not read, either.
+    pub fn open(&self, at: &Path) -> Result<Video, VideoError> {
+        self.video(Source::File(at.to_owned()))
     }
 
     /// The same for a file in memory.
     ///
     /// # Errors
     /// As [`Workers::open`].
-    pub fn from_bytes(&self, bytes: impl Into<Arc<[u8]>>) -> Result<Film, FilmError> {
-        self.film(Source::Bytes(bytes.into()))
+    pub fn from_bytes(&self, bytes: impl Into<Arc<[u8]>>) -> Result<Video, VideoError> {
+        self.video(Source::Bytes(bytes.into()))
     }
 
-    /// The sound of a file, of whatever kind, with or without a film: such as Opus.
+    /// The audio of a file, of whatever kind, with or without a video: such as Opus.
     ///
     /// # Errors
-    /// [`FilmError`] for what has no sound, or none that can be decoded.
-    pub fn sound(&self, at: &Path) -> Result<Track, FilmError> {
+    /// [`VideoError`] for what has no audio, or none that can be decoded.
+    pub fn audio(&self, at: &Path) -> Result<Track, VideoError> {
         self.track(&Source::File(at.to_owned()))
     }
 
     /// The same for a file in memory.
     ///
     /// # Errors
-    /// As [`Workers::sound`].
-    pub fn sound_from_bytes(&self, bytes: impl Into<Arc<[u8]>>) -> Result<Track, FilmError> {
+    /// As [`Workers::audio`].
+    pub fn audio_from_bytes(&self, bytes: impl Into<Arc<[u8]>>) -> Result<Track, VideoError> {
         self.track(&Source::Bytes(bytes.into()))
     }
 
-    fn film(&self, source: Source) -> Result<Film, FilmError> {
-        match reel::open(&source) {
+    fn video(&self, source: Source) -> Result<Video, VideoError> {
+        match reader::open(&source) {
             Err(error) if error.may_be_read_by_ffmpeg() => {}
-            Ok(mut film) if film.unheard.is_some() => {
-                // Of the sound FFmpeg may know more.
+            Ok(mut video) if video.unheard.is_some() => {
+                // Of the audio FFmpeg may know more.
                 let workers = self.clone();
-                film.voice = Some(Box::new(move || workers.track(&source)));
-                film.unheard = None;
-                return Ok(film);
+                video.voice = Some(Box::new(move || workers.track(&source)));
+                video.unheard = None;
+                return Ok(video);
             }
             known => return known,
         }
         let mut worker = Worker::spawn(&self.start, Task::Frames, &source)?;
         let Reply::Timeline {
-            has_sound,
+            has_audio,
             duration,
             times,
         } = worker.hear()?
@@ -110,20 +110,20 @@ impl Workers {
         let times = timeline.times.clone();
         let workers = self.clone();
         let track = move || workers.track(&source);
-        let voice = has_sound.then(|| -> reel::Voice { Box::new(track) });
-        Ok(reel::film(timeline, Frames { worker, times }, voice))
+        let voice = has_audio.then(|| -> reader::Voice { Box::new(track) });
+        Ok(reader::video(timeline, Frames { worker, times }, voice))
     }
 
-    fn track(&self, source: &Source) -> Result<Track, FilmError> {
-        let mut worker = Worker::spawn(&self.start, Task::Sound, source)?;
+    fn track(&self, source: &Source) -> Result<Track, VideoError> {
+        let mut worker = Worker::spawn(&self.start, Task::Audio, source)?;
         match worker.hear()? {
-            Reply::Rate(rate) if (1..=SOUND_RATE_MAX).contains(&rate) => Ok(Track::new(
+            Reply::Rate(rate) if (1..=AUDIO_RATE_MAX).contains(&rate) => Ok(Track::new(
                 rate,
                 Blocks {
                     worker: Some(worker),
                 },
             )),
-            Reply::Rate(rate) => Err(failure(format!("sound of {rate} samples a second"))),
+            Reply::Rate(rate) => Err(failure(format!("audio of {rate} samples a second"))),
             _ => Err(failure("the worker spoke out of turn")),
         }
     }
@@ -135,28 +135,28 @@ impl fmt::Debug for Workers {
     }
 }
 
-/// What a worker says of a film, checked: it may have been taken over by the file.
-fn timeline(times: Vec<f64>, duration: f64) -> Result<Timeline, FilmError> {
+/// What a worker says of a video, checked: it may have been taken over by the file.
+fn timeline(times: Vec<f64>, duration: f64) -> Result<Timeline, VideoError> {
     let is_ordered = times.first() == Some(&0.0) && times.is_sorted();
     if !is_ordered || times.last().is_none_or(|last| *last > duration) {
-        return Err(FilmError::NoFrames { format: FORMAT });
+        return Err(VideoError::NoFrames { format: FORMAT });
     }
-    if times.len() > FILM_FRAMES_MAX {
-        let max = FILM_FRAMES_MAX;
-        return Err(FilmError::Frames { max });
+    if times.len() > VIDEO_FRAMES_MAX {
+        let max = VIDEO_FRAMES_MAX;
+        return Err(VideoError::Frames { max });
     }
-    if !(0.0..=FILM_SECONDS_MAX).contains(&duration) {
-        let (seconds, max) = (duration, FILM_SECONDS_MAX);
-        return Err(FilmError::Length { seconds, max });
+    if !(0.0..=VIDEO_SECONDS_MAX).contains(&duration) {
+        let (seconds, max) = (duration, VIDEO_SECONDS_MAX);
+        return Err(VideoError::Length { seconds, max });
     }
     Ok(Timeline { times, duration })
 }
 
-fn failure(why: impl Into<String>) -> FilmError {
-    FilmError::Worker { why: why.into() }
+fn failure(why: impl Into<String>) -> VideoError {
+    VideoError::Worker { why: why.into() }
 }
 
-/// A process that decodes one film. It ends with this value.
+/// A process that decodes one video. It ends with this value.
 struct Worker {
     child: Child,
     asks: BufWriter<ChildStdin>,
@@ -168,7 +168,7 @@ impl Worker {
         start: &Arc<dyn Fn() -> Command + Send + Sync>,
         task: Task,
         source: &Source,
-    ) -> Result<Self, FilmError> {
+    ) -> Result<Self, VideoError> {
         let mut child = start()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -188,14 +188,14 @@ impl Worker {
     }
 
     /// A worker that is gone does not listen; why it is gone, its reply says.
-    fn ask(&mut self, ask: &Ask) -> Result<(), FilmError> {
+    fn ask(&mut self, ask: &Ask) -> Result<(), VideoError> {
         match ask.write(&mut self.asks) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
             _ => Ok(()),
         }
     }
 
-    fn hear(&mut self) -> Result<Reply, FilmError> {
+    fn hear(&mut self) -> Result<Reply, VideoError> {
         match Reply::read(&mut self.replies)? {
             Some(Reply::Failure(why)) => Err(failure(why)),
             Some(reply) => Ok(reply),
@@ -221,18 +221,18 @@ struct Frames {
     times: Vec<f64>,
 }
 
-impl Reel for Frames {
-    fn frame(&mut self, index: usize) -> Result<Picture, FilmError> {
+impl FrameReader for Frames {
+    fn frame(&mut self, index: usize) -> Result<Image, VideoError> {
         let time = self.times.get(index).copied().unwrap_or(f64::MAX);
         self.worker.ask(&Ask::Frame(time))?;
         match self.worker.hear()? {
-            Reply::Frame(picture) => Ok(picture),
+            Reply::Frame(image) => Ok(image),
             _ => Err(failure("the worker spoke out of turn")),
         }
     }
 }
 
-/// Sound of a worker, until it has ended.
+/// Audio of a worker, until it has ended.
 struct Blocks {
     worker: Option<Worker>,
 }
@@ -242,7 +242,7 @@ impl Iterator for Blocks {
 
     fn next(&mut self) -> Option<Self::Item> {
         let block = match self.worker.as_mut()?.hear() {
-            Ok(Reply::Sound(block)) => return Some(Ok(block)),
+            Ok(Reply::Audio(block)) => return Some(Ok(block)),
             Ok(Reply::End) => None,
             Ok(_) => Some(Err(failure("the worker spoke out of turn"))),
             Err(error) => Some(Err(error)),

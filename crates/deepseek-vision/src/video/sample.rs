@@ -1,4 +1,4 @@
-//! Which frames of a film the model sees.
+//! Which frames of a video the model sees.
 
 use super::config::VideoConfig;
 
@@ -9,7 +9,7 @@ const SLACK: f64 = 1e-6;
 /// The indices of the sampled frames, rising. `times` are seconds since the first frame, one for
 /// each and never falling; `duration` is the end of the last (`docs/models/audio-video.md` §6.2).
 ///
-/// Where the film lasts for as many frames as it may have, one is taken every `1 / fps` seconds; else
+/// Where the video lasts for as many frames as it may have, one is taken every `1 / fps` seconds; else
 /// they are spread evenly. Each is the last frame at or before its time, or the next that is not
 /// taken yet; enough are left for those that follow.
 ///

@@ -1,9 +1,9 @@
-//! The sound of a film, on its way to whoever listens.
+//! The audio of a video, on its way to whoever listens.
 
 use std::{fmt, io};
 
-/// Samples of one channel in blocks, the first of them at the time of the film's first frame: sound
-/// that begins later has silence before it, earlier sound is cut. Channels are averaged.
+/// Samples of one channel in blocks, the first of them at the time of the video's first frame: audio
+/// that begins later has silence before it, earlier audio is cut. Channels are averaged.
 pub struct Track {
     rate: u32,
     blocks: Box<dyn Iterator<Item = io::Result<Vec<f32>>> + Send>,

@@ -10,7 +10,7 @@ pub(super) struct Matrix {
 }
 
 impl Matrix {
-    /// Of BT.709, or else of BT.601, which is what films mean that say nothing.
+    /// Of BT.709, or else of BT.601, which is what videos mean that say nothing.
     pub(super) fn new(is_full_range: bool, is_bt709: bool) -> Self {
         let (black, luma, chroma) = if is_full_range {
             (0.0, 1.0, 1.0)

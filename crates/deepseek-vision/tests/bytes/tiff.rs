@@ -1,6 +1,6 @@
 //! A TIFF that a decoder does not survive.
 
-/// Pixels of one grey in tiles of one channel each, of which the last stick out of the picture.
+/// Pixels of one grey in tiles of one channel each, of which the last stick out of the image.
 pub(crate) fn tiled_planar() -> Vec<u8> {
     let (side, tile, tiles) = (40_u32, 16_u32, 3 * 9_u32);
     let aside = 8 + 2 + 12 * 12 + 4;

@@ -22,8 +22,8 @@ use symphonia::core::codecs::audio::well_known::{
 
 use super::super::tail::Tail;
 use super::{Layout, Span};
+use crate::audio::AudioError;
 use crate::limits::CHUNKS_MAX;
-use crate::sound::SoundError;
 
 /// Bytes of a chunk that describe the samples, at most.
 const FIELDS_BYTES: u64 = 64;
@@ -51,7 +51,7 @@ const CODECS: [(u16, &str); 12] = [
 ];
 
 /// What the codes of sub-formats end with: Microsoft's own, in either order of bytes, and those of
-/// ambisonic sound.
+/// ambisonic audio.
 const TAILS: [[u8; 12]; 3] = [
     [0, 0, 0x10, 0, 0x80, 0, 0, 0xAA, 0, 0x38, 0x9B, 0x71],
     [0, 0, 0, 0x10, 0x80, 0, 0, 0xAA, 0, 0x38, 0x9B, 0x71],
@@ -147,7 +147,7 @@ impl Form {
         &self,
         source: &mut (impl Read + Seek),
         bytes: u64,
-    ) -> Result<Option<(Layout, Span)>, SoundError> {
+    ) -> Result<Option<(Layout, Span)>, AudioError> {
         if self.family == Family::Au {
             return self.au(source, bytes).map(Some);
         }
@@ -247,7 +247,7 @@ impl Form {
     }
 
     /// Bytes of a chunk of samples that stand before them.
-    fn before(&self, source: &mut (impl Read + Seek), chunk: Chunk) -> Result<u64, SoundError> {
+    fn before(&self, source: &mut (impl Read + Seek), chunk: Chunk) -> Result<u64, AudioError> {
         match self.family {
             Family::Wave | Family::Au => Ok(0),
             // A count of edits.
@@ -298,7 +298,7 @@ impl Form {
         })
     }
 
-    fn layout(&self, bytes: &[u8]) -> Result<Option<Layout>, SoundError> {
+    fn layout(&self, bytes: &[u8]) -> Result<Option<Layout>, AudioError> {
         let fields = self.fields(bytes);
         match self.family {
             Family::Wave => self.wave(&fields).map(Some),
@@ -307,7 +307,7 @@ impl Form {
         }
     }
 
-    fn wave(&self, fields: &Fields<'_>) -> Result<Layout, SoundError> {
+    fn wave(&self, fields: &Fields<'_>) -> Result<Layout, AudioError> {
         let cut = || self.broken("a fmt chunk cut off");
         let tag = fields.u16(0).ok_or_else(cut)?;
         let channels = fields.u16(2).ok_or_else(cut)?;
@@ -344,7 +344,7 @@ impl Form {
         }
     }
 
-    fn aiff(&self, fields: &Fields<'_>) -> Result<Layout, SoundError> {
+    fn aiff(&self, fields: &Fields<'_>) -> Result<Layout, AudioError> {
         let cut = || self.broken("a COMM chunk cut off");
         let channels = fields.u16(0).ok_or_else(cut)?;
         let bits = u32::from(fields.u16(6).ok_or_else(cut)?);
@@ -373,7 +373,7 @@ impl Form {
         }
     }
 
-    fn caf(&self, fields: &Fields<'_>) -> Result<Option<Layout>, SoundError> {
+    fn caf(&self, fields: &Fields<'_>) -> Result<Option<Layout>, AudioError> {
         let cut = || self.broken("a desc chunk cut off");
         let rate = whole(f64::from_bits(fields.u64(0).ok_or_else(cut)?));
         let codec = fields.get(8).ok_or_else(cut)?;
@@ -409,7 +409,7 @@ impl Form {
         &self,
         source: &mut (impl Read + Seek),
         bytes: u64,
-    ) -> Result<(Layout, Span), SoundError> {
+    ) -> Result<(Layout, Span), AudioError> {
         let head = fields(source, 4, 20)?;
         let head = self.fields(&head);
         let [
@@ -454,14 +454,14 @@ impl Form {
         Fields { bytes, order }
     }
 
-    fn broken(&self, why: impl Into<String>) -> SoundError {
+    fn broken(&self, why: impl Into<String>) -> AudioError {
         let (format, why) = (self.name, why.into());
-        SoundError::Corrupt { format, why }
+        AudioError::Corrupt { format, why }
     }
 
-    fn unread(&self, why: impl Into<String>) -> SoundError {
+    fn unread(&self, why: impl Into<String>) -> AudioError {
         let (format, why) = (self.name, why.into());
-        SoundError::Unsupported { format, why }
+        AudioError::Unsupported { format, why }
     }
 }
 
@@ -481,7 +481,7 @@ impl Made<'_> {
         block: u32,
         is_signed: bool,
         order: Order,
-    ) -> Result<Layout, SoundError> {
+    ) -> Result<Layout, AudioError> {
         if !(1..=64).contains(&bits) {
             return Err(self.form.broken(format!("samples of {bits} bits")));
         }
@@ -512,7 +512,7 @@ impl Made<'_> {
         self.layout(codec, width.into(), 1, wide)
     }
 
-    fn floats(&self, bits: u32, order: Order) -> Result<Layout, SoundError> {
+    fn floats(&self, bits: u32, order: Order) -> Result<Layout, AudioError> {
         let (codec, width) = match (bits, order) {
             (32, Little) => (CODEC_ID_PCM_F32LE, 4),
             (32, Big) => (CODEC_ID_PCM_F32BE, 4),
@@ -524,7 +524,7 @@ impl Made<'_> {
     }
 
     /// Samples of a byte each.
-    fn bytes(&self, codec: AudioCodecId) -> Result<Layout, SoundError> {
+    fn bytes(&self, codec: AudioCodecId) -> Result<Layout, AudioError> {
         self.layout(codec, 1, 1, None)
     }
 
@@ -537,7 +537,7 @@ impl Made<'_> {
         block: u32,
         head: u32,
         first: u64,
-    ) -> Result<Layout, SoundError> {
+    ) -> Result<Layout, AudioError> {
         if bits != 4 {
             return Err(self.form.unread(format!("ADPCM samples of {bits} bits")));
         }
@@ -561,7 +561,7 @@ impl Made<'_> {
         bytes: u64,
         frames: u64,
         wide: Option<(usize, std::ops::Range<usize>)>,
-    ) -> Result<Layout, SoundError> {
+    ) -> Result<Layout, AudioError> {
         if self.channels == 0 {
             return Err(self.form.broken("no channels"));
         }

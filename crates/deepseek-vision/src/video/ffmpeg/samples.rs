@@ -1,4 +1,4 @@
-//! Sound as samples of one channel, in the worker.
+//! Audio as samples of one channel, in the worker.
 
 use std::io::Write;
 
@@ -9,19 +9,19 @@ use ffmpeg_next::{ChannelLayout, Packet, decoder, frame, media};
 
 use crate::limits::SILENCE_SAMPLES;
 
-use super::super::film::FilmError;
+use super::super::file::VideoError;
 use super::failure;
-use super::serve::{codec, fault, film, seconds};
+use super::serve::{codec, fault, seconds, video};
 use super::wire::Reply;
 
-/// Sends the sound of a file: its rate, blocks, the end. It begins with the film, if there is one:
+/// Sends the audio of a file: its rate, blocks, the end. It begins with the video, if there is one:
 /// with silence, or without what was before.
-pub(super) fn send(input: &mut Input, replies: &mut impl Write) -> Result<(), FilmError> {
+pub(super) fn send(input: &mut Input, replies: &mut impl Write) -> Result<(), VideoError> {
     let origin = origin(input)?;
     let stream = input
         .streams()
         .best(media::Type::Audio)
-        .ok_or_else(|| failure("no sound"))?;
+        .ok_or_else(|| failure("no audio"))?;
     let (index, base) = (stream.index(), stream.time_base());
     let mut decoder = codec(&stream)?.decoder().audio().map_err(fault)?;
     let mut sender = Sender {
@@ -55,9 +55,9 @@ pub(super) fn send(input: &mut Input, replies: &mut impl Write) -> Result<(), Fi
     Ok(())
 }
 
-/// When the first frame of the film is seen; nothing, if there is no film.
-fn origin(input: &mut Input) -> Result<Option<f64>, FilmError> {
-    let Some(stream) = film(input) else {
+/// When the first frame of the video is seen; nothing, if there is no video.
+fn origin(input: &mut Input) -> Result<Option<f64>, VideoError> {
+    let Some(stream) = video(input) else {
         return Ok(None);
     };
     let (index, base) = (stream.index(), stream.time_base());
@@ -74,7 +74,7 @@ struct Sender<'a, W> {
     replies: &'a mut W,
     /// Samples a second; zero before the first of them.
     rate: u32,
-    /// Samples that come before the film and are not sent.
+    /// Samples that come before the video and are not sent.
     cut: Option<usize>,
 }
 
@@ -83,14 +83,14 @@ impl<W: Write> Sender<'_, W> {
         &mut self,
         decoder: &mut decoder::Audio,
         begins: impl Fn(&frame::Audio) -> f64,
-    ) -> Result<(), FilmError> {
+    ) -> Result<(), VideoError> {
         let mut frame = frame::Audio::empty();
         while decoder.receive_frame(&mut frame).is_ok() {
             if self.cut.is_none() {
                 self.begin(frame.rate(), begins(&frame))?;
             }
             if frame.rate() != self.rate {
-                return Err(failure("sound whose rate changes"));
+                return Err(failure("audio whose rate changes"));
             }
             let mut samples = mono(&mut frame)?;
             let cut = self.cut.get_or_insert(0);
@@ -98,18 +98,18 @@ impl<W: Write> Sender<'_, W> {
             *cut = cut.saturating_sub(gone);
             samples.drain(..gone);
             if !samples.is_empty() {
-                Reply::Sound(samples).write(self.replies)?;
+                Reply::Audio(samples).write(self.replies)?;
             }
         }
         Ok(())
     }
 
-    /// Says the rate, and makes the sound begin with the film.
+    /// Says the rate, and makes the audio begin with the video.
     #[expect(
         clippy::as_conversions,
         reason = "an offset of absurd length is cut to what fits"
     )]
-    fn begin(&mut self, rate: u32, begins: f64) -> Result<(), FilmError> {
+    fn begin(&mut self, rate: u32, begins: f64) -> Result<(), VideoError> {
         self.rate = rate;
         Reply::Rate(rate).write(self.replies)?;
         let samples = (begins * f64::from(rate)).round();
@@ -117,7 +117,7 @@ impl<W: Write> Sender<'_, W> {
         let mut silence = samples as usize;
         while silence > 0 {
             let count = silence.min(SILENCE_SAMPLES);
-            Reply::Sound(vec![0.0; count]).write(self.replies)?;
+            Reply::Audio(vec![0.0; count]).write(self.replies)?;
             silence = silence.saturating_sub(count);
         }
         Ok(())
@@ -126,7 +126,7 @@ impl<W: Write> Sender<'_, W> {
 
 /// The mean of the channels.
 #[expect(clippy::as_conversions, reason = "few channels")]
-fn mono(frame: &mut frame::Audio) -> Result<Vec<f32>, FilmError> {
+fn mono(frame: &mut frame::Audio) -> Result<Vec<f32>, VideoError> {
     let channels = frame.channels();
     if frame.channel_layout().is_empty() {
         frame.set_channel_layout(ChannelLayout::default(channels.into()));

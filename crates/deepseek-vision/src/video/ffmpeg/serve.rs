@@ -10,17 +10,17 @@ use ffmpeg_next::{Dictionary, Rational, Stream, format, log, media};
 use rlimit::Resource;
 
 use crate::limits::{
-    FILM_FRAMES_MAX, WORKER_CPU_SECONDS, WORKER_FILES, WORKER_MEMORY_BYTES, WORKER_THREADS,
+    VIDEO_FRAMES_MAX, WORKER_CPU_SECONDS, WORKER_FILES, WORKER_MEMORY_BYTES, WORKER_THREADS,
 };
 
-use super::super::film::FilmError;
-use super::super::reel::Source;
+use super::super::file::VideoError;
+use super::super::reader::Source;
 use super::failure;
-use super::picture::Frames;
+use super::image::Frames;
 use super::samples;
 use super::wire::{Ask, Reply, Task};
 
-/// The demuxers that may open a file: those of films and sounds, and none that opens others.
+/// The demuxers that may open a file: those of videos and audio, and none that opens others.
 const FORMATS: &str = "3g2,3gp,aac,ac3,aiff,amr,asf,avi,caf,dv,eac3,flac,flv,gif,h264,hevc,ivf,m4v,\
     matroska,mjpeg,mov,mp3,mp4,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,wav,webm,wtv,w64";
 
@@ -37,19 +37,19 @@ pub fn serve(asks: &mut impl Read, replies: &mut impl Write) -> io::Result<()> {
     };
     let done = match task {
         Task::Frames => frames(&source, asks, replies),
-        Task::Sound => samples::send(&mut open(&source)?, replies),
+        Task::Audio => samples::send(&mut open(&source)?, replies),
     };
     match done {
-        Err(FilmError::Io(error)) => Err(error),
+        Err(VideoError::Io(error)) => Err(error),
         Err(error) => Reply::Failure(text(&error)).write(replies),
         Ok(()) => Ok(()),
     }
 }
 
 /// What the parent says of an error, its own words left out.
-fn text(error: &FilmError) -> String {
+fn text(error: &VideoError) -> String {
     match error {
-        FilmError::Worker { why } => why.clone(),
+        VideoError::Worker { why } => why.clone(),
         other => other.to_string(),
     }
 }
@@ -71,7 +71,7 @@ fn give_up_rights() -> io::Result<()> {
 
 /// Opens a file by its content: no name, so that none means anything, and no other file.
 pub(super) fn open(source: &Source) -> io::Result<Input> {
-    let open = || -> Result<Input, FilmError> {
+    let open = || -> Result<Input, VideoError> {
         ffmpeg_next::init().map_err(fault)?;
         log::set_level(log::Level::Quiet);
         let (stream, _) = source.open()?;
@@ -85,12 +85,12 @@ pub(super) fn open(source: &Source) -> io::Result<Input> {
 }
 
 /// What FFmpeg says is wrong.
-pub(super) fn fault(error: ffmpeg_next::Error) -> FilmError {
+pub(super) fn fault(error: ffmpeg_next::Error) -> VideoError {
     failure(error.to_string())
 }
 
 /// The decoder's settings for a stream.
-pub(super) fn codec(stream: &Stream<'_>) -> Result<Codec, FilmError> {
+pub(super) fn codec(stream: &Stream<'_>) -> Result<Codec, VideoError> {
     let mut codec = Codec::from_parameters(stream.parameters()).map_err(fault)?;
     codec.set_threading(threading::Config {
         kind: threading::Type::Frame,
@@ -100,8 +100,8 @@ pub(super) fn codec(stream: &Stream<'_>) -> Result<Codec, FilmError> {
     Ok(codec)
 }
 
-/// The stream of the film, if there is one: the cover of a record is none.
-pub(super) fn film(input: &Input) -> Option<Stream<'_>> {
+/// The stream of the video, if there is one: the cover of a record is none.
+pub(super) fn video(input: &Input) -> Option<Stream<'_>> {
     let stream = input.streams().best(media::Type::Video)?;
     let is_cover = stream.disposition().contains(Disposition::ATTACHED_PIC);
     (!is_cover).then_some(stream)
@@ -117,7 +117,7 @@ fn frames(
     source: &Source,
     asks: &mut impl Read,
     replies: &mut impl Write,
-) -> Result<(), FilmError> {
+) -> Result<(), VideoError> {
     let timeline = timeline(&mut open(source).map_err(inner)?)?;
     let origin = timeline.origin;
     timeline.reply.write(replies)?;
@@ -132,8 +132,8 @@ fn frames(
 }
 
 /// The error of [`open`], as it was.
-pub(super) fn inner(error: io::Error) -> FilmError {
-    match error.downcast::<FilmError>() {
+pub(super) fn inner(error: io::Error) -> VideoError {
+    match error.downcast::<VideoError>() {
         Ok(error) => error,
         Err(error) => error.into(),
     }
@@ -146,9 +146,9 @@ struct Times {
 }
 
 /// When frames are seen: what their packets say, from the first that can be decoded on.
-fn timeline(input: &mut Input) -> Result<Times, FilmError> {
-    let has_sound = input.streams().best(media::Type::Audio).is_some();
-    let stream = film(input).ok_or_else(|| failure("no film"))?;
+fn timeline(input: &mut Input) -> Result<Times, VideoError> {
+    let has_audio = input.streams().best(media::Type::Audio).is_some();
+    let stream = video(input).ok_or_else(|| failure("no video"))?;
     let (index, base) = (stream.index(), stream.time_base());
     let rate = stream.avg_frame_rate();
     let mut times = Vec::new();
@@ -161,9 +161,9 @@ fn timeline(input: &mut Input) -> Result<Times, FilmError> {
         else {
             continue;
         };
-        if times.len() == FILM_FRAMES_MAX {
-            let max = FILM_FRAMES_MAX;
-            return Err(FilmError::Frames { max });
+        if times.len() == VIDEO_FRAMES_MAX {
+            let max = VIDEO_FRAMES_MAX;
+            return Err(VideoError::Frames { max });
         }
         let length = match packet.duration() {
             0 => f64::from(rate.denominator()) / f64::from(rate.numerator()),
@@ -181,7 +181,7 @@ fn timeline(input: &mut Input) -> Result<Times, FilmError> {
     times.sort_by(f64::total_cmp);
     let origin = times.first().copied().ok_or_else(|| failure("no frames"))?;
     let reply = Reply::Timeline {
-        has_sound,
+        has_audio,
         duration: end - origin,
         times: times.iter().map(|time| time - origin).collect(),
     };

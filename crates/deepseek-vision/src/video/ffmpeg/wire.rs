@@ -5,11 +5,11 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::image::Image;
 use crate::limits::FRAME_PIXELS_MAX;
-use crate::picture::Picture;
 
-use super::super::film::FilmError;
-use super::super::reel::Source;
+use super::super::file::VideoError;
+use super::super::reader::Source;
 use super::failure;
 
 /// Bytes of a message's kind and length.
@@ -21,7 +21,7 @@ const REPLY_BYTES_MAX: u64 = 3 * FRAME_PIXELS_MAX + 8;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Task {
     Frames,
-    Sound,
+    Audio,
 }
 
 /// What the parent wants.
@@ -38,22 +38,22 @@ pub(super) enum Ask {
 pub(super) enum Reply {
     /// When frames are seen.
     Timeline {
-        has_sound: bool,
+        has_audio: bool,
         duration: f64,
         times: Vec<f64>,
     },
-    Frame(Picture),
+    Frame(Image),
     /// Samples a second, before the first of them.
     Rate(u32),
-    Sound(Vec<f32>),
-    /// There is no more sound.
+    Audio(Vec<f32>),
+    /// There is no more audio.
     End,
     Failure(String),
 }
 
 impl Ask {
     /// To open `source`, the path of which must be text.
-    pub(super) fn open(task: Task, source: &Source) -> Result<Self, FilmError> {
+    pub(super) fn open(task: Task, source: &Source) -> Result<Self, VideoError> {
         let Source::File(path) = source else {
             return Ok(Self::Open(task, source.clone()));
         };
@@ -71,7 +71,7 @@ impl Ask {
     pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         match self {
             Self::Open(task, source) => {
-                let task = u8::from(*task == Task::Sound);
+                let task = u8::from(*task == Task::Audio);
                 let (kind, bytes) = match source {
                     Source::File(path) => (b'P', path.to_str().unwrap_or_default().as_bytes()),
                     Source::Bytes(bytes) => (b'B', &bytes[..]),
@@ -83,7 +83,7 @@ impl Ask {
     }
 
     /// Nothing is returned when the parent has gone.
-    pub(super) fn read(input: &mut impl Read) -> Result<Option<Self>, FilmError> {
+    pub(super) fn read(input: &mut impl Read) -> Result<Option<Self>, VideoError> {
         let Some((kind, bytes)) = take(input, u64::MAX)? else {
             return Ok(None);
         };
@@ -92,7 +92,7 @@ impl Ask {
                 let task = if *task == 0 {
                     Task::Frames
                 } else {
-                    Task::Sound
+                    Task::Audio
                 };
                 let source = if kind == b'B' {
                     Source::Bytes(Arc::from(rest))
@@ -112,21 +112,21 @@ impl Reply {
     pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         match self {
             Self::Timeline {
-                has_sound,
+                has_audio,
                 duration,
                 times,
             } => {
                 let times: Vec<u8> = times.iter().flat_map(|time| time.to_le_bytes()).collect();
-                let head = [u8::from(*has_sound)];
+                let head = [u8::from(*has_audio)];
                 message(out, b'T', &[&head, &duration.to_le_bytes(), &times])
             }
-            Self::Frame(picture) => {
+            Self::Frame(image) => {
                 let side = |pixels| u32::try_from(pixels).unwrap_or(u32::MAX).to_le_bytes();
-                let [width, height] = [picture.width(), picture.height()].map(side);
-                message(out, b'F', &[&width, &height, picture.rgb()])
+                let [width, height] = [image.width(), image.height()].map(side);
+                message(out, b'F', &[&width, &height, image.rgb()])
             }
             Self::Rate(rate) => message(out, b'R', &[&rate.to_le_bytes()]),
-            Self::Sound(samples) => {
+            Self::Audio(samples) => {
                 let bytes = samples.iter().flat_map(|sample| sample.to_le_bytes());
                 message(out, b'S', &[&bytes.collect::<Vec<u8>>()])
             }
@@ -136,17 +136,17 @@ impl Reply {
     }
 
     /// Nothing is returned when the worker has gone.
-    pub(super) fn read(input: &mut impl Read) -> Result<Option<Self>, FilmError> {
+    pub(super) fn read(input: &mut impl Read) -> Result<Option<Self>, VideoError> {
         let Some((kind, bytes)) = take(input, REPLY_BYTES_MAX)? else {
             return Ok(None);
         };
         let reply = match kind {
             b'T' => {
-                let (has_sound, rest) = bytes.split_first().ok_or_else(broken)?;
+                let (has_audio, rest) = bytes.split_first().ok_or_else(broken)?;
                 let (duration, times) = rest.split_first_chunk().ok_or_else(broken)?;
                 let times = times.as_chunks().0.iter().copied();
                 Self::Timeline {
-                    has_sound: *has_sound != 0,
+                    has_audio: *has_audio != 0,
                     duration: f64::from_le_bytes(*duration),
                     times: times.map(f64::from_le_bytes).collect(),
                 }
@@ -156,7 +156,7 @@ impl Reply {
             b'S' => {
                 let samples = bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes);
                 let finite = |x: f32| if x.is_finite() { x } else { 0.0 };
-                Self::Sound(samples.map(finite).collect())
+                Self::Audio(samples.map(finite).collect())
             }
             b'Z' => Self::End,
             b'E' => Self::Failure(String::from_utf8_lossy(&bytes).into_owned()),
@@ -166,7 +166,7 @@ impl Reply {
     }
 }
 
-fn frame(mut bytes: Vec<u8>) -> Result<Reply, FilmError> {
+fn frame(mut bytes: Vec<u8>) -> Result<Reply, VideoError> {
     let head: [u8; 8] = bytes.first_chunk().copied().ok_or_else(broken)?;
     bytes.drain(..8);
     let ([width, height], _) = head.as_chunks::<4>() else {
@@ -180,14 +180,14 @@ fn frame(mut bytes: Vec<u8>) -> Result<Reply, FilmError> {
     if bytes.is_empty() || samples != Some(bytes.len()) {
         return Err(broken());
     }
-    Ok(Reply::Frame(Picture::from_rgb(width, height, bytes)))
+    Ok(Reply::Frame(Image::from_rgb(width, height, bytes)))
 }
 
-fn broken() -> FilmError {
+fn broken() -> VideoError {
     failure("a message that makes no sense")
 }
 
-fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], FilmError> {
+fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], VideoError> {
     bytes.try_into().map_err(|_| broken())
 }
 
@@ -201,7 +201,7 @@ fn message(out: &mut impl Write, kind: u8, parts: &[&[u8]]) -> io::Result<()> {
 }
 
 /// A message's kind and bytes, of which memory is taken for those that come.
-fn take(input: &mut impl Read, max: u64) -> Result<Option<(u8, Vec<u8>)>, FilmError> {
+fn take(input: &mut impl Read, max: u64) -> Result<Option<(u8, Vec<u8>)>, VideoError> {
     let mut head = Vec::with_capacity(HEAD_BYTES);
     input.by_ref().take(5).read_to_end(&mut head)?;
     let Some([kind, bytes @ ..]) = head.first_chunk::<HEAD_BYTES>().copied() else {

@@ -1,4 +1,4 @@
-//! A sound as the model hears it: one channel at 16 kHz, read a little at a time, and what keeps a
+//! Audio as the model hears it: one channel at 16 kHz, read a little at a time, and what keeps a
 //! file from becoming one.
 
 use std::fmt;
@@ -16,7 +16,7 @@ pub const FORMATS: &str = "WAV, AIFF, AU, CAF, RF64, Wave64, FLAC, MP1 to MP3, A
 
 /// One channel at 16 kHz. Memory does not grow with its length.
 #[derive(Debug)]
-pub struct Sound {
+pub struct Audio {
     source: Source,
     /// The rate of the last samples, and what they go through; gone when the source has ended.
     resampler: Option<(u32, Resampler)>,
@@ -49,7 +49,7 @@ impl fmt::Debug for Source {
 
 impl Source {
     /// Appends a block. Nothing is returned at the end, else the rate.
-    fn read(&mut self, mono: &mut Vec<f32>) -> Result<Option<u32>, SoundError> {
+    fn read(&mut self, mono: &mut Vec<f32>) -> Result<Option<u32>, AudioError> {
         match self {
             Self::Track(track) => track.read(mono),
             Self::Blocks(rate, blocks) => {
@@ -63,7 +63,7 @@ impl Source {
     }
 }
 
-impl Sound {
+impl Audio {
     /// Opens a file of one of the [`FORMATS`], told apart by content.
     /// The first audio track is read, its channels averaged.
     ///
@@ -72,11 +72,11 @@ impl Sound {
     /// behind is cut off where the format tells of it.
     ///
     /// # Errors
-    /// [`SoundError`] for what is no sound, one that cannot be decoded, or one beyond the bounds.
+    /// [`AudioError`] for what is no audio, one that cannot be decoded, or one beyond the bounds.
     pub fn open(
         reader: impl Read + Seek + Send + Sync + 'static,
         limits: Limits,
-    ) -> Result<Self, SoundError> {
+    ) -> Result<Self, AudioError> {
         let track = Track::open(reader, limits)?;
         Ok(Self::of(Source::Track(track.into())))
     }
@@ -84,11 +84,11 @@ impl Sound {
     /// The same for a file in memory.
     ///
     /// # Errors
-    /// As [`Sound::open`].
+    /// As [`Audio::open`].
     pub fn from_bytes(
         bytes: impl AsRef<[u8]> + Send + Sync + 'static,
         limits: Limits,
-    ) -> Result<Self, SoundError> {
+    ) -> Result<Self, AudioError> {
         Self::open(Cursor::new(bytes), limits)
     }
 
@@ -128,8 +128,8 @@ impl Sound {
     /// Appends `count` samples, or as many as are left. After an error there are no more.
     ///
     /// # Errors
-    /// [`SoundError`] for what turned out to be broken or too long.
-    pub fn read(&mut self, count: usize, samples: &mut Vec<f32>) -> Result<(), SoundError> {
+    /// [`AudioError`] for what turned out to be broken or too long.
+    pub fn read(&mut self, count: usize, samples: &mut Vec<f32>) -> Result<(), AudioError> {
         while self.ready.len() < count && !self.ended {
             self.raw.clear();
             // A source that failed is not asked again.
@@ -169,42 +169,42 @@ impl Sound {
     }
 }
 
-/// Why a file is not taken as a sound.
+/// Why a file is not taken as audio.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SoundError {
+pub enum AudioError {
     /// There are no bytes.
-    #[error("sound: an empty file")]
+    #[error("audio: an empty file")]
     Empty,
     /// The system refused to read on.
-    #[error("sound: the file cannot be read")]
+    #[error("audio: the file cannot be read")]
     Io(#[from] io::Error),
     /// The file begins like none of the formats that are read.
-    #[error("sound: begins with {head}, which is none of {FORMATS}")]
+    #[error("audio: begins with {head}, which is none of {FORMATS}")]
     UnknownFormat {
         /// Its first bytes, in hexadecimal.
         head: String,
     },
     /// The file is of a known format that is not read.
-    #[error("sound: of a format that is not read: {format}")]
+    #[error("audio: of a format that is not read: {format}")]
     UnreadFormat {
         /// The format.
         format: &'static str,
     },
     /// There is nothing to be heard in the file.
-    #[error("sound: {format} file without an audio track")]
+    #[error("audio: {format} file without an audio track")]
     NoTrack {
         /// The format.
         format: &'static str,
     },
     /// The track is there and holds no samples.
-    #[error("sound: no samples")]
+    #[error("audio: no samples")]
     NoSamples,
     /// The codec that only the `video` feature can decode.
-    #[error("sound: Opus needs a build with the video feature")]
+    #[error("audio: Opus needs a build with the video feature")]
     Opus,
     /// The rate is out of bounds.
-    #[error("sound: {rate} samples a second, want {min} to {max}")]
+    #[error("audio: {rate} samples a second, want {min} to {max}")]
     Rate {
         /// Samples a second, as the file says.
         rate: u32,
@@ -214,33 +214,33 @@ pub enum SoundError {
         max: u32,
     },
     /// The rate changes from part to part, too often.
-    #[error("sound: more than {max} changes of the rate")]
+    #[error("audio: more than {max} changes of the rate")]
     RateChanges {
         /// The bound.
         max: usize,
     },
     /// There are no channels, or too many.
-    #[error("sound: {channels} channels, want 1 to {max}")]
+    #[error("audio: {channels} channels, want 1 to {max}")]
     Channels {
         /// Channels, as the file says.
         channels: usize,
         /// The bound.
         max: usize,
     },
-    /// The sound is too long.
-    #[error("sound: longer than {max} seconds")]
+    /// The audio is too long.
+    #[error("audio: longer than {max} seconds")]
     Length {
         /// The bound.
         max: u32,
     },
     /// Too many packets in a row could not be decoded, or hold nothing.
-    #[error("sound: more than {max} packets in a row without a sample")]
+    #[error("audio: more than {max} packets in a row without a sample")]
     Packets {
         /// The bound.
         max: usize,
     },
     /// Decoding would take too much memory.
-    #[error("sound: {format} data that takes too much memory: {why}")]
+    #[error("audio: {format} data that takes too much memory: {why}")]
     Memory {
         /// The format.
         format: &'static str,
@@ -248,7 +248,7 @@ pub enum SoundError {
         why: String,
     },
     /// The file is of a kind within its format that is not read.
-    #[error("sound: {format} of a kind that is not read: {why}")]
+    #[error("audio: {format} of a kind that is not read: {why}")]
     Unsupported {
         /// The format.
         format: &'static str,
@@ -256,7 +256,7 @@ pub enum SoundError {
         why: String,
     },
     /// The file contradicts itself or its format.
-    #[error("sound: broken {format} data: {why}")]
+    #[error("audio: broken {format} data: {why}")]
     Corrupt {
         /// The format.
         format: &'static str,

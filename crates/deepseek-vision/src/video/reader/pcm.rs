@@ -3,10 +3,10 @@
 use std::{io, vec};
 
 use crate::limits::{
-    FILM_SECONDS_MAX, SILENCE_SAMPLES, SOUND_BLOCK_BYTES, SOUND_CHANNELS_MAX, SOUND_RATE_MAX,
+    AUDIO_BLOCK_BYTES, AUDIO_CHANNELS_MAX, AUDIO_RATE_MAX, SILENCE_SAMPLES, VIDEO_SECONDS_MAX,
 };
 
-use super::super::film::FilmError;
+use super::super::file::VideoError;
 use super::super::track::Track;
 use super::avi::Run;
 use super::input::{Input, Source};
@@ -30,14 +30,14 @@ enum Kind {
 }
 
 impl Samples {
-    /// Reads a `WAVEFORMATEX`, or says why sound of this format is not read.
+    /// Reads a `WAVEFORMATEX`, or says why audio of this format is not read.
     pub(super) fn parse(format: &[u8]) -> Result<Self, String> {
         let (words, _) = format.as_chunks::<2>();
         let word = |index: usize| words.get(index).copied().map(u16::from_le_bytes);
         let (Some(tag), Some(channels), Some(low), Some(high), Some(block)) =
             (word(0), word(1), word(2), word(3), word(6))
         else {
-            return Err("a sound format of less than 14 bytes".to_owned());
+            return Err("an audio format of less than 14 bytes".to_owned());
         };
         let bits = word(7).unwrap_or(0);
         let rate = u32::from(high).wrapping_shl(16) | u32::from(low);
@@ -56,14 +56,14 @@ impl Samples {
             (3, 64) => Kind::F64,
             _ => return Err(foreign(tag, bits)),
         };
-        if !(1..=SOUND_CHANNELS_MAX).contains(&channels) {
+        if !(1..=AUDIO_CHANNELS_MAX).contains(&channels) {
             return Err(format!(
-                "{channels} channels, want 1 to {SOUND_CHANNELS_MAX}"
+                "{channels} channels, want 1 to {AUDIO_CHANNELS_MAX}"
             ));
         }
-        if !(1..=SOUND_RATE_MAX).contains(&rate) {
+        if !(1..=AUDIO_RATE_MAX).contains(&rate) {
             return Err(format!(
-                "{rate} samples a second, want 1 to {SOUND_RATE_MAX}"
+                "{rate} samples a second, want 1 to {AUDIO_RATE_MAX}"
             ));
         }
         let channels = usize::from(channels);
@@ -154,21 +154,21 @@ fn foreign(tag: u16, bits: u16) -> String {
     name.to_owned()
 }
 
-/// Sound in runs of a file.
+/// Audio in runs of a file.
 #[derive(Debug, Clone)]
 pub(super) struct Pcm {
     source: Source,
     runs: Vec<Run>,
     samples: Samples,
-    /// Samples from the film's first frame to the first one; negative if they begin before it.
+    /// Samples from the video's first frame to the first one; negative if they begin before it.
     start: i64,
 }
 
 impl Pcm {
-    /// `start` is in seconds, and at most what a film may last.
+    /// `start` is in seconds, and at most what a video may last.
     #[expect(
         clippy::as_conversions,
-        reason = "a film's length in samples is below 2^53"
+        reason = "a video's length in samples is below 2^53"
     )]
     pub(super) fn new(
         source: Source,
@@ -179,9 +179,9 @@ impl Pcm {
         let bytes: u64 = runs.iter().map(|run| u64::from(run.bytes)).sum();
         let second = samples.block_bytes() as f64 * f64::from(samples.rate);
         let seconds = bytes as f64 / second;
-        if seconds > FILM_SECONDS_MAX {
+        if seconds > VIDEO_SECONDS_MAX {
             return Err(format!(
-                "{seconds} seconds, at most {FILM_SECONDS_MAX} are read"
+                "{seconds} seconds, at most {VIDEO_SECONDS_MAX} are read"
             ));
         }
         Ok(Self {
@@ -192,8 +192,8 @@ impl Pcm {
         })
     }
 
-    /// The sound from the first frame on.
-    pub(super) fn track(&self) -> Result<Track, FilmError> {
+    /// The audio from the first frame on.
+    pub(super) fn track(&self) -> Result<Track, VideoError> {
         let input = Input::open(&self.source, "AVI")?;
         let silence = u64::try_from(self.start).unwrap_or(0);
         let cut = u64::try_from(self.start.saturating_neg()).unwrap_or(0);
@@ -225,8 +225,8 @@ struct Reader {
 
 impl Reader {
     /// The bytes of some of the next run. Nothing is returned at the end.
-    fn bytes(&mut self) -> Result<Option<Vec<u8>>, FilmError> {
-        let most = u32::try_from(SOUND_BLOCK_BYTES).unwrap_or(u32::MAX);
+    fn bytes(&mut self) -> Result<Option<Vec<u8>>, VideoError> {
+        let most = u32::try_from(AUDIO_BLOCK_BYTES).unwrap_or(u32::MAX);
         loop {
             let Some(run) = self.runs.as_slice().first().copied() else {
                 return Ok(None);
@@ -256,7 +256,7 @@ impl Reader {
         }
     }
 
-    fn block(&mut self) -> Result<Option<Vec<f32>>, FilmError> {
+    fn block(&mut self) -> Result<Option<Vec<f32>>, VideoError> {
         if self.silence > 0 {
             let count = usize::try_from(self.silence).unwrap_or(usize::MAX);
             let count = count.min(SILENCE_SAMPLES);

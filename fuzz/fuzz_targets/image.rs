@@ -2,9 +2,9 @@
 
 #![no_main]
 
-#[path = "../src/picture.rs"]
-mod picture;
+#[path = "../src/image.rs"]
+mod image;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    picture::read(bytes);
+    image::read(bytes);
 });

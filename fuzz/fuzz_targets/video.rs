@@ -2,9 +2,9 @@
 
 #![no_main]
 
-#[path = "../src/film.rs"]
-mod film;
+#[path = "../src/video.rs"]
+mod video;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    film::read(bytes);
+    video::read(bytes);
 });

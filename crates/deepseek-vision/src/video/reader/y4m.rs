@@ -1,12 +1,12 @@
 //! YUV4MPEG2: a line of text, then planes of samples, frame by frame.
 
+use crate::image::Image;
 use crate::limits::LINE_BYTES_MAX;
-use crate::picture::Picture;
 
-use super::super::film::{Film, FilmError};
+use super::super::file::{Video, VideoError};
 use super::super::yuv::Matrix;
 use super::input::{Input, Source};
-use super::{Rate, Reel, Timeline, cut, film, room_for_frame, room_for_pixels};
+use super::{FrameReader, Rate, Timeline, cut, room_for_frame, room_for_pixels, video};
 
 const FORMAT: &str = "Y4M";
 
@@ -27,7 +27,7 @@ struct Y4m {
     frames: Vec<u64>,
 }
 
-pub(super) fn open(source: &Source) -> Result<Film, FilmError> {
+pub(super) fn open(source: &Source) -> Result<Video, VideoError> {
     let mut input = Input::open(source, FORMAT)?;
     let head = head(&mut input)?;
     let [luma, chroma] = head.plane_bytes();
@@ -48,18 +48,18 @@ pub(super) fn open(source: &Source) -> Result<Film, FilmError> {
     let ticks: Vec<u64> = (0..).zip(&frames).map(|(tick, _)| tick).collect();
     let end = u64::try_from(ticks.len()).unwrap_or(u64::MAX);
     let timeline = Timeline::of_ticks(FORMAT, &ticks, end, head.rate)?;
-    let reel = Y4m {
+    let reader = Y4m {
         input,
         head,
         frames,
     };
-    let mut film = film(timeline, reel, None);
-    film.notes = notes;
-    Ok(film)
+    let mut video = video(timeline, reader, None);
+    video.notes = notes;
+    Ok(video)
 }
 
 /// Where the samples of the next frame begin, of which there are so many bytes.
-fn frame(input: &mut Input, bytes: u64) -> Result<u64, FilmError> {
+fn frame(input: &mut Input, bytes: u64) -> Result<u64, VideoError> {
     let line = input.line(LINE_BYTES_MAX)?;
     if !matches!(line.strip_prefix(b"FRAME"), Some([] | [b' ', ..])) {
         return Err(input.corrupt("no FRAME where one should begin"));
@@ -69,7 +69,7 @@ fn frame(input: &mut Input, bytes: u64) -> Result<u64, FilmError> {
     Ok(at)
 }
 
-fn head(input: &mut Input) -> Result<Head, FilmError> {
+fn head(input: &mut Input) -> Result<Head, VideoError> {
     let line = input.line(LINE_BYTES_MAX)?;
     let line = String::from_utf8_lossy(&line);
     let [mut width, mut height] = [None; 2];
@@ -113,7 +113,7 @@ fn ratio(text: &str) -> Option<(u32, u32)> {
 
 /// Luma samples of a side to one of chroma. Where chroma lies between them is told apart by none
 /// that repeats it.
-fn subsampling(input: &Input, value: &str) -> Result<usize, FilmError> {
+fn subsampling(input: &Input, value: &str) -> Result<usize, VideoError> {
     match value {
         "420" | "420jpeg" | "420mpeg2" | "420paldv" => Ok(2),
         "444" => Ok(1),
@@ -135,8 +135,8 @@ impl Head {
     }
 }
 
-impl Reel for Y4m {
-    fn frame(&mut self, index: usize) -> Result<Picture, FilmError> {
+impl FrameReader for Y4m {
+    fn frame(&mut self, index: usize) -> Result<Image, VideoError> {
         let Self {
             input,
             head,
@@ -159,6 +159,6 @@ impl Reel for Y4m {
                 rgb.extend(matrix.rgb(*y, *cb, *cr));
             }
         }
-        Ok(Picture::from_rgb(head.width, head.height, rgb))
+        Ok(Image::from_rgb(head.width, head.height, rgb))
     }
 }

@@ -1,10 +1,10 @@
-//! What a film says, and what is read from it.
+//! What a video says, and what is read from it.
 
 use std::fs;
 use std::path::PathBuf;
 
 use deepseek_vision::VisionShape;
-use deepseek_vision::video::{Clip, Film, FilmError, VideoConfig};
+use deepseek_vision::video::{Clip, Video, VideoConfig, VideoError};
 use image::codecs::gif::GifEncoder;
 use image::{Delay, Frame, RgbImage, RgbaImage};
 
@@ -12,15 +12,15 @@ use crate::build::{avi, bitmap, chunk, jpeg, list, strh, video, wave, y4m};
 use crate::bytes::with;
 
 /// The grey of each frame that is left.
-fn shades(film: &mut Film) -> Vec<u8> {
-    let frames = std::iter::from_fn(|| film.next_frame().expect("a frame"));
-    frames.map(|(_, picture)| picture.rgb()[0]).collect()
+fn shades(video: &mut Video) -> Vec<u8> {
+    let frames = std::iter::from_fn(|| video.next_frame().expect("a frame"));
+    frames.map(|(_, image)| image.rgb()[0]).collect()
 }
 
 #[track_caller]
-fn samples(film: &Film) -> Vec<f32> {
-    let track = film
-        .sound()
+fn samples(video: &Video) -> Vec<f32> {
+    let track = video
+        .audio()
         .expect("it can be read")
         .expect("there is sound");
     track.flat_map(|block| block.expect("a block")).collect()
@@ -31,14 +31,14 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("film-{name}-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("video-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).expect("a folder");
         Self(path)
     }
 
-    fn picture(&self, name: &str, shade: u8) {
+    fn image(&self, name: &str, shade: u8) {
         let image = RgbImage::from_pixel(4, 2, image::Rgb([shade; 3]));
-        image.save(self.0.join(name)).expect("a picture");
+        image.save(self.0.join(name)).expect("an image");
     }
 }
 
@@ -52,9 +52,9 @@ impl Drop for Folder {
 fn grey_of_limited_range_is_stretched() {
     let mut file = b"YUV4MPEG2 W3 H1 F10:1 C444\nFRAME\n".to_vec();
     file.extend([16, 126, 235, 128, 128, 128, 128, 128, 128]);
-    let mut film = Film::from_bytes(file).expect("a film");
-    let (_, picture) = film.next_frame().expect("a frame").expect("one");
-    assert_eq!(picture.rgb(), [0, 0, 0, 128, 128, 128, 255, 255, 255]);
+    let mut video = Video::from_bytes(file).expect("a video");
+    let (_, image) = video.next_frame().expect("a frame").expect("one");
+    assert_eq!(image.rgb(), [0, 0, 0, 128, 128, 128, 255, 255, 255]);
 }
 
 #[test]
@@ -64,9 +64,9 @@ fn chroma_of_odd_sides_stands_for_what_is_there() {
     file.extend([100; 9]);
     file.extend([128, 128, 128, 128]);
     file.extend([128, 228, 28, 128]);
-    let mut film = Film::from_bytes(file).expect("a film");
-    let (_, picture) = film.next_frame().expect("a frame").expect("one");
-    let red: Vec<u8> = picture.rgb().chunks(3).map(|pixel| pixel[0]).collect();
+    let mut video = Video::from_bytes(file).expect("a video");
+    let (_, image) = video.next_frame().expect("a frame").expect("one");
+    let red: Vec<u8> = image.rgb().chunks(3).map(|pixel| pixel[0]).collect();
     assert_eq!(red, [100, 100, 240, 100, 100, 240, 0, 0, 100]);
 }
 
@@ -75,9 +75,9 @@ fn a_rate_may_be_a_ratio_and_a_frame_may_have_words() {
     let mut file = y4m("W2 H2 F30000:1001 Ip A1:1 C420paldv Xwhatever", 6, &[128]);
     file.extend(b"FRAME Ip\n");
     file.extend([50; 6]);
-    let film = Film::from_bytes(file).expect("a film");
-    assert_eq!(film.times(), [0.0, 1001.0 / 30_000.0]);
-    assert!((film.duration() - 2002.0 / 30_000.0).abs() < 1e-12);
+    let video = Video::from_bytes(file).expect("a video");
+    assert_eq!(video.times(), [0.0, 1001.0 / 30_000.0]);
+    assert!((video.duration() - 2002.0 / 30_000.0).abs() < 1e-12);
 }
 
 #[test]
@@ -91,9 +91,9 @@ fn a_delay_that_is_none_is_a_tenth_of_a_second() {
         encoder.encode_frame(frame).expect("a frame");
     }
     drop(encoder);
-    let film = Film::from_bytes(bytes).expect("a film");
+    let video = Video::from_bytes(bytes).expect("a video");
     assert_eq!(
-        (film.times(), film.duration()),
+        (video.times(), video.duration()),
         (&[0.0, 0.1, 0.2][..], 0.22)
     );
 }
@@ -108,10 +108,10 @@ fn chunks_of_no_bytes_are_the_frame_before() {
         chunk(b"00db", &jpeg(200)),
         chunk(b"00dc", &[]),
     ];
-    let mut film = Film::from_bytes(avi(&[video()], &chunks)).expect("a film");
+    let mut video = Video::from_bytes(avi(&[video()], &chunks)).expect("a video");
     // Time begins with the first frame that there is.
-    assert_eq!((film.times(), film.duration()), (&[0.0, 0.3][..], 0.5));
-    assert_eq!(shades(&mut film), [40, 200]);
+    assert_eq!((video.times(), video.duration()), (&[0.0, 0.3][..], 0.5));
+    assert_eq!(shades(&mut video), [40, 200]);
 }
 
 #[test]
@@ -126,9 +126,9 @@ fn lists_in_lists_and_files_beyond_the_first_gigabyte_are_read() {
         b"AVIX",
         &[list(b"LIST", b"movi", &[three, four])],
     ));
-    let mut film = Film::from_bytes(file).expect("a film");
-    assert_eq!(film.times(), [0.0, 0.1, 0.2, 0.3]);
-    assert_eq!(shades(&mut film), [10, 20, 30, 40]);
+    let mut video = Video::from_bytes(file).expect("a video");
+    assert_eq!(video.times(), [0.0, 0.1, 0.2, 0.3]);
+    assert_eq!(shades(&mut video), [10, 20, 30, 40]);
 }
 
 #[test]
@@ -140,15 +140,15 @@ fn the_last_chunk_may_lack_its_padding() {
         &[frame, odd],
     );
     file.pop();
-    let film = Film::from_bytes(file).expect("a film");
-    assert_eq!((samples(&film).len(), film.notes()), (3, vec![]));
+    let video = Video::from_bytes(file).expect("a video");
+    assert_eq!((samples(&video).len(), video.notes()), (3, vec![]));
 }
 
-/// A film of a second whose sound begins by its header at such ticks.
-fn sounding(start: [u32; 2], format: Vec<u8>, data: &[u8]) -> Film {
-    let [video_start, sound_start] = start;
+/// A video of a second whose audio begins by its header at such ticks.
+fn sounding(start: [u32; 2], format: Vec<u8>, data: &[u8]) -> Video {
+    let [video_start, audio_start] = start;
     let video = [strh(b"vids", 10, 1, video_start), bitmap(16, 8, b"MJPG")];
-    let sound = [strh(b"auds", 10, 1, sound_start), format];
+    let audio = [strh(b"auds", 10, 1, audio_start), format];
     // A cut in the midst of a block, too.
     let (first, second) = data.split_at(data.len() / 2);
     let chunks = [
@@ -157,7 +157,7 @@ fn sounding(start: [u32; 2], format: Vec<u8>, data: &[u8]) -> Film {
         chunk(b"01wb", &[]),
         chunk(b"01wb", second),
     ];
-    Film::from_bytes(avi(&[video, sound], &chunks)).expect("a film")
+    Video::from_bytes(avi(&[video, audio], &chunks)).expect("a video")
 }
 
 #[test]
@@ -189,16 +189,20 @@ fn every_kind_of_sample_is_between_one_and_minus_one() {
 #[test]
 fn channels_are_averaged() {
     let data = [8192_i16, 16_384, -8192, 0].map(i16::to_le_bytes).concat();
-    let film = sounding([0, 0], wave(1, 2, 8000, 16), &data);
-    assert_eq!(samples(&film), [0.375, -0.125]);
+    let video = sounding([0, 0], wave(1, 2, 8000, 16), &data);
+    assert_eq!(samples(&video), [0.375, -0.125]);
     assert_eq!(
-        film.sound().expect("it can be read").expect("sound").rate(),
+        video
+            .audio()
+            .expect("it can be read")
+            .expect("audio")
+            .rate(),
         8000
     );
 }
 
 #[test]
-fn sound_begins_with_the_first_frame() {
+fn audio_begins_with_the_first_frame() {
     let data: Vec<u8> = (0..200).collect();
     let want: Vec<f32> = data
         .iter()
@@ -212,26 +216,26 @@ fn sound_begins_with_the_first_frame() {
     assert_eq!(late, [vec![0.0; 50], want.clone()].concat());
     // 1.2 s earlier, which is in the second chunk: cut.
     assert_eq!(samples(&sounding([12, 0], format(), &data)), want[120..]);
-    // All of it before the film.
+    // All of it before the video.
     assert!(samples(&sounding([30, 0], format(), &data)).is_empty());
 }
 
 #[test]
-fn sound_can_be_read_beside_the_frames_and_again() {
-    let mut film = sounding([0, 0], wave(1, 1, 8000, 8), &[0; 100]);
-    let track = film.sound().expect("it can be read").expect("sound");
-    assert_eq!(shades(&mut film), [1]);
+fn audio_can_be_read_beside_the_frames_and_again() {
+    let mut video = sounding([0, 0], wave(1, 1, 8000, 8), &[0; 100]);
+    let track = video.audio().expect("it can be read").expect("audio");
+    assert_eq!(shades(&mut video), [1]);
     assert_eq!(
         track
             .map(|block| block.expect("a block").len())
             .sum::<usize>(),
         100
     );
-    assert_eq!(samples(&film).len(), 100);
+    assert_eq!(samples(&video).len(), 100);
 }
 
 #[test]
-fn pictures_are_in_the_order_of_their_numbers() {
+fn images_are_in_the_order_of_their_numbers() {
     let folder = Folder::new("order");
     for (name, shade) in [
         ("a10.png", 10),
@@ -239,45 +243,45 @@ fn pictures_are_in_the_order_of_their_numbers() {
         ("b009.PNG", 8),
         ("a100.bmp", 100),
     ] {
-        folder.picture(name, shade);
+        folder.image(name, shade);
     }
     fs::write(folder.0.join("notes.txt"), "of no account").expect("a file");
     fs::create_dir(folder.0.join("1.png")).expect("a folder");
-    let mut film = Film::from_images(&folder.0, 4.0).expect("a film");
+    let mut video = Video::from_images(&folder.0, 4.0).expect("a video");
     assert_eq!(
-        (film.times(), film.duration()),
+        (video.times(), video.duration()),
         (&[0.0, 0.25, 0.5, 0.75][..], 1.0)
     );
-    assert_eq!(shades(&mut film), [9, 8, 10, 100]);
-    let mut film = Film::from_images(&folder.0.join("a*.png"), 0.5).expect("a film");
-    assert_eq!(film.times(), [0.0, 2.0]);
-    assert_eq!(shades(&mut film), [9, 10]);
+    assert_eq!(shades(&mut video), [9, 8, 10, 100]);
+    let mut video = Video::from_images(&folder.0.join("a*.png"), 0.5).expect("a video");
+    assert_eq!(video.times(), [0.0, 2.0]);
+    assert_eq!(shades(&mut video), [9, 10]);
 }
 
 #[test]
-fn a_folder_without_order_or_pictures_is_refused() {
+fn a_folder_without_order_or_images_is_refused() {
     let folder = Folder::new("refused");
     let open = |fps| {
-        Film::from_images(&folder.0, fps)
-            .expect_err("no film")
+        Video::from_images(&folder.0, fps)
+            .expect_err("no video")
             .to_string()
     };
     assert_eq!(open(1.0), "video: image folder without a frame");
     for fps in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert_eq!(open(fps), format!("video: {fps} frames a second"));
     }
-    folder.picture("1.png", 1);
-    folder.picture("cover.png", 2);
+    folder.image("1.png", 1);
+    folder.image("cover.png", 2);
     assert_eq!(open(1.0), "video: no number in the name cover.png");
-    let nowhere = Film::from_images(&folder.0.join("no/*"), 1.0).expect_err("no folder");
-    assert!(matches!(nowhere, FilmError::Io(_)), "{nowhere}");
-    fs::write(folder.0.join("2.png"), "no picture").expect("a file");
-    let none = Film::from_images(&folder.0.join("?.png"), 1.0).expect_err("no such name");
-    assert!(matches!(none, FilmError::NoFrames { .. }), "{none}");
-    let mut film = Film::from_images(&folder.0.join("*2.png"), 1.0).expect("one file");
-    let error = film.next_frame().expect_err("no picture");
+    let nowhere = Video::from_images(&folder.0.join("no/*"), 1.0).expect_err("no folder");
+    assert!(matches!(nowhere, VideoError::Io(_)), "{nowhere}");
+    fs::write(folder.0.join("2.png"), "no image").expect("a file");
+    let none = Video::from_images(&folder.0.join("?.png"), 1.0).expect_err("no such name");
+    assert!(matches!(none, VideoError::NoFrames { .. }), "{none}");
+    let mut video = Video::from_images(&folder.0.join("*2.png"), 1.0).expect("one file");
+    let error = video.next_frame().expect_err("no image");
     assert!(
-        matches!(&error, FilmError::Image { name, .. } if name == "2.png"),
+        matches!(&error, VideoError::Image { name, .. } if name == "2.png"),
         "{error}"
     );
 }
@@ -297,14 +301,14 @@ const SHAPE: VisionShape = VisionShape {
 };
 
 #[test]
-fn a_clip_has_frames_of_one_grid_and_their_own_times() -> Result<(), FilmError> {
+fn a_clip_has_frames_of_one_grid_and_their_own_times() -> Result<(), VideoError> {
     let shades: Vec<u8> = (0..100).collect();
-    let film = Film::from_bytes(y4m(
+    let video = Video::from_bytes(y4m(
         "W32 H18 F25:1 C444 XCOLORRANGE=FULL",
         3 * 32 * 18,
         &shades,
     ))?;
-    let clip = Clip::new(film, &SHAPE, &VideoConfig::default());
+    let clip = Clip::new(video, &SHAPE, &VideoConfig::default());
     let labels: Vec<String> = clip.labels().iter().map(ToString::to_string).collect();
     let want = [
         "<0.0s>", "<0.5s>", "<1.0s>", "<1.5s>", "<2.0s>", "<2.5s>", "<3.0s>", "<3.5s>",
@@ -325,13 +329,13 @@ fn a_clip_has_frames_of_one_grid_and_their_own_times() -> Result<(), FilmError> 
 }
 
 #[test]
-fn merged_frames_have_the_label_of_the_first() -> Result<(), FilmError> {
-    let film = Film::from_bytes(y4m("W2 H2 F2:1 C420", 6, &[128; 5]))?;
+fn merged_frames_have_the_label_of_the_first() -> Result<(), VideoError> {
+    let video = Video::from_bytes(y4m("W2 H2 F2:1 C420", 6, &[128; 5]))?;
     let config = VideoConfig {
         temporal_merge: 2,
         ..VideoConfig::default()
     };
-    let clip = Clip::new(film, &SHAPE, &config);
+    let clip = Clip::new(video, &SHAPE, &config);
     let labels = clip.labels().to_vec();
     let shots = clip.collect::<Result<Vec<_>, _>>()?;
     let sizes: Vec<usize> = shots.iter().map(|shot| shot.frames.len()).collect();
@@ -346,14 +350,14 @@ fn merged_frames_have_the_label_of_the_first() -> Result<(), FilmError> {
 }
 
 #[test]
-fn frames_of_other_sizes_are_fitted_into_the_grid_of_the_first() -> Result<(), FilmError> {
+fn frames_of_other_sizes_are_fitted_into_the_grid_of_the_first() -> Result<(), VideoError> {
     let folder = Folder::new("sizes");
     for (name, width, height) in [("1.png", 40, 20), ("2.png", 20, 40), ("3.png", 7, 7)] {
         let image = RgbImage::from_pixel(width, height, image::Rgb([255; 3]));
-        image.save(folder.0.join(name)).expect("a picture");
+        image.save(folder.0.join(name)).expect("an image");
     }
-    let film = Film::from_images(&folder.0, 1.0)?;
-    let shots = Clip::new(film, &SHAPE, &VideoConfig::default()).collect::<Result<Vec<_>, _>>()?;
+    let video = Video::from_images(&folder.0, 1.0)?;
+    let shots = Clip::new(video, &SHAPE, &VideoConfig::default()).collect::<Result<Vec<_>, _>>()?;
     let [columns, rows] = shots[0].grid().canvas;
     assert!(columns > rows);
     let white = |shot: usize| {
@@ -367,18 +371,18 @@ fn frames_of_other_sizes_are_fitted_into_the_grid_of_the_first() -> Result<(), F
 
 #[test]
 fn a_broken_frame_ends_a_clip() {
-    let frames = [jpeg(1), b"no picture".to_vec(), jpeg(3), jpeg(4)];
+    let frames = [jpeg(1), b"no image".to_vec(), jpeg(3), jpeg(4)];
     let chunks = frames.map(|frame| chunk(b"00dc", &frame));
-    let film = Film::from_bytes(avi(&[video()], &chunks)).expect("a film");
-    let mut clip = Clip::new(film, &SHAPE, &VideoConfig::default());
+    let video = Video::from_bytes(avi(&[video()], &chunks)).expect("a video");
+    let mut clip = Clip::new(video, &SHAPE, &VideoConfig::default());
     assert!(clip.next().expect("a block").is_ok());
-    let error = clip.next().expect("a block").expect_err("no picture");
+    let error = clip.next().expect("a block").expect_err("no image");
     assert_eq!(error.to_string(), "video: frame 1");
     assert!(clip.next().is_none());
-    // A file of which each frame is a lie is no film that is read twice, either.
+    // A file of which each frame is a lie is no video that is read twice, either.
     let bytes = with(&avi(&[video()], &chunks), 8, b"AVIX");
     assert!(matches!(
-        Film::from_bytes(bytes),
-        Err(FilmError::UnknownFormat)
+        Video::from_bytes(bytes),
+        Err(VideoError::UnknownFormat)
     ));
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use deepseek_core::file;
 
-use crate::limits::FILM_BYTES_MAX;
+use crate::limits::VIDEO_BYTES_MAX;
 
-use super::super::film::FilmError;
+use super::super::file::VideoError;
 
 /// Bytes that are read at once where a file is walked through by its heads.
 const BUFFER_BYTES: usize = 4096;
 
-/// Where the bytes of a film are.
+/// Where the bytes of a video are.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
     /// In a file.
@@ -29,7 +29,7 @@ impl<T: Read + Seek + Send> Stream for T {}
 
 impl Source {
     /// A reader at the beginning, and how many bytes there are.
-    pub(crate) fn open(&self) -> Result<(Box<dyn Stream>, u64), FilmError> {
+    pub(crate) fn open(&self) -> Result<(Box<dyn Stream>, u64), VideoError> {
         let (stream, bytes): (Box<dyn Stream>, u64) = match self {
             Self::File(path) => {
                 let file = file::open(path)?;
@@ -41,9 +41,9 @@ impl Source {
                 (Box::new(Cursor::new(Arc::clone(bytes))), length)
             }
         };
-        if bytes > FILM_BYTES_MAX {
-            let max = FILM_BYTES_MAX;
-            return Err(FilmError::FileBytes { bytes, max });
+        if bytes > VIDEO_BYTES_MAX {
+            let max = VIDEO_BYTES_MAX;
+            return Err(VideoError::FileBytes { bytes, max });
         }
         Ok((stream, bytes))
     }
@@ -91,7 +91,7 @@ pub(super) struct Input {
 }
 
 impl Input {
-    pub(super) fn open(source: &Source, format: &'static str) -> Result<Self, FilmError> {
+    pub(super) fn open(source: &Source, format: &'static str) -> Result<Self, VideoError> {
         let (stream, bytes) = source.open()?;
         Ok(Self {
             stream: BufReader::with_capacity(BUFFER_BYTES, stream),
@@ -102,15 +102,15 @@ impl Input {
     }
 
     /// What is wrong with the data.
-    pub(super) fn corrupt(&self, why: impl Into<String>) -> FilmError {
+    pub(super) fn corrupt(&self, why: impl Into<String>) -> VideoError {
         let (format, why) = (self.format, why.into());
-        FilmError::Corrupt { format, why }
+        VideoError::Corrupt { format, why }
     }
 
     /// What the data are that is not read.
-    pub(super) fn unsupported(&self, why: impl Into<String>) -> FilmError {
+    pub(super) fn unsupported(&self, why: impl Into<String>) -> VideoError {
         let (format, why) = (self.format, why.into());
-        FilmError::Unsupported { format, why }
+        VideoError::Unsupported { format, why }
     }
 
     /// Bytes before the next one.
@@ -124,7 +124,7 @@ impl Input {
     }
 
     /// Goes to a place within the file, its end included.
-    pub(super) fn seek(&mut self, to: u64) -> Result<(), FilmError> {
+    pub(super) fn seek(&mut self, to: u64) -> Result<(), VideoError> {
         if to > self.bytes {
             return Err(self.ended());
         }
@@ -136,7 +136,7 @@ impl Input {
     }
 
     /// Goes behind a chunk of so many bytes. One more makes them even, which the file's last may lack.
-    pub(super) fn seek_behind(&mut self, at: u64, bytes: u32) -> Result<(), FilmError> {
+    pub(super) fn seek_behind(&mut self, at: u64, bytes: u32) -> Result<(), VideoError> {
         let end = at.saturating_add(bytes.into());
         let even = end.saturating_add(u64::from(bytes % 2));
         self.seek(if end == self.bytes { end } else { even })
@@ -148,18 +148,18 @@ impl Input {
     }
 
     /// Leaves bytes out.
-    pub(super) fn skip(&mut self, count: u64) -> Result<(), FilmError> {
+    pub(super) fn skip(&mut self, count: u64) -> Result<(), VideoError> {
         self.seek(self.at.saturating_add(count))
     }
 
     /// At most so many bytes from here, fewer at the end.
-    pub(super) fn head(&mut self, count: usize) -> Result<Vec<u8>, FilmError> {
+    pub(super) fn head(&mut self, count: usize) -> Result<Vec<u8>, VideoError> {
         let left = usize::try_from(self.left()).unwrap_or(usize::MAX);
         self.take(count.min(left))
     }
 
     /// So many bytes. Memory is taken once they are known to be there.
-    pub(super) fn take(&mut self, count: usize) -> Result<Vec<u8>, FilmError> {
+    pub(super) fn take(&mut self, count: usize) -> Result<Vec<u8>, VideoError> {
         let length = u64::try_from(count).unwrap_or(u64::MAX);
         if length > self.left() {
             return Err(self.ended());
@@ -170,14 +170,14 @@ impl Input {
     }
 
     /// So many bytes as an array.
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], FilmError> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], VideoError> {
         let mut bytes = [0; N];
         self.fill(&mut bytes)?;
         Ok(bytes)
     }
 
     /// A line without its end, at most so many bytes of it.
-    pub(super) fn line(&mut self, max: u64) -> Result<Vec<u8>, FilmError> {
+    pub(super) fn line(&mut self, max: u64) -> Result<Vec<u8>, VideoError> {
         let mut line = Vec::new();
         let read = self
             .stream
@@ -194,7 +194,7 @@ impl Input {
         }
     }
 
-    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), FilmError> {
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), VideoError> {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         match self.stream.read_exact(bytes) {
             Ok(()) => {
@@ -206,7 +206,7 @@ impl Input {
         }
     }
 
-    fn ended(&self) -> FilmError {
+    fn ended(&self) -> VideoError {
         self.corrupt("the file ends early")
     }
 }

@@ -1,13 +1,13 @@
-//! Films that lie: each gives a typed error, within bounds and without a panic.
+//! Videos that lie: each gives a typed error, within bounds and without a panic.
 
 use std::io::Cursor;
 use std::path::Path;
 
 use deepseek_vision::formats::VIDEOS;
 use deepseek_vision::limits::{
-    CHUNKS_MAX, FILM_FRAMES_MAX, FRAME_PIXELS_MAX, LINE_BYTES_MAX, MOVING_PIXELS_MAX,
+    CHUNKS_MAX, FRAME_PIXELS_MAX, LINE_BYTES_MAX, MOVING_PIXELS_MAX, VIDEO_FRAMES_MAX,
 };
-use deepseek_vision::video::{Film, FilmError};
+use deepseek_vision::video::{Video, VideoError};
 use image::{DynamicImage, ImageFormat};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -37,21 +37,21 @@ use Kind::{
     UnknownFormat, Unsupported,
 };
 
-fn kind(error: &FilmError) -> Kind {
+fn kind(error: &VideoError) -> Kind {
     match error {
-        FilmError::Empty => Empty,
-        FilmError::UnknownFormat => UnknownFormat,
-        FilmError::Foreign { .. } => Foreign,
-        FilmError::Still { .. } => Still,
-        FilmError::NoFrames { .. } => NoFrames,
-        FilmError::Frames { .. } => Frames,
-        FilmError::Length { .. } => Length,
-        FilmError::Pixels { .. } => Pixels,
-        FilmError::AllPixels { .. } => AllPixels,
-        FilmError::Rate { .. } => Rate,
-        FilmError::Frame { .. } => Kind::Frame,
-        FilmError::Unsupported { .. } => Unsupported,
-        FilmError::Corrupt { .. } => Corrupt,
+        VideoError::Empty => Empty,
+        VideoError::UnknownFormat => UnknownFormat,
+        VideoError::Foreign { .. } => Foreign,
+        VideoError::Still { .. } => Still,
+        VideoError::NoFrames { .. } => NoFrames,
+        VideoError::Frames { .. } => Frames,
+        VideoError::Length { .. } => Length,
+        VideoError::Pixels { .. } => Pixels,
+        VideoError::AllPixels { .. } => AllPixels,
+        VideoError::Rate { .. } => Rate,
+        VideoError::Frame { .. } => Kind::Frame,
+        VideoError::Unsupported { .. } => Unsupported,
+        VideoError::Corrupt { .. } => Corrupt,
         other => unreachable!("{other} has no kind"),
     }
 }
@@ -62,20 +62,20 @@ fn case(name: &str, bytes: impl Into<Vec<u8>>, want: Kind) -> Case {
     (name.to_owned(), bytes.into(), want)
 }
 
-/// The error of a film that is opened and then seen and heard to its end.
-fn error(bytes: Vec<u8>) -> Option<FilmError> {
-    let mut film = match Film::from_bytes(bytes) {
-        Ok(film) => film,
+/// The error of a video that is opened and then seen and heard to its end.
+fn error(bytes: Vec<u8>) -> Option<VideoError> {
+    let mut video = match Video::from_bytes(bytes) {
+        Ok(video) => video,
         Err(error) => return Some(error),
     };
     loop {
-        match film.next_frame() {
+        match video.next_frame() {
             Ok(Some(_)) => {}
             Ok(None) => break,
             Err(error) => return Some(error),
         }
     }
-    if let Some(track) = film.sound().expect("it is in memory") {
+    if let Some(track) = video.audio().expect("it is in memory") {
         assert!(
             track
                 .into_iter()
@@ -91,7 +91,7 @@ fn check(cases: Vec<Case>, least: usize) {
     assert!(cases.len() >= least, "{} cases", cases.len());
     let wrong = cases.into_iter().filter_map(|(name, bytes, want)| {
         let Some(error) = error(bytes) else {
-            return Some(format!("{name}: taken as a film"));
+            return Some(format!("{name}: taken as a video"));
         };
         let text = error.to_string();
         assert!(text.starts_with("video: "), "{name}: {text}");
@@ -117,19 +117,19 @@ fn what_is_none_of_the_formats() {
             Foreign,
         ),
         ("FLV", b"FLV\x01", Foreign),
-        ("a sound", b"RIFF\x04\0\0\0WAVE", Foreign),
+        ("audio", b"RIFF\x04\0\0\0WAVE", Foreign),
         ("a letter", b"G", UnknownFormat),
-        ("words", b"no film at all", UnknownFormat),
+        ("words", b"no video at all", UnknownFormat),
     ];
     let cases = cases.map(|(name, bytes, kind)| case(name, bytes, kind));
     check(cases.to_vec(), 6);
-    let error = Film::from_bytes(&b"no film"[..]).expect_err("no film");
+    let error = Video::from_bytes(&b"no video"[..]).expect_err("no video");
     assert!(error.to_string().ends_with(VIDEOS), "{error}");
     check(vec![case("nothing", [], Empty)], 1);
-    let folder = Film::open(Path::new(env!("CARGO_MANIFEST_DIR"))).expect_err("no file");
-    assert!(matches!(folder, FilmError::Io(_)), "{folder}");
-    let nothing = Film::open(Path::new("no such file")).expect_err("no file");
-    assert!(matches!(nothing, FilmError::Io(_)), "{nothing}");
+    let folder = Video::open(Path::new(env!("CARGO_MANIFEST_DIR"))).expect_err("no file");
+    assert!(matches!(folder, VideoError::Io(_)), "{folder}");
+    let nothing = Video::open(Path::new("no such file")).expect_err("no file");
+    assert!(matches!(nothing, VideoError::Io(_)), "{nothing}");
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn y4m_that_lies() {
             ),
             case(
                 "one frame too many",
-                y4m("W1 H1 F1000:1 C444", 3, &vec![0; FILM_FRAMES_MAX + 1]),
+                y4m("W1 H1 F1000:1 C444", 3, &vec![0; VIDEO_FRAMES_MAX + 1]),
                 Frames,
             ),
         ],
@@ -199,8 +199,8 @@ fn y4m_that_lies() {
     );
 }
 
-/// A film of one frame with sound of such a header and format.
-fn sound(header: Vec<u8>, format: Vec<u8>) -> Vec<u8> {
+/// A video of one frame with audio of such a header and format.
+fn audio(header: Vec<u8>, format: Vec<u8>) -> Vec<u8> {
     let chunks = [chunk(b"00dc", &jpeg(1)), chunk(b"01wb", &[0; 400])];
     avi(&[video(), [header, format]], &chunks)
 }
@@ -219,7 +219,7 @@ fn avi_that_lies() {
     let whole = jpeg(7);
     let sides = find(&whole, &[0xFF, 0xC0], 0) + 5;
     let many = chunk(b"JUNK", &[]).repeat(CHUNKS_MAX + 1);
-    let slots = chunk(b"00dc", &[]).repeat(FILM_FRAMES_MAX);
+    let slots = chunk(b"00dc", &[]).repeat(VIDEO_FRAMES_MAX);
     check(
         vec![
             case("cut in the first frame", &good[..first + 30], Corrupt),
@@ -237,7 +237,7 @@ fn avi_that_lies() {
             ),
             case("no streams", avi(&[], &[frame()]), Corrupt),
             case(
-                "sound alone",
+                "audio alone",
                 avi(&[[auds(), wave(1, 1, 8000, 8)]], &[]),
                 Corrupt,
             ),
@@ -321,63 +321,63 @@ fn avi_that_lies() {
 }
 
 #[test]
-fn the_frames_of_a_film_are_seen_whatever_its_sound_is() {
+fn the_frames_of_a_video_are_seen_whatever_its_audio_is() {
     let frame = || chunk(b"00dc", &jpeg(7));
     let auds = || strh(b"auds", 8000, 1, 0);
     let short = || chunk(b"strf", &[0; 13]);
     let cases = [
         (
-            "sound of a short format",
+            "audio of a short format",
             "less than 14 bytes",
-            sound(auds(), short()),
+            audio(auds(), short()),
         ),
         (
-            "sound that is packed",
+            "audio that is packed",
             "MP3",
-            sound(auds(), wave(85, 1, 8000, 16)),
+            audio(auds(), wave(85, 1, 8000, 16)),
         ),
         (
-            "sound of 12 bits",
+            "audio of 12 bits",
             "PCM of 12 bits",
-            sound(auds(), wave(1, 1, 8000, 12)),
+            audio(auds(), wave(1, 1, 8000, 12)),
         ),
         (
-            "sound of no channels",
+            "audio of no channels",
             "0 channels",
-            sound(auds(), wave(1, 0, 8000, 8)),
+            audio(auds(), wave(1, 0, 8000, 8)),
         ),
         (
-            "sound of 33 channels",
+            "audio of 33 channels",
             "33 channels",
-            sound(auds(), wave(1, 33, 8000, 8)),
+            audio(auds(), wave(1, 33, 8000, 8)),
         ),
         (
-            "sound without a rate",
+            "audio without a rate",
             "0 samples a second",
-            sound(auds(), wave(1, 1, 0, 8)),
+            audio(auds(), wave(1, 1, 0, 8)),
         ),
         (
-            "sound of a wild rate",
+            "audio of a wild rate",
             "192001 samples a second",
-            sound(auds(), wave(1, 1, 192_001, 8)),
+            audio(auds(), wave(1, 1, 192_001, 8)),
         ),
         (
-            "sound of other blocks",
+            "audio of other blocks",
             "blocks of 3 bytes",
-            sound(auds(), wave_of_blocks(1, 2, 8000, 3, 16)),
+            audio(auds(), wave_of_blocks(1, 2, 8000, 3, 16)),
         ),
         (
-            "sound of no blocks",
+            "audio of no blocks",
             "blocks of 0 bytes",
-            sound(auds(), wave_of_blocks(1, 1, 8000, 0, 8)),
+            audio(auds(), wave_of_blocks(1, 1, 8000, 0, 8)),
         ),
         (
-            "sound that begins in a day",
+            "audio that begins in a day",
             "86400 seconds after the first frame",
-            sound(strh(b"auds", 1, 1, 86_400), wave(1, 1, 8000, 8)),
+            audio(strh(b"auds", 1, 1, 86_400), wave(1, 1, 8000, 8)),
         ),
         (
-            "sound that began a day ago",
+            "audio that began a day ago",
             "-86400 seconds after",
             avi(
                 &[
@@ -388,7 +388,7 @@ fn the_frames_of_a_film_are_seen_whatever_its_sound_is() {
             ),
         ),
         (
-            "sound of a day",
+            "audio of a day",
             "86400 seconds, at most 43200",
             avi(
                 &[video(), [auds(), wave(1, 1, 1, 8)]],
@@ -396,20 +396,20 @@ fn the_frames_of_a_film_are_seen_whatever_its_sound_is() {
             ),
         ),
         (
-            "sound without ticks",
+            "audio without ticks",
             "without a rate",
-            sound(strh(b"auds", 0, 0, 0), wave(1, 1, 8000, 8)),
+            audio(strh(b"auds", 0, 0, 0), wave(1, 1, 8000, 8)),
         ),
     ];
     for (name, why, bytes) in cases {
-        let mut film = Film::from_bytes(bytes).expect(name);
-        let unheard = film.unheard().expect(name);
+        let mut video = Video::from_bytes(bytes).expect(name);
+        let unheard = video.unheard().expect(name);
         assert!(unheard.contains(why), "{name}: {unheard}");
-        assert!(film.sound().expect("it is in memory").is_none(), "{name}");
-        assert!(film.next_frame().expect(name).is_some(), "{name}");
+        assert!(video.audio().expect("it is in memory").is_none(), "{name}");
+        assert!(video.next_frame().expect(name).is_some(), "{name}");
     }
-    let whole = sound(auds(), wave(1, 1, 8000, 8));
-    assert_eq!(Film::from_bytes(whole).expect("a film").unheard(), None);
+    let whole = audio(auds(), wave(1, 1, 8000, 8));
+    assert_eq!(Video::from_bytes(whole).expect("a video").unheard(), None);
 }
 
 /// A GIF of such a screen, and of so many frames of one pixel that are shown so long, in hundredths
@@ -432,7 +432,7 @@ fn gif(screen: [u16; 2], frames: usize, delay: u16) -> Vec<u8> {
 }
 
 #[test]
-fn moving_pictures_that_lie() {
+fn moving_images_that_lie() {
     assert!(error(gif([1, 1], 3, 5)).is_none());
     let good = golden("deltas.gif");
     let png = golden("deltas.png");
@@ -442,7 +442,7 @@ fn moving_pictures_that_lie() {
     let frame = find(&webp, b"ANMF", 1);
     let screens = [
         (MOVING_PIXELS_MAX / (4096 * 4096)) as usize + 1,
-        FILM_FRAMES_MAX + 1,
+        VIDEO_FRAMES_MAX + 1,
     ];
     check(
         vec![
@@ -538,7 +538,7 @@ fn the_frames_before_damage_are_seen_and_it_is_told() {
             with(&webp, frame + 14, &[1]),
         ),
         (
-            "WebP: a picture of another size",
+            "WebP: an image of another size",
             with(&webp, lossy + 14, &[0xFF, 0x3F]),
         ),
         (
@@ -559,18 +559,18 @@ fn the_frames_before_damage_are_seen_and_it_is_told() {
         ),
     ];
     for (name, bytes) in cases {
-        let mut film = Film::from_bytes(bytes).expect(name);
-        let notes = film.notes();
+        let mut video = Video::from_bytes(bytes).expect(name);
+        let notes = video.notes();
         assert!(
             notes.len() == 1 && notes[0].to_string().contains("damaged"),
             "{name}: {notes:?}"
         );
-        let frames = std::iter::from_fn(|| film.next_frame().expect(name)).count();
+        let frames = std::iter::from_fn(|| video.next_frame().expect(name)).count();
         assert!((1..6).contains(&frames), "{name}: {frames} frames");
     }
 }
 
-/// A WebP picture that does not move.
+/// A WebP image that does not move.
 fn still() -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     let image = DynamicImage::new_rgb8(3, 2);
@@ -580,19 +580,19 @@ fn still() -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// A WebP film whose second frame is lossy and half as high as what the first one clears.
+/// A WebP video whose second frame is lossy and half as high as what the first one clears.
 fn parts() -> Vec<u8> {
     let webp = golden("lossy.webp");
     let [first, second] = [0, 1].map(|nth| find(&webp, b"ANMF", nth));
     let mut bytes = with(&webp, first + 23, &[webp[first + 23] | 1]);
-    let picture = find(&webp, b"VP8 ", 1);
+    let image = find(&webp, b"VP8 ", 1);
     bytes[second + 17] = 8;
-    bytes[picture + 16] = 9;
+    bytes[image + 16] = 9;
     bytes
 }
 
 #[test]
-fn films_with_wrong_bytes_never_panic() {
+fn videos_with_wrong_bytes_never_panic() {
     let names = [
         "deltas.gif",
         "cleared.gif",

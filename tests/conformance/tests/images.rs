@@ -1,4 +1,4 @@
-//! With pictures in the prompt, too, nothing changes a bit that should not: chunking, neighbours,
+//! With images in the prompt, too, nothing changes a bit that should not: chunking, neighbours,
 //! threads, what was taken back, drafts.
 
 use anyhow::Result;
@@ -66,7 +66,7 @@ fn any_chunking_and_any_number_of_threads_give_the_same_bits() -> Result<()> {
 }
 
 #[test]
-fn a_picture_beside_other_sequences_is_what_it_is_alone() -> Result<()> {
+fn an_image_beside_other_sequences_is_what_it_is_alone() -> Result<()> {
     each(|name, what, opened| {
         let mut alone = open(Candle::host(2), name, opened)?;
         let mut want = Vec::new();
@@ -138,7 +138,7 @@ fn a_picture_beside_other_sequences_is_what_it_is_alone() -> Result<()> {
 }
 
 #[test]
-fn what_was_taken_back_behind_a_picture_leaves_no_trace() -> Result<()> {
+fn what_was_taken_back_behind_an_image_leaves_no_trace() -> Result<()> {
     each(|name, what, opened| {
         let mut model = open(Candle::host(2), name, opened)?;
         let album = album(&mut model, name, "mixed")?;

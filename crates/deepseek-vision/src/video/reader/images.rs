@@ -1,4 +1,4 @@
-//! Numbered pictures, one file each.
+//! Numbered images, one file each.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -7,26 +7,26 @@ use std::path::{Path, PathBuf};
 
 use deepseek_core::file;
 
+use crate::image::{Image, ImageError};
 use crate::limits::FILE_BYTES_MAX;
-use crate::picture::{Picture, PictureError};
 
-use super::super::film::{Film, FilmError};
-use super::{Rate, Reel, Timeline, film, in_room, room_for_frame};
+use super::super::file::{Video, VideoError};
+use super::{FrameReader, Rate, Timeline, in_room, room_for_frame, video};
 
 const FORMAT: &str = "image folder";
 
-/// What the names of pictures end in.
+/// What the names of images end in.
 const ENDINGS: [&str; 8] = ["bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
 
 struct Images {
     paths: Vec<PathBuf>,
-    decode: fn(&[u8]) -> Result<Picture, PictureError>,
+    decode: fn(&[u8]) -> Result<Image, ImageError>,
 }
 
-/// The pictures of a folder, or those that fit a pattern, in their order.
-pub(super) fn files(at: &Path) -> Result<Vec<PathBuf>, FilmError> {
+/// The images of a folder, or those that fit a pattern, in their order.
+pub(super) fn files(at: &Path) -> Result<Vec<PathBuf>, VideoError> {
     if at.is_dir() {
-        return find(at, is_picture);
+        return find(at, is_image);
     }
     let pattern = at.file_name().map(OsStr::to_string_lossy);
     let pattern = pattern.unwrap_or_default();
@@ -36,18 +36,18 @@ pub(super) fn files(at: &Path) -> Result<Vec<PathBuf>, FilmError> {
     })
 }
 
-pub(super) fn open(at: &Path, fps: f64) -> Result<Film, FilmError> {
+pub(super) fn open(at: &Path, fps: f64) -> Result<Video, VideoError> {
     let rate = Rate::new(fps, 1.0)?;
     let paths = files(at)?;
     let ticks: Vec<u64> = (0..).zip(&paths).map(|(tick, _)| tick).collect();
     let end = u64::try_from(ticks.len()).unwrap_or(u64::MAX);
     let timeline = Timeline::of_ticks(FORMAT, &ticks, end, rate)?;
-    let decode = Picture::decode;
-    Ok(film(timeline, Images { paths, decode }, None))
+    let decode = Image::decode;
+    Ok(video(timeline, Images { paths, decode }, None))
 }
 
 /// The files of a folder with such names, by number and then by name.
-fn find(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, FilmError> {
+fn find(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, VideoError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -56,7 +56,7 @@ fn find(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>,
         if is_wanted(&name) && !entry.path().is_dir() {
             room_for_frame(found.len())?;
             let Some(number) = number(&name) else {
-                return Err(FilmError::Unnumbered { name });
+                return Err(VideoError::Unnumbered { name });
             };
             found.push((number, name, entry.path()));
         }
@@ -65,7 +65,7 @@ fn find(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>,
     Ok(found.into_iter().map(|(_, _, path)| path).collect())
 }
 
-fn is_picture(name: &str) -> bool {
+fn is_image(name: &str) -> bool {
     let ending = Path::new(name).extension().map(OsStr::to_ascii_lowercase);
     ending.is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known))
 }
@@ -94,26 +94,26 @@ fn number(name: &str) -> Option<(usize, String)> {
     Some((number.len(), number.to_owned()))
 }
 
-impl Reel for Images {
-    fn frame(&mut self, index: usize) -> Result<Picture, FilmError> {
+impl FrameReader for Images {
+    fn frame(&mut self, index: usize) -> Result<Image, VideoError> {
         let Some(path) = self.paths.get(index) else {
-            return Err(FilmError::NoFrames { format: FORMAT });
+            return Err(VideoError::NoFrames { format: FORMAT });
         };
         let most = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX);
         let bytes = file::read(path, most).map_err(|error| {
             let why = format!("{}: {error}", path.display());
             io::Error::new(error.kind(), why)
         })?;
-        let picture = (self.decode)(&bytes).map_err(|source| {
+        let image = (self.decode)(&bytes).map_err(|source| {
             let name = path.file_name().unwrap_or_default();
             let name = name.to_string_lossy().into_owned();
-            FilmError::Image { name, source }
+            VideoError::Image { name, source }
         });
-        in_room(picture?)
+        in_room(image?)
     }
 
     fn turn_as_published(&mut self) {
-        self.decode = Picture::decode_as_published;
+        self.decode = Image::decode_as_published;
     }
 }
 

@@ -4,13 +4,13 @@
 //! next one anyway: so files beyond the first gigabytes (`AVIX`) and unfinished lists are read, too.
 //! The index at the end is not looked at; the chunks themselves say where they are.
 
-use crate::limits::{CHUNKS_MAX, FILM_SECONDS_MAX};
-use crate::picture::Picture;
+use crate::image::Image;
+use crate::limits::{CHUNKS_MAX, VIDEO_SECONDS_MAX};
 
-use super::super::film::{Film, FilmError};
+use super::super::file::{Video, VideoError};
 use super::input::{Input, Source};
 use super::pcm::{Pcm, Samples};
-use super::{Rate, Reel, Timeline, cut, film, in_room, room_for_frame, room_for_pixels};
+use super::{FrameReader, Rate, Timeline, cut, in_room, room_for_frame, room_for_pixels, video};
 
 const FORMAT: &str = "AVI";
 /// Most bytes of a stream's format that are of interest.
@@ -57,7 +57,7 @@ struct Contents {
     /// The last `strh`, until its `strf` comes.
     header: Option<Header>,
     video: Option<Taken<()>>,
-    /// The sound, or why it is not read.
+    /// The audio, or why it is not read.
     audio: Option<Result<Taken<Samples>, String>>,
 }
 
@@ -66,7 +66,7 @@ struct Avi {
     frames: Vec<Run>,
 }
 
-pub(super) fn open(source: &Source) -> Result<Film, FilmError> {
+pub(super) fn open(source: &Source) -> Result<Video, VideoError> {
     let mut input = Input::open(source, FORMAT)?;
     let mut contents = Contents::default();
     let mut chunks = 0_usize;
@@ -85,13 +85,13 @@ pub(super) fn open(source: &Source) -> Result<Film, FilmError> {
         let error = input.corrupt("the file ends early");
         notes.push(cut(error, contents.cut_off(&input))?);
     }
-    let mut film = contents.finish(source, input)?;
-    film.notes = notes;
-    Ok(film)
+    let mut video = contents.finish(source, input)?;
+    video.notes = notes;
+    Ok(video)
 }
 
 impl Contents {
-    fn chunk(&mut self, input: &mut Input) -> Result<(), FilmError> {
+    fn chunk(&mut self, input: &mut Input) -> Result<(), VideoError> {
         let name: [u8; 4] = input.array()?;
         let bytes = u32::from_le_bytes(input.array()?);
         let run = Run {
@@ -121,7 +121,7 @@ impl Contents {
     }
 
     /// Takes the first stream of each kind.
-    fn format(&mut self, input: &mut Input, bytes: u32) -> Result<(), FilmError> {
+    fn format(&mut self, input: &mut Input, bytes: u32) -> Result<(), VideoError> {
         let index = self.streams;
         self.streams = index.saturating_add(1);
         let header = self.header.take();
@@ -142,9 +142,9 @@ impl Contents {
                 runs: Vec::new(),
             });
         } else if header.kind == Kind::Audio && self.audio.is_none() {
-            // Of a sound that is not read, the frames are seen all the same.
+            // Of audio that is not read, the frames are seen all the same.
             let taken = Samples::parse(&format).and_then(|format| {
-                let rate = header.rate.ok_or("a sound without a rate")?;
+                let rate = header.rate.ok_or("audio without a rate")?;
                 Ok(Taken {
                     index,
                     rate,
@@ -171,7 +171,7 @@ impl Contents {
     }
 
     /// Notes a chunk of a stream. Its name begins with the stream's place, in decimal.
-    fn piece(&mut self, name: &[u8; 4], kind: [u8; 2], run: Run) -> Result<(), FilmError> {
+    fn piece(&mut self, name: &[u8; 4], kind: [u8; 2], run: Run) -> Result<(), VideoError> {
         let [tens, ones, ..] = name.map(|digit| usize::from(digit.saturating_sub(b'0')));
         let index = tens.saturating_mul(10).saturating_add(ones);
         match (&kind, &mut self.video, &mut self.audio) {
@@ -185,7 +185,7 @@ impl Contents {
         Ok(())
     }
 
-    fn finish(self, source: &Source, input: Input) -> Result<Film, FilmError> {
+    fn finish(self, source: &Source, input: Input) -> Result<Video, VideoError> {
         let Some(video) = self.video else {
             return Err(input.corrupt("no video"));
         };
@@ -198,23 +198,23 @@ impl Contents {
         let pcm = self.audio.map(|audio| {
             let audio = audio?;
             let start = audio.rate.seconds(audio.start.into()) - begin;
-            if start.abs() > FILM_SECONDS_MAX {
-                return Err(format!("a sound {start} seconds after the first frame"));
+            if start.abs() > VIDEO_SECONDS_MAX {
+                return Err(format!("audio {start} seconds after the first frame"));
             }
             Pcm::new(source.clone(), audio.runs, audio.format, start)
         });
-        let mut film = film(timeline, Avi { input, frames }, None);
+        let mut video = video(timeline, Avi { input, frames }, None);
         match pcm {
-            Some(Ok(pcm)) => film.voice = Some(Box::new(move || pcm.track())),
-            Some(Err(why)) => film.unheard = Some(why),
+            Some(Ok(pcm)) => video.voice = Some(Box::new(move || pcm.track())),
+            Some(Err(why)) => video.unheard = Some(why),
             None => {}
         }
-        Ok(film)
+        Ok(video)
     }
 }
 
 /// The fields of `strh` that matter.
-fn header(input: &mut Input) -> Result<Header, FilmError> {
+fn header(input: &mut Input) -> Result<Header, VideoError> {
     let kind: [u8; 4] = input.array()?;
     input.skip(16)?;
     let [scale, ticks, start] = [
@@ -234,7 +234,7 @@ fn header(input: &mut Input) -> Result<Header, FilmError> {
 }
 
 /// Whether a video format, a `BITMAPINFOHEADER`, is one that is read.
-fn motion_jpeg(input: &Input, format: &[u8]) -> Result<(), FilmError> {
+fn motion_jpeg(input: &Input, format: &[u8]) -> Result<(), VideoError> {
     let Some([_, width, height, _, codec]) = words(format) else {
         return Err(input.corrupt("a video format of less than 20 bytes"));
     };
@@ -252,15 +252,15 @@ fn words(bytes: &[u8]) -> Option<[[u8; 4]; 5]> {
     words.first_chunk().copied()
 }
 
-impl Reel for Avi {
-    fn frame(&mut self, index: usize) -> Result<Picture, FilmError> {
+impl FrameReader for Avi {
+    fn frame(&mut self, index: usize) -> Result<Image, VideoError> {
         let Self { input, frames } = self;
         let run = frames.get(index).copied();
         let run = run.ok_or_else(|| input.corrupt("a frame is missing"))?;
         input.seek(run.at)?;
         let bytes = input.take(usize::try_from(run.bytes).unwrap_or(usize::MAX))?;
         // Frames of a video stream have no orientation of their own.
-        let picture = Picture::decode_as_published(&bytes);
-        in_room(picture.map_err(|source| FilmError::Frame { index, source })?)
+        let image = Image::decode_as_published(&bytes);
+        in_room(image.map_err(|source| VideoError::Frame { index, source })?)
     }
 }

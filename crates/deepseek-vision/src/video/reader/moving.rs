@@ -1,4 +1,4 @@
-//! Pictures that move: GIF, APNG and animated WebP, through the decoders that read pictures.
+//! Animated images: GIF, APNG and animated WebP, through the decoders that read images.
 //!
 //! Each frame is drawn over the one before, and the decoders tell a frame's delay with its pixels. So
 //! a file is gone through twice: once for the times, once for the frames that are wanted.
@@ -16,12 +16,12 @@ use deepseek_core::Note;
 use crate::decode::gif::{self, Gif};
 use crate::decode::png::{self, Png};
 use crate::decode::{Stop, Stored, orientation};
+use crate::image::Image;
 use crate::limits::{DECODE_BYTES_MAX, MOVING_PIXELS_MAX};
-use crate::picture::Picture;
 
-use super::super::film::{Film, FilmError};
+use super::super::file::{Video, VideoError};
 use super::input::{Head, Input, Source, Stream};
-use super::{Rate, Reel, Timeline, cut, film, room_for_frame, room_for_pixels, webp};
+use super::{FrameReader, Rate, Timeline, cut, room_for_frame, room_for_pixels, video, webp};
 
 /// Ticks a second: thousandths.
 const TICKS: f64 = 1000.0;
@@ -49,26 +49,26 @@ impl Kind {
     }
 
     /// What is wrong with the head of a file.
-    fn in_file(self, stop: Stop) -> FilmError {
+    fn in_file(self, stop: Stop) -> VideoError {
         let format = self.name();
         match stop {
             Stop::Io(error) => error.into(),
             Stop::Memory => {
                 let max = MOVING_PIXELS_MAX;
-                FilmError::AllPixels { format, max }
+                VideoError::AllPixels { format, max }
             }
-            Stop::Unsupported(why) => FilmError::Unsupported { format, why },
-            Stop::Corrupt(why) => FilmError::Corrupt { format, why },
+            Stop::Unsupported(why) => VideoError::Unsupported { format, why },
+            Stop::Corrupt(why) => VideoError::Corrupt { format, why },
         }
     }
 
     /// What is wrong with a frame.
-    fn at_frame(self, index: usize, stop: Stop) -> FilmError {
+    fn at_frame(self, index: usize, stop: Stop) -> VideoError {
         match stop {
             Stop::Io(error) => error.into(),
             stop => {
                 let source = stop.of_bytes(self.name());
-                FilmError::Frame { index, source }
+                VideoError::Frame { index, source }
             }
         }
     }
@@ -91,18 +91,18 @@ struct Moving {
     /// Frames that were read.
     at: usize,
     /// Why there are no more, where the file goes on or breaks off.
-    end: Option<FilmError>,
+    end: Option<VideoError>,
 }
 
-pub(super) fn open(source: &Source, kind: Kind) -> Result<Film, FilmError> {
+pub(super) fn open(source: &Source, kind: Kind) -> Result<Video, VideoError> {
     let (timeline, notes) = timeline(source, kind)?;
-    let mut film = film(timeline, Moving::open(source, kind)?, None);
-    film.notes = notes;
-    Ok(film)
+    let mut video = video(timeline, Moving::open(source, kind)?, None);
+    video.notes = notes;
+    Ok(video)
 }
 
 /// When each frame is seen, and what there is to be told of a file that breaks off.
-fn timeline(source: &Source, kind: Kind) -> Result<(Timeline, Vec<Note>), FilmError> {
+fn timeline(source: &Source, kind: Kind) -> Result<(Timeline, Vec<Note>), VideoError> {
     let mut moving = Moving::open(source, kind)?;
     let mut end_of_file = moving.end.take();
     let [width, height] = moving.size.map(u64::from);
@@ -124,7 +124,7 @@ fn timeline(source: &Source, kind: Kind) -> Result<(Timeline, Vec<Note>), FilmEr
         all = all.saturating_add(pixels);
         if all > MOVING_PIXELS_MAX {
             let (format, max) = (kind.name(), MOVING_PIXELS_MAX);
-            return Err(FilmError::AllPixels { format, max });
+            return Err(VideoError::AllPixels { format, max });
         }
         ticks.push(end);
         end = end.saturating_add(frame.delay());
@@ -154,7 +154,7 @@ impl Frame {
 }
 
 impl Moving {
-    fn open(source: &Source, kind: Kind) -> Result<Self, FilmError> {
+    fn open(source: &Source, kind: Kind) -> Result<Self, VideoError> {
         let (stream, _) = source.open()?;
         let mut end = None;
         let format = kind.name();
@@ -169,7 +169,7 @@ impl Moving {
             Kind::Png => {
                 let png = Png::open(BufReader::new(stream)).map_err(in_file)?;
                 if !png.moves() {
-                    return Err(FilmError::Still { format });
+                    return Err(VideoError::Still { format });
                 }
                 let (size, orientation) = (png.size(), png.orientation());
                 (Decoder::Png(Box::new(png)), size, orientation)
@@ -177,13 +177,13 @@ impl Moving {
             Kind::WebP => {
                 let whole = webp::whole(Input::open(source, format)?);
                 end = match whole.end {
-                    Some(error) if whole.pictures == 0 => return Err(error),
+                    Some(error) if whole.images == 0 => return Err(error),
                     end => end,
                 };
                 let file = BufReader::new(Head::new(stream, whole.bytes));
                 let mut webp = WebPDecoder::new(file).map_err(of_image)?;
                 if !webp.has_animation() {
-                    return Err(FilmError::Still { format });
+                    return Err(VideoError::Still { format });
                 }
                 let (width, height) = webp.dimensions();
                 room_for_pixels(width.into(), height.into())?;
@@ -236,8 +236,8 @@ impl Moving {
     }
 }
 
-impl Reel for Moving {
-    fn frame(&mut self, index: usize) -> Result<Picture, FilmError> {
+impl FrameReader for Moving {
+    fn frame(&mut self, index: usize) -> Result<Image, VideoError> {
         loop {
             let (kind, at) = (self.kind, self.at);
             let frame = self.next().map_err(|stop| kind.at_frame(at, stop))?;

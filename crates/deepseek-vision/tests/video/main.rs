@@ -1,4 +1,4 @@
-//! Films from files: good ones against what others see in them, and hostile ones.
+//! Videos from files: good ones against what others see in them, and hostile ones.
 
 mod build;
 #[path = "../bytes/mod.rs"]

@@ -25,25 +25,25 @@ use deepseek_core::{Note, guard};
 
 use crate::decode::recognise;
 use crate::formats;
-use crate::limits::{FILM_FRAMES_MAX, FILM_SECONDS_MAX, FRAME_PIXELS_MAX};
-use crate::picture::{Picture, PictureError};
+use crate::image::{Image, ImageError};
+use crate::limits::{FRAME_PIXELS_MAX, VIDEO_FRAMES_MAX, VIDEO_SECONDS_MAX};
 
-use super::film::{Film, FilmError};
+use super::file::{Video, VideoError};
 use super::track::Track;
 
 use self::input::Input;
 pub(super) use self::input::Source;
 
-/// What may be one picture or many, behind each other without a container.
+/// What may be one image or many, behind each other without a container.
 const BARE_JPEG: &str = "JPEG without a container";
 
-/// The frames of a film.
-pub(super) trait Reel {
+/// The frames of a video.
+pub(super) trait FrameReader {
     /// The frame with this index, which is larger than any that was asked for before, and one that
     /// the timeline has.
-    fn frame(&mut self, index: usize) -> Result<Picture, FilmError>;
+    fn frame(&mut self, index: usize) -> Result<Image, VideoError>;
 
-    /// From now on frames are turned as the published loader turns pictures.
+    /// From now on frames are turned as the published loader turns images.
     fn turn_as_published(&mut self) {}
 }
 
@@ -63,15 +63,15 @@ impl Timeline {
         ticks: &[u64],
         end: u64,
         fps: Rate,
-    ) -> Result<Self, FilmError> {
+    ) -> Result<Self, VideoError> {
         let Some(first) = ticks.first() else {
-            return Err(FilmError::NoFrames { format });
+            return Err(VideoError::NoFrames { format });
         };
         let seconds = |tick: u64| fps.seconds(tick.saturating_sub(*first));
         let duration = seconds(end);
-        if duration > FILM_SECONDS_MAX {
-            let (seconds, max) = (duration, FILM_SECONDS_MAX);
-            return Err(FilmError::Length { seconds, max });
+        if duration > VIDEO_SECONDS_MAX {
+            let (seconds, max) = (duration, VIDEO_SECONDS_MAX);
+            return Err(VideoError::Length { seconds, max });
         }
         let times = ticks.iter().map(|tick| seconds(*tick)).collect();
         Ok(Self { times, duration })
@@ -86,12 +86,12 @@ struct Rate {
 }
 
 impl Rate {
-    fn new(ticks: f64, seconds: f64) -> Result<Self, FilmError> {
+    fn new(ticks: f64, seconds: f64) -> Result<Self, VideoError> {
         let fps = ticks / seconds;
         if fps.is_finite() && fps > 0.0 && seconds > 0.0 {
             Ok(Self { ticks, seconds })
         } else {
-            Err(FilmError::Rate { fps })
+            Err(VideoError::Rate { fps })
         }
     }
 
@@ -103,15 +103,15 @@ impl Rate {
 }
 
 /// Opens a file by what it begins with.
-pub(super) fn open(source: &Source) -> Result<Film, FilmError> {
+pub(super) fn open(source: &Source) -> Result<Video, VideoError> {
     guard::guarded(|| open_known(source))?
 }
 
-fn open_known(source: &Source) -> Result<Film, FilmError> {
+fn open_known(source: &Source) -> Result<Video, VideoError> {
     let mut input = Input::open(source, "video")?;
     let head = input.head(formats::HEAD_BYTES)?;
     match head.as_slice() {
-        [] => Err(FilmError::Empty),
+        [] => Err(VideoError::Empty),
         [b'G', b'I', b'F', b'8', ..] => moving::open(source, moving::Kind::Gif),
         [0x89, b'P', b'N', b'G', ..] => moving::open(source, moving::Kind::Png),
         [
@@ -146,26 +146,26 @@ fn open_known(source: &Source) -> Result<Film, FilmError> {
         ] => avi::open(source),
         head if head.starts_with(b"YUV4MPEG2 ") => y4m::open(source),
         head => Err(match recognise(head) {
-            Ok((ImageFormat::Jpeg, _)) => FilmError::Foreign { kind: BARE_JPEG },
-            Ok((_, format)) => FilmError::Still { format },
-            Err(PictureError::Foreign { kind }) => FilmError::Foreign { kind },
-            Err(_) => FilmError::UnknownFormat,
+            Ok((ImageFormat::Jpeg, _)) => VideoError::Foreign { kind: BARE_JPEG },
+            Ok((_, format)) => VideoError::Still { format },
+            Err(ImageError::Foreign { kind }) => VideoError::Foreign { kind },
+            Err(_) => VideoError::UnknownFormat,
         }),
     }
 }
 
-/// The pictures of a folder, or those that fit a pattern.
-pub(super) fn image_files(at: &Path) -> Result<Vec<PathBuf>, FilmError> {
+/// The images of a folder, or those that fit a pattern.
+pub(super) fn image_files(at: &Path) -> Result<Vec<PathBuf>, VideoError> {
     images::files(at)
 }
 
 /// What there is to be told of a file whose first `count` frames are whole, if there are any, where it
 /// breaks off; else the error.
-fn cut(error: FilmError, count: usize) -> Result<Note, FilmError> {
+fn cut(error: VideoError, count: usize) -> Result<Note, VideoError> {
     let (format, why) = match error {
-        FilmError::Corrupt { format, why }
-        | FilmError::Frame {
-            source: PictureError::Corrupt { format, why },
+        VideoError::Corrupt { format, why }
+        | VideoError::Frame {
+            source: ImageError::Corrupt { format, why },
             ..
         } if count > 0 => (format, why),
         error => return Err(error),
@@ -175,18 +175,22 @@ fn cut(error: FilmError, count: usize) -> Result<Note, FilmError> {
     Ok(Note::new(text))
 }
 
-/// Opens the pictures of a folder.
-pub(super) fn open_images(at: &Path, fps: f64) -> Result<Film, FilmError> {
+/// Opens the images of a folder.
+pub(super) fn open_images(at: &Path, fps: f64) -> Result<Video, VideoError> {
     images::open(at, fps)
 }
 
-/// Gives the sound of a film from its beginning, each time that it is called.
-pub(super) type Voice = Box<dyn Fn() -> Result<Track, FilmError>>;
+/// Gives the audio of a video from its beginning, each time that it is called.
+pub(super) type Voice = Box<dyn Fn() -> Result<Track, VideoError>>;
 
-pub(super) fn film(timeline: Timeline, reel: impl Reel + 'static, voice: Option<Voice>) -> Film {
-    Film {
+pub(super) fn video(
+    timeline: Timeline,
+    reader: impl FrameReader + 'static,
+    voice: Option<Voice>,
+) -> Video {
+    Video {
         timeline,
-        reel: Box::new(reel),
+        reader: Box::new(reader),
         voice,
         unheard: None,
         next: 0,
@@ -196,29 +200,29 @@ pub(super) fn film(timeline: Timeline, reel: impl Reel + 'static, voice: Option<
 }
 
 /// Whether there can be another frame behind `count`.
-fn room_for_frame(count: usize) -> Result<(), FilmError> {
-    let max = FILM_FRAMES_MAX;
+fn room_for_frame(count: usize) -> Result<(), VideoError> {
+    let max = VIDEO_FRAMES_MAX;
     if count < max {
         Ok(())
     } else {
-        Err(FilmError::Frames { max })
+        Err(VideoError::Frames { max })
     }
 }
 
 /// Whether a frame of this size is taken.
-pub(super) fn room_for_pixels(width: u64, height: u64) -> Result<(), FilmError> {
+pub(super) fn room_for_pixels(width: u64, height: u64) -> Result<(), VideoError> {
     let max = FRAME_PIXELS_MAX;
     let pixels = width.saturating_mul(height);
     if pixels > 0 && pixels <= max {
         Ok(())
     } else {
-        Err(FilmError::Pixels { width, height, max })
+        Err(VideoError::Pixels { width, height, max })
     }
 }
 
 /// The same for one that is decoded.
-fn in_room(picture: Picture) -> Result<Picture, FilmError> {
+fn in_room(image: Image) -> Result<Image, VideoError> {
     let side = |pixels| u64::try_from(pixels).unwrap_or(u64::MAX);
-    room_for_pixels(side(picture.width()), side(picture.height()))?;
-    Ok(picture)
+    room_for_pixels(side(image.width()), side(image.height()))?;
+    Ok(image)
 }

@@ -1,6 +1,6 @@
-//! Reads bytes as a sound, to its end.
+//! Reads bytes as audio, to its end.
 
-use deepseek_audio::{Limits, Sound};
+use deepseek_audio::{Audio, Limits};
 
 /// So many seconds that an input which expands costs no more than a moment.
 const LIMITS: Limits = Limits {
@@ -9,11 +9,11 @@ const LIMITS: Limits = Limits {
     channels: 32,
 };
 
-/// Whether the bytes were a good sound.
+/// Whether the bytes were good audio.
 pub(crate) fn read(bytes: &[u8]) -> bool {
     let mut samples = Vec::new();
-    let read = Sound::from_bytes(bytes.to_vec(), LIMITS)
-        .and_then(|mut sound| sound.read(usize::MAX, &mut samples));
+    let read = Audio::from_bytes(bytes.to_vec(), LIMITS)
+        .and_then(|mut audio| audio.read(usize::MAX, &mut samples));
     assert!(samples.iter().all(|sample| sample.is_finite()));
     match read {
         Ok(_) => true,

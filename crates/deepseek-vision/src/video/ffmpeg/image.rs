@@ -1,4 +1,4 @@
-//! Frames of a film as pictures, in the worker.
+//! Frames of a video as images, in the worker.
 
 use ffmpeg_next::codec::packet::side_data;
 use ffmpeg_next::format::Pixel;
@@ -7,19 +7,19 @@ use ffmpeg_next::software::scaling::{Context as Scaler, Flags};
 use ffmpeg_next::util::color;
 use ffmpeg_next::{Packet, Rational, decoder, frame};
 
+use crate::image::Image;
 use crate::limits::SEEK_SECONDS;
-use crate::picture::Picture;
 
-use super::super::film::FilmError;
-use super::super::reel::room_for_pixels;
+use super::super::file::VideoError;
+use super::super::reader::room_for_pixels;
 use super::super::yuv::Matrix;
 use super::failure;
-use super::serve::{codec, fault, film, seconds};
+use super::serve::{codec, fault, seconds, video};
 
-/// Seconds by which times may miss each other: less than the tick of any film.
+/// Seconds by which times may miss each other: less than the tick of any video.
 const SLACK: f64 = 1e-4;
 
-/// A film on its way.
+/// A video on its way.
 pub(super) struct Frames {
     input: Input,
     index: usize,
@@ -36,8 +36,8 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    pub(super) fn new(input: Input, origin: f64) -> Result<Self, FilmError> {
-        let stream = film(&input).ok_or_else(|| failure("no film"))?;
+    pub(super) fn new(input: Input, origin: f64) -> Result<Self, VideoError> {
+        let stream = video(&input).ok_or_else(|| failure("no video"))?;
         let (index, base) = (stream.index(), stream.time_base());
         let matrix = stream
             .side_data()
@@ -59,7 +59,7 @@ impl Frames {
     }
 
     /// The last frame at or before `time`, in seconds since the first. Times rise.
-    pub(super) fn at(&mut self, time: f64) -> Result<Picture, FilmError> {
+    pub(super) fn at(&mut self, time: f64) -> Result<Image, VideoError> {
         if self
             .current
             .as_ref()
@@ -84,7 +84,7 @@ impl Frames {
             .current
             .as_ref()
             .ok_or_else(|| failure("a frame is missing"))?;
-        Ok(turned(picture(current)?, self.turns))
+        Ok(turned(image(current)?, self.turns))
     }
 
     fn time(&self, frame: &frame::Video) -> f64 {
@@ -97,9 +97,9 @@ impl Frames {
     /// Goes to the key frame before `time`. A file in which that cannot be done is read on.
     #[expect(
         clippy::as_conversions,
-        reason = "a film lasts less than 2^53 microseconds"
+        reason = "a video lasts less than 2^53 microseconds"
     )]
-    fn seek(&mut self, time: f64) -> Result<(), FilmError> {
+    fn seek(&mut self, time: f64) -> Result<(), VideoError> {
         let target = ((time + self.origin) * 1e6) as i64;
         if self.input.seek(target, ..target.saturating_add(1)).is_ok() {
             self.decoder.flush();
@@ -111,7 +111,7 @@ impl Frames {
     }
 
     /// The next frame. What is broken is left out, as players do.
-    fn decode(&mut self) -> Result<Option<frame::Video>, FilmError> {
+    fn decode(&mut self) -> Result<Option<frame::Video>, VideoError> {
         let mut frame = frame::Video::empty();
         loop {
             if self.decoder.receive_frame(&mut frame).is_ok() {
@@ -156,7 +156,7 @@ fn turns(matrix: &[u8]) -> u8 {
 /// A frame in colours. The library takes what it is not told otherwise for BT.601, of full range if
 /// the format says so, and it cannot be told safely. So of other frames it brings chroma to the size
 /// of luma, and the matrix is ours.
-fn picture(frame: &frame::Video) -> Result<Picture, FilmError> {
+fn image(frame: &frame::Video) -> Result<Image, VideoError> {
     room_for_pixels(frame.width().into(), frame.height().into())?;
     let name = frame
         .format()
@@ -211,20 +211,20 @@ fn picture(frame: &frame::Video) -> Result<Picture, FilmError> {
     if rgb.len() != width.saturating_mul(height).saturating_mul(3) {
         return Err(failure("a frame of another size than it says"));
     }
-    Ok(Picture::from_rgb(width, height, rgb))
+    Ok(Image::from_rgb(width, height, rgb))
 }
 
-/// A picture turned to the right, a quarter at a time.
-fn turned(picture: Picture, turns: u8) -> Picture {
-    (0..turns).fold(picture, |picture, _| {
-        let (pixels, _) = picture.rgb().as_chunks::<3>();
-        let (width, height) = (picture.width(), picture.height());
+/// An image turned to the right, a quarter at a time.
+fn turned(image: Image, turns: u8) -> Image {
+    (0..turns).fold(image, |image, _| {
+        let (pixels, _) = image.rgb().as_chunks::<3>();
+        let (width, height) = (image.width(), image.height());
         let column = |x: usize| pixels.iter().skip(x).step_by(width);
         let rgb = (0..width).flat_map(|x| {
             let mut column: Vec<[u8; 3]> = column(x).copied().collect();
             column.reverse();
             column.into_iter().flatten()
         });
-        Picture::from_rgb(height, width, rgb.collect())
+        Image::from_rgb(height, width, rgb.collect())
     })
 }

@@ -1,9 +1,9 @@
-//! Films that others wrote and decoded: `tests/oracle/make_video_golden.py`.
+//! Videos that others wrote and decoded: `tests/oracle/make_video_golden.py`.
 
 use std::path::{Path, PathBuf};
 
-use deepseek_vision::video::Film;
-use deepseek_vision::{Picture, PictureError};
+use deepseek_vision::video::Video;
+use deepseek_vision::{Image, ImageError};
 use image::RgbaImage;
 
 fn folder() -> PathBuf {
@@ -18,7 +18,7 @@ struct Bounds {
 
 const SAME: Bounds = Bounds { mean: 0.0, most: 0 };
 
-/// A film of each kind of file.
+/// A video of each kind of file.
 const FORMATS: [&str; 5] = [
     "deltas.gif",
     "deltas.png",
@@ -27,7 +27,7 @@ const FORMATS: [&str; 5] = [
     "tone.avi",
 ];
 
-/// Holds a film against its strip of frames, wherever that is opaque.
+/// Holds a video against its strip of frames, wherever that is opaque.
 #[track_caller]
 fn check(name: &str, bounds: &Bounds) {
     let text = std::fs::read_to_string(folder().join("meta.json")).expect("meta.json");
@@ -36,10 +36,10 @@ fn check(name: &str, bounds: &Bounds) {
         serde_json::from_value(meta["films"][name]["delays_ms"].clone()).expect("delays");
     let strip = image::open(folder().join(format!("{name}.frames.png"))).expect("a strip");
     let strip = strip.into_rgba8();
-    let mut film = Film::open(&folder().join(name)).expect("a film");
+    let mut video = Video::open(&folder().join(name)).expect("a video");
     let mut begin = 0;
     for (index, delay) in delays.iter().enumerate() {
-        let (time, picture) = film
+        let (time, image) = video
             .next_frame()
             .expect("a frame")
             .expect("as many as there are");
@@ -48,23 +48,23 @@ fn check(name: &str, bounds: &Bounds) {
             "frame {index} at {time}"
         );
         begin += delay;
-        check_frame(&picture, &strip, index, bounds);
+        check_frame(&image, &strip, index, bounds);
     }
-    assert!(film.next_frame().expect("the end").is_none());
-    assert_eq!(film.times().len(), delays.len());
+    assert!(video.next_frame().expect("the end").is_none());
+    assert_eq!(video.times().len(), delays.len());
     assert!(
-        (film.duration() - f64::from(begin) / 1000.0).abs() < 1e-9,
+        (video.duration() - f64::from(begin) / 1000.0).abs() < 1e-9,
         "{}",
-        film.duration()
+        video.duration()
     );
 }
 
 #[track_caller]
-fn check_frame(picture: &Picture, strip: &RgbaImage, index: usize, bounds: &Bounds) {
-    let (width, height) = (picture.width() as u32, picture.height() as u32);
+fn check_frame(image: &Image, strip: &RgbaImage, index: usize, bounds: &Bounds) {
+    let (width, height) = (image.width() as u32, image.height() as u32);
     assert_eq!(height, strip.height());
     let mut apart = Vec::new();
-    for (at, pixel) in (0..).zip(picture.rgb().chunks_exact(3)) {
+    for (at, pixel) in (0..).zip(image.rgb().chunks_exact(3)) {
         let [x, y] = [at % width, at / width];
         let want = strip.get_pixel(index as u32 * width + x, y);
         if want[3] == 255 {
@@ -76,7 +76,7 @@ fn check_frame(picture: &Picture, strip: &RgbaImage, index: usize, bounds: &Boun
             );
         }
     }
-    assert!(apart.len() > picture.rgb().len() / 3, "a strip of nothing");
+    assert!(apart.len() > image.rgb().len() / 3, "a strip of nothing");
     let sum: u32 = apart.iter().copied().map(u32::from).sum();
     let mean = f64::from(sum) / apart.len() as f64;
     let most = apart.into_iter().max().expect("samples");
@@ -119,10 +119,10 @@ fn motion_jpeg_is_what_ffmpeg_sees() {
 }
 
 #[test]
-fn the_sound_of_an_avi_is_its_tone() {
-    let film = Film::open(&folder().join("tone.avi")).expect("a film");
-    let track = film
-        .sound()
+fn the_audio_of_an_avi_is_its_tone() {
+    let video = Video::open(&folder().join("tone.avi")).expect("a video");
+    let track = video
+        .audio()
         .expect("it can be read")
         .expect("there is sound");
     assert_eq!(track.rate(), 8000);
@@ -139,17 +139,17 @@ fn the_sound_of_an_avi_is_its_tone() {
 }
 
 #[test]
-fn a_film_of_pictures_has_no_sound() {
-    let film = Film::open(&folder().join("deltas.gif")).expect("a film");
-    assert!(film.sound().expect("it can be read").is_none());
+fn a_video_of_images_has_no_audio() {
+    let video = Video::open(&folder().join("deltas.gif")).expect("a video");
+    assert!(video.audio().expect("it can be read").is_none());
 }
 
 #[test]
-fn bytes_and_files_are_the_same_film() -> Result<(), Box<dyn std::error::Error>> {
+fn bytes_and_files_are_the_same_video() -> Result<(), Box<dyn std::error::Error>> {
     for name in FORMATS {
         let path = folder().join(name);
-        let mut of_file = Film::open(&path)?;
-        let mut of_bytes = Film::from_bytes(std::fs::read(&path)?)?;
+        let mut of_file = Video::open(&path)?;
+        let mut of_bytes = Video::from_bytes(std::fs::read(&path)?)?;
         assert_eq!(of_file.times(), of_bytes.times());
         while let Some(frame) = of_file.next_frame()? {
             assert_eq!(Some(frame), of_bytes.next_frame()?, "{name}");
@@ -162,12 +162,12 @@ fn bytes_and_files_are_the_same_film() -> Result<(), Box<dyn std::error::Error>>
 fn frames_may_be_left_out() -> Result<(), Box<dyn std::error::Error>> {
     for name in FORMATS {
         let path = folder().join(name);
-        let mut every = Film::open(&path)?;
+        let mut every = Video::open(&path)?;
         let mut all = Vec::new();
         while let Some(frame) = every.next_frame()? {
             all.push(frame);
         }
-        let mut some = Film::open(&path)?;
+        let mut some = Video::open(&path)?;
         for index in [1, 2, 5] {
             some.skip_to(index);
             assert_eq!(some.next_frame()?.as_ref(), all.get(index), "{name}");
@@ -177,13 +177,13 @@ fn frames_may_be_left_out() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 #[test]
-fn the_first_frame_is_the_picture() -> Result<(), PictureError> {
+fn the_first_frame_is_the_image() -> Result<(), ImageError> {
     for name in ["deltas.gif", "deltas.png", "lossless.webp"] {
         let bytes = std::fs::read(folder().join(name)).expect("a file");
-        let picture = Picture::decode(&bytes)?;
-        let mut film = Film::from_bytes(bytes).expect("a film");
-        let frame = film.next_frame().expect("a frame").expect("at least one");
-        assert_eq!(frame, (0.0, picture), "{name}");
+        let image = Image::decode(&bytes)?;
+        let mut video = Video::from_bytes(bytes).expect("a video");
+        let frame = video.next_frame().expect("a frame").expect("at least one");
+        assert_eq!(frame, (0.0, image), "{name}");
     }
     Ok(())
 }

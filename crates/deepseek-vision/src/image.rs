@@ -1,4 +1,4 @@
-//! A decoded picture, and what keeps a file from becoming one.
+//! A decoded image, and what keeps a file from becoming one.
 
 use deepseek_core::Note;
 
@@ -6,25 +6,25 @@ use crate::formats::IMAGES;
 
 /// Pixels in three channels of 8 bits. Neither side is zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
+pub struct Image {
     width: usize,
     height: usize,
     rgb: Vec<u8>,
     notes: Vec<Note>,
 }
 
-impl Picture {
+impl Image {
     /// Wraps pixels: row by row, red, green and blue for each.
     ///
     /// # Panics
     /// If a side is zero, or the sides do not hold exactly as many bytes as there are.
     #[must_use]
     pub fn from_rgb(width: usize, height: usize, rgb: Vec<u8>) -> Self {
-        assert!(width > 0 && height > 0, "a picture of {width}x{height}");
+        assert!(width > 0 && height > 0, "an image of {width}x{height}");
         assert_eq!(
             width * height * 3,
             rgb.len(),
-            "bytes of a picture of {width}x{height}"
+            "bytes of an image of {width}x{height}"
         );
         Self {
             width,
@@ -34,7 +34,7 @@ impl Picture {
         }
     }
 
-    /// The same picture, of which this is to be told.
+    /// The same image, of which this is to be told.
     pub(crate) fn with_notes(self, notes: Vec<Note>) -> Self {
         Self { notes, ..self }
     }
@@ -64,15 +64,15 @@ impl Picture {
     }
 }
 
-/// Why a file is not taken as a picture.
+/// Why a file is not taken as an image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum PictureError {
+pub enum ImageError {
     /// There are no bytes.
-    #[error("picture: an empty file")]
+    #[error("image: an empty file")]
     Empty,
     /// The file is too long to be looked at.
-    #[error("picture: {bytes} bytes, at most {max} are read")]
+    #[error("image: {bytes} bytes, at most {max} are read")]
     FileBytes {
         /// Bytes of the file.
         bytes: usize,
@@ -80,19 +80,19 @@ pub enum PictureError {
         max: usize,
     },
     /// The file begins like none of the formats that are read.
-    #[error("picture: begins with {head}, want one of {images}", images = IMAGES)]
+    #[error("image: begins with {head}, want one of {images}", images = IMAGES)]
     UnknownFormat {
         /// Its first bytes, in hexadecimal.
         head: String,
     },
     /// The file is of a kind that is known by name and not read.
-    #[error("picture: of a kind that is not read: {kind}")]
+    #[error("image: of a kind that is not read: {kind}")]
     Foreign {
         /// The kind.
         kind: &'static str,
     },
     /// A side is zero.
-    #[error("picture: {width}x{height} pixels, want at least one")]
+    #[error("image: {width}x{height} pixels, want at least one")]
     NoPixels {
         /// Pixels of a row, as the file says.
         width: u32,
@@ -100,7 +100,7 @@ pub enum PictureError {
         height: u32,
     },
     /// A side is too long.
-    #[error("picture: {width}x{height} pixels, a side has at most {max}")]
+    #[error("image: {width}x{height} pixels, a side has at most {max}")]
     Side {
         /// Pixels of a row, as the file says.
         width: u32,
@@ -110,7 +110,7 @@ pub enum PictureError {
         max: u32,
     },
     /// There are too many pixels.
-    #[error("picture: {width}x{height} pixels, at most {max} altogether")]
+    #[error("image: {width}x{height} pixels, at most {max} altogether")]
     Pixels {
         /// Pixels of a row, as the file says.
         width: u32,
@@ -120,7 +120,7 @@ pub enum PictureError {
         max: u64,
     },
     /// Decoding would take too much memory.
-    #[error("picture: {format} data that takes more than {max} bytes to decode")]
+    #[error("image: {format} data that takes more than {max} bytes to decode")]
     Memory {
         /// The format.
         format: &'static str,
@@ -128,7 +128,7 @@ pub enum PictureError {
         max: u64,
     },
     /// The file is of a kind within its format that is not read.
-    #[error("picture: {format} of a kind that is not read: {why}")]
+    #[error("image: {format} of a kind that is not read: {why}")]
     Unsupported {
         /// The format.
         format: &'static str,
@@ -136,7 +136,7 @@ pub enum PictureError {
         why: String,
     },
     /// The file ends early or contradicts itself or its format.
-    #[error("picture: broken {format} data: {why}")]
+    #[error("image: broken {format} data: {why}")]
     Corrupt {
         /// The format.
         format: &'static str,

@@ -1,4 +1,4 @@
-//! Films written byte by byte, so that each of their bytes can lie.
+//! Videos written byte by byte, so that each of their bytes can lie.
 
 use std::io::Cursor;
 
@@ -72,7 +72,7 @@ pub(crate) fn video() -> [Vec<u8>; 2] {
     [strh(b"vids", 10, 1, 0), bitmap(16, 8, b"MJPG")]
 }
 
-/// A picture of one grey.
+/// An image of one grey.
 pub(crate) fn jpeg(shade: u8) -> Vec<u8> {
     let image = RgbImage::from_pixel(16, 8, image::Rgb([shade; 3]));
     let mut bytes = Cursor::new(Vec::new());

@@ -1,11 +1,11 @@
 //! Reads bytes as an image, and finds its place in a prompt.
 
-use deepseek_vision::{Grid, Picture, VisionShape};
+use deepseek_vision::{Grid, Image, VisionShape};
 
 /// Whether the bytes were a good image.
 pub(crate) fn read(bytes: &[u8]) -> bool {
-    match Picture::decode(bytes) {
-        Ok(picture) => {
+    match Image::decode(bytes) {
+        Ok(image) => {
             let shape = VisionShape {
                 layers: 32,
                 hidden: 1024,
@@ -20,7 +20,7 @@ pub(crate) fn read(bytes: &[u8]) -> bool {
                 out: 5120,
             };
             // Whatever its size, it has a place in a prompt.
-            let grid = Grid::fit(picture.width(), picture.height(), &shape);
+            let grid = Grid::fit(image.width(), image.height(), &shape);
             assert!(grid.tokens() <= shape.max_tokens);
             true
         }

@@ -1,4 +1,4 @@
-//! A film: an open file, the times of its frames, and what keeps a file from becoming one.
+//! A video: an open file, the times of its frames, and what keeps a file from becoming one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,18 +8,18 @@ use deepseek_core::Note;
 use deepseek_core::guard::{self, Panicked};
 
 use crate::formats::VIDEOS;
-use crate::picture::{Picture, PictureError};
+use crate::image::{Image, ImageError};
 
-use super::reel::{self, Reel, Source, Timeline, Voice};
+use super::reader::{self, FrameReader, Source, Timeline, Voice};
 use super::track::Track;
 
-/// Frames at their times, read one by one, and perhaps sound. Of the frames no more than two are in
+/// Frames at their times, read one by one, and perhaps audio. Of the frames no more than two are in
 /// memory at once.
-pub struct Film {
+pub struct Video {
     pub(super) timeline: Timeline,
-    pub(super) reel: Box<dyn Reel>,
+    pub(super) reader: Box<dyn FrameReader>,
     pub(super) voice: Option<Voice>,
-    /// Why there is no voice, where the file has a sound.
+    /// Why there is no voice, where the file has audio.
     pub(super) unheard: Option<String>,
     pub(super) next: usize,
     pub(super) notes: Vec<Note>,
@@ -35,44 +35,44 @@ pub(super) struct Damaged {
     note: Note,
 }
 
-impl Film {
+impl Video {
     /// Opens a GIF, APNG, animated WebP, Y4M or Motion-JPEG AVI file, told apart by content, and
     /// looks at all of it.
     ///
     /// # Errors
-    /// [`FilmError`] for what is no film, a broken one, or one beyond the bounds of
-    /// [`limits`](crate::limits). [`FilmError::may_be_read_by_ffmpeg`] tells which may be films all the
+    /// [`VideoError`] for what is no video, a broken one, or one beyond the bounds of
+    /// [`limits`](crate::limits). [`VideoError::may_be_read_by_ffmpeg`] tells which may be videos all the
     /// same.
-    pub fn open(at: &Path) -> Result<Self, FilmError> {
-        reel::open(&Source::File(at.to_owned()))
+    pub fn open(at: &Path) -> Result<Self, VideoError> {
+        reader::open(&Source::File(at.to_owned()))
     }
 
     /// The same for a file in memory.
     ///
     /// # Errors
-    /// As [`Film::open`].
-    pub fn from_bytes(bytes: impl Into<Arc<[u8]>>) -> Result<Self, FilmError> {
-        reel::open(&Source::Bytes(bytes.into()))
+    /// As [`Video::open`].
+    pub fn from_bytes(bytes: impl Into<Arc<[u8]>>) -> Result<Self, VideoError> {
+        reader::open(&Source::Bytes(bytes.into()))
     }
 
-    /// Opens numbered pictures as `fps` frames a second: all in the folder `at`, or those whose name
+    /// Opens numbered images as `fps` frames a second: all in the folder `at`, or those whose name
     /// fits the last part of `at`, in which one `*` stands for any text. They are in the order of
-    /// the last number in their names; of a folder, files that are not named like pictures are not
+    /// the last number in their names; of a folder, files that are not named like images are not
     /// looked at.
     ///
     /// # Errors
-    /// [`FilmError`] if there are none or too many, if one has no number, or if `fps` is not a
+    /// [`VideoError`] if there are none or too many, if one has no number, or if `fps` is not a
     /// number above zero.
-    pub fn from_images(at: &Path, fps: f64) -> Result<Self, FilmError> {
-        reel::open_images(at, fps)
+    pub fn from_images(at: &Path, fps: f64) -> Result<Self, VideoError> {
+        reader::open_images(at, fps)
     }
 
-    /// The files that [`Film::from_images`] reads, in the order of the frames.
+    /// The files that [`Video::from_images`] reads, in the order of the frames.
     ///
     /// # Errors
-    /// [`FilmError`] for a folder that cannot be read, too many pictures, or one without a number.
-    pub fn image_files(at: &Path) -> Result<Vec<PathBuf>, FilmError> {
-        reel::image_files(at)
+    /// [`VideoError`] for a folder that cannot be read, too many images, or one without a number.
+    pub fn image_files(at: &Path) -> Result<Vec<PathBuf>, VideoError> {
+        reader::image_files(at)
     }
 
     /// Seconds from the first frame to each: the first is 0, and they never fall.
@@ -90,14 +90,14 @@ impl Film {
     /// The next frame and its time; nothing after the last one.
     ///
     /// # Errors
-    /// [`FilmError`] for a frame that is broken or too large.
-    pub fn next_frame(&mut self) -> Result<Option<(f64, Picture)>, FilmError> {
+    /// [`VideoError`] for a frame that is broken or too large.
+    pub fn next_frame(&mut self) -> Result<Option<(f64, Image)>, VideoError> {
         let Some(time) = self.timeline.times.get(self.next) else {
             return Ok(None);
         };
-        let (reel, next) = (&mut self.reel, self.next);
-        let picture = guard::guarded(|| reel.frame(next))??;
-        if let Some(note) = picture.notes().first() {
+        let (reader, next) = (&mut self.reader, self.next);
+        let image = guard::guarded(|| reader.frame(next))??;
+        if let Some(note) = image.notes().first() {
             let first = Damaged {
                 count: 0,
                 first: self.next,
@@ -106,10 +106,10 @@ impl Film {
             self.damaged.get_or_insert(first).count += 1;
         }
         self.next += 1;
-        Ok(Some((*time, picture)))
+        Ok(Some((*time, image)))
     }
 
-    /// Goes on to the frame with this index: [`Film::next_frame`] gives it next. What lies between is
+    /// Goes on to the frame with this index: [`Video::next_frame`] gives it next. What lies between is
     /// decoded only where the format leaves no choice.
     ///
     /// # Panics
@@ -134,38 +134,38 @@ impl Film {
         notes
     }
 
-    /// Why the sound that the file has is not read, if that is so.
+    /// Why the audio that the file has is not read, if that is so.
     #[must_use]
     pub fn unheard(&self) -> Option<&str> {
         self.unheard.as_deref()
     }
 
-    /// The same film, its frames turned as the published loader turns pictures: those of TIFF files
+    /// The same video, its frames turned as the published loader turns images: those of TIFF files
     /// alone.
     #[must_use]
     pub fn as_published(mut self) -> Self {
-        self.reel.turn_as_published();
+        self.reader.turn_as_published();
         self
     }
 
-    /// The sound, if there is any that is read. It can be read beside the frames, and again.
+    /// The audio, if there is any that is read. It can be read beside the frames, and again.
     ///
     /// # Errors
-    /// [`FilmError`] if the file can no longer be read.
-    pub fn sound(&self) -> Result<Option<Track>, FilmError> {
+    /// [`VideoError`] if the file can no longer be read.
+    pub fn audio(&self) -> Result<Option<Track>, VideoError> {
         self.voice.as_ref().map(|voice| voice()).transpose()
     }
 }
 
-impl fmt::Debug for Film {
+impl fmt::Debug for Video {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Timeline { times, duration } = &self.timeline;
         let frames = times.len();
-        write!(f, "Film({frames} frames, {duration} s, at {})", self.next)
+        write!(f, "Video({frames} frames, {duration} s, at {})", self.next)
     }
 }
 
-impl FilmError {
+impl VideoError {
     /// Whether FFmpeg may read the file, of which this crate itself does not know enough.
     #[must_use]
     pub fn may_be_read_by_ffmpeg(&self) -> bool {
@@ -193,10 +193,10 @@ impl FilmError {
     }
 }
 
-/// Why a file is not taken as a film.
+/// Why a file is not taken as a video.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum FilmError {
+pub enum VideoError {
     /// There are no bytes.
     #[error("video: an empty file")]
     Empty,
@@ -223,8 +223,8 @@ pub enum FilmError {
     /// A decoder panicked.
     #[error("video: of a kind that is not read: {0}")]
     Panicked(#[from] Panicked),
-    /// A picture that does not move.
-    #[error("video: a {format} picture that does not move")]
+    /// An image that does not move.
+    #[error("video: a {format} image that does not move")]
     Still {
         /// The format.
         format: &'static str,
@@ -279,7 +279,7 @@ pub enum FilmError {
         /// Which one.
         index: usize,
         /// Why not.
-        source: PictureError,
+        source: ImageError,
     },
     /// An image of a folder cannot be decoded.
     #[error("video: image {name}")]
@@ -287,7 +287,7 @@ pub enum FilmError {
         /// Its name.
         name: String,
         /// Why not.
-        source: PictureError,
+        source: ImageError,
     },
     /// The process that decodes what only FFmpeg reads has failed.
     #[error("video: {why}")]
