@@ -27,7 +27,7 @@ pub struct Candle {
 pub enum Weight {
     /// As stored, borrowed from the mapped file.
     Stored(WeightView),
-    /// Widened, on a device: brain floats where those hold every value, else 32-bit floats.
+    /// Widened, on a device: BF16 where it holds every value, else 32-bit floats.
     Widened(candle_core::Tensor),
 }
 
@@ -148,7 +148,7 @@ impl Backend for Candle {
         }
         let shape = (weight.shape[0], weight.shape[1]);
         let widened = candle_core::Tensor::from_vec(values, shape, &Device::Cpu).map_err(fault)?;
-        // Powers of two as scales leave few significant bits, so brain floats hold every value.
+        // Powers of two as scales leave few significant bits, so BF16 holds every value.
         let exact = !matches!(
             weight.format,
             Format::F32

@@ -21,18 +21,18 @@ impl<B: Backend> Convolution<B> {
     fn load(at: &Loader<'_, B>, [out, width]: [usize; 2], stride: usize) -> Result<Self> {
         let stored = at.tensors.array("weight", &[out, width, TAPS])?;
         // By tap, then by channel, so that the frames stand side by side as they are.
-        let mut turned = Vec::with_capacity(stored.len() * size_of::<f32>());
+        let mut transposed = Vec::with_capacity(stored.len() * size_of::<f32>());
         for row in stored.chunks_exact(width * TAPS) {
             for tap in 0..TAPS {
                 let channels = row.iter().skip(tap).step_by(TAPS);
-                turned.extend(channels.flat_map(|x| x.to_le_bytes()));
+                transposed.extend(channels.flat_map(|x| x.to_le_bytes()));
             }
         }
         let weight = at.be.load(&WeightView {
             name: at.tensors.name("weight"),
             format: Format::F32,
             shape: [out, width * TAPS],
-            data: turned.into(),
+            data: transposed.into(),
             scales: Vec::new().into(),
             tile_row: 0,
         })?;

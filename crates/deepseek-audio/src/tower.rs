@@ -11,7 +11,7 @@ use crate::stem::Stem;
 /// Features to rows of the text model's width: the encoder of Whisper, a pool and a projector
 /// (`docs/models/audio-video.md` §3).
 ///
-/// With brain floats asked for, the features and what leaves a product, an activation, a norm,
+/// With BF16 asked for, the features and what leaves a product, an activation, a norm,
 /// attention or a sum are rounded; scores and probabilities are not.
 #[derive(Debug)]
 pub struct Tower<B: Backend> {

@@ -222,7 +222,7 @@ fn halves_are_widened_exactly() {
 }
 
 #[test]
-fn brain_floats_stay_brain_floats_and_near() {
+fn bf16_stays_bf16_and_near() {
     let (be, weights) = (Candle::host(2), shard("tower.safetensors"));
     let tensors = AudioTensors::new(&weights, None).expect("a tower");
     let mut at = loader(&be, &tensors);
@@ -231,7 +231,7 @@ fn brain_floats_stay_brain_floats_and_near() {
     let got = rows(&be, &tower, &features(168));
     assert!(got.iter().all(|x| x.to_bits() == bf16(*x).to_bits()));
     let want = golden(&shard("rows.safetensors"), "short.168");
-    near(&got, &want, 0.1, "brain floats");
+    near(&got, &want, 0.1, "BF16");
     let apart = got.iter().zip(&want).map(|(a, b)| (a - b).abs());
     assert!(apart.fold(0.0, f32::max) > TOLERANCE, "nothing was rounded");
 }

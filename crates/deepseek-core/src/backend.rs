@@ -91,7 +91,7 @@ pub enum Turn {
 ///   [`download`](Self::download) or [`synchronize`](Self::synchronize).
 /// - Shapes are the caller's promise. A wrong shape is a bug and panics; what a device cannot do is
 ///   [`Error::Unsupported`](crate::Error::Unsupported), known at load and never within a step.
-/// - Activations are 32-bit floats. Where the released code keeps brain floats, the model asks for
+/// - Activations are 32-bit floats. Where the released code keeps BF16, the model asks for
 ///   [`round`](Self::round), which is exact, so that every device rounds alike.
 /// - [`linear`](Self::linear) takes every format that [`load`](Self::load) took. On the host, a row
 ///   of its result depends on that row of `x` alone, bit for bit, whatever the batch.

@@ -16,7 +16,7 @@ pub enum ScaleFormat {
 pub enum Format {
     /// 32-bit floats.
     F32,
-    /// Brain floats.
+    /// BF16: the upper half of a 32-bit float.
     Bf16,
     /// Half-precision floats.
     F16,
@@ -78,10 +78,10 @@ impl fmt::Display for Format {
 pub enum RowFormat {
     /// 32-bit floats.
     F32,
-    /// Brain floats.
+    /// BF16: the upper half of a 32-bit float.
     Bf16,
     /// E4M3 codes with one E8M0 scale per `block` channels, then `tail` channels (the rotary ones)
-    /// kept as `tail_bytes`-byte floats: 2 for brain floats, 4 for 32-bit floats.
+    /// kept as `tail_bytes`-byte floats: 2 for BF16, 4 for 32-bit floats.
     Fp8 {
         /// Channels that share a scale.
         block: usize,
@@ -133,7 +133,7 @@ impl RowFormat {
 /// Exact, bit for bit, on every device (`docs/models/deepseek-v4.md` §5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounding {
-    /// To brain floats, nearest even.
+    /// To BF16, nearest even.
     Bf16,
     /// E4M3 per `block` channels with scale `2^ceil(log2(max(amax, 1e-4) / 448))`; the last `tail`
     /// channels stay as they are.
@@ -156,7 +156,7 @@ pub enum Rounding {
     HadamardFp4 {
         /// Channels that share a scale.
         block: usize,
-        /// Whether what the transform yields is rounded to brain floats first, as where all
+        /// Whether what the transform yields is rounded to BF16 first, as where all
         /// activations are.
         bf16: bool,
     },
@@ -166,7 +166,7 @@ pub enum Rounding {
 /// fields are separate because the reference checks them separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Numerics {
-    /// Activations and linear outputs are brain floats.
+    /// Activations and linear outputs are BF16.
     pub bf16: bool,
     /// Inputs of products with FP8 and FP4 weights are rounded to FP8.
     pub inputs: bool,
@@ -192,7 +192,7 @@ impl Numerics {
         indexer: true,
     };
     /// These and the inputs of products with FP8 and FP4 weights: each rounding to a narrower format
-    /// than brain floats (`docs/models/deepseek-v4.md` §5.2; `docs/models/deepseek-v41.md` §7.1,
+    /// than BF16 (`docs/models/deepseek-v4.md` §5.2; `docs/models/deepseek-v41.md` §7.1,
     /// items 1 to 4).
     pub const FULL: Self = Self {
         bf16: false,

@@ -115,7 +115,7 @@ impl<B: Backend> Linear<B> {
 }
 
 impl Numerics {
-    /// `x` as the released code keeps activations: brain floats, or as it is.
+    /// `x` as the released code keeps activations: BF16, or as it is.
     ///
     /// # Errors
     /// What the device says.

@@ -145,7 +145,7 @@ impl Weights {
         weights
     }
 
-    /// Bytes of the weights, n-gram tables aside, as brain floats: what they take on a device that
+    /// Bytes of the weights, n-gram tables aside, as BF16: what they take on a device that
     /// cannot multiply them as they are stored.
     #[must_use]
     pub fn widened_bytes(&self) -> u64 {

@@ -196,7 +196,7 @@ pub enum Storage {
     Released,
     /// FP8 with F32 scales, routed experts too.
     Base,
-    /// Brain floats.
+    /// BF16: the upper half of a 32-bit float.
     Bf16,
     /// 32-bit floats.
     F32,

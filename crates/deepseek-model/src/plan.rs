@@ -71,7 +71,7 @@ impl Default for Budget {
 pub enum Ablation {
     /// The n-gram memory adds nothing to the streams.
     Engram,
-    /// In place of each indexer's choice stand as many of the visible rows, drawn by chance.
+    /// In place of each indexer's choice stand as many of the visible rows, sampled at random.
     Indexer {
         /// Where the draws begin.
         seed: u64,

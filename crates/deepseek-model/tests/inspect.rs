@@ -284,7 +284,7 @@ fn rows_are_kept_as_they_are_rounded() {
     assert_eq!((fp8(2).row_bytes(512), fp4.row_bytes(128)), (583, 68));
 }
 
-/// Growth by a token (§7.2): 6,880 and 9,848 bytes in brain floats; packed 3,514 and 5,031 with
+/// Growth by a token (§7.2): 6,880 and 9,848 bytes in BF16; packed 3,514 and 5,031 with
 /// entries padded to 584 bytes, of which ours lack one.
 #[test]
 fn a_token_costs_what_was_published() {

@@ -18,7 +18,7 @@ pub struct Defaults {
     pub temperature: f32,
     /// Temperatures that the service draws with.
     pub temperatures: RangeInclusive<f32>,
-    /// The probability of the likeliest tokens that are kept.
+    /// The probability of the most likely tokens that are kept.
     pub top_p: f32,
     /// Such probabilities that the service draws with.
     pub top_ps: RangeInclusive<f32>,

@@ -36,12 +36,12 @@ impl<B: Backend> Affine<B> {
 
 /// Cosines and signed sines of every patch: `[patches, 1, width]` each.
 #[derive(Debug)]
-pub(crate) struct Turns<B: Backend> {
+pub(crate) struct Rotation<B: Backend> {
     pub(crate) cos: B::Tensor,
     pub(crate) sin: B::Tensor,
 }
 
-impl<B: Backend> Turns<B> {
+impl<B: Backend> Rotation<B> {
     /// Rotates `x: [patches, heads, width]`: each channel times the cosine, and the channel half a
     /// head away times the sine, which is negative in the first half.
     fn apply(&self, be: &B, x: &B::Tensor) -> Result<B::Tensor> {
@@ -82,21 +82,26 @@ impl<B: Backend> Block<B> {
     }
 
     /// `x: [patches, hidden]`, and so is the result.
-    pub(crate) fn forward(&self, be: &B, x: &B::Tensor, turns: &Turns<B>) -> Result<B::Tensor> {
+    pub(crate) fn forward(
+        &self,
+        be: &B,
+        x: &B::Tensor,
+        rotation: &Rotation<B>,
+    ) -> Result<B::Tensor> {
         let round = |x| self.numerics.activation(be, x);
         let h = round(be.rms_norm(x, Some(&self.attention_norm), NORM_EPS)?)?;
-        let x = round(be.add(x, &self.attention(be, &h, turns)?)?)?;
+        let x = round(be.add(x, &self.attention(be, &h, rotation)?)?)?;
         let h = round(be.rms_norm(&x, Some(&self.network_norm), NORM_EPS)?)?;
         round(be.add(&x, &self.network(be, &h)?)?)
     }
 
-    fn attention(&self, be: &B, x: &B::Tensor, turns: &Turns<B>) -> Result<B::Tensor> {
+    fn attention(&self, be: &B, x: &B::Tensor, rotation: &Rotation<B>) -> Result<B::Tensor> {
         let (patches, hidden) = (x.rows(), x.width());
         let width = hidden / self.heads;
         let qkv = self.qkv.forward(be, x)?;
-        // Queries and keys turn alike, so the heads of both are turned together.
+        // Queries and keys turn alike, so the heads of both are rotated together.
         let qk = be.narrow(&qkv, 1, 0, 2 * hidden)?;
-        let qk = turns.apply(be, &be.reshape(&qk, &[patches, 2 * self.heads, width])?)?;
+        let qk = rotation.apply(be, &be.reshape(&qk, &[patches, 2 * self.heads, width])?)?;
         let qk = self.numerics.activation(be, qk)?;
         let v = be.narrow(&qkv, 1, 2 * hidden, hidden)?;
         let v = be.reshape(&v, &[patches, self.heads, width])?;

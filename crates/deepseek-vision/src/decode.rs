@@ -16,7 +16,6 @@ pub(crate) mod png;
 use std::io::{self, Cursor};
 
 use deepseek_core::{Note, guard};
-use image::error::ImageError;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
@@ -31,7 +30,7 @@ const HEAD_BYTES: usize = 8;
 /// An image as its file has it.
 pub(crate) struct Stored {
     pub(crate) image: DynamicImage,
-    /// How it is to be turned.
+    /// How it is to be oriented.
     pub(crate) orientation: Orientation,
     pub(crate) notes: Vec<Note>,
 }
@@ -52,7 +51,7 @@ pub(crate) enum Stop {
 impl Image {
     /// Reads a file of [`IMAGES`](formats::IMAGES), told apart by its first bytes.
     ///
-    /// Of several frames the first is taken. It is turned as its orientation tag says. 16-bit samples
+    /// Of several frames the first is taken. It is rotated as its orientation tag says. 16-bit samples
     /// become `round(v / 257)`, grey becomes three equal channels, and an alpha channel is dropped,
     /// not blended. Colour profiles are not looked at.
     ///
@@ -63,7 +62,7 @@ impl Image {
         read(bytes, |_| true)
     }
 
-    /// The same as the published loader does it: of all formats, TIFF alone is turned.
+    /// The same as the published loader does it: of all formats, TIFF alone is rotated.
     ///
     /// # Errors
     /// As [`Image::decode`].
@@ -72,8 +71,8 @@ impl Image {
     }
 }
 
-/// Reads a file, which is turned as it says if its format `turns`.
-fn read(bytes: &[u8], turns: fn(ImageFormat) -> bool) -> Result<Image, ImageError> {
+/// Reads a file, and rotates it as it says if `is_oriented` says so of its format.
+fn read(bytes: &[u8], is_oriented: fn(ImageFormat) -> bool) -> Result<Image, ImageError> {
     if bytes.is_empty() {
         return Err(ImageError::Empty);
     }
@@ -93,8 +92,8 @@ fn read(bytes: &[u8], turns: fn(ImageFormat) -> bool) -> Result<Image, ImageErro
             }
             _ => unpack(bytes, kind, format),
         }?;
-        Ok(if turns(kind) {
-            stored.into_turned()
+        Ok(if is_oriented(kind) {
+            stored.into_oriented()
         } else {
             stored.into_image()
         })
@@ -210,8 +209,8 @@ impl Stored {
         Self::of(format, image.map(DynamicImage::ImageRgb8))
     }
 
-    /// The image, turned as it is to be.
-    pub(crate) fn into_turned(mut self) -> Image {
+    /// The image, rotated as its orientation says.
+    pub(crate) fn into_oriented(mut self) -> Image {
         // Fewer bytes are moved.
         self.image = self.image.into_rgb8().into();
         self.image.apply_orientation(self.orientation);
@@ -248,15 +247,15 @@ impl Stop {
     }
 }
 
-impl From<ImageError> for Stop {
-    fn from(error: ImageError) -> Self {
+impl From<image::ImageError> for Stop {
+    fn from(error: image::ImageError) -> Self {
         match error {
-            ImageError::IoError(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            image::ImageError::IoError(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
                 Self::Io(error)
             }
-            ImageError::IoError(_) => Self::cut_off(),
-            ImageError::Limits(_) => Self::Memory,
-            ImageError::Unsupported(_) => Self::Unsupported(error.to_string()),
+            image::ImageError::IoError(_) => Self::cut_off(),
+            image::ImageError::Limits(_) => Self::Memory,
+            image::ImageError::Unsupported(_) => Self::Unsupported(error.to_string()),
             error => Self::Corrupt(error.to_string()),
         }
     }

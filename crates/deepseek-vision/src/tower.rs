@@ -4,7 +4,7 @@ use deepseek_core::rope::Rope;
 use deepseek_core::{Backend, DeviceTensor, HostTensor, Loader, Numerics, Result};
 
 use crate::aligner::Aligner;
-use crate::block::{Affine, Block, NORM_EPS, Turns};
+use crate::block::{Affine, Block, NORM_EPS, Rotation};
 use crate::grid::Grid;
 
 /// The numbers that shape images and their tower (`docs/models/deepseek-v41.md` §1.1,
@@ -37,7 +37,7 @@ pub struct VisionShape {
 
 /// Patches to features of the text model's width (`docs/models/deepseek-v41.md` §4.3, §4.4).
 ///
-/// With brain floats asked for, the pixels and what leaves a product, a norm, the rotation, attention
+/// With BF16 asked for, the pixels and what leaves a product, a norm, the rotation, attention
 /// or a sum are rounded; scores and probabilities are not.
 #[derive(Debug)]
 pub struct Tower<B: Backend> {
@@ -95,10 +95,10 @@ impl<B: Backend> Tower<B> {
         let [columns, rows] = grid.patches;
         assert_eq!(patches.shape()[0], columns * rows, "patches of {grid:?}");
         let round = |x| self.numerics.activation(be, x);
-        let turns = self.turns(be, grid)?;
+        let rotation = self.rotation(be, grid)?;
         let mut x = self.patch.forward(be, &round(be.upload(patches)?)?)?;
         for block in &self.blocks {
-            x = block.forward(be, &x, &turns)?;
+            x = block.forward(be, &x, &rotation)?;
         }
         let x = round(be.rms_norm(&x, Some(&self.norm), NORM_EPS)?)?;
         let out = self.aligner.forward(be, &x, grid)?;
@@ -108,7 +108,7 @@ impl<B: Backend> Tower<B> {
 
     /// The rotation of each patch. Channel `c` of a head turns against channel `c + width / 2`: the
     /// first half of those pairs by the patch's row, the second by its column.
-    fn turns(&self, be: &B, grid: &Grid) -> Result<Turns<B>> {
+    fn rotation(&self, be: &B, grid: &Grid) -> Result<Rotation<B>> {
         let [columns, rows] = grid.patches.map(|count| {
             let count = u32::try_from(count).expect("a canvas has few patches");
             self.rope.angles(&(0..count).collect::<Vec<_>>())
@@ -131,7 +131,7 @@ impl<B: Backend> Tower<B> {
                 values,
             ))
         };
-        Ok(Turns {
+        Ok(Rotation {
             cos: table(rows.cos(), columns.cos(), [1.0, 1.0])?,
             sin: table(rows.sin(), columns.sin(), [-1.0, 1.0])?,
         })

@@ -1,4 +1,4 @@
-//! Images that are to be turned: all eight ways, in every format that can say so.
+//! Images that are to be rotated or mirrored: all eight ways, in every format that can say so.
 
 #[allow(dead_code, reason = "it is shared")]
 mod bytes;
@@ -157,7 +157,7 @@ fn check(name: &str, image: &Image, value: usize) {
 }
 
 #[test]
-fn an_image_is_turned_as_its_tag_says() {
+fn an_image_is_rotated_as_its_tag_says() {
     for value in 1..=8 {
         for (name, bytes) in files(value) {
             let image = Image::decode(&bytes).expect(name);
@@ -167,12 +167,12 @@ fn an_image_is_turned_as_its_tag_says() {
 }
 
 #[test]
-fn the_published_loader_turns_tiff_alone() {
+fn the_published_loader_rotates_tiff_alone() {
     for value in 1..=8 {
         for (name, bytes) in files(value) {
             let image = Image::decode_as_published(&bytes).expect(name);
-            let turns = name == "TIFF";
-            check(name, &image, if turns { value.into() } else { 1 });
+            let rotates = name == "TIFF";
+            check(name, &image, if rotates { value.into() } else { 1 });
         }
     }
 }
@@ -205,8 +205,8 @@ fn a_tag_that_does_not_hold_is_none() {
 }
 
 #[test]
-fn numbered_images_are_turned_each_by_its_own() {
-    let folder = std::env::temp_dir().join(format!("turned-{}", std::process::id()));
+fn numbered_images_are_rotated_each_by_its_own() {
+    let folder = std::env::temp_dir().join(format!("rotated-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder");
     let all: Vec<u16> = (1..=8).collect();
     for value in &all {

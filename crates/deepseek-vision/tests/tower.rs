@@ -51,7 +51,7 @@ impl TensorSource for Weights {
 }
 
 impl Weights {
-    /// Random ones that brain floats hold.
+    /// Random ones that BF16 holds.
     fn draw(seed: u64) -> Self {
         let VisionShape {
             hidden, inner, out, ..
@@ -147,7 +147,7 @@ fn norm(weights: &Weights, name: &str, x: &Rows) -> Rows {
     x.iter().map(row).collect()
 }
 
-/// One head of one patch, turned: the first half of the pairs by the row, the second by the column.
+/// One head of one patch, rotated: the first half of the pairs by the row, the second by the column.
 fn turn(head: &[f64], [row, column]: [usize; 2]) -> Vec<f64> {
     let half = head.len() / 2;
     let mut out = head.to_vec();
@@ -173,12 +173,12 @@ fn attention(weights: &Weights, at: &str, x: &Rows, columns: usize) -> Rows {
         let part =
             |row: &[f64], which: usize| row[which * hidden + head * width..][..width].to_vec();
         let places = (0..x.len()).map(|patch| [patch / columns, patch % columns]);
-        let turned = |which| -> Rows {
+        let rotated = |which| -> Rows {
             let rows = qkv.iter().zip(places.clone());
             rows.map(|(row, place)| turn(&part(row, which), place))
                 .collect()
         };
-        let (q, k) = (turned(0), turned(1));
+        let (q, k) = (rotated(0), rotated(1));
         for (q, out) in q.iter().zip(&mut out) {
             let score = |k: &Vec<f64>| {
                 let dot: f64 = q.iter().zip(k).map(|(a, b)| a * b).sum();
@@ -316,7 +316,7 @@ fn the_sizes_reach_more_patches_than_attend_together() {
 }
 
 #[test]
-fn brain_floats_stay_brain_floats_and_near() {
+fn bf16_stays_bf16_and_near() {
     let (be, weights) = (Candle::host(2), Weights::draw(2));
     let loader = weights.loader(&be, Numerics::RELEASED);
     let tower = Tower::load(&loader, TINY).expect("all weights are there");
@@ -328,7 +328,7 @@ fn brain_floats_stay_brain_floats_and_near() {
     let got = be.download(&got).expect("numbers");
     assert!(got.data().iter().all(|x| x.to_bits() == bf16(*x).to_bits()));
     let want = twin(&weights, &patches, canvas.grid());
-    near(got.data(), &want, 0.15, "brain floats");
+    near(got.data(), &want, 0.15, "BF16");
 }
 
 #[test]

@@ -53,11 +53,11 @@ impl Fixture {
         SafeTensors::deserialize(&self.bytes).is_ok_and(|file| file.tensor(name).is_ok())
     }
 
-    /// 32-bit floats, from the brain floats of this name.
+    /// 32-bit floats, from the BF16 tensor of this name.
     ///
     /// # Errors
     /// If there are none.
-    pub fn brain_floats(&self, name: &str) -> Result<HostTensor> {
+    pub fn bf16(&self, name: &str) -> Result<HostTensor> {
         let (shape, data) = self.tensor(name, Dtype::BF16)?;
         let pairs = data.as_chunks::<2>().0.iter();
         let values = pairs.map(|[low, high]| f32::from_le_bytes([0, 0, *low, *high]));

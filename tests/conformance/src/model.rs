@@ -153,7 +153,7 @@ pub fn logits<B: Kernels>(
     Ok(HostTensor::new(&[tokens.len(), vocabulary], values))
 }
 
-/// The likeliest id, the lower of two alike.
+/// The most likely id, the lower of two alike.
 ///
 /// # Panics
 /// If the row is empty.
@@ -166,7 +166,7 @@ pub fn best(row: &[f32]) -> TokenId {
 /// What a model says, and how often it ran for that.
 #[derive(Debug)]
 pub struct Spoken {
-    /// The likeliest ids, one after the other.
+    /// The most likely ids, one after the other.
     pub ids: Vec<TokenId>,
     /// Steps behind the prompt.
     pub steps: usize,

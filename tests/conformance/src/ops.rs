@@ -73,15 +73,15 @@ fn rope<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
     let rope = Rope::new(64, 160_000.0, Some(yarn));
     let angles = rope.angles(&[0, 7, 65536]);
     let x = be.upload(&ops.floats("rope_apply.x")?)?;
-    let turned = be.rope(&x, &angles, Turn::Forward)?;
+    let rotated = be.rope(&x, &angles, Turn::Forward)?;
     let want = ops.floats("rope_apply.out")?;
     close(
         "rope_apply",
-        be.download(&turned)?.data(),
+        be.download(&rotated)?.data(),
         want.data(),
         TOLERANCE,
     );
-    let back = be.download(&be.rope(&turned, &angles, Turn::Back)?)?;
+    let back = be.download(&be.rope(&rotated, &angles, Turn::Back)?)?;
     close(
         "rope_apply, undone",
         back.data(),
@@ -267,7 +267,7 @@ fn attention<B: Kernels>(be: &B, ops: &Fixture, at: &str, bf16: bool) -> Result<
     if bf16 {
         out = be.round(&out, Rounding::Bf16)?;
     }
-    // Where the result is rounded, it may fall to the neighbouring brain float.
+    // Where the result is rounded, it may fall to the neighbouring BF16 value.
     let tolerance = if bf16 { 2.0_f32.powi(-8) } else { TOLERANCE };
     close(
         at,

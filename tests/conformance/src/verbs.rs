@@ -456,7 +456,7 @@ fn attend<B: Kernels>(be: &B, format: RowFormat, draw: &mut Draw<'_>) -> Result<
         };
         let got = be.download(&be.attend(&q, &from, &sink, softmax)?)?;
         let want = be.download(&reference::attend(be, &q, &from, &sink, softmax)?)?;
-        // A rounded exponential may fall to the neighbouring brain float.
+        // A rounded exponential may fall to the neighbouring BF16 value.
         let tolerance = match round {
             Some(_) => 2.0_f32.powi(-8),
             None => TOLERANCE,

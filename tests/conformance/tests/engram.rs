@@ -218,7 +218,7 @@ fn rows_of_images_stay_as_they_are_and_others_do_not() -> Result<()> {
 }
 
 #[test]
-fn released_streams_are_brain_floats_after_a_gate_that_is_not() -> Result<()> {
+fn released_streams_are_bf16_after_a_gate_that_is_not() -> Result<()> {
     let be = Candle::host(2);
     let numerics = Numerics {
         bf16: true,

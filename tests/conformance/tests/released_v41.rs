@@ -63,7 +63,7 @@ impl Forced {
             ids: serde_json::from_value(about["input_ids"].clone())?,
             prompt: about["prompt_len"].as_u64().context("prompt_len")? as usize,
             config: about["config"].clone(),
-            streams: fixture.brain_floats("forced.streams")?,
+            streams: fixture.bf16("forced.streams")?,
             pre: fixture.floats("forced.pre")?,
             fixture,
         })
@@ -273,10 +273,7 @@ fn the_tower_rounds_where_the_reference_does() -> Result<()> {
 #[test]
 fn index_scores_are_rounded_as_the_reference_rounds_them() -> Result<()> {
     let ops = Fixture::open("ops-s1/expected.safetensors")?;
-    let (q, keys) = (
-        ops.brain_floats("index.q")?,
-        ops.brain_floats("index.keys")?,
-    );
+    let (q, keys) = (ops.bf16("index.q")?, ops.bf16("index.keys")?);
     let (shape, want) = ops.integers("index.rows")?;
     let count = keys.shape()[0] as u32;
     let mut seen = Chosen::default();
@@ -285,10 +282,7 @@ fn index_scores_are_rounded_as_the_reference_rounds_them() -> Result<()> {
         let mut rows = be.rows(RowFormat::F32, keys.width(), count as usize)?;
         let at: Vec<u32> = (0..count).collect();
         be.write_rows(&mut rows, &at, &be.upload(&keys)?)?;
-        let (q, weights) = (
-            be.upload(&q)?,
-            be.upload(&ops.brain_floats("index.weights")?)?,
-        );
+        let (q, weights) = (be.upload(&q)?, be.upload(&ops.bf16("index.weights")?)?);
         let choose = |round| {
             let pick = Pick {
                 k: shape[1],
@@ -313,10 +307,7 @@ fn index_scores_are_rounded_as_the_reference_rounds_them() -> Result<()> {
 #[test]
 fn weights_are_rounded_chunk_by_chunk() -> Result<()> {
     let ops = Fixture::open("ops-s1/expected.safetensors")?;
-    let (q, keys) = (
-        ops.brain_floats("attend.q")?,
-        ops.brain_floats("attend.keys")?,
-    );
+    let (q, keys) = (ops.bf16("attend.q")?, ops.bf16("attend.keys")?);
     let (_, counts) = ops.integers("attend.counts")?;
     let (width, all) = (keys.width(), keys.shape()[0]);
     let mut seen = Chosen::default();

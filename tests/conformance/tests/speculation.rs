@@ -113,7 +113,7 @@ struct Said {
     accepted: u32,
 }
 
-/// Says so many ids with drafts, without an engine, and gives the logits from which each was drawn.
+/// Says so many ids with drafts, without an engine, and gives the logits from which each was sampled.
 fn say(
     decoder: &mut dyn Decoder,
     ids: &[TokenId],
@@ -200,7 +200,7 @@ fn ask(decoder: Prompted, ids: &[TokenId], sampling: Sampling, drafts: u32) -> R
     })
 }
 
-/// Ways of drawing: the likeliest, and by three seeds, the last with everything that can be asked for.
+/// Ways of sampling: the most likely, and by three seeds, the last with everything that can be asked for.
 fn samplings() -> Result<Vec<Sampling>> {
     let options = SamplingOptions {
         temperature: 0.9,

@@ -115,7 +115,7 @@ fn the_other_readings_of_size_and_pixels_give_something_else() -> Result<()> {
         // The service settles the size, the published loader takes the first pass (§4.1).
         assert_eq!(reference.has(&reading), ours != once, "{name}");
         passes += usize::from(ours != once);
-        // Pixels are rounded to brain floats at the level that rounds activations, and there alone.
+        // Pixels are rounded to BF16 at the level that rounds activations, and there alone.
         let reading = format!("reading.bf16_pixels.{name}");
         if reference.has(&reading) {
             let other = reference.floats(&reading)?;
@@ -124,7 +124,7 @@ fn the_other_readings_of_size_and_pixels_give_something_else() -> Result<()> {
             let got = be.download(&got)?;
             let pairs = got.data().iter().zip(other.data());
             let apart = pairs.fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
-            assert!(apart > TOLERANCE, "{name}: {apart} from brain floats");
+            assert!(apart > TOLERANCE, "{name}: {apart} from BF16");
             pixels += 1;
         }
     }

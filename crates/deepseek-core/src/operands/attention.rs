@@ -102,7 +102,7 @@ pub struct Pick {
     pub k: usize,
     /// Blocks of rows to be kept as candidates of later layers.
     pub blocks: Option<Blocks>,
-    /// What of a score is rounded to brain floats.
+    /// What of a score is rounded to BF16.
     pub round: Option<ScoreRounding>,
 }
 
@@ -117,7 +117,7 @@ pub struct Blocks {
     pub keep: usize,
 }
 
-/// Which parts of an index score are brain floats.
+/// Which parts of an index score are BF16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScoreRounding {
     /// Products, and what the weights make of them (`docs/models/deepseek-v41.md` §7.1, item 5).
@@ -140,7 +140,7 @@ pub struct Picked {
 pub struct Softmax {
     /// Factor on the logits.
     pub scale: f32,
-    /// How the exponentials are rounded to brain floats before they weigh values. The sum that
+    /// How the exponentials are rounded to BF16 before they weigh values. The sum that
     /// divides them is of what was not rounded.
     pub round: Option<WeightRounding>,
 }

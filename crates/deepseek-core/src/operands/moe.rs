@@ -26,7 +26,7 @@ pub enum Select<B: Backend> {
 pub struct Inputs<'a> {
     /// The id of each row.
     pub tokens: &'a [u32],
-    /// Whether it is a row of a picture or a sound; empty where none is.
+    /// Whether it is a row of an image or of audio; empty where none is.
     pub media: &'a [bool],
 }
 
@@ -81,7 +81,7 @@ pub struct SwiGlu {
     pub limit: f32,
     /// How the inputs of the products are rounded.
     pub input: Option<Rounding>,
-    /// Whether outputs and the inner activation are brain floats.
+    /// Whether outputs and the inner activation are BF16.
     pub bf16: bool,
 }
 

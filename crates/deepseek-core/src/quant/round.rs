@@ -11,7 +11,7 @@ const FP4_AMAX_MIN: f32 = 6.0 * f32::MIN_POSITIVE;
 /// §7.1).
 const FP4_E4M3_AMAX_MIN: f32 = 6.0 / 512.0;
 
-/// The nearest brain float, ties to even. NaN stays NaN.
+/// The nearest BF16 value, ties to even. NaN stays NaN.
 #[must_use]
 #[inline]
 pub fn bf16(x: f32) -> f32 {

@@ -20,7 +20,7 @@ pub enum Dtype {
     F32,
     /// Half-precision floats.
     F16,
-    /// Brain floats.
+    /// BF16: the upper half of a 32-bit float.
     Bf16,
     /// 64-bit signed integers.
     I64,

@@ -28,7 +28,7 @@ pub struct Dspark<B: Backend> {
 /// What a drafter proposes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Proposal {
-    /// The likeliest tokens, each given those before it.
+    /// The most likely tokens, each given those before it.
     pub tokens: Vec<u32>,
     /// How sure each is, before the sigmoid: the chance that it is accepted, given that those before
     /// it are.

@@ -55,7 +55,7 @@ impl<'a> Lister<'a> {
         self.specs
     }
 
-    /// What is a brain float unless everything is wider.
+    /// What is a BF16 value unless everything is wider.
     fn narrow(&self) -> Dtype {
         match self.storage {
             Storage::Released | Storage::Base | Storage::Bf16 => Dtype::Bf16,

@@ -51,7 +51,7 @@ impl<R: BufRead + Seek> Png<R> {
         [width, height]
     }
 
-    /// How it is to be turned.
+    /// How it is to be oriented.
     pub(crate) fn orientation(&self) -> Orientation {
         orientation(self.reader.info().exif_metadata.as_deref())
     }

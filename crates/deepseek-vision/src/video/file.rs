@@ -140,11 +140,11 @@ impl Video {
         self.unheard.as_deref()
     }
 
-    /// The same video, its frames turned as the published loader turns images: those of TIFF files
+    /// The same video, its frames rotated as the published loader rotates images: those of TIFF files
     /// alone.
     #[must_use]
     pub fn as_published(mut self) -> Self {
-        self.reader.turn_as_published();
+        self.reader.orient_as_published();
         self
     }
 

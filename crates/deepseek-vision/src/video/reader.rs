@@ -43,8 +43,8 @@ pub(super) trait FrameReader {
     /// the timeline has.
     fn frame(&mut self, index: usize) -> Result<Image, VideoError>;
 
-    /// From now on frames are turned as the published loader turns images.
-    fn turn_as_published(&mut self) {}
+    /// From now on frames are rotated as the published loader rotates images.
+    fn orient_as_published(&mut self) {}
 }
 
 /// When frames are seen: at least one of them.

@@ -68,7 +68,7 @@ pub(crate) fn avi(streams: &[[Vec<u8>; 2]], chunks: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// Ten frames a second of 16 by 8 pixels.
-pub(crate) fn video() -> [Vec<u8>; 2] {
+pub(crate) fn video_stream() -> [Vec<u8>; 2] {
     [strh(b"vids", 10, 1, 0), bitmap(16, 8, b"MJPG")]
 }
 

@@ -12,7 +12,7 @@ use image::{DynamicImage, ImageFormat};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::build::{avi, bitmap, chunk, jpeg, strh, video, wave, wave_of_blocks, y4m};
+use crate::build::{avi, bitmap, chunk, jpeg, strh, video_stream, wave, wave_of_blocks, y4m};
 use crate::bytes::{find, png_chunk, with};
 
 /// The kinds of refusal.
@@ -202,20 +202,20 @@ fn y4m_that_lies() {
 /// A video of one frame with audio of such a header and format.
 fn audio(header: Vec<u8>, format: Vec<u8>) -> Vec<u8> {
     let chunks = [chunk(b"00dc", &jpeg(1)), chunk(b"01wb", &[0; 400])];
-    avi(&[video(), [header, format]], &chunks)
+    avi(&[video_stream(), [header, format]], &chunks)
 }
 
 #[test]
 fn avi_that_lies() {
     let frame = || chunk(b"00dc", &jpeg(7));
-    let good = avi(&[video()], &[frame(), frame()]);
+    let good = avi(&[video_stream()], &[frame(), frame()]);
     assert!(error(good.clone()).is_none());
     let first = find(&good, b"00dc", 0);
     let of = |header, format| avi(&[[header, format]], &[frame()]);
     let vids = || strh(b"vids", 10, 1, 0);
     let auds = || strh(b"auds", 8000, 1, 0);
     let short = || chunk(b"strf", &[0; 15]);
-    let broken = |bytes: &[u8]| avi(&[video()], &[chunk(b"00dc", bytes)]);
+    let broken = |bytes: &[u8]| avi(&[video_stream()], &[chunk(b"00dc", bytes)]);
     let whole = jpeg(7);
     let sides = find(&whole, &[0xFF, 0xC0], 0) + 5;
     let many = chunk(b"JUNK", &[]).repeat(CHUNKS_MAX + 1);
@@ -241,15 +241,15 @@ fn avi_that_lies() {
                 avi(&[[auds(), wave(1, 1, 8000, 8)]], &[]),
                 Corrupt,
             ),
-            case("no frames", avi(&[video()], &[]), NoFrames),
+            case("no frames", avi(&[video_stream()], &[]), NoFrames),
             case(
                 "frames of another stream",
-                avi(&[video()], &[chunk(b"07dc", &jpeg(1))]),
+                avi(&[video_stream()], &[chunk(b"07dc", &jpeg(1))]),
                 NoFrames,
             ),
             case(
                 "frames of no bytes",
-                avi(&[video()], &[chunk(b"00dc", &[])]),
+                avi(&[video_stream()], &[chunk(b"00dc", &[])]),
                 NoFrames,
             ),
             case(
@@ -391,7 +391,7 @@ fn the_frames_of_a_video_are_seen_whatever_its_audio_is() {
             "audio of a day",
             "86400 seconds, at most 43200",
             avi(
-                &[video(), [auds(), wave(1, 1, 1, 8)]],
+                &[video_stream(), [auds(), wave(1, 1, 1, 8)]],
                 &[frame(), chunk(b"01wb", &[0; 86_400])],
             ),
         ),

@@ -8,7 +8,7 @@ use deepseek_vision::video::{Clip, Video, VideoConfig, VideoError};
 use image::codecs::gif::GifEncoder;
 use image::{Delay, Frame, RgbImage, RgbaImage};
 
-use crate::build::{avi, bitmap, chunk, jpeg, list, strh, video, wave, y4m};
+use crate::build::{avi, bitmap, chunk, jpeg, list, strh, video_stream, wave, y4m};
 use crate::bytes::with;
 
 /// The grey of each frame that is left.
@@ -108,7 +108,7 @@ fn chunks_of_no_bytes_are_the_frame_before() {
         chunk(b"00db", &jpeg(200)),
         chunk(b"00dc", &[]),
     ];
-    let mut video = Video::from_bytes(avi(&[video()], &chunks)).expect("a video");
+    let mut video = Video::from_bytes(avi(&[video_stream()], &chunks)).expect("a video");
     // Time begins with the first frame that there is.
     assert_eq!((video.times(), video.duration()), (&[0.0, 0.3][..], 0.5));
     assert_eq!(shades(&mut video), [40, 200]);
@@ -120,7 +120,10 @@ fn lists_in_lists_and_files_beyond_the_first_gigabyte_are_read() {
     let [one, two, three, four] = frames;
     let other = [strh(b"txts", 1, 1, 0), chunk(b"strf", &[])];
     let record = list(b"LIST", b"rec ", &[two, chunk(b"00tx", b"hello")]);
-    let mut file = avi(&[other, video()], &[one, record, chunk(b"ix01", &[0; 8])]);
+    let mut file = avi(
+        &[other, video_stream()],
+        &[one, record, chunk(b"ix01", &[0; 8])],
+    );
     file.extend(list(
         b"RIFF",
         b"AVIX",
@@ -136,7 +139,10 @@ fn the_last_chunk_may_lack_its_padding() {
     let frame = chunk(b"00dc", &[jpeg(90), vec![]].concat());
     let odd = chunk(b"01wb", &[0; 3]);
     let mut file = avi(
-        &[video(), [strh(b"auds", 8000, 1, 0), wave(1, 1, 8000, 8)]],
+        &[
+            video_stream(),
+            [strh(b"auds", 8000, 1, 0), wave(1, 1, 8000, 8)],
+        ],
         &[frame, odd],
     );
     file.pop();
@@ -373,14 +379,14 @@ fn frames_of_other_sizes_are_fitted_into_the_grid_of_the_first() -> Result<(), V
 fn a_broken_frame_ends_a_clip() {
     let frames = [jpeg(1), b"no image".to_vec(), jpeg(3), jpeg(4)];
     let chunks = frames.map(|frame| chunk(b"00dc", &frame));
-    let video = Video::from_bytes(avi(&[video()], &chunks)).expect("a video");
+    let video = Video::from_bytes(avi(&[video_stream()], &chunks)).expect("a video");
     let mut clip = Clip::new(video, &SHAPE, &VideoConfig::default());
     assert!(clip.next().expect("a block").is_ok());
     let error = clip.next().expect("a block").expect_err("no image");
     assert_eq!(error.to_string(), "video: frame 1");
     assert!(clip.next().is_none());
     // A file of which each frame is a lie is no video that is read twice, either.
-    let bytes = with(&avi(&[video()], &chunks), 8, b"AVIX");
+    let bytes = with(&avi(&[video_stream()], &chunks), 8, b"AVIX");
     assert!(matches!(
         Video::from_bytes(bytes),
         Err(VideoError::UnknownFormat)

@@ -84,7 +84,7 @@ impl Frames {
             .current
             .as_ref()
             .ok_or_else(|| failure("a frame is missing"))?;
-        Ok(turned(image(current)?, self.turns))
+        Ok(rotated(image(current)?, self.turns))
     }
 
     fn time(&self, frame: &frame::Video) -> f64 {
@@ -214,8 +214,8 @@ fn image(frame: &frame::Video) -> Result<Image, VideoError> {
     Ok(Image::from_rgb(width, height, rgb))
 }
 
-/// An image turned to the right, a quarter at a time.
-fn turned(image: Image, turns: u8) -> Image {
+/// An image rotated to the right, a quarter at a time.
+fn rotated(image: Image, turns: u8) -> Image {
     (0..turns).fold(image, |image, _| {
         let (pixels, _) = image.rgb().as_chunks::<3>();
         let (width, height) = (image.width(), image.height());

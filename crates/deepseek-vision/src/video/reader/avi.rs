@@ -10,7 +10,7 @@ use crate::limits::{CHUNKS_MAX, VIDEO_SECONDS_MAX};
 use super::super::file::{Video, VideoError};
 use super::input::{Input, Source};
 use super::pcm::{Pcm, Samples};
-use super::{FrameReader, Rate, Timeline, cut, in_room, room_for_frame, room_for_pixels, video};
+use super::{FrameReader, Rate, Timeline, cut, in_room, room_for_frame, room_for_pixels};
 
 const FORMAT: &str = "AVI";
 /// Most bytes of a stream's format that are of interest.
@@ -203,7 +203,7 @@ impl Contents {
             }
             Pcm::new(source.clone(), audio.runs, audio.format, start)
         });
-        let mut video = video(timeline, Avi { input, frames }, None);
+        let mut video = super::video(timeline, Avi { input, frames }, None);
         match pcm {
             Some(Ok(pcm)) => video.voice = Some(Box::new(move || pcm.track())),
             Some(Err(why)) => video.unheard = Some(why),

@@ -112,7 +112,7 @@ impl FrameReader for Images {
         in_room(image?)
     }
 
-    fn turn_as_published(&mut self) {
+    fn orient_as_published(&mut self) {
         self.decode = Image::decode_as_published;
     }
 }

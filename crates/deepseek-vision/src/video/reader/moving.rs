@@ -7,9 +7,7 @@ use std::io::BufReader;
 
 use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
-use image::{
-    AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageError, Limits, RgbImage, Rgba,
-};
+use image::{AnimationDecoder, DynamicImage, Frames, ImageDecoder, Limits, RgbImage, Rgba};
 
 use deepseek_core::Note;
 
@@ -159,7 +157,7 @@ impl Moving {
         let mut end = None;
         let format = kind.name();
         let in_file = |stop| kind.in_file(stop);
-        let of_image = |error: ImageError| kind.in_file(error.into());
+        let of_image = |error: image::ImageError| kind.in_file(error.into());
         let (decoder, size, orientation) = match kind {
             Kind::Gif => {
                 let gif = Gif::open(BufReader::new(stream)).map_err(in_file)?;
@@ -196,8 +194,8 @@ impl Moving {
                 let cleared = webp.set_background_color(Rgba([0; 4]));
                 cleared.map_err(of_image)?;
                 let frames = webp.into_frames();
-                let turned = orientation(exif.as_deref());
-                (Decoder::WebP(frames), [width, height], turned)
+                let orientation = orientation(exif.as_deref());
+                (Decoder::WebP(frames), [width, height], orientation)
             }
         };
         let [width, height] = size.map(u64::from);
@@ -252,12 +250,12 @@ impl FrameReader for Moving {
                     orientation: self.orientation,
                     notes: Vec::new(),
                 };
-                return Ok(stored.into_turned());
+                return Ok(stored.into_oriented());
             }
         }
     }
 
-    fn turn_as_published(&mut self) {
+    fn orient_as_published(&mut self) {
         self.orientation = Orientation::NoTransforms;
     }
 }
