@@ -106,7 +106,7 @@ fn anchor(line: &str) -> Option<String> {
 }
 
 /// A section that code cites is one of the last page under `docs/models` that was named before it in the
-/// same file, and that page has it.
+/// same file, and that page has it. A page is named with its folder, so that a reader finds it.
 pub(super) fn cited_sections_are_there(house: &House, found: &mut Findings) {
     let pages: Vec<&str> = house
         .texts(".md")
@@ -117,6 +117,10 @@ pub(super) fn cited_sections_are_there(house: &House, found: &mut Findings) {
     for (path, text) in sources.filter(|(path, _)| !path.starts_with("xtask/src/tidy")) {
         let mut page = None;
         for (index, line) in text.lines().enumerate() {
+            for name in pages.iter().filter(|name| is_bare(line, name)) {
+                let number = index + 1;
+                found.push(format!("{path}:{number}: {name} is {MODELS}{name}"));
+            }
             let mut rest = line;
             while let Some((before, after)) = rest.split_once('§') {
                 page = last_named(before, &pages).or(page);
@@ -138,6 +142,12 @@ pub(super) fn cited_sections_are_there(house: &House, found: &mut Findings) {
             page = last_named(rest, &pages).or(page);
         }
     }
+}
+
+/// Whether a text names a page without its folder.
+fn is_bare(text: &str, page: &str) -> bool {
+    let full = format!("{MODELS}{page}");
+    text.matches(page).count() > text.matches(full.as_str()).count()
 }
 
 /// The page that a text names last.
@@ -270,17 +280,21 @@ mod tests {
         let page = ("docs/models/m.md", "# M\n\n## 3. Pass\n\n### 3.7 Experts\n");
         let other = ("docs/models/n.md", "# N\n\n## 5. Else\n");
         let source = |text| ("crates/a/src/a.rs", text);
-        let good = "//! As `m.md` §3.7, §3 and\n//! `n.md` §5. See §5, item 1\n";
+        let good =
+            "//! As `docs/models/m.md` §3.7, §3 and\n//! docs/models/n.md §5. See §5, item 1\n";
         check(rule, &[page, other, source(good)], &[]);
         let none = "//! A § alone, then §3.7 of something\n";
         let want = ["crates/a/src/a.rs:1: §3.7 of which page?"];
         check(rule, &[page, other, source(none)], &want);
-        let gone = "//! `m.md` §3.8\n//! `n.md`\n// §3.7, and `m.md` §3.\n";
+        let gone = "//! `docs/models/m.md` §3.8\n//! `docs/models/n.md`\n// §3.7, and `docs/models/m.md` §3.\n";
         let want = [
             "crates/a/src/a.rs:1: docs/models/m.md has no §3.8",
             "crates/a/src/a.rs:3: docs/models/n.md has no §3.7",
         ];
         check(rule, &[page, other, source(gone)], &want);
+        let bare = "//! As docs/models/n.md and `m.md` §3.7\n";
+        let want = ["crates/a/src/a.rs:1: m.md is docs/models/m.md"];
+        check(rule, &[page, other, source(bare)], &want);
     }
 
     #[test]

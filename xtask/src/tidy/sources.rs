@@ -112,10 +112,7 @@ pub(super) fn readers_deny_panics(house: &House, found: &mut Findings) {
         let parent = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let texts = [text, house.text(&format!("{parent}.rs"))];
         if !texts.iter().any(|text| denies(text)) {
-            found.push(format!(
-                "{path}: reads outside bytes without denying {}",
-                DENIED.join(", ")
-            ));
+            found.push(format!("{path}: reads outside bytes without\n{}", denial()));
         }
     }
 }
@@ -125,6 +122,11 @@ fn readers(house: &House) -> impl Iterator<Item = (&str, &str)> {
         let name = path.rsplit_once('/').map_or(*path, |(_, name)| name);
         READERS.iter().any(|(place, _)| path.starts_with(place)) && !NO_READERS.contains(&name)
     })
+}
+
+/// What a reader's file has at its head.
+fn denial() -> String {
+    format!("#![deny(\n    {}\n)]", DENIED.join(",\n    "))
 }
 
 fn denies(text: &str) -> bool {
@@ -310,9 +312,11 @@ mod tests {
     fn a_reader_that_may_panic_is_found() {
         let rule = readers_deny_panics;
         let path = "crates/deepseek-core/src/weights/header.rs";
-        let deny = format!("//! A.\n#![deny({})]\n", DENIED.join(", "));
+        let deny = format!("//! A.\n\n{}\n", denial());
         check(rule, &[(path, &deny)], &[]);
-        check(rule, &[(path, "//! A.\n")], &[path]);
+        // The message has what is missing, as it is to be written.
+        let want = format!("{path}: reads outside bytes without\n{}", denial());
+        check(rule, &[(path, "//! A.\n")], &[&want]);
         for lint in DENIED {
             check(rule, &[(path, &deny.replace(lint, "clippy::all"))], &[path]);
         }
