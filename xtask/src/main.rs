@@ -41,7 +41,7 @@ enum Task {
     /// Check the house rules.
     Tidy,
     /// Package the crates that are published, and build each from its package alone.
-    Package,
+    Package(package::Args),
     /// Check the audio tower against another implementation, with weights from the package index.
     Check(check::Args),
     /// Make a random checkpoint in the released format from a config.
@@ -58,7 +58,7 @@ fn main() -> Result<()> {
         Task::Card => card::run(),
         Task::Test(args) => test::run(&args),
         Task::Tidy => tidy::run(&shell::root()),
-        Task::Package => package::check(),
+        Task::Package(args) => package::run(&args),
         Task::Check(args) => check::run(&args),
         Task::Checkpoint(args) => checkpoint::run(&args),
         Task::Fixtures(args) => fixtures::run(&args),

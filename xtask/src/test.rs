@@ -1,58 +1,123 @@
-//! Everything that must hold before a change lands. Continuous integration runs this and nothing
-//! else.
+//! Everything that must hold before a change lands, in parts that can be run alone.
 
 use anyhow::Result;
+use clap::ValueEnum;
 
 use crate::shell::{self, cargo};
 use crate::{ffmpeg, package, tidy};
 
+/// Warnings are errors here, though not at the desk.
+const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
+
 /// Which parts to run; all by default.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Leave out packaging, which builds every crate alone once more.
-    #[arg(long)]
-    no_package: bool,
+    /// Run these parts alone, with commas between them.
+    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+    only: Vec<Part>,
+    /// Leave out these parts.
+    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+    without: Vec<Part>,
+}
+
+/// What can be run alone, in the order in which all of them run: the quick ones first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Format, house rules and clippy.
+    Lint,
+    /// The fuzz targets, a workspace of their own, compiled.
+    Fuzz,
+    /// Unit, integration and doc tests; the examples are built.
+    Tests,
+    /// The tests of the feature video, where FFmpeg's libraries are.
+    Video,
+    /// The documentation of all items, private ones, too.
+    Docs,
+    /// The crates that are published, packaged under other names and built from that.
+    Package,
+}
+
+impl Args {
+    /// The parts that are meant, in their order.
+    fn parts(&self) -> impl Iterator<Item = Part> {
+        let parts = Part::value_variants().iter().copied();
+        parts.filter(|part| {
+            let named = self.only.is_empty() || self.only.contains(part);
+            named && !self.without.contains(part)
+        })
+    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    shell::run(cargo().args(["fmt", "--all", "--check"]))?;
-    tidy::run(&shell::root())?;
-    let clippy = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--locked",
-        "--",
-        "-D",
-        "warnings",
-    ];
-    shell::run(cargo().args(clippy))?;
-    // The fuzz targets are a workspace of their own; what they stand on was checked just now.
-    let fuzz = [
-        "clippy",
-        "--manifest-path",
-        "fuzz/Cargo.toml",
-        "--target-dir",
-        "target",
-        "--locked",
-        "--",
-        "-D",
-        "warnings",
-    ];
-    shell::run(cargo().args(fuzz))?;
-    // Unit, integration and doc tests, and the examples are built. Benches are not run.
-    shell::run(cargo().args(["test", "--workspace", "--locked"]))?;
-    ffmpeg::test()?;
-    let doc = [
-        "doc",
-        "--workspace",
-        "--no-deps",
-        "--document-private-items",
-        "--locked",
-    ];
-    shell::run(cargo().args(doc).env("RUSTDOCFLAGS", "-D warnings"))?;
-    if !args.no_package {
-        package::check()?;
+    for part in args.parts() {
+        match part {
+            Part::Lint => lint()?,
+            Part::Fuzz => fuzz()?,
+            Part::Tests => shell::run(cargo().args(["test", "--workspace", "--locked"]))?,
+            Part::Video => ffmpeg::test()?,
+            Part::Docs => docs()?,
+            Part::Package => package::under_other_names()?,
+        }
     }
     Ok(())
+}
+
+fn lint() -> Result<()> {
+    shell::run(cargo().args(["fmt", "--all", "--check"]))?;
+    tidy::run(&shell::root())?;
+    let clippy = ["clippy", "--workspace", "--all-targets", "--locked"];
+    shell::run(cargo().args(clippy).args(DENY_WARNINGS))
+}
+
+fn fuzz() -> Result<()> {
+    let mut clippy = cargo();
+    clippy.args(["clippy", "--manifest-path", "fuzz/Cargo.toml"]);
+    // What the targets stand on was checked in this folder.
+    clippy.args(["--target-dir", "target", "--locked"]);
+    shell::run(clippy.args(DENY_WARNINGS))
+}
+
+fn docs() -> Result<()> {
+    let mut doc = cargo();
+    doc.args(["doc", "--workspace", "--no-deps", "--locked"]);
+    doc.arg("--document-private-items");
+    shell::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[track_caller]
+    fn check(line: &[&str], want: &[Part]) {
+        let line = Line::try_parse_from([&["test"], line].concat());
+        let parts: Vec<_> = line.expect("a command line").args.parts().collect();
+        assert_eq!(parts, want);
+    }
+
+    #[test]
+    fn parts_run_in_their_order_and_all_of_them_unless_named() {
+        check(&[], Part::value_variants());
+        check(&["--only", "package,lint"], &[Part::Lint, Part::Package]);
+        check(
+            &["--only", "docs", "--only", "fuzz"],
+            &[Part::Fuzz, Part::Docs],
+        );
+        let rest = [Part::Lint, Part::Fuzz, Part::Tests, Part::Docs];
+        check(&["--without", "package,video"], &rest);
+    }
+
+    #[test]
+    fn a_part_that_is_not_there_is_refused() {
+        let error = Line::try_parse_from(["test", "--only", "lints"]).expect_err("no such part");
+        assert!(error.to_string().contains("lint, fuzz, tests"), "{error}");
+    }
 }
