@@ -19,7 +19,7 @@ use self::house::House;
 type Findings = Vec<String>;
 
 /// The rules, in the order in which they report.
-const RULES: [fn(&House, &mut Findings); 19] = [
+const RULES: [fn(&House, &mut Findings); 21] = [
     manifests::the_map_is_the_manifests,
     manifests::only_backends_know_candle,
     manifests::no_system_library_is_linked,
@@ -32,6 +32,8 @@ const RULES: [fn(&House, &mut Findings); 19] = [
     sources::readers_are_fuzzed,
     sources::devices_are_named_in_one_file,
     sources::the_engine_knows_ids_alone,
+    sources::layers_call_devices_alone,
+    sources::verbs_have_cases,
     sources::serde_stands_at_the_edges,
     sources::words_that_may_not_occur,
     sources::no_path_is_of_one_machine,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use backend_candle::{Candle, Tensor};
 use deepseek_core::weights::{Bytes, WeightView};
-use deepseek_core::{Backend, Format, HostTensor, Result, ScaleFormat};
+use deepseek_core::{Backend, Format, HostTensor, Result, ScaleFormat, Use};
 
 /// A matrix of V4-Flash: an expert's `w1`.
 const SHAPE: [usize; 2] = [2048, 4096];
@@ -62,7 +62,7 @@ fn main() -> Result<()> {
 fn rate(be: &Candle, views: &[WeightView], tokens: usize) -> Result<f64> {
     let weights = views
         .iter()
-        .map(|view| be.load(view))
+        .map(|view| be.load(view, Use::Product))
         .collect::<Result<Vec<_>>>()?;
     let x = (0..tokens * SHAPE[1])
         .map(|at| (at as f32 * 0.37).sin())

@@ -7,7 +7,7 @@ use deepseek_core::rope::Angles;
 use deepseek_core::weights::WeightView;
 use deepseek_core::{
     Backend, DeviceTensor, Error, Format, HostTensor, Result, Rounding, RowFormat, ScaleFormat,
-    Turn, Unary,
+    Turn, Unary, Use,
 };
 
 use crate::host::{self, Pool, RowPool};
@@ -38,6 +38,16 @@ pub enum Rows {
     Packed(RowPool),
     /// As 32-bit floats `[count, width]`, on a device.
     Floats(candle_core::Tensor),
+}
+
+impl Weight {
+    /// The matrix in the mapped file, where it is used as stored.
+    pub(crate) fn stored(&self) -> Option<&WeightView> {
+        match self {
+            Self::Stored(view) => Some(view),
+            Self::Widened(_) => None,
+        }
+    }
 }
 
 impl Candle {
@@ -138,7 +148,7 @@ impl Backend for Candle {
         Ok(HostTensor::new(t.shape(), values))
     }
 
-    fn load(&self, weight: &WeightView) -> Result<Weight> {
+    fn load(&self, weight: &WeightView, _purpose: Use) -> Result<Weight> {
         if self.host.is_some() {
             return Ok(Weight::Stored(weight.clone()));
         }
@@ -368,11 +378,20 @@ impl Backend for Candle {
             .and_then(Tensor::new)
     }
 
-    fn rms_norm(&self, x: &Tensor, weight: Option<&Tensor>, eps: f32) -> Result<Tensor> {
+    fn rms_norm(
+        &self,
+        x: &Tensor,
+        weight: Option<&Tensor>,
+        eps: f32,
+        rounding: Option<Rounding>,
+    ) -> Result<Tensor> {
         if let Some(pool) = &self.host {
             let mut out = x.values().to_vec();
             let weight = weight.map(Tensor::values);
             host::rms_norm(pool, &mut out, x.width(), weight.as_deref(), eps);
+            if let Some(rounding) = rounding {
+                host::round_rows(pool, &mut out, x.width(), rounding);
+            }
             return Tensor::host(x.shape(), out);
         }
         let norm = || {
@@ -381,7 +400,8 @@ impl Backend for Candle {
             let y = x.broadcast_div(&mean.sqrt()?)?;
             weight.map_or(Ok(y.clone()), |weight| y.broadcast_mul(weight.inner()))
         };
-        norm().map_err(fault).and_then(Tensor::new)
+        let y = norm().map_err(fault).and_then(Tensor::new)?;
+        rounding.map_or(Ok(y.clone()), |rounding| self.round(&y, rounding))
     }
 
     fn rope(&self, x: &Tensor, angles: &Angles, turn: Turn) -> Result<Tensor> {

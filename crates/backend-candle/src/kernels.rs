@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use deepseek_core::operands::{Chosen, Fold, HyperWeights, Mix, Pick, Picked, Softmax};
-use deepseek_core::{DeviceTensor, Kernels, Result, reference};
+use deepseek_core::operands::{Chosen, Fold, HyperWeights, Linear, Mix, Pick, Picked, Softmax};
+use deepseek_core::{DeviceTensor, Kernels, Result, Rounding, reference};
 
 use crate::backend::{Candle, Rows, Weight};
-use crate::host;
+use crate::host::{self, Pool};
 use crate::tensor::Tensor;
 
 impl Kernels for Candle {
@@ -15,16 +15,17 @@ impl Kernels for Candle {
         streams: &Tensor,
         weights: &HyperWeights<Self>,
         carried: Option<&Tensor>,
+        rounding: Option<Rounding>,
     ) -> Result<(Tensor, Mix<Self>)> {
         let (Some(pool), Weight::Stored(projection)) = (self.pool(), &weights.projection) else {
-            return reference::hc_pre(self, streams, weights, carried);
+            return reference::hc_pre(self, streams, weights, carried, rounding);
         };
         let (tokens, n) = (streams.shape()[0], weights.shape.streams);
         let carried = carried.map(Tensor::values);
         let (scale, base) = (weights.scale.values(), weights.base.values());
         let known = (projection, &*scale, &*base);
         let shape = weights.shape;
-        let read = host::hc_pre(
+        let mut read = host::hc_pre(
             pool,
             &streams.values(),
             tokens,
@@ -32,6 +33,7 @@ impl Kernels for Candle {
             shape,
             carried.as_deref(),
         );
+        round_rows(pool, &mut read.y, streams.width(), rounding);
         let mix = Mix {
             pre: Tensor::host(&[tokens, n], read.pre)?,
             post: Tensor::host(&[tokens, n], read.post)?,
@@ -40,18 +42,58 @@ impl Kernels for Candle {
         Ok((Tensor::host(&[tokens, streams.width()], read.y)?, mix))
     }
 
-    fn hc_post(&self, y: &Tensor, streams: &Tensor, mix: &Mix<Self>) -> Result<Tensor> {
+    fn hc_post(
+        &self,
+        y: &Tensor,
+        streams: &Tensor,
+        mix: &Mix<Self>,
+        rounding: Option<Rounding>,
+    ) -> Result<Tensor> {
         let Some(pool) = self.pool() else {
-            return reference::hc_post(self, y, streams, mix);
+            return reference::hc_post(self, y, streams, mix, rounding);
         };
         let shares = (&*mix.post.values(), &*mix.comb.values());
-        let out = host::hc_post(
+        let mut out = host::hc_post(
             pool,
             (&y.values(), &streams.values()),
             shares,
             streams.shape()[1],
         );
+        round_rows(pool, &mut out, streams.width(), rounding);
         Tensor::host(streams.shape(), out)
+    }
+
+    fn project(&self, x: &Tensor, products: &[&Linear<Self>]) -> Result<Vec<Tensor>> {
+        let stored: Option<Vec<_>> = products.iter().map(|p| p.weight.stored()).collect();
+        let (Some(pool), Some(views)) = (self.pool(), stored) else {
+            return reference::project(self, x, products);
+        };
+        let (plain, rows) = (x.values(), x.rows());
+        let mut rounded: Vec<(Rounding, Vec<f32>)> = Vec::new();
+        for rounding in products.iter().filter_map(|product| product.input) {
+            if rounded.iter().all(|(known, _)| *known != rounding) {
+                let mut values = plain.to_vec();
+                host::round_rows(pool, &mut values, x.width(), rounding);
+                rounded.push((rounding, values));
+            }
+        }
+        let mut shape = x.shape().to_vec();
+        let last = shape.len() - 1;
+        products
+            .iter()
+            .zip(views)
+            .map(|(product, view)| {
+                let known = rounded
+                    .iter()
+                    .find(|(rounding, _)| Some(*rounding) == product.input);
+                let x = known.map_or(&*plain, |(_, values)| values);
+                shape[last] = view.shape[0];
+                let mut out = vec![0.0; rows * view.shape[0]];
+                host::linear(pool, x, view, &mut out);
+                round_rows(pool, &mut out, view.shape[0], product.output);
+                Tensor::host(&shape, out)
+            })
+            .collect()
     }
 
     fn compress(
@@ -104,5 +146,12 @@ impl Kernels for Candle {
         let heads = q.shape()[1];
         let out = host::attend(pool, &q.values(), heads, &from, &sink.values(), softmax);
         Tensor::host(q.shape(), out)
+    }
+}
+
+/// Rounds rows of `width` in place, where a rounding is given.
+fn round_rows(pool: &Pool, x: &mut [f32], width: usize, rounding: Option<Rounding>) {
+    if let Some(rounding) = rounding {
+        host::round_rows(pool, x, width, rounding);
     }
 }

@@ -277,8 +277,8 @@ impl<B: Kernels> Compressor<B> {
 
     fn normalise(&self, be: &B, rows: B::Tensor) -> Result<B::Tensor> {
         let rows = self.numerics.activation(be, rows)?;
-        let rows = be.rms_norm(&rows, Some(&self.norm), self.shape.norm_eps)?;
         debug_assert_eq!(rows.width(), self.shape.width);
-        self.numerics.activation(be, rows)
+        let rounding = self.numerics.rounding();
+        be.rms_norm(&rows, Some(&self.norm), self.shape.norm_eps, rounding)
     }
 }

@@ -71,7 +71,10 @@ impl<B: Kernels> Indexer<B> {
                 candidates: pick.blocks.map(|_| seen.clone()),
             });
         }
-        let q = be.reshape(&self.query.forward(be, latent)?, &[x.rows(), heads, width])?;
+        let q = be.reshape(
+            &be.project_one(latent, &self.query)?,
+            &[x.rows(), heads, width],
+        )?;
         let q = be.rope(&q, angles, Turn::Forward)?;
         let q = self.numerics.activation(be, q)?;
         let q = match rounding {
@@ -79,7 +82,7 @@ impl<B: Kernels> Indexer<B> {
             None => q,
         };
         let scale = Unary::scale(((width * heads) as f32).powf(-0.5));
-        let shares = be.map(&self.share.forward(be, x)?, scale)?;
+        let shares = be.map(&be.project_one(x, &self.share)?, scale)?;
         let shares = self.numerics.activation(be, shares)?;
         be.index_topk(&q, &shares, keys, seen, pick)
     }

@@ -235,12 +235,11 @@ impl<B: Kernels> Attention<B> {
         let angles = batch.angles(self.role.rope);
         let tokens = x.rows();
 
-        let latent = self.q_latent.forward(be, x)?;
-        let latent = act(be.rms_norm(&latent, Some(&self.q_norm), norm_eps)?)?;
-        let q = be.reshape(
-            &self.q_heads.forward(be, &latent)?,
-            &[tokens, heads, head_dim],
-        )?;
+        let latent = be.project_one(x, &self.q_latent)?;
+        let rounding = self.numerics.rounding();
+        let latent = be.rms_norm(&latent, Some(&self.q_norm), norm_eps, rounding)?;
+        let q = be.project_one(&latent, &self.q_heads)?;
+        let q = be.reshape(&q, &[tokens, heads, head_dim])?;
         let q = match self.shape.head_norm {
             true => self.norm_heads(be, &q)?,
             false => q,
@@ -279,8 +278,9 @@ impl<B: Kernels> Attention<B> {
         memory: &mut Memory<B>,
     ) -> Result<()> {
         let act = |x: B::Tensor| self.numerics.activation(be, x);
-        let kv = self.kv.forward(be, x)?;
-        let kv = act(be.rms_norm(&kv, Some(&self.kv_norm), self.shape.norm_eps)?)?;
+        let kv = be.project_one(x, &self.kv)?;
+        let (norm, rounding) = (Some(&self.kv_norm), self.numerics.rounding());
+        let kv = be.rms_norm(&kv, norm, self.shape.norm_eps, rounding)?;
         let kv = act(be.rope(&kv, batch.angles(self.role.rope), Turn::Forward)?)?;
         let kv = match self.shape.window_rounding {
             Some(rounding) => be.round(&kv, rounding)?,
@@ -294,7 +294,7 @@ impl<B: Kernels> Attention<B> {
     fn norm_heads(&self, be: &B, q: &B::Tensor) -> Result<B::Tensor> {
         let eps = self.shape.norm_eps;
         if !self.numerics.bf16 {
-            return be.rms_norm(q, None, eps);
+            return be.rms_norm(q, None, eps, None);
         }
         let round = |x: B::Tensor| be.round(&x, Rounding::Bf16);
         let squares = round(be.mul(q, q)?)?;
@@ -335,12 +335,10 @@ impl<B: Kernels> Attention<B> {
             KeyMaker::Projected { projection, norm } => entries
                 .iter()
                 .map(|entry| {
-                    let rows = projection.forward(be, &entry.rows)?;
-                    let rows = be.rms_norm(&rows, Some(norm), self.shape.norm_eps)?;
-                    Ok(Finished {
-                        rows: self.numerics.activation(be, rows)?,
-                        ..*entry
-                    })
+                    let rows = be.project_one(&entry.rows, projection)?;
+                    let (eps, rounding) = (self.shape.norm_eps, self.numerics.rounding());
+                    let rows = be.rms_norm(&rows, Some(norm), eps, rounding)?;
+                    Ok(Finished { rows, ..*entry })
                 })
                 .collect::<Result<_>>()?,
         };
@@ -414,13 +412,7 @@ impl<B: Kernels> Attention<B> {
         } = self.shape;
         let wide = heads * head_dim / groups;
         let out = be.reshape(out, &[out.shape()[0], groups * wide])?;
-        let parts = self
-            .out_groups
-            .iter()
-            .enumerate()
-            .map(|(group, block)| block.forward(be, &be.narrow(&out, 1, group * wide, wide)?))
-            .collect::<Result<Vec<_>>>()?;
-        self.out
-            .forward(be, &be.concat(&parts.iter().collect::<Vec<_>>(), 1)?)
+        let latents = be.project_grouped(&out, &self.out_groups)?;
+        be.project_one(&latents, &self.out)
     }
 }

@@ -1,9 +1,7 @@
 //! A block of the tower: full attention over a chunk, then a network.
 
-use deepseek_core::reference::attend_all;
-use deepseek_core::{Backend, DeviceTensor, Loader, Numerics, Result, Unary};
+use deepseek_core::{Backend, DeviceTensor, Kernels, Loader, Numerics, Result, Unary};
 
-use crate::limits::QUERY_ROWS;
 use crate::shape::AudioShape;
 
 /// What the norms of the tower add to the variance.
@@ -80,7 +78,7 @@ impl<B: Backend> LayerNorm<B> {
     pub(crate) fn forward(&self, be: &B, x: &B::Tensor) -> Result<B::Tensor> {
         let mean = be.map(&be.sum(x, 1)?, Unary::scale(-1.0 / x.width() as f32))?;
         let centred = be.add(x, &mean)?;
-        let y = be.rms_norm(&centred, Some(&self.weight), NORM_EPS)?;
+        let y = be.rms_norm(&centred, Some(&self.weight), NORM_EPS, None)?;
         self.numerics.activation(be, be.add(&y, &self.bias)?)
     }
 }
@@ -100,7 +98,7 @@ pub(crate) struct Block<B: Backend> {
     numerics: Numerics,
 }
 
-impl<B: Backend> Block<B> {
+impl<B: Kernels> Block<B> {
     /// Reads `self_attn`, `fc1`, `fc2` and the norms. Keys have no bias as released; one that is
     /// there is applied.
     pub(crate) fn load(at: &Loader<'_, B>, shape: &AudioShape) -> Result<Self> {
@@ -133,27 +131,12 @@ impl<B: Backend> Block<B> {
     }
 
     fn attention(&self, be: &B, x: &B::Tensor, lengths: &[usize]) -> Result<B::Tensor> {
-        let width = x.width() / self.heads;
-        let q = self.query.forward(be, x)?;
-        let k = self.key.forward(be, x)?;
-        let v = self.value.forward(be, x)?;
-        let chunks = spans(lengths)
-            .map(|(first, length)| {
-                let head = |x: &B::Tensor, head: usize| {
-                    let rows = be.narrow(x, 0, first, length)?;
-                    be.narrow(&rows, 1, head * width, width)
-                };
-                let outputs = (0..self.heads)
-                    .map(|h| {
-                        let (q, k, v) = (head(&q, h)?, head(&k, h)?, head(&v, h)?);
-                        attend_all(be, &q, &k, &v, QUERY_ROWS)
-                    })
-                    .collect::<Result<Vec<_>>>()?;
-                be.concat(&outputs.iter().collect::<Vec<_>>(), 1)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let y = be.concat(&chunks.iter().collect::<Vec<_>>(), 0)?;
-        self.out.forward(be, &self.numerics.activation(be, y)?)
+        let (frames, hidden) = (x.rows(), x.width());
+        let shape = [frames, self.heads, hidden / self.heads];
+        let heads = |product: &Affine<B>| be.reshape(&product.forward(be, x)?, &shape);
+        let (q, k, v) = (heads(&self.query)?, heads(&self.key)?, heads(&self.value)?);
+        let y = be.attend_dense(&q, &k, &v, lengths, self.numerics.rounding())?;
+        self.out.forward(be, &be.reshape(&y, &[frames, hidden])?)
     }
 }
 

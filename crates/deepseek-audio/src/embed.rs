@@ -1,6 +1,6 @@
 //! The audio's rows of the prompt: features and the delimiters around them.
 
-use deepseek_core::{Backend, Loader, Result};
+use deepseek_core::{Backend, Kernels, Loader, Result};
 
 use crate::chunks::Chunk;
 use crate::tower::Tower;
@@ -37,7 +37,7 @@ impl<B: Backend> Delimiters<B> {
 ///
 /// # Panics
 /// If the chunk was made for a tower of another shape.
-pub fn embed<B: Backend>(
+pub fn embed<B: Kernels>(
     be: &B,
     tower: &Tower<B>,
     delimiters: &Delimiters<B>,
@@ -50,7 +50,7 @@ pub fn embed<B: Backend>(
 ///
 /// # Errors
 /// What the device says.
-pub fn embed_features<B: Backend>(
+pub fn embed_features<B: Kernels>(
     be: &B,
     delimiters: &Delimiters<B>,
     features: &B::Tensor,

@@ -34,6 +34,3 @@ pub const FAILURES_MAX: usize = 100;
 /// Most rows of filter taps that a resampler keeps: as many as 11,025 Hz needs, the most of all
 /// common rates. Where the ratio of rates asks for more, neighbouring rows are interpolated.
 pub const PHASES_MAX: usize = 640;
-/// Query rows that attend together: what bounds the memory of attention, which is this times the
-/// frames of a chunk for one head.
-pub const QUERY_ROWS: usize = 256;

@@ -1,7 +1,7 @@
 //! Two convolutions along time, and the positions: features to frames of the tower.
 
 use deepseek_core::weights::WeightView;
-use deepseek_core::{Backend, DeviceTensor, Format, HostTensor, Loader, Numerics, Result};
+use deepseek_core::{Backend, DeviceTensor, Format, HostTensor, Loader, Numerics, Result, Use};
 
 use crate::block::{Affine, spans};
 use crate::shape::AudioShape;
@@ -28,14 +28,15 @@ impl<B: Backend> Convolution<B> {
                 transposed.extend(channels.flat_map(|x| x.to_le_bytes()));
             }
         }
-        let weight = at.be.load(&WeightView {
+        let view = WeightView {
             name: at.tensors.name("weight"),
             format: Format::F32,
             shape: [out, width * TAPS],
             data: transposed.into(),
             scales: Vec::new().into(),
             tile_row: 0,
-        })?;
+        };
+        let weight = at.be.load(&view, Use::Product)?;
         let bias = at.vector("bias", out)?;
         Ok(Self {
             product: Affine::of(at, weight, Some(bias)),

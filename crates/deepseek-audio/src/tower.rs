@@ -1,6 +1,6 @@
 //! The audio tower: features to tokens of the text model's width.
 
-use deepseek_core::{Backend, DeviceTensor, HostTensor, Loader, Numerics, Result, Unary};
+use deepseek_core::{Backend, DeviceTensor, HostTensor, Kernels, Loader, Numerics, Result, Unary};
 
 use crate::block::{Block, LayerNorm, spans};
 use crate::chunks::Chunk;
@@ -23,7 +23,7 @@ pub struct Tower<B: Backend> {
     projector: Projector<B>,
 }
 
-impl<B: Backend> Tower<B> {
+impl<B: Kernels> Tower<B> {
     /// Reads `audio` and `audio_aligner`. [`AudioTensors`](crate::AudioTensors) finds them under
     /// their public names.
     ///

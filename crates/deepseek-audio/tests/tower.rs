@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 
 use backend_candle::Candle;
 use common::{SMALL, golden, near, noise, shard};
-use deepseek_audio::limits::QUERY_ROWS;
 use deepseek_audio::{
     Audio, AudioShape, AudioTensors, Chunks, Delimiters, Place, Pool, Tower, embed, embed_features,
 };
 use deepseek_core::quant::bf16;
+use deepseek_core::reference::QUERY_ROWS;
 use deepseek_core::weights::{Bytes, Dtype, RawTensor, Shard, TensorSource, Tensors};
-use deepseek_core::{Backend, Error, HostTensor, Loader, Numerics, Result};
+use deepseek_core::{Backend, Error, HostTensor, Kernels, Loader, Numerics, Result};
 use half::f16;
 
 /// What the page asks for.
@@ -77,18 +77,18 @@ fn features(frames: usize) -> HostTensor {
 }
 
 /// The rows of one chunk.
-fn rows<B: Backend>(be: &B, tower: &Tower<B>, features: &HostTensor) -> Vec<f32> {
+fn rows<B: Kernels>(be: &B, tower: &Tower<B>, features: &HostTensor) -> Vec<f32> {
     let rows = tower.encode_all(be, &[features]).expect("rows");
     be.download(&rows[0]).expect("numbers").into_data()
 }
 
 /// A tower of the golden weights under whatever names they have in `source`.
-fn load<B: Backend>(be: &B, source: &dyn TensorSource, shape: AudioShape) -> Tower<B> {
+fn load<B: Kernels>(be: &B, source: &dyn TensorSource, shape: AudioShape) -> Tower<B> {
     let tensors = AudioTensors::new(source, None).expect("a tower");
     Tower::load(&loader(be, &tensors), shape).expect("all weights are there")
 }
 
-fn rows_are_the_references<B: Backend>(be: &B) {
+fn rows_are_the_references<B: Kernels>(be: &B) {
     let (weights, linear) = (shard("tower.safetensors"), shard("linear.safetensors"));
     let golden_rows = shard("rows.safetensors");
     let want = |name: &str| golden(&golden_rows, name);

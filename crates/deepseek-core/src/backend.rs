@@ -85,6 +85,16 @@ pub enum Turn {
     Back,
 }
 
+/// What a weight matrix is for. None is for both: an embedding is looked up, an output matrix
+/// multiplied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// [`Backend::linear`], and the verbs that multiply by weights.
+    Product,
+    /// [`Backend::lookup`].
+    Lookup,
+}
+
 /// A device: what flows, what is known, what is remembered, and the primitives on them.
 ///
 /// - Work may be queued. A failure of queued work appears at the next call that waits:
@@ -110,8 +120,9 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
     fn upload(&self, host: &HostTensor) -> Result<Self::Tensor>;
     /// Copies numbers from the device, after all work queued before.
     fn download(&self, t: &Self::Tensor) -> Result<HostTensor>;
-    /// Takes a weight matrix. On the host this borrows the mapped file.
-    fn load(&self, weight: &WeightView) -> Result<Self::Weight>;
+    /// Takes a weight matrix for one `purpose`, so that a device may pack it for that alone: what was
+    /// loaded for the other is a bug. On the host this borrows the mapped file.
+    fn load(&self, weight: &WeightView, purpose: Use) -> Result<Self::Weight>;
     /// Makes a pool of `count` rows of `width` channels. Untouched rows cost no memory on the host.
     fn rows(&self, format: RowFormat, width: usize, count: usize) -> Result<Self::Rows>;
     /// Stores `from: [n, width]` at the rows `at`, converting to the pool's format.
@@ -137,9 +148,10 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
     /// Entries `at` of the first dimension, in memory of their own.
     fn gather(&self, t: &Self::Tensor, at: &[u32]) -> Result<Self::Tensor>;
 
-    /// Rows `at` of a weight matrix, widened: `[n, columns]`. The embedding.
+    /// Rows `at` of a weight matrix loaded for [`Use::Lookup`], widened: `[n, columns]`.
     fn lookup(&self, weight: &Self::Weight, at: &[u32]) -> Result<Self::Tensor>;
-    /// `x · wᵀ`: `[.., in]` with `[out, in]` gives `[.., out]`.
+    /// `x · wᵀ` by a weight matrix loaded for [`Use::Product`]: `[.., in]` with `[out, in]` gives
+    /// `[.., out]`.
     fn linear(&self, x: &Self::Tensor, weight: &Self::Weight) -> Result<Self::Tensor>;
     /// `a · bᵀ` of two activations: `[m, k]` with `[n, k]` gives `[m, n]`.
     fn matmul_t(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
@@ -155,12 +167,14 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
     fn sum(&self, x: &Self::Tensor, dim: usize) -> Result<Self::Tensor>;
     /// The largest over `dim`, which stays with length 1.
     fn max(&self, x: &Self::Tensor, dim: usize) -> Result<Self::Tensor>;
-    /// `weight ⊙ x / sqrt(mean(x²) + eps)` over the last dimension; no weight means ones.
+    /// `weight ⊙ x / sqrt(mean(x²) + eps)` over the last dimension, then rounded; no weight means
+    /// ones.
     fn rms_norm(
         &self,
         x: &Self::Tensor,
         weight: Option<&Self::Tensor>,
         eps: f32,
+        rounding: Option<Rounding>,
     ) -> Result<Self::Tensor>;
     /// Rotates adjacent pairs of the last `2 * angles.pairs()` channels of `x: [t, .., width]`, row
     /// `i` of the first dimension by row `i` of `angles` (`docs/models/deepseek-v4.md` §3.3).
@@ -178,10 +192,5 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
         let zeros = self.map(&flat, Unary::scale(0.0))?;
         let sum = self.download(&self.sum(&zeros, 1)?)?;
         Ok(sum.data().iter().all(|x| x.is_finite()))
-    }
-
-    /// Sums over the devices that share the work; alone, the identity.
-    fn all_reduce(&self, x: Self::Tensor) -> Result<Self::Tensor> {
-        Ok(x)
     }
 }

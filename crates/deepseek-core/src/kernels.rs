@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use crate::backend::Backend;
 use crate::error::Result;
+use crate::format::Rounding;
 use crate::operands::{
-    Chosen, EngramGate, Experts, Fold, Gate, HyperWeights, Inputs, Mix, Pick, Picked, Routing,
-    Softmax, SwiGlu,
+    Chosen, EngramGate, Experts, FeedForward, Fold, Gate, HyperWeights, Inputs, Linear, Mix, Pick,
+    Picked, Routing, Softmax, StreamShares, SwiGlu,
 };
 use crate::reference;
 
@@ -16,25 +17,55 @@ pub trait Kernels: Backend {
     /// Reads the streams `[t, n, hidden]` into one `[t, hidden]`, and says how to write back.
     ///
     /// The streams are read with the mix's own `pre`, or, where given, with the one carried from
-    /// the sub-layer before (`docs/models/deepseek-v41.md` §3.2).
+    /// the sub-layer before (`docs/models/deepseek-v41.md` §3.2). What is read is rounded.
     fn hc_pre(
         &self,
         streams: &Self::Tensor,
         weights: &HyperWeights<Self>,
         carried: Option<&Self::Tensor>,
+        rounding: Option<Rounding>,
     ) -> Result<(Self::Tensor, Mix<Self>)> {
-        reference::hc_pre(self, streams, weights, carried)
+        reference::hc_pre(self, streams, weights, carried, rounding)
     }
 
     /// Writes a sub-layer's result `y: [t, hidden]` into the streams:
-    /// `stream'_k = post_k · y + Σ_j comb[j, k] · stream_j`.
+    /// `stream'_k = post_k · y + Σ_j comb[j, k] · stream_j`, rounded.
     fn hc_post(
         &self,
         y: &Self::Tensor,
         streams: &Self::Tensor,
         mix: &Mix<Self>,
+        rounding: Option<Rounding>,
     ) -> Result<Self::Tensor> {
-        reference::hc_post(self, y, streams, mix)
+        reference::hc_post(self, y, streams, mix, rounding)
+    }
+
+    /// Reads the streams `[t, n, hidden]` into one `[t, hidden]`, rounded, and writes nothing back:
+    /// `Σ_j share_j · stream_j`.
+    fn hc_read(
+        &self,
+        streams: &Self::Tensor,
+        shares: StreamShares<'_, Self>,
+        rounding: Option<Rounding>,
+    ) -> Result<Self::Tensor> {
+        reference::hc_read(self, streams, shares, rounding)
+    }
+
+    /// Several products of one input `x: [.., in]`, with their roundings: one result `[.., out]` for
+    /// each. Products that round their input alike share what was rounded.
+    fn project(&self, x: &Self::Tensor, products: &[&Linear<Self>]) -> Result<Vec<Self::Tensor>> {
+        reference::project(self, x, products)
+    }
+
+    /// [`project`](Self::project) by one matrix.
+    fn project_one(&self, x: &Self::Tensor, product: &Linear<Self>) -> Result<Self::Tensor> {
+        Ok(self.project(x, &[product])?.remove(0))
+    }
+
+    /// Each group of channels of `x: [t, groups * in]` by a matrix `[out, in]` of its own, side by
+    /// side again: `[t, groups * out]`.
+    fn project_grouped(&self, x: &Self::Tensor, groups: &[Linear<Self>]) -> Result<Self::Tensor> {
+        reference::project_grouped(self, x, groups)
     }
 
     /// Pools each group of rows into one: `Σ kv ⊙ softmax(scores)`, the softmax over the group for
@@ -78,9 +109,35 @@ pub trait Kernels: Backend {
         reference::attend(self, q, from, sink, softmax)
     }
 
+    /// Full attention, as the towers have it: rows stand in runs of `lengths`, and every query
+    /// attends to every key of its run, `softmax(q · kᵀ / √width) · v` for each head, rounded. `q`,
+    /// `k`, `v`: `[rows, heads, width]`, and so is the result. The memory it takes is bounded by a
+    /// number of queries whose scores exist at a time.
+    fn attend_dense(
+        &self,
+        q: &Self::Tensor,
+        k: &Self::Tensor,
+        v: &Self::Tensor,
+        lengths: &[usize],
+        rounding: Option<Rounding>,
+    ) -> Result<Self::Tensor> {
+        reference::attend_dense(self, q, k, v, lengths, rounding)
+    }
+
     /// Routes `x: [t, hidden]` as `rows` are routed.
     fn route(&self, x: &Self::Tensor, gate: &Gate<Self>, rows: Inputs<'_>) -> Result<Routing> {
         reference::route(self, x, gate, rows)
+    }
+
+    /// A gated feed-forward network on `x: [t, hidden]`:
+    /// `w2 · (silu(min(w1·x, limit)) ⊙ clamp(w3·x, ±limit))`.
+    fn feed_forward(
+        &self,
+        x: &Self::Tensor,
+        network: &FeedForward<Self>,
+        form: SwiGlu,
+    ) -> Result<Self::Tensor> {
+        reference::feed_forward(self, x, network, None, form)
     }
 
     /// The weighted sum of the routed experts on `x: [t, hidden]`, in the order of the routing.

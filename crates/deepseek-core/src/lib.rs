@@ -16,10 +16,11 @@ pub mod reference;
 pub mod rope;
 pub mod weights;
 
-pub use backend::{Backend, DeviceTensor, Turn, Unary};
+pub use backend::{Backend, DeviceTensor, Turn, Unary, Use};
 pub use error::{Error, Result};
 pub use format::{Format, Fp4Scale, Numerics, Rounding, RowFormat, ScaleFormat};
 pub use host::HostTensor;
 pub use kernels::Kernels;
-pub use loader::{Linear, Loader};
+pub use loader::Loader;
 pub use note::Note;
+pub use operands::Linear;

@@ -1,9 +1,10 @@
 //! From a checkpoint's names to a device's weights: what every layer's `load` stands on.
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Use};
 use crate::error::Result;
 use crate::format::{Format, Numerics, Rounding};
 use crate::host::HostTensor;
+use crate::operands::Linear;
 use crate::weights::{Tensors, WeightView};
 
 /// A place in a checkpoint, the device that takes what is found there, and the roundings asked for.
@@ -43,18 +44,28 @@ impl<'a, B: Backend> Loader<'a, B> {
     /// What the device says.
     pub fn linear_of(&self, view: &WeightView) -> Result<Linear<B>> {
         Ok(Linear {
-            weight: self.be.load(view)?,
+            weight: self.be.load(view, Use::Product)?,
             input: self.input_rounding(view.format),
-            output: self.numerics.bf16.then_some(Rounding::Bf16),
+            output: self.numerics.rounding(),
         })
     }
 
-    /// A matrix alone.
+    /// A matrix alone, to multiply by.
     ///
     /// # Errors
     /// A tensor that is missing, of another shape or of an unusable format.
     pub fn weight(&self, name: &str, shape: [usize; 2]) -> Result<B::Weight> {
-        self.be.load(&self.tensors.matrix(name, shape)?)
+        self.be
+            .load(&self.tensors.matrix(name, shape)?, Use::Product)
+    }
+
+    /// A matrix whose rows are looked up.
+    ///
+    /// # Errors
+    /// A tensor that is missing, of another shape or of an unusable format.
+    pub fn embedding(&self, name: &str, shape: [usize; 2]) -> Result<B::Weight> {
+        self.be
+            .load(&self.tensors.matrix(name, shape)?, Use::Lookup)
     }
 
     /// A vector of floats.
@@ -79,42 +90,13 @@ impl<'a, B: Backend> Loader<'a, B> {
     }
 }
 
-/// A product with a weight matrix, and what is rounded before and after it.
-#[derive(Debug)]
-pub struct Linear<B: Backend> {
-    weight: B::Weight,
-    input: Option<Rounding>,
-    output: Option<Rounding>,
-}
-
-impl<B: Backend> Linear<B> {
-    /// `[.., in]` to `[.., out]`.
-    ///
-    /// # Errors
-    /// What the device says.
-    pub fn forward(&self, be: &B, x: &B::Tensor) -> Result<B::Tensor> {
-        let y = match self.input {
-            Some(rounding) => be.linear(&be.round(x, rounding)?, &self.weight)?,
-            None => be.linear(x, &self.weight)?,
-        };
-        match self.output {
-            Some(rounding) => be.round(&y, rounding),
-            None => Ok(y),
-        }
-    }
-
-    /// The same without rounding the input, as the released code does for the grouped output
-    /// projection.
-    #[must_use]
-    pub fn without_input_rounding(self) -> Self {
-        Self {
-            input: None,
-            ..self
-        }
-    }
-}
-
 impl Numerics {
+    /// How the released code keeps an activation: in BF16, or as it is.
+    #[must_use]
+    pub fn rounding(self) -> Option<Rounding> {
+        self.bf16.then_some(Rounding::Bf16)
+    }
+
     /// `x` as the released code keeps activations: BF16, or as it is.
     ///
     /// # Errors

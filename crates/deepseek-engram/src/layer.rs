@@ -66,7 +66,7 @@ impl<B: Kernels> Engram<B> {
         e: &B::Tensor,
         media: &[bool],
     ) -> Result<B::Tensor> {
-        let recalled = self.wkv.forward(be, e)?;
+        let recalled = be.project_one(e, &self.wkv)?;
         let streams = be.engram(streams, &recalled, &self.gate, media)?;
         self.numerics.activation(be, streams)
     }

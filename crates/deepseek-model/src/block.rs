@@ -2,8 +2,7 @@
 //! residual streams.
 
 use deepseek_attn::{Attention, AttentionShape, Batch, Carry, Memory, Role, Ropes};
-use deepseek_core::operands::{HyperShape, HyperWeights, Inputs, Mix, Routing};
-use deepseek_core::reference::{hc_collapse, hc_head};
+use deepseek_core::operands::{HyperShape, HyperWeights, Inputs, Mix, Routing, StreamShares};
 use deepseek_core::{Backend, DeviceTensor, HostTensor, Kernels, Loader, Numerics, Result};
 use deepseek_engram::{Engram, LayerShape};
 use deepseek_moe::{Mixture, MixtureShape, RouteBy};
@@ -250,13 +249,9 @@ impl<B: Kernels> Block<B> {
         memory: &mut Memory<B>,
     ) -> Result<()> {
         let pre = residual.pre.as_ref().expect("a share carried from before");
-        let x = hc_collapse(be, &residual.streams, pre)?;
-        let x = be.rms_norm(
-            &self.numerics.activation(be, x)?,
-            Some(&self.attention_norm),
-            self.norm_eps,
-        )?;
-        let x = self.numerics.activation(be, x)?;
+        let rounding = self.numerics.rounding();
+        let x = be.hc_read(&residual.streams, StreamShares::Settled(pre), rounding)?;
+        let x = be.rms_norm(&x, Some(&self.attention_norm), self.norm_eps, rounding)?;
         self.attention.publish(be, &x, batch, memory)
     }
 
@@ -282,14 +277,14 @@ impl<B: Kernels> Block<B> {
         norm: &B::Tensor,
         carried: Option<&B::Tensor>,
     ) -> Result<(B::Tensor, Mix<B>)> {
-        let (x, mix) = be.hc_pre(streams, mixer, carried)?;
-        let x = self.numerics.activation(be, x)?;
-        let x = be.rms_norm(&x, Some(norm), self.norm_eps)?;
-        Ok((self.numerics.activation(be, x)?, mix))
+        let rounding = self.numerics.rounding();
+        let (x, mix) = be.hc_pre(streams, mixer, carried, rounding)?;
+        let x = be.rms_norm(&x, Some(norm), self.norm_eps, rounding)?;
+        Ok((x, mix))
     }
 
     fn write(&self, be: &B, y: &B::Tensor, streams: &B::Tensor, mix: &Mix<B>) -> Result<B::Tensor> {
-        self.numerics.activation(be, be.hc_post(y, streams, mix)?)
+        be.hc_post(y, streams, mix, self.numerics.rounding())
     }
 }
 
@@ -329,12 +324,12 @@ impl<B: Kernels> Head<B> {
     /// # Panics
     /// If neither the head nor the last sub-layer says how they are read.
     pub fn collapse(&self, be: &B, residual: &Residual<B>) -> Result<B::Tensor> {
-        let x = match (&self.mixer, &residual.pre) {
-            (Some(mixer), _) => hc_head(be, &residual.streams, mixer)?,
-            (None, Some(pre)) => hc_collapse(be, &residual.streams, pre)?,
+        let shares = match (&self.mixer, &residual.pre) {
+            (Some(mixer), _) => StreamShares::Mixer(mixer),
+            (None, Some(pre)) => StreamShares::Settled(pre),
             (None, None) => panic!("streams without a share"),
         };
-        self.numerics.activation(be, x)
+        be.hc_read(&residual.streams, shares, self.numerics.rounding())
     }
 
     /// `x: [t, hidden]`, collapsed, to logits `[t, vocabulary]`; `output: [vocabulary, hidden]`.
@@ -342,8 +337,9 @@ impl<B: Kernels> Head<B> {
     /// # Errors
     /// What the device says.
     pub fn logits(&self, be: &B, x: &B::Tensor, output: &B::Weight) -> Result<B::Tensor> {
-        let x = be.rms_norm(x, Some(&self.norm), self.norm_eps)?;
-        be.linear(&self.numerics.activation(be, x)?, output)
+        let rounding = self.numerics.rounding();
+        let x = be.rms_norm(x, Some(&self.norm), self.norm_eps, rounding)?;
+        be.linear(&x, output)
     }
 
     /// Both.

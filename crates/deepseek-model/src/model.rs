@@ -246,7 +246,7 @@ impl<B: Kernels> Model<B> {
         let projector = projector.as_ref().map(|file| file as _);
         let gallery = Gallery::load(&at, towers, (&source, checkpoint), projector)?;
         let head = Head::load(&at, &shape)?;
-        let embedding = at.weight("embed.weight", [vocabulary, hidden])?;
+        let embedding = at.embedding("embed.weight", [vocabulary, hidden])?;
         let output = at.weight("head.weight", [vocabulary, hidden])?;
         report(total)?;
 

@@ -1,7 +1,7 @@
 //! All experts of a layer at hand.
 
 use deepseek_core::operands::{Experts, FeedForward};
-use deepseek_core::{Backend, Loader, Result, Rounding};
+use deepseek_core::{Backend, Loader, Result, Rounding, Use};
 
 /// Every expert of a layer. On the host their weights stay where they are, in the mapped files.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub(crate) fn network<B: Backend>(
     let gate = at.tensors.matrix("w1.weight", [inner, hidden])?;
     let rounding = at.input_rounding(gate.format);
     let network = FeedForward {
-        gate: at.be.load(&gate)?,
+        gate: at.be.load(&gate, Use::Product)?,
         up: at.weight("w3.weight", [inner, hidden])?,
         down: at.weight("w2.weight", [hidden, inner])?,
     };

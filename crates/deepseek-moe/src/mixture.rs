@@ -1,7 +1,6 @@
 //! The mixture-of-experts layer.
 
 use deepseek_core::operands::{FeedForward, Gate, Inputs, Routing, Select, SwiGlu, TokenTable};
-use deepseek_core::reference::feed_forward;
 use deepseek_core::{Backend, HostTensor, Kernels, Loader, Numerics, Result};
 
 use crate::bank::{Bank, network};
@@ -117,7 +116,7 @@ impl<B: Kernels> Mixture<B> {
     /// What the device says.
     pub fn forward(&self, be: &B, x: &B::Tensor, routing: &Routing) -> Result<B::Tensor> {
         let routed = be.experts(x, routing, &self.bank, self.routed_form)?;
-        let shared = feed_forward(be, x, &self.shared, None, self.shared_form)?;
+        let shared = be.feed_forward(x, &self.shared, self.shared_form)?;
         self.numerics.activation(be, be.add(&routed, &shared)?)
     }
 }

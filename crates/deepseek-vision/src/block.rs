@@ -1,9 +1,7 @@
 //! A block of the tower: full attention over an image, then a gated network.
 
-use deepseek_core::reference::attend_all;
-use deepseek_core::{Backend, DeviceTensor, Linear, Loader, Numerics, Result, Unary};
+use deepseek_core::{Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result, Unary};
 
-use crate::limits::QUERY_ROWS;
 use crate::tower::VisionShape;
 
 /// What the norms of the tower add to the mean square. The text model has another.
@@ -65,7 +63,7 @@ pub(crate) struct Block<B: Backend> {
     numerics: Numerics,
 }
 
-impl<B: Backend> Block<B> {
+impl<B: Kernels> Block<B> {
     /// Reads `norm1`, `attn`, `norm2` and `mlp`.
     pub(crate) fn load(at: &Loader<'_, B>, shape: &VisionShape) -> Result<Self> {
         let VisionShape { hidden, inner, .. } = *shape;
@@ -89,9 +87,10 @@ impl<B: Backend> Block<B> {
         rotation: &Rotation<B>,
     ) -> Result<B::Tensor> {
         let round = |x| self.numerics.activation(be, x);
-        let h = round(be.rms_norm(x, Some(&self.attention_norm), NORM_EPS)?)?;
+        let norm = |x, weight| be.rms_norm(x, Some(weight), NORM_EPS, self.numerics.rounding());
+        let h = norm(x, &self.attention_norm)?;
         let x = round(be.add(x, &self.attention(be, &h, rotation)?)?)?;
-        let h = round(be.rms_norm(&x, Some(&self.network_norm), NORM_EPS)?)?;
+        let h = norm(&x, &self.network_norm)?;
         round(be.add(&x, &self.network(be, &h)?)?)
     }
 
@@ -105,22 +104,17 @@ impl<B: Backend> Block<B> {
         let qk = self.numerics.activation(be, qk)?;
         let v = be.narrow(&qkv, 1, 2 * hidden, hidden)?;
         let v = be.reshape(&v, &[patches, self.heads, width])?;
-        let head = |x: &B::Tensor, head| be.reshape(&be.narrow(x, 1, head, 1)?, &[patches, width]);
-        let outputs = (0..self.heads)
-            .map(|h| {
-                let (q, k, v) = (head(&qk, h)?, head(&qk, self.heads + h)?, head(&v, h)?);
-                attend_all(be, &q, &k, &v, QUERY_ROWS)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let y = be.concat(&outputs.iter().collect::<Vec<_>>(), 1)?;
-        self.out.forward(be, &self.numerics.activation(be, y)?)
+        let q = be.narrow(&qk, 1, 0, self.heads)?;
+        let k = be.narrow(&qk, 1, self.heads, self.heads)?;
+        let y = be.attend_dense(&q, &k, &v, &[patches], self.numerics.rounding())?;
+        self.out.forward(be, &be.reshape(&y, &[patches, hidden])?)
     }
 
     fn network(&self, be: &B, x: &B::Tensor) -> Result<B::Tensor> {
-        let both = self.gate_up.forward(be, x)?;
+        let both = be.project_one(x, &self.gate_up)?;
         let inner = both.width() / 2;
         let gate = be.map(&be.narrow(&both, 1, 0, inner)?, Unary::Silu)?;
         let y = be.mul(&gate, &be.narrow(&both, 1, inner, inner)?)?;
-        self.down.forward(be, &self.numerics.activation(be, y)?)
+        be.project_one(&self.numerics.activation(be, y)?, &self.down)
     }
 }

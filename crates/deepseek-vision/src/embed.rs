@@ -1,6 +1,6 @@
 //! An image's rows of the prompt: features and the delimiters around them.
 
-use deepseek_core::{Backend, DeviceTensor, HostTensor, Loader, Result};
+use deepseek_core::{Backend, DeviceTensor, HostTensor, Kernels, Loader, Result};
 
 use crate::canvas::Canvas;
 use crate::grid::{Grid, Place};
@@ -41,7 +41,7 @@ impl<B: Backend> Delimiters<B> {
 ///
 /// # Panics
 /// If the canvas was made for patches of another size than the tower's.
-pub fn embed<B: Backend>(
+pub fn embed<B: Kernels>(
     be: &B,
     tower: &Tower<B>,
     delimiters: &Delimiters<B>,
@@ -55,7 +55,7 @@ pub fn embed<B: Backend>(
 ///
 /// # Errors
 /// What the device says.
-pub fn embed_patches<B: Backend>(
+pub fn embed_patches<B: Kernels>(
     be: &B,
     tower: &Tower<B>,
     delimiters: &Delimiters<B>,
@@ -71,7 +71,7 @@ pub fn embed_patches<B: Backend>(
 ///
 /// # Panics
 /// If there are not as many features as the grid has cells.
-pub fn embed_features<B: Backend>(
+pub fn embed_features<B: Kernels>(
     be: &B,
     delimiters: &Delimiters<B>,
     features: &B::Tensor,

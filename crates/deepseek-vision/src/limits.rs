@@ -11,9 +11,6 @@ pub const PIXELS_MAX: u64 = 1 << 26;
 pub const DECODE_BYTES_MAX: u64 = 8 * PIXELS_MAX;
 /// Most passes of [`Grid::fit`](crate::Grid::fit), as in the vendor's service.
 pub const PASSES_MAX: usize = 10;
-/// Query rows that attend together: what bounds the memory of attention, which is this times the
-/// patches of an image for one head.
-pub const QUERY_ROWS: usize = 256;
 
 /// Most frames that a config may ask for of a video.
 pub const WATCHED_FRAMES_MAX: usize = 1 << 16;

@@ -1,7 +1,7 @@
 //! The vision tower: patches to features, features to the text model's channels.
 
 use deepseek_core::rope::Rope;
-use deepseek_core::{Backend, DeviceTensor, HostTensor, Loader, Numerics, Result};
+use deepseek_core::{Backend, DeviceTensor, HostTensor, Kernels, Loader, Numerics, Result};
 
 use crate::aligner::Aligner;
 use crate::block::{Affine, Block, NORM_EPS, Rotation};
@@ -50,7 +50,7 @@ pub struct Tower<B: Backend> {
     aligner: Aligner<B>,
 }
 
-impl<B: Backend> Tower<B> {
+impl<B: Kernels> Tower<B> {
     /// Reads `vision` and `aligner`.
     ///
     /// # Errors
@@ -100,7 +100,7 @@ impl<B: Backend> Tower<B> {
         for block in &self.blocks {
             x = block.forward(be, &x, &rotation)?;
         }
-        let x = round(be.rms_norm(&x, Some(&self.norm), NORM_EPS)?)?;
+        let x = be.rms_norm(&x, Some(&self.norm), NORM_EPS, self.numerics.rounding())?;
         let out = self.aligner.forward(be, &x, grid)?;
         debug_assert_eq!(out.shape(), [grid.cells[0] * grid.cells[1], self.shape.out]);
         Ok(out)

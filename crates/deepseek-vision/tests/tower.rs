@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use backend_candle::Candle;
 use deepseek_core::quant::bf16;
+use deepseek_core::reference::QUERY_ROWS;
 use deepseek_core::weights::{Dtype, RawTensor, TensorSource, Tensors};
-use deepseek_core::{Backend, HostTensor, Loader, Numerics, Result};
-use deepseek_vision::limits::QUERY_ROWS;
+use deepseek_core::{Backend, HostTensor, Kernels, Loader, Numerics, Result};
 use deepseek_vision::video::{Label, Shot};
 use deepseek_vision::{Canvas, Delimiters, Grid, Image, Place, Tower, VisionShape, embed};
 use rand::{Rng, SeedableRng};
@@ -282,7 +282,7 @@ fn near(got: &[f32], want: &Rows, tolerance: f64, what: &str) {
     );
 }
 
-fn features_are_the_twins<B: Backend>(be: &B) {
+fn features_are_the_twins<B: Kernels>(be: &B) {
     let weights = Weights::draw(1);
     let loader = weights.loader(be, Numerics::EXACT);
     let tower = Tower::load(&loader, TINY).expect("all weights are there");

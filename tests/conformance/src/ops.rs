@@ -3,10 +3,10 @@
 use anyhow::Result;
 use deepseek_core::operands::{
     Chosen, Fold, Gate, HyperShape, HyperWeights, Inputs, Mix, Pick, ScoreRounding, Select,
-    Softmax, WeightRounding,
+    Softmax, StreamShares, WeightRounding,
 };
 use deepseek_core::rope::{Rope, Yarn};
-use deepseek_core::{Fp4Scale, HostTensor, Kernels, Rounding, RowFormat, Turn, Unary, reference};
+use deepseek_core::{Fp4Scale, HostTensor, Kernels, Rounding, RowFormat, Turn, Unary, Use};
 
 use crate::compare::{close, same_bits};
 use crate::fixture::{Fixture, weight};
@@ -94,7 +94,7 @@ fn rope<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
 fn norms<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
     let x = be.upload(&ops.floats("rms_norm.x")?)?;
     let weight = be.upload(&ops.floats("rms_norm.weight")?)?;
-    let got = be.download(&be.rms_norm(&x, Some(&weight), 1e-6)?)?;
+    let got = be.download(&be.rms_norm(&x, Some(&weight), 1e-6, None)?)?;
     close(
         "rms_norm",
         got.data(),
@@ -102,7 +102,7 @@ fn norms<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
         TOLERANCE,
     );
     let x = be.upload(&ops.floats("head_norm.x")?)?;
-    let got = be.download(&be.rms_norm(&x, None, 1e-6)?)?;
+    let got = be.download(&be.rms_norm(&x, None, 1e-6, None)?)?;
     close(
         "head_norm",
         got.data(),
@@ -145,7 +145,7 @@ fn hyper_connections<B: Kernels>(be: &B, ops: &Fixture, which: &str, n: usize) -
             .flat_map(|(rows, f)| vec![*f; *rows])
             .collect();
         Ok(HyperWeights {
-            projection: be.load(&weight(at, &ops.floats(&format!("{at}.fn"))?))?,
+            projection: be.load(&weight(at, &ops.floats(&format!("{at}.fn"))?), Use::Product)?,
             scale: be.upload(&HostTensor::new(&[scale.len()], scale))?,
             base: be.upload(&ops.floats(&format!("{at}.base"))?)?,
             shape,
@@ -154,7 +154,7 @@ fn hyper_connections<B: Kernels>(be: &B, ops: &Fixture, which: &str, n: usize) -
     let at = format!("hyper_connection{which}");
     let golden = |name: &str| ops.floats(&format!("{at}.{name}"));
     let x = be.upload(&golden("x")?)?;
-    let (y, mix) = be.hc_pre(&x, &mixer(&at, &[n, n, n * n])?, None)?;
+    let (y, mix) = be.hc_pre(&x, &mixer(&at, &[n, n, n * n])?, None, None)?;
     close(
         "collapsed",
         be.download(&y)?.data(),
@@ -179,7 +179,7 @@ fn hyper_connections<B: Kernels>(be: &B, ops: &Fixture, which: &str, n: usize) -
         post: be.upload(&golden("post")?)?,
         comb: be.upload(&golden("comb")?)?,
     };
-    let mixed = be.hc_post(&be.upload(&golden("f")?)?, &x, &golden_mix)?;
+    let mixed = be.hc_post(&be.upload(&golden("f")?)?, &x, &golden_mix, None)?;
     close(
         "mixed",
         be.download(&mixed)?.data(),
@@ -189,7 +189,7 @@ fn hyper_connections<B: Kernels>(be: &B, ops: &Fixture, which: &str, n: usize) -
 
     let at = format!("hyper_head{which}");
     let x = be.upload(&ops.floats(&format!("{at}.x"))?)?;
-    let head = be.download(&reference::hc_head(be, &x, &mixer(&at, &[n])?)?)?;
+    let head = be.download(&be.hc_read(&x, StreamShares::Mixer(&mixer(&at, &[n])?), None)?)?;
     close(
         "head",
         head.data(),
@@ -207,11 +207,9 @@ fn router<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
         .iter_mut()
         .step_by(experts + 1)
         .for_each(|one| *one = 1.0);
+    let identity = HostTensor::new(&[experts, experts], identity);
     let gate = Gate {
-        projection: be.load(&weight(
-            "gate",
-            &HostTensor::new(&[experts, experts], identity),
-        ))?,
+        projection: be.load(&weight("gate", &identity), Use::Product)?,
         select: Select::Score {
             bias: be.reshape(&be.upload(&ops.floats("router.bias")?)?, &[1, experts])?,
         },

@@ -4,6 +4,8 @@
 //! A body that is provided is written in primitives of the same device. So what is stored is held
 //! against the plain decoders first: rows come back bit for bit, and weights are what their codes say.
 
+mod products;
+
 use std::ops::Range;
 
 use anyhow::Result;
@@ -14,7 +16,7 @@ use deepseek_core::operands::{
 use deepseek_core::quant::decode_row;
 use deepseek_core::weights::{Bytes, WeightView};
 use deepseek_core::{
-    Format, Fp4Scale, HostTensor, Kernels, Rounding, RowFormat, ScaleFormat, reference,
+    Format, Fp4Scale, HostTensor, Kernels, Rounding, RowFormat, ScaleFormat, Use, reference,
 };
 use half::f16;
 use rand::seq::SliceRandom;
@@ -25,6 +27,14 @@ use crate::compare::{relative, same_bits};
 
 /// What an override may differ by, relative to the largest magnitude of the result.
 const TOLERANCE: f32 = 1e-5;
+
+/// The same where the result is rounded: a number may fall to its neighbour in that format.
+fn tolerance(rounding: Option<Rounding>) -> f32 {
+    match rounding {
+        Some(_) => 2.0_f32.powi(-7),
+        None => TOLERANCE,
+    }
+}
 
 /// How rows are kept: as floats, and as the windows, the compressed rows and the keys of both releases
 /// are packed, with a tail of either width.
@@ -114,9 +124,13 @@ pub fn check<B: Kernels>(be: &B, seeds: Range<u64>) -> Result<()> {
             hyper_connections(be, format, draw)?;
             route(be, format, draw)?;
             experts(be, format, draw)?;
+            products::project(be, format, draw)?;
+            products::feed_forward(be, format, draw)?;
+            products::hc_read(be, format, draw)?;
         }
         compress(be, draw)?;
         engram(be, draw)?;
+        products::attend_dense(be, draw)?;
     }
     Ok(())
 }
@@ -137,6 +151,11 @@ impl Draw<'_> {
 
     fn flag(&mut self) -> bool {
         self.rng.random()
+    }
+
+    /// How a result is rounded, if it is.
+    fn rounding(&mut self) -> Option<Rounding> {
+        self.pick(&[None, Some(Rounding::Bf16)])
     }
 
     /// Numbers of unit scale, the sum of a few uniform ones.
@@ -271,14 +290,15 @@ fn weights<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()
     for (row, out) in plain.chunks_exact_mut(columns).enumerate() {
         decode_row(&view, row, out);
     }
-    let loaded = be.load(&view)?;
+    let table = be.load(&view, Use::Lookup)?;
     let at: Vec<u32> = (0..rows as u32).rev().collect();
-    let got = be.download(&be.lookup(&loaded, &at)?)?;
+    let got = be.download(&be.lookup(&table, &at)?)?;
     let want: Vec<f32> = plain.chunks(columns).rev().flatten().copied().collect();
     same_bits(&format!("lookup of {what}"), got.data(), &want);
 
+    let matrix = be.load(&view, Use::Product)?;
     let x = draw.tensor(&[3, columns]);
-    let got = be.download(&be.linear(&be.upload(&x)?, &loaded)?)?;
+    let got = be.download(&be.linear(&be.upload(&x)?, &matrix)?)?;
     let product = |a: &[f32], b: &[f32]| {
         let terms = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
         terms.sum::<f64>() as f32
@@ -296,7 +316,7 @@ fn hyper_connections<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) ->
     let (tokens, hidden) = (draw.count(1..7), draw.pick(&[1, 15, 16, 33, 64]));
     let rows = (2 + n) * n;
     let weights = HyperWeights {
-        projection: be.load(&draw.weight(format, [rows, n * hidden]))?,
+        projection: be.load(&draw.weight(format, [rows, n * hidden]), Use::Product)?,
         scale: be.upload(&draw.tensor(&[rows]))?,
         base: be.upload(&draw.tensor(&[rows]))?,
         shape: HyperShape {
@@ -309,8 +329,9 @@ fn hyper_connections<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) ->
     let streams = be.upload(&draw.tensor(&[tokens, n, hidden]))?;
     let carried = be.upload(&draw.tensor(&[tokens, n]))?;
     let carried = draw.flag().then_some(&carried);
-    let (y, mix) = be.hc_pre(&streams, &weights, carried)?;
-    let (want_y, want) = reference::hc_pre(be, &streams, &weights, carried)?;
+    let rounding = draw.rounding();
+    let (y, mix) = be.hc_pre(&streams, &weights, carried, rounding)?;
+    let (want_y, want) = reference::hc_pre(be, &streams, &weights, carried, rounding)?;
     for (name, got, want) in [
         ("hc_pre", &y, &want_y),
         ("pre", &mix.pre, &want.pre),
@@ -320,14 +341,24 @@ fn hyper_connections<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) ->
         let (got, want) = (be.download(got)?, be.download(want)?);
         let what = draw.what(&format!("{name} by {format}"));
         assert_eq!(got.shape(), want.shape(), "{what}");
-        relative(&what, got.data(), want.data(), TOLERANCE);
+        let within = if name == "hc_pre" {
+            tolerance(rounding)
+        } else {
+            TOLERANCE
+        };
+        relative(&what, got.data(), want.data(), within);
     }
 
     let f = be.upload(&draw.tensor(&[tokens, hidden]))?;
     let mix: Mix<B> = want;
-    let got = be.download(&be.hc_post(&f, &streams, &mix)?)?;
-    let want = be.download(&reference::hc_post(be, &f, &streams, &mix)?)?;
-    relative(&draw.what("hc_post"), got.data(), want.data(), TOLERANCE);
+    let got = be.download(&be.hc_post(&f, &streams, &mix, rounding)?)?;
+    let want = be.download(&reference::hc_post(be, &f, &streams, &mix, rounding)?)?;
+    relative(
+        &draw.what("hc_post"),
+        got.data(),
+        want.data(),
+        tolerance(rounding),
+    );
     Ok(())
 }
 
@@ -498,8 +529,9 @@ impl<B: Kernels> Experts<B> for Bank<B> {
 fn experts<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()> {
     let (tokens, each, count) = (draw.count(1..9), 2, 5);
     let (hidden, inner) = (draw.pick(&[16, 30, 64]), draw.pick(&[8, 32]));
-    let mut matrix =
-        |shape: [usize; 2]| -> Result<B::Weight> { Ok(be.load(&draw.weight(format, shape))?) };
+    let mut matrix = |shape: [usize; 2]| -> Result<B::Weight> {
+        Ok(be.load(&draw.weight(format, shape), Use::Product)?)
+    };
     let bank = (0..count)
         .map(|_| {
             Ok(FeedForward {
@@ -562,7 +594,7 @@ fn route<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()> 
     let x = be.upload(&draw.tensor(&[rows, hidden]))?;
     for select in selects {
         let gate = Gate {
-            projection: be.load(&draw.weight(format, [experts, hidden]))?,
+            projection: be.load(&draw.weight(format, [experts, hidden]), Use::Product)?,
             select,
             each,
             scale: 2.5,

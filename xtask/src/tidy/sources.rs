@@ -70,6 +70,12 @@ const WORDS: [(&str, &str, &str); 8] = [
 /// Folders that another machine has not, or not with the same in them.
 const PLACES: [(&str, &str); 3] = [("/ro", "ot/"), ("/tm", "p/"), ("/wo", "rk/")];
 
+/// Where the verbs are declared.
+const VERBS: &str = "crates/deepseek-core/src/kernels.rs";
+
+/// How the names of the files begin that hold a case for each.
+const CASES: &str = "tests/conformance/src/verbs";
+
 /// The first line of a source file tells a reader what the file is.
 pub(super) fn files_say_what_they_are(house: &House, found: &mut Findings) {
     for (path, text) in house.texts(".rs").filter(|(path, _)| path.contains("src/")) {
@@ -176,6 +182,46 @@ pub(super) fn the_engine_knows_ids_alone(house: &House, found: &mut Findings) {
             .any(|may| *may == format!("{beginning}.rs"));
         if !may && code.contains("deepseek_text") {
             found.push(format!("{path}:{line}: knows text"));
+        }
+    }
+}
+
+/// What a layer asks of a device is a method of the device, so that a device may do it its own way:
+/// the provided bodies are called by the traits, by devices and by the suite alone.
+pub(super) fn layers_call_devices_alone(house: &House, found: &mut Findings) {
+    for (path, line, code) in lines_of_code(house) {
+        let may = !path.starts_with("crates/")
+            || path.starts_with("crates/deepseek-core/")
+            || path.starts_with("crates/backend-");
+        if !may && path.contains("/src/") && code.contains("reference::") {
+            found.push(format!(
+                "{path}:{line}: calls a provided body, not a device"
+            ));
+        }
+    }
+}
+
+/// Every verb is held against its provided body by a case of the suite.
+pub(super) fn verbs_have_cases(house: &House, found: &mut Findings) {
+    let code = |place: &str| -> String {
+        lines_of_code(house)
+            .filter(|(path, ..)| path.starts_with(place))
+            .map(|(.., code)| format!("{code}\n"))
+            .collect()
+    };
+    let (verbs, cases) = (code(VERBS), code(CASES));
+    let mut names: Vec<_> = verbs
+        .split("\n    fn ")
+        .skip(1)
+        .filter_map(|verb| verb.split(['(', '<']).next())
+        .collect();
+    names.sort_unstable();
+    for name in names {
+        let is_held = ["be.", "reference::"].map(|of| cases.contains(&format!("{of}{name}(")));
+        // A verb that is another one with fewer operands has that one's body.
+        let has_body = verbs.contains(&format!("reference::{name}("));
+        if !is_held[0] || has_body && !is_held[1] {
+            found.push(format!("{VERBS}: {name} has no case in {CASES}.rs"));
         }
     }
 }
@@ -384,6 +430,44 @@ mod tests {
             )],
             &[],
         );
+    }
+
+    #[test]
+    fn a_layer_that_calls_a_provided_body_is_found() {
+        let rule = layers_call_devices_alone;
+        let line = "use deepseek_core::reference::attend;\n";
+        check(
+            rule,
+            &[("crates/deepseek-attn/src/layer.rs", line)],
+            &["crates/deepseek-attn/src/layer.rs:1: calls a provided body"],
+        );
+        let may = [
+            "crates/deepseek-core/src/kernels.rs",
+            "crates/backend-candle/src/kernels.rs",
+            "crates/deepseek-vision/tests/tower.rs",
+            "tests/conformance/src/verbs.rs",
+        ];
+        check(rule, &may.map(|path| (path, line)), &[]);
+    }
+
+    #[test]
+    fn a_verb_without_a_case_is_found() {
+        let rule = verbs_have_cases;
+        let verbs = "trait Kernels {\n    fn a(&self) {\n        reference::a(self)\n    }\n    \
+                     fn a_few(&self) {\n        self.a()\n    }\n}\n";
+        let cases = "tests/conformance/src/verbs/few.rs";
+        let held = "be.a();\nreference::a(be);\nbe.a_few();\n";
+        check(rule, &[(VERBS, verbs), (cases, held)], &[]);
+        for missing in held.split_inclusive('\n') {
+            let rest = held.replace(missing, "");
+            let name = if missing.contains("few") {
+                "a_few"
+            } else {
+                "a"
+            };
+            let want = format!("{VERBS}: {name} has no case");
+            check(rule, &[(VERBS, verbs), (cases, &rest)], &[&want]);
+        }
     }
 
     #[test]

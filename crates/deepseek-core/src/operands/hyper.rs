@@ -28,6 +28,23 @@ pub struct HyperShape {
     pub norm_eps: f32,
 }
 
+/// What says how much of each stream is read.
+#[derive(Debug)]
+pub enum StreamShares<'a, B: Backend> {
+    /// `[t, n]`, settled before.
+    Settled(&'a B::Tensor),
+    /// `sigmoid(z) + eps` of a mixer that only reads, as the head has one.
+    Mixer(&'a HyperWeights<B>),
+}
+
+impl<B: Backend> Clone for StreamShares<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Backend> Copy for StreamShares<'_, B> {}
+
 /// How a sub-layer reads the streams and writes them back.
 #[derive(Debug, Clone)]
 pub struct Mix<B: Backend> {

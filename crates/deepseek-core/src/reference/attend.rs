@@ -70,35 +70,3 @@ fn by_chunks<B: Backend>(
         .collect::<Result<Vec<_>>>()?;
     be.concat(&parts.iter().collect::<Vec<_>>(), 1)
 }
-
-/// Full attention of one head, as the towers of images and audio have it: every query attends to
-/// every key, `softmax(q · kᵀ / √width) · v`. `q`, `k`, `v`: `[rows, width]`, and so is the result.
-/// Only the scores of `queries` rows exist at a time.
-///
-/// # Errors
-/// Whatever the device says.
-///
-/// # Panics
-/// If `queries` is 0.
-pub fn attend_all<B: Backend>(
-    be: &B,
-    q: &B::Tensor,
-    k: &B::Tensor,
-    v: &B::Tensor,
-    queries: usize,
-) -> Result<B::Tensor> {
-    let (rows, width) = (q.rows(), q.width());
-    let q = be.map(q, Unary::scale((width as f32).powf(-0.5)))?;
-    let outputs = (0..rows)
-        .step_by(queries)
-        .map(|first| {
-            let q = be.narrow(&q, 0, first, queries.min(rows - first))?;
-            let scores = be.matmul_t(&q, k)?;
-            let peak = be.map(&be.max(&scores, 1)?, Unary::scale(-1.0))?;
-            let weights = be.map(&be.add(&scores, &peak)?, Unary::Exp)?;
-            let total = be.map(&be.sum(&weights, 1)?, Unary::Recip)?;
-            be.mul(&be.matmul(&weights, v)?, &total)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    be.concat(&outputs.iter().collect::<Vec<_>>(), 0)
-}

@@ -28,8 +28,8 @@ pub fn engram<B: Backend>(
         &be.narrow(recalled, 1, n * hidden, hidden)?,
         &[tokens, 1, hidden],
     )?;
-    let x = be.rms_norm(streams, None, gate.eps)?;
-    let keys = be.rms_norm(&keys, None, gate.eps)?;
+    let x = be.rms_norm(streams, None, gate.eps, None)?;
+    let keys = be.rms_norm(&keys, None, gate.eps, None)?;
     let products = be.mul(&be.mul(&x, &gate.weight)?, &keys)?;
     let mean = Unary::scale((hidden as f32).sqrt().recip());
     let agreement = be.map(&be.sum(&products, 2)?, mean)?;

@@ -1,8 +1,10 @@
 //! Manifold-constrained hyper-connections (`docs/models/deepseek-v4.md` §3.2).
 
+use super::project::round;
 use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;
-use crate::operands::{HyperWeights, Mix};
+use crate::format::Rounding;
+use crate::operands::{HyperWeights, Mix, StreamShares};
 
 /// See [`Kernels::hc_pre`](crate::Kernels::hc_pre).
 pub fn hc_pre<B: Backend>(
@@ -10,6 +12,7 @@ pub fn hc_pre<B: Backend>(
     streams: &B::Tensor,
     weights: &HyperWeights<B>,
     carried: Option<&B::Tensor>,
+    rounding: Option<Rounding>,
 ) -> Result<(B::Tensor, Mix<B>)> {
     let n = weights.shape.streams;
     let eps = weights.shape.eps;
@@ -32,7 +35,8 @@ pub fn hc_pre<B: Backend>(
         comb = divide_by_sums(be, &comb, 2, eps)?;
         comb = divide_by_sums(be, &comb, 1, eps)?;
     }
-    let y = hc_collapse(be, streams, carried.unwrap_or(&pre))?;
+    let y = collapse(be, streams, carried.unwrap_or(&pre))?;
+    let y = round(be, y, rounding)?;
     Ok((y, Mix { pre, post, comb }))
 }
 
@@ -42,6 +46,7 @@ pub fn hc_post<B: Backend>(
     y: &B::Tensor,
     streams: &B::Tensor,
     mix: &Mix<B>,
+    rounding: Option<Rounding>,
 ) -> Result<B::Tensor> {
     let [tokens, n, hidden] = dims(streams);
     let y = be.reshape(y, &[tokens, 1, hidden])?;
@@ -51,24 +56,28 @@ pub fn hc_post<B: Backend>(
         let share = be.reshape(&be.narrow(&mix.comb, 1, j, 1)?, &[tokens, n, 1])?;
         out = be.add(&out, &be.mul(&share, &be.narrow(streams, 1, j, 1)?)?)?;
     }
-    Ok(out)
+    round(be, out, rounding)
 }
 
-/// The final collapse: `Σ_j (sigmoid(z_j) + eps) · stream_j`, `[t, n, hidden]` to `[t, hidden]`.
-pub fn hc_head<B: Backend>(
+/// See [`Kernels::hc_read`](crate::Kernels::hc_read).
+pub fn hc_read<B: Backend>(
     be: &B,
     streams: &B::Tensor,
-    weights: &HyperWeights<B>,
+    shares: StreamShares<'_, B>,
+    rounding: Option<Rounding>,
 ) -> Result<B::Tensor> {
+    let y = match shares {
+        StreamShares::Settled(shares) => collapse(be, streams, shares)?,
+        StreamShares::Mixer(weights) => collapse(be, streams, &gates(be, streams, weights)?)?,
+    };
+    round(be, y, rounding)
+}
+
+/// `sigmoid(z) + eps`, `[t, n]`.
+fn gates<B: Backend>(be: &B, streams: &B::Tensor, weights: &HyperWeights<B>) -> Result<B::Tensor> {
     let gates = be.map(&project(be, streams, weights)?, Unary::Sigmoid)?;
-    let gates = be.map(
-        &gates,
-        Unary::Affine {
-            mul: 1.0,
-            add: weights.shape.eps,
-        },
-    )?;
-    hc_collapse(be, streams, &gates)
+    let add = weights.shape.eps;
+    be.map(&gates, Unary::Affine { mul: 1.0, add })
 }
 
 /// `(projection · f) / rms(f) ⊙ scale + base` over the flattened streams `f`.
@@ -79,17 +88,13 @@ fn project<B: Backend>(
 ) -> Result<B::Tensor> {
     let [tokens, n, hidden] = dims(streams);
     let flat = be.reshape(streams, &[tokens, n * hidden])?;
-    let flat = be.rms_norm(&flat, None, weights.shape.norm_eps)?;
+    let flat = be.rms_norm(&flat, None, weights.shape.norm_eps, None)?;
     let z = be.linear(&flat, &weights.projection)?;
     be.add(&be.mul(&z, &weights.scale)?, &weights.base)
 }
 
 /// `Σ_j shares_j · stream_j`, `[t, n, hidden]` to `[t, hidden]`; `shares: [t, n]`.
-pub fn hc_collapse<B: Backend>(
-    be: &B,
-    streams: &B::Tensor,
-    shares: &B::Tensor,
-) -> Result<B::Tensor> {
+fn collapse<B: Backend>(be: &B, streams: &B::Tensor, shares: &B::Tensor) -> Result<B::Tensor> {
     let [tokens, n, hidden] = dims(streams);
     let shares = be.reshape(shares, &[tokens, n, 1])?;
     let y = be.sum(&be.mul(&shares, streams)?, 1)?;

@@ -3,17 +3,21 @@
 //! They are what the verbs mean. The conformance suite runs them beside every override.
 
 mod attend;
+mod attend_dense;
 mod compress;
 mod engram;
 mod experts;
 mod hyper_connection;
 mod indexer;
+mod project;
 mod route;
 
-pub use attend::{attend, attend_all};
+pub use attend::attend;
+pub use attend_dense::{QUERY_ROWS, attend_dense};
 pub use compress::compress;
 pub use engram::engram;
 pub use experts::{experts, feed_forward};
-pub use hyper_connection::{hc_collapse, hc_head, hc_post, hc_pre};
+pub use hyper_connection::{hc_post, hc_pre, hc_read};
 pub use indexer::index_topk;
+pub use project::{project, project_grouped};
 pub use route::route;

@@ -62,7 +62,7 @@ impl<B: Kernels> Dspark<B> {
             context_norm: first.vector("main_norm.weight", hidden)?,
             stages,
             head: Head::load(&last, shape)?,
-            markov_embedding: last.weight("markov_head.embed.weight", [vocabulary, rank])?,
+            markov_embedding: last.embedding("markov_head.embed.weight", [vocabulary, rank])?,
             markov_head: last.weight("markov_head.head.weight", [vocabulary, rank])?,
             confidence: last.weight("confidence_head.proj.weight", [1, hidden + rank])?,
             shape: *shape,
@@ -85,9 +85,9 @@ impl<B: Kernels> Dspark<B> {
         batch: &Batch,
         memory: &mut Memory<B>,
     ) -> Result<()> {
-        let x = self.context.forward(be, taps)?;
-        let x = be.rms_norm(&x, Some(&self.context_norm), self.norm_eps)?;
-        let x = self.numerics.activation(be, x)?;
+        let x = be.project_one(taps, &self.context)?;
+        let (norm, rounding) = (Some(&self.context_norm), self.numerics.rounding());
+        let x = be.rms_norm(&x, norm, self.norm_eps, rounding)?;
         for stage in &self.stages {
             stage.remember(be, &x, batch, memory)?;
         }

@@ -59,17 +59,17 @@ impl<B: Kernels> Mtp<B> {
         batch: &Batch,
         memory: &mut Memory<B>,
     ) -> Result<B::Tensor> {
-        let act = |x: B::Tensor| self.numerics.activation(be, x);
+        let numerics = self.numerics;
         let [tokens, _, hidden] = streams
             .shape()
             .try_into()
             .expect("streams are [tokens, streams, hidden]");
-        let e = act(be.rms_norm(embedded, Some(&self.embedding_norm), self.norm_eps)?)?;
-        let e = be.reshape(&self.embedding.forward(be, &e)?, &[tokens, 1, hidden])?;
-        let h = act(be.rms_norm(streams, Some(&self.streams_norm), self.norm_eps)?)?;
-        let h = self.streams.forward(be, &h)?;
+        let norm = |x, weight| be.rms_norm(x, Some(weight), self.norm_eps, numerics.rounding());
+        let e = be.project_one(&norm(embedded, &self.embedding_norm)?, &self.embedding)?;
+        let e = be.reshape(&e, &[tokens, 1, hidden])?;
+        let h = be.project_one(&norm(streams, &self.streams_norm)?, &self.streams)?;
         let joined = Residual {
-            streams: act(be.add(&e, &h)?)?,
+            streams: numerics.activation(be, be.add(&e, &h)?)?,
             pre: None,
         };
         let rows = Rows {

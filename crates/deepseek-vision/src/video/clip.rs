@@ -1,6 +1,6 @@
 //! What the model sees of a video.
 
-use deepseek_core::{Backend, Result};
+use deepseek_core::{Kernels, Result};
 
 use crate::canvas::Canvas;
 use crate::embed::{Delimiters, embed_features};
@@ -117,7 +117,7 @@ impl Shot {
     ///
     /// # Panics
     /// If the frames were made for patches of another size than the tower's.
-    pub fn embed<B: Backend>(
+    pub fn embed<B: Kernels>(
         &self,
         be: &B,
         tower: &Tower<B>,

@@ -1,0 +1,27 @@
+//! A product with a weight matrix, with its roundings.
+
+use crate::backend::Backend;
+use crate::format::Rounding;
+
+/// A product with a weight matrix, and what is rounded before and after it.
+#[derive(Debug)]
+pub struct Linear<B: Backend> {
+    /// `[out, in]`.
+    pub weight: B::Weight,
+    /// How the input is rounded.
+    pub input: Option<Rounding>,
+    /// How the result is rounded.
+    pub output: Option<Rounding>,
+}
+
+impl<B: Backend> Linear<B> {
+    /// The same without rounding the input, as the released code does for the grouped output
+    /// projection.
+    #[must_use]
+    pub fn without_input_rounding(self) -> Self {
+        Self {
+            input: None,
+            ..self
+        }
+    }
+}
