@@ -219,6 +219,10 @@ impl From<deepseek_core::Error> for Fault {
                 Kind::Input,
                 Some("hold the files against the config with deepseek inspect DIR"),
             ),
+            Error::Level { .. } => (
+                Kind::Fault,
+                Some("choose another --numerics, or another --device"),
+            ),
             Error::Unsupported { .. } => (Kind::Fault, Some("choose another --device")),
             Error::OutOfMemory { .. } => (
                 Kind::Fault,

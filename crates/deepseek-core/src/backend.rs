@@ -5,6 +5,7 @@ use std::fmt;
 use crate::error::Result;
 use crate::format::{Rounding, RowFormat};
 use crate::host::HostTensor;
+use crate::numerics::Level;
 use crate::rope::Angles;
 use crate::weights::WeightView;
 
@@ -101,8 +102,10 @@ pub enum Use {
 ///   [`download`](Self::download) or [`synchronize`](Self::synchronize).
 /// - Shapes are the caller's promise. A wrong shape is a bug and panics; what a device cannot do is
 ///   [`Error::Unsupported`](crate::Error::Unsupported), known at load and never within a step.
-/// - Activations are 32-bit floats. Where the released code keeps BF16, the model asks for
-///   [`round`](Self::round), which is exact, so that every device rounds alike.
+/// - A tensor holds at least what its last [`round`](Self::round) promised: 32-bit floats where it
+///   was never rounded, and after a rounding to BF16 a device may keep BF16. Rounding is exact, so
+///   that every device rounds alike. Which levels of numerics a device serves, it says in
+///   [`levels`](Self::levels).
 /// - [`linear`](Self::linear) takes every format that [`load`](Self::load) took. On the host, a row
 ///   of its result depends on that row of `x` alone, bit for bit, whatever the batch.
 pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
@@ -115,6 +118,12 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
 
     /// The device in a word or two, as in messages.
     fn name(&self) -> &str;
+
+    /// The levels of numerics that it serves: all, unless its operators keep less than
+    /// [`Level::Exact`] asks for. A model of another level is refused when it is loaded.
+    fn levels(&self) -> &[Level] {
+        &Level::ALL
+    }
 
     /// Copies numbers to the device.
     fn upload(&self, host: &HostTensor) -> Result<Self::Tensor>;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::numerics::Level;
+
 /// The error of the core and of every layer crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -65,6 +67,16 @@ pub enum Error {
         /// What was asked of it.
         what: String,
     },
+    /// The device does not serve this level of numerics. Known when loading.
+    #[error("{device} does not serve the level {level}, but {}", list(serves))]
+    Level {
+        /// The device.
+        device: String,
+        /// The level that was asked for.
+        level: Level,
+        /// Those that it serves.
+        serves: Vec<Level>,
+    },
     /// The device has no room left.
     #[error("out of memory on {device}: {bytes} bytes asked for")]
     OutOfMemory {
@@ -95,3 +107,8 @@ pub enum Error {
 
 /// A result with the core's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+fn list(levels: &[Level]) -> String {
+    let names: Vec<_> = levels.iter().map(Level::to_string).collect();
+    names.join(", ")
+}

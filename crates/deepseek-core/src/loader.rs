@@ -2,8 +2,9 @@
 
 use crate::backend::{Backend, Use};
 use crate::error::Result;
-use crate::format::{Format, Numerics, Rounding};
+use crate::format::{Format, Rounding};
 use crate::host::HostTensor;
+use crate::numerics::Numerics;
 use crate::operands::Linear;
 use crate::weights::{Tensors, WeightView};
 
@@ -87,25 +88,5 @@ impl<'a, B: Backend> Loader<'a, B> {
             block: self.input_block,
             tail: 0,
         })
-    }
-}
-
-impl Numerics {
-    /// How the released code keeps an activation: in BF16, or as it is.
-    #[must_use]
-    pub fn rounding(self) -> Option<Rounding> {
-        self.bf16.then_some(Rounding::Bf16)
-    }
-
-    /// `x` as the released code keeps activations: BF16, or as it is.
-    ///
-    /// # Errors
-    /// What the device says.
-    pub fn activation<B: Backend>(self, be: &B, x: B::Tensor) -> Result<B::Tensor> {
-        if self.bf16 {
-            be.round(&x, Rounding::Bf16)
-        } else {
-            Ok(x)
-        }
     }
 }

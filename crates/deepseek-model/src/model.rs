@@ -177,7 +177,8 @@ impl<B: Kernels> Model<B> {
     /// many are done, and may end the loading.
     ///
     /// # Errors
-    /// A tensor that is missing, of another shape or of an unusable format; a device without room;
+    /// A tensor that is missing, of another shape or of an unusable format; a device without room,
+    /// or that does not serve the plan's numerics;
     /// compressed ids that are not those of the model;
     /// [`Error::Interrupted`] when `progress` says so.
     pub fn load<'a>(
@@ -191,6 +192,7 @@ impl<B: Kernels> Model<B> {
             compressed,
             projector,
         } = extras.into();
+        plan.numerics().served_by(&be)?;
         let source = Renamed::new(checkpoint);
         let config = plan.config();
         let (vocabulary, hidden) = (config.vocab_size, config.hidden_size);

@@ -122,7 +122,12 @@ impl Plan {
     ///
     /// # Errors
     /// A budget of nothing, beyond the model's positions, or beyond what rows can be numbered.
-    pub fn new(config: &Config, numerics: Numerics, budget: Budget) -> Result<Self, PlanError> {
+    pub fn new(
+        config: &Config,
+        numerics: impl Into<Numerics>,
+        budget: Budget,
+    ) -> Result<Self, PlanError> {
+        let numerics = numerics.into();
         let Budget {
             context,
             sequences,

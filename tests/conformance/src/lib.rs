@@ -11,4 +11,5 @@ pub mod footprint;
 pub mod model;
 pub mod ops;
 
+pub mod strict;
 pub mod verbs;

@@ -1,0 +1,150 @@
+//! A device that holds callers to what they promised.
+
+use deepseek_core::rope::Angles;
+use deepseek_core::weights::WeightView;
+use deepseek_core::{
+    Backend, HostTensor, Kernels, Level, Result, Rounding, RowFormat, Turn, Unary, Use,
+};
+
+/// Another device's primitives and the provided bodies, less what it was told not to do: it serves
+/// some levels of numerics alone, and panics where a weight is used for what it was not loaded for.
+#[derive(Debug)]
+pub struct Strict<B> {
+    /// What computes.
+    pub inner: B,
+    /// What it serves.
+    pub levels: Vec<Level>,
+}
+
+/// A weight, and what it was loaded for.
+#[derive(Debug)]
+pub struct Weight<W> {
+    inner: W,
+    purpose: Use,
+}
+
+impl<W> Weight<W> {
+    fn used(&self, purpose: Use) -> &W {
+        assert_eq!(self.purpose, purpose, "what a weight was loaded for");
+        &self.inner
+    }
+}
+
+impl<B: Kernels> Backend for Strict<B> {
+    type Tensor = B::Tensor;
+    type Weight = Weight<B::Weight>;
+    type Rows = B::Rows;
+
+    fn name(&self) -> &str {
+        "strict"
+    }
+
+    fn levels(&self) -> &[Level] {
+        &self.levels
+    }
+
+    fn load(&self, weight: &WeightView, purpose: Use) -> Result<Self::Weight> {
+        let inner = self.inner.load(weight, purpose)?;
+        Ok(Weight { inner, purpose })
+    }
+
+    fn lookup(&self, weight: &Self::Weight, at: &[u32]) -> Result<B::Tensor> {
+        self.inner.lookup(weight.used(Use::Lookup), at)
+    }
+
+    fn linear(&self, x: &B::Tensor, weight: &Self::Weight) -> Result<B::Tensor> {
+        self.inner.linear(x, weight.used(Use::Product))
+    }
+
+    fn upload(&self, host: &HostTensor) -> Result<B::Tensor> {
+        self.inner.upload(host)
+    }
+
+    fn download(&self, t: &B::Tensor) -> Result<HostTensor> {
+        self.inner.download(t)
+    }
+
+    fn rows(&self, format: RowFormat, width: usize, count: usize) -> Result<B::Rows> {
+        self.inner.rows(format, width, count)
+    }
+
+    fn write_rows(&self, rows: &mut B::Rows, at: &[u32], from: &B::Tensor) -> Result<()> {
+        self.inner.write_rows(rows, at, from)
+    }
+
+    fn read_rows(&self, rows: &B::Rows, at: &[u32]) -> Result<B::Tensor> {
+        self.inner.read_rows(rows, at)
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.inner.synchronize()
+    }
+
+    fn reshape(&self, t: &B::Tensor, shape: &[usize]) -> Result<B::Tensor> {
+        self.inner.reshape(t, shape)
+    }
+
+    fn narrow(&self, t: &B::Tensor, dim: usize, start: usize, length: usize) -> Result<B::Tensor> {
+        self.inner.narrow(t, dim, start, length)
+    }
+
+    fn concat(&self, parts: &[&B::Tensor], dim: usize) -> Result<B::Tensor> {
+        self.inner.concat(parts, dim)
+    }
+
+    fn gather(&self, t: &B::Tensor, at: &[u32]) -> Result<B::Tensor> {
+        self.inner.gather(t, at)
+    }
+
+    fn matmul_t(&self, a: &B::Tensor, b: &B::Tensor) -> Result<B::Tensor> {
+        self.inner.matmul_t(a, b)
+    }
+
+    fn matmul(&self, a: &B::Tensor, b: &B::Tensor) -> Result<B::Tensor> {
+        self.inner.matmul(a, b)
+    }
+
+    fn add(&self, a: &B::Tensor, b: &B::Tensor) -> Result<B::Tensor> {
+        self.inner.add(a, b)
+    }
+
+    fn mul(&self, a: &B::Tensor, b: &B::Tensor) -> Result<B::Tensor> {
+        self.inner.mul(a, b)
+    }
+
+    fn map(&self, x: &B::Tensor, f: Unary) -> Result<B::Tensor> {
+        self.inner.map(x, f)
+    }
+
+    fn sum(&self, x: &B::Tensor, dim: usize) -> Result<B::Tensor> {
+        self.inner.sum(x, dim)
+    }
+
+    fn max(&self, x: &B::Tensor, dim: usize) -> Result<B::Tensor> {
+        self.inner.max(x, dim)
+    }
+
+    fn rms_norm(
+        &self,
+        x: &B::Tensor,
+        weight: Option<&B::Tensor>,
+        eps: f32,
+        rounding: Option<Rounding>,
+    ) -> Result<B::Tensor> {
+        self.inner.rms_norm(x, weight, eps, rounding)
+    }
+
+    fn rope(&self, x: &B::Tensor, angles: &Angles, turn: Turn) -> Result<B::Tensor> {
+        self.inner.rope(x, angles, turn)
+    }
+
+    fn top_k(&self, x: &B::Tensor, k: usize) -> Result<Vec<u32>> {
+        self.inner.top_k(x, k)
+    }
+
+    fn round(&self, x: &B::Tensor, to: Rounding) -> Result<B::Tensor> {
+        self.inner.round(x, to)
+    }
+}
+
+impl<B: Kernels> Kernels for Strict<B> {}
