@@ -21,7 +21,7 @@ type Findings = Vec<String>;
 /// The rules, in the order in which they report.
 const RULES: [fn(&House, &mut Findings); 21] = [
     manifests::the_map_is_the_manifests,
-    manifests::only_backends_know_candle,
+    manifests::one_backend_knows_candle,
     manifests::no_system_library_is_linked,
     manifests::the_promised_compiler_is_the_tested_one,
     manifests::crates_are_described,

@@ -1,85 +1,44 @@
-//! The primitives. On the host the ones that matter are ours; on other devices, and in the plain
-//! mode, all are candle's.
+//! The primitives, as candle has them.
+
+use std::cmp::Ordering;
 
 use candle_core::{D, DType, Device};
 use deepseek_core::quant::{decode_row, round_row};
 use deepseek_core::rope::Angles;
 use deepseek_core::weights::WeightView;
 use deepseek_core::{
-    Backend, DeviceTensor, Error, Format, HostTensor, Result, Rounding, RowFormat, ScaleFormat,
-    Turn, Unary, Use,
+    Backend, DeviceTensor, Error, Format, HostTensor, Kernels, Result, Rounding, RowFormat,
+    ScaleFormat, Turn, Unary, Use,
 };
 
-use crate::host::{self, Pool, RowPool};
 use crate::tensor::{Tensor, fault};
 
-/// A device that candle knows: the host with kernels of our own, or CUDA and Metal as candle has
-/// them.
+/// A device that candle knows: CUDA, Metal, or the host as those compute.
 #[derive(Debug)]
 pub struct Candle {
     device: Device,
     name: String,
-    host: Option<Pool>,
 }
 
-/// A weight matrix.
+/// A weight matrix, widened: BF16 where it holds every value, else 32-bit floats.
 #[derive(Debug)]
-pub enum Weight {
-    /// As stored, borrowed from the mapped file.
-    Stored(WeightView),
-    /// Widened, on a device: BF16 where it holds every value, else 32-bit floats.
-    Widened(candle_core::Tensor),
-}
+pub struct Weight(candle_core::Tensor);
 
-/// A pool of cache rows.
+/// A pool of cache rows as 32-bit floats `[count, width]`.
 #[derive(Debug)]
-pub enum Rows {
-    /// Packed, in host memory.
-    Packed(RowPool),
-    /// As 32-bit floats `[count, width]`, on a device.
-    Floats(candle_core::Tensor),
-}
+pub struct Rows(candle_core::Tensor);
 
-impl Weight {
-    /// The matrix in the mapped file, where it is used as stored.
-    pub(crate) fn stored(&self) -> Option<&WeightView> {
-        match self {
-            Self::Stored(view) => Some(view),
-            Self::Widened(_) => None,
-        }
-    }
-}
+/// The verbs are their provided bodies.
+impl Kernels for Candle {}
 
 impl Candle {
-    /// The host, with `threads` threads.
-    ///
-    /// # Panics
-    /// If the system does not give them; see [`Candle::try_host`].
-    #[must_use]
-    pub fn host(threads: usize) -> Self {
-        Self::try_host(threads).expect("the system gives threads")
-    }
-
-    /// The host, with `threads` threads.
-    ///
-    /// # Errors
-    /// [`Error::NoThreads`] if the system does not give them.
-    pub fn try_host(threads: usize) -> Result<Self> {
-        Ok(Self {
-            device: Device::Cpu,
-            name: "cpu".to_owned(),
-            host: Some(Pool::start(threads)?),
-        })
-    }
-
-    /// The host without our kernels: candle's primitives and the provided bodies alone, as every
-    /// other device runs them. The plain twin that the host is tested against.
+    /// The host as other devices compute: candle's primitives and the provided bodies alone. The plain
+    /// twin that the kernels of the host are tested against.
     #[must_use]
     pub fn plain() -> Self {
         Self {
             device: Device::Cpu,
             name: "cpu (plain)".to_owned(),
-            host: None,
         }
     }
 
@@ -101,21 +60,12 @@ impl Candle {
 
     fn device(name: String, device: candle_core::Result<Device>) -> Result<Self> {
         match device {
-            Ok(device) => Ok(Self {
-                device,
-                name,
-                host: None,
-            }),
+            Ok(device) => Ok(Self { device, name }),
             Err(error) => Err(Error::Unsupported {
                 device: name,
                 what: format!("this build or machine ({})", first_line(&error.to_string())),
             }),
         }
-    }
-
-    /// The thread pool of the host's kernels, where those are in use.
-    pub(crate) fn pool(&self) -> Option<&Pool> {
-        self.host.as_ref()
     }
 }
 
@@ -149,9 +99,6 @@ impl Backend for Candle {
     }
 
     fn load(&self, weight: &WeightView, _purpose: Use) -> Result<Weight> {
-        if self.host.is_some() {
-            return Ok(Weight::Stored(weight.clone()));
-        }
         let mut values = vec![0.0; weight.shape[0] * weight.shape[1]];
         for (row, out) in values.chunks_exact_mut(weight.shape[1]).enumerate() {
             decode_row(weight, row, out);
@@ -176,50 +123,34 @@ impl Backend for Candle {
         let widened = widened
             .to_dtype(dtype)
             .and_then(|w| w.to_device(&self.device));
-        Ok(Weight::Widened(widened.map_err(fault)?))
+        widened.map(Weight).map_err(fault)
     }
 
-    fn rows(&self, format: RowFormat, width: usize, count: usize) -> Result<Rows> {
-        if self.host.is_some() {
-            return RowPool::new(format, width, count).map(Rows::Packed);
-        }
+    fn rows(&self, _format: RowFormat, width: usize, count: usize) -> Result<Rows> {
         candle_core::Tensor::zeros((count, width), DType::F32, &self.device)
-            .map(Rows::Floats)
+            .map(Rows)
             .map_err(fault)
     }
 
     fn write_rows(&self, rows: &mut Rows, at: &[u32], from: &Tensor) -> Result<()> {
         assert_eq!(at.len(), from.shape()[0], "a place for each row");
-        match rows {
-            Rows::Packed(pool) => pool.write(at, &from.values()),
-            Rows::Floats(pool) => {
-                for (first, run) in runs(at) {
-                    let part = from.inner().narrow(0, first, run.len()).map_err(fault)?;
-                    pool.slice_set(&part, 0, run.start as usize)
-                        .map_err(fault)?;
-                }
-            }
+        for (first, run) in runs(at) {
+            let part = from.inner().narrow(0, first, run.len()).map_err(fault)?;
+            rows.0
+                .slice_set(&part, 0, run.start as usize)
+                .map_err(fault)?;
         }
         Ok(())
     }
 
     fn read_rows(&self, rows: &Rows, at: &[u32]) -> Result<Tensor> {
-        match rows {
-            Rows::Packed(pool) => {
-                let mut values = vec![0.0; at.len() * pool.width()];
-                pool.read(at, &mut values);
-                Tensor::host(&[at.len(), pool.width()], values)
-            }
-            Rows::Floats(pool) => {
-                let parts = runs(at)
-                    .map(|(_, run)| pool.narrow(0, run.start as usize, run.len()))
-                    .collect::<candle_core::Result<Vec<_>>>()
-                    .map_err(fault)?;
-                candle_core::Tensor::cat(&parts, 0)
-                    .map_err(fault)
-                    .and_then(Tensor::new)
-            }
-        }
+        let parts = runs(at)
+            .map(|(_, run)| rows.0.narrow(0, run.start as usize, run.len()))
+            .collect::<candle_core::Result<Vec<_>>>()
+            .map_err(fault)?;
+        candle_core::Tensor::cat(&parts, 0)
+            .map_err(fault)
+            .and_then(Tensor::new)
     }
 
     fn synchronize(&self) -> Result<()> {
@@ -256,69 +187,33 @@ impl Backend for Candle {
     }
 
     fn lookup(&self, weight: &Weight, at: &[u32]) -> Result<Tensor> {
-        match weight {
-            Weight::Stored(view) => {
-                let width = view.shape[1];
-                let mut values = vec![0.0; at.len() * width];
-                for (row, out) in at.iter().zip(values.chunks_exact_mut(width)) {
-                    decode_row(view, *row as usize, out);
-                }
-                Tensor::host(&[at.len(), width], values)
-            }
-            Weight::Widened(weight) => {
-                let at = candle_core::Tensor::from_slice(at, at.len(), &self.device);
-                at.and_then(|at| weight.index_select(&at, 0)?.to_dtype(DType::F32))
-                    .map_err(fault)
-                    .and_then(Tensor::new)
-            }
-        }
+        let at = candle_core::Tensor::from_slice(at, at.len(), &self.device);
+        at.and_then(|at| weight.0.index_select(&at, 0)?.to_dtype(DType::F32))
+            .map_err(fault)
+            .and_then(Tensor::new)
     }
 
     fn linear(&self, x: &Tensor, weight: &Weight) -> Result<Tensor> {
         let (rows, mut shape) = (x.rows(), x.shape().to_vec());
         let last = shape.last_mut().expect("a product has inputs");
-        match weight {
-            Weight::Stored(view) => {
-                *last = view.shape[0];
-                let pool = self.host.as_ref().expect("stored weights are the host's");
-                let mut out = vec![0.0; rows * view.shape[0]];
-                host::linear(pool, &x.values(), view, &mut out);
-                Tensor::host(&shape, out)
-            }
-            Weight::Widened(weight) => {
-                let inputs = std::mem::replace(last, weight.dims()[0]);
-                let product = x
-                    .inner()
-                    .reshape((rows, inputs))
-                    .and_then(|x| x.matmul(&weight.to_dtype(DType::F32)?.t()?)?.reshape(shape));
-                product.map_err(fault).and_then(Tensor::new)
-            }
-        }
+        let inputs = std::mem::replace(last, weight.0.dims()[0]);
+        let product = x.inner().reshape((rows, inputs)).and_then(|x| {
+            x.matmul(&weight.0.to_dtype(DType::F32)?.t()?)?
+                .reshape(shape)
+        });
+        product.map_err(fault).and_then(Tensor::new)
     }
 
     fn matmul_t(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-        let Some(pool) = &self.host else {
-            let product = b.inner().t().and_then(|b| a.inner().matmul(&b));
-            return product.map_err(fault).and_then(Tensor::new);
-        };
-        let (m, n) = (a.shape()[0], b.shape()[0]);
-        let mut out = vec![0.0; m * n];
-        host::matmul_t(pool, &a.values(), &b.values(), a.width(), &mut out);
-        Tensor::host(&[m, n], out)
+        let product = b.inner().t().and_then(|b| a.inner().matmul(&b));
+        product.map_err(fault).and_then(Tensor::new)
     }
 
     fn matmul(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-        let Some(pool) = &self.host else {
-            return a
-                .inner()
-                .matmul(b.inner())
-                .map_err(fault)
-                .and_then(Tensor::new);
-        };
-        let (m, n) = (a.shape()[0], b.width());
-        let mut out = vec![0.0; m * n];
-        host::matmul(pool, &a.values(), &b.values(), a.width(), &mut out);
-        Tensor::host(&[m, n], out)
+        a.inner()
+            .matmul(b.inner())
+            .map_err(fault)
+            .and_then(Tensor::new)
     }
 
     fn add(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
@@ -385,15 +280,6 @@ impl Backend for Candle {
         eps: f32,
         rounding: Option<Rounding>,
     ) -> Result<Tensor> {
-        if let Some(pool) = &self.host {
-            let mut out = x.values().to_vec();
-            let weight = weight.map(Tensor::values);
-            host::rms_norm(pool, &mut out, x.width(), weight.as_deref(), eps);
-            if let Some(rounding) = rounding {
-                host::round_rows(pool, &mut out, x.width(), rounding);
-            }
-            return Tensor::host(x.shape(), out);
-        }
         let norm = || {
             let x = x.inner();
             let mean = (x.sqr()?.mean_keepdim(D::Minus1)? + f64::from(eps))?;
@@ -405,11 +291,6 @@ impl Backend for Candle {
     }
 
     fn rope(&self, x: &Tensor, angles: &Angles, turn: Turn) -> Result<Tensor> {
-        if let Some(pool) = &self.host {
-            let mut out = x.values().to_vec();
-            host::rope(pool, &mut out, x.shape()[0], x.width(), angles, turn);
-            return Tensor::host(x.shape(), out);
-        }
         let (rows, width, pairs) = (x.shape()[0], x.width(), angles.pairs());
         let inner = x.rows() / rows;
         let rotate = || {
@@ -436,15 +317,12 @@ impl Backend for Candle {
         let host = self.download(x)?;
         let mut best = Vec::with_capacity(x.rows() * k);
         for row in 0..x.rows() {
-            host::top_k(host.row(row), k, &mut best);
+            best.extend(top_k(host.row(row), k));
         }
         Ok(best)
     }
 
     fn is_finite(&self, x: &Tensor) -> Result<bool> {
-        if self.host.is_some() {
-            return Ok(host::is_finite(&x.values()));
-        }
         // What is not finite, times zero, is no number, and so is every sum with it.
         let zeros = x.inner().affine(0.0, 0.0);
         let sum = zeros.and_then(|zeros| zeros.sum_all()?.to_scalar::<f32>());
@@ -452,11 +330,6 @@ impl Backend for Candle {
     }
 
     fn round(&self, x: &Tensor, to: Rounding) -> Result<Tensor> {
-        if let Some(pool) = &self.host {
-            let mut out = x.values().to_vec();
-            host::round_rows(pool, &mut out, x.width(), to);
-            return Tensor::host(x.shape(), out);
-        }
         // Rounding must be exact, and candle has no such casts on every device: through the host.
         let mut values = self.download(x)?.into_data();
         values
@@ -464,6 +337,23 @@ impl Backend for Candle {
             .for_each(|row| round_row(row, to));
         self.upload(&HostTensor::new(x.shape(), values))
     }
+}
+
+/// The indices of the `k` largest, ascending, ties to the lower index. Not a number counts as least.
+fn top_k(row: &[f32], k: usize) -> Vec<u32> {
+    let least = |x: f32| if x.is_nan() { f32::NEG_INFINITY } else { x };
+    let mut all: Vec<(f32, u32)> = row.iter().map(|x| least(*x)).zip(0..).collect();
+    let better = |a: &(f32, u32), b: &(f32, u32)| {
+        let by_score = b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal);
+        by_score.then(a.1.cmp(&b.1))
+    };
+    if k < all.len() {
+        all.select_nth_unstable_by(k, better);
+        all.truncate(k);
+    }
+    let mut best: Vec<u32> = all.into_iter().map(|(_, index)| index).collect();
+    best.sort_unstable();
+    best
 }
 
 /// The runs of neighbours in a list of rows, each with its place in the list.
@@ -481,24 +371,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn ties_go_to_the_lower_index() {
+        let row = [1.0, 3.0, 3.0, 0.0, 3.0, f32::NAN];
+        assert_eq!(top_k(&row, 2), [1, 2]);
+        assert_eq!(top_k(&row, 9), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(top_k(&[-0.0, 0.0, -1.0], 1), [0]);
+        assert!(top_k(&row, 0).is_empty());
+    }
+
+    #[test]
     fn one_number_that_is_not_finite_is_found_wherever_it_stands() {
-        for be in [Candle::host(1), Candle::plain()] {
-            for lost in [
-                None,
-                Some(f32::NAN),
-                Some(f32::INFINITY),
-                Some(f32::NEG_INFINITY),
-            ] {
-                for at in [0, 17, 59] {
-                    let mut values = vec![f32::MAX; 60];
-                    values[1..30].fill(-0.0);
-                    values[30..45].fill(f32::MIN);
-                    values[at] = lost.unwrap_or(1.0);
-                    let x = HostTensor::new(&[3, 4, 5], values);
-                    let x = be.upload(&x).expect("room");
-                    let finite = be.is_finite(&x).expect("a sum");
-                    assert_eq!(finite, lost.is_none(), "{lost:?} at {at}");
-                }
+        let be = Candle::plain();
+        for lost in [
+            None,
+            Some(f32::NAN),
+            Some(f32::INFINITY),
+            Some(f32::NEG_INFINITY),
+        ] {
+            for at in [0, 17, 59] {
+                let mut values = vec![f32::MAX; 60];
+                values[1..30].fill(-0.0);
+                values[30..45].fill(f32::MIN);
+                values[at] = lost.unwrap_or(1.0);
+                let x = HostTensor::new(&[3, 4, 5], values);
+                let x = be.upload(&x).expect("room");
+                let finite = be.is_finite(&x).expect("a sum");
+                assert_eq!(finite, lost.is_none(), "{lost:?} at {at}");
             }
         }
     }

@@ -1,11 +1,10 @@
 #![doc = include_str!("../README.md")]
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod backend;
-mod host;
-mod kernels;
 mod tensor;
+mod threads;
 
 pub use backend::{Candle, Rows, Weight};
-pub use host::start_threads;
 pub use tensor::Tensor;
+pub use threads::start_threads;

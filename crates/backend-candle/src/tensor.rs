@@ -1,8 +1,5 @@
 //! An activation: a contiguous candle tensor of 32-bit floats.
 
-use std::ops::Deref;
-
-use candle_core::{CpuStorage, Storage};
 use deepseek_core::{DeviceTensor, Error, Result};
 
 /// A contiguous candle tensor of 32-bit floats. A clone is a handle.
@@ -26,44 +23,6 @@ impl Tensor {
 
     pub(crate) fn inner(&self) -> &candle_core::Tensor {
         &self.0
-    }
-
-    /// A tensor of host memory.
-    pub(crate) fn host(shape: &[usize], values: Vec<f32>) -> Result<Self> {
-        candle_core::Tensor::from_vec(values, shape, &candle_core::Device::Cpu)
-            .map(Self)
-            .map_err(fault)
-    }
-
-    /// Its numbers, where they lie in host memory.
-    ///
-    /// # Panics
-    /// If they do not: only host kernels ask.
-    pub(crate) fn values(&self) -> impl Deref<Target = [f32]> + '_ {
-        let (storage, layout) = self.0.storage_and_layout();
-        Values {
-            storage,
-            start: layout.start_offset(),
-            length: self.0.elem_count(),
-        }
-    }
-}
-
-/// The numbers of a tensor in host memory, for as long as they are borrowed.
-struct Values<G> {
-    storage: G,
-    start: usize,
-    length: usize,
-}
-
-impl<G: Deref<Target = Storage>> Deref for Values<G> {
-    type Target = [f32];
-
-    fn deref(&self) -> &[f32] {
-        match &*self.storage {
-            Storage::Cpu(CpuStorage::F32(values)) => &values[self.start..][..self.length],
-            _ => unreachable!("host kernels meet only 32-bit floats in host memory"),
-        }
     }
 }
 

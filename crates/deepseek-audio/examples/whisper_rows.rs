@@ -11,7 +11,7 @@ use std::error::Error;
 use std::fs::{self, File};
 use std::thread::available_parallelism;
 
-use backend_candle::Candle;
+use backend_host::Host;
 use deepseek_audio::{Audio, AudioShape, AudioTensors, Chunks, Level, Limits, Pool, Tower};
 use deepseek_core::weights::{Shard, Tensors};
 use deepseek_core::{Backend, Loader, Numerics};
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let shard = Shard::open(weights)?;
     let shape = shape(&shard).ok_or("no encoder of the Whisper family with a projection")?;
-    let be = Candle::host(available_parallelism().map_or(1, usize::from));
+    let be = Host::new(available_parallelism().map_or(1, usize::from));
     let tensors = AudioTensors::new(&shard, None)?;
     let loader = Loader {
         be: &be,

@@ -5,6 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use backend_candle::Candle;
+use backend_host::Host;
 use common::{SMALL, golden, near, noise, shard};
 use deepseek_audio::{
     Audio, AudioShape, AudioTensors, Chunks, Delimiters, Place, Pool, Tower, embed, embed_features,
@@ -109,7 +110,7 @@ fn rows_are_the_references<B: Kernels>(be: &B) {
 
 #[test]
 fn rows_on_the_host_are_the_references() {
-    rows_are_the_references(&Candle::host(2));
+    rows_are_the_references(&Host::new(2));
 }
 
 #[test]
@@ -119,7 +120,7 @@ fn rows_by_primitives_alone_are_the_references() {
 
 #[test]
 fn chunks_together_are_what_they_are_alone() {
-    let (be, weights) = (Candle::host(2), shard("tower.safetensors"));
+    let (be, weights) = (Host::new(2), shard("tower.safetensors"));
     let tower = load(&be, &weights, SMALL);
     let chunks = [80, 168, 8, 1200, 8].map(features);
     let together = tower.encode_all(&be, &chunks.each_ref()).expect("rows");
@@ -134,7 +135,7 @@ fn chunks_together_are_what_they_are_alone() {
 
 #[test]
 fn every_layout_gives_the_same_bits() {
-    let (be, golden_tower) = (Candle::host(1), shard("tower.safetensors"));
+    let (be, golden_tower) = (Host::new(1), shard("tower.safetensors"));
     let want = rows(&be, &load(&be, &golden_tower, SMALL), &features(168));
     let layouts = [
         ("audio.", "audio_aligner."),
@@ -169,7 +170,7 @@ fn with_positions(values: impl Fn(usize) -> f32) -> Weights {
 
 #[test]
 fn stored_positions_come_before_computed_ones() {
-    let (be, golden_tower) = (Candle::host(1), shard("tower.safetensors"));
+    let (be, golden_tower) = (Host::new(1), shard("tower.safetensors"));
     let computed = rows(&be, &load(&be, &golden_tower, SMALL), &features(80));
     let same = with_positions(|at| {
         let (row, channel) = ((at / 64) as f64, at % 64);
@@ -194,7 +195,7 @@ fn stored_positions_come_before_computed_ones() {
 #[test]
 fn a_bias_of_keys_is_applied_and_changes_nothing() {
     // Every score of a query moves alike, so that softmax does not see it.
-    let (be, golden_tower) = (Candle::host(1), shard("tower.safetensors"));
+    let (be, golden_tower) = (Host::new(1), shard("tower.safetensors"));
     let want = rows(&be, &load(&be, &golden_tower, SMALL), &features(80));
     let mut weights = Weights::of(&golden_tower, |name| Some(name.to_owned()));
     let name = "audio_tower.layers.0.self_attn.k_proj.bias";
@@ -216,14 +217,14 @@ fn halves_are_widened_exactly() {
         let values: Vec<f32> = values.iter().map(|x| x.to_f32()).collect();
         floats.insert_floats(tensor.name(), tensor.shape(), &values);
     }
-    let be = Candle::host(1);
+    let be = Host::new(1);
     let of = |weights| rows(&be, &load(&be, weights, SMALL), &features(80));
     assert_eq!(of(&halves), of(&floats));
 }
 
 #[test]
 fn bf16_stays_bf16_and_near() {
-    let (be, weights) = (Candle::host(2), shard("tower.safetensors"));
+    let (be, weights) = (Host::new(2), shard("tower.safetensors"));
     let tensors = AudioTensors::new(&weights, None).expect("a tower");
     let mut at = loader(&be, &tensors);
     at.numerics = Numerics::RELEASED;
@@ -238,7 +239,7 @@ fn bf16_stays_bf16_and_near() {
 
 #[test]
 fn rows_stand_in_the_order_of_the_layout() {
-    let be = Candle::host(1);
+    let be = Host::new(1);
     let mut weights = Weights::of(&shard("tower.safetensors"), |name| Some(name.to_owned()));
     let (start, end) = (noise(48, 1.0), noise(48, -1.0));
     weights.insert_floats("audio_start", &[48], &start);
@@ -282,7 +283,7 @@ fn rows_stand_in_the_order_of_the_layout() {
 
 #[test]
 fn silence_that_fills_a_chunk_gives_no_rows() {
-    let (be, weights) = (Candle::host(1), shard("tower.safetensors"));
+    let (be, weights) = (Host::new(1), shard("tower.safetensors"));
     let tower = load(&be, &weights, SMALL);
     let open = || {
         Ok(Audio::from_blocks(
@@ -327,7 +328,7 @@ fn what_has_no_place_in_a_tower_is_named() {
 
 #[test]
 fn what_is_missing_is_named() {
-    let be = Candle::host(1);
+    let be = Host::new(1);
     let error = AudioTensors::new(&Weights::default(), None).map(|_| ());
     let error = error.expect_err("nothing is there").to_string();
     assert_eq!(

@@ -5,6 +5,8 @@ use std::ops::ControlFlow;
 use std::str::FromStr;
 
 use backend_candle::{Candle, start_threads};
+use backend_host::{Host, KernelSet};
+use deepseek_core::Kernels;
 use deepseek_core::weights::Checkpoint;
 use deepseek_model::{Decoder, Extras, Model, Plan};
 
@@ -81,22 +83,26 @@ pub(crate) fn load(
     extras: Extras<'_>,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Box<dyn Decoder>> {
+    // But for the host, candle computes, with threads that it would start by itself.
     let device = match name {
-        DeviceName::Cpu => Candle::try_host(threads)?,
-        // On the others candle computes, with threads that it would start by itself.
-        DeviceName::CpuPlain => {
-            start_threads(threads)?;
-            Candle::plain()
+        DeviceName::Cpu => {
+            let host = Host::start(threads, KernelSet::best())?;
+            return on(host, plan, checkpoint, extras, progress);
         }
-        DeviceName::Cuda(number) => {
-            start_threads(threads)?;
-            Candle::cuda(number)?
-        }
-        DeviceName::Metal(number) => {
-            start_threads(threads)?;
-            Candle::metal(number)?
-        }
+        DeviceName::CpuPlain => start_threads(threads).map(|()| Candle::plain()),
+        DeviceName::Cuda(number) => start_threads(threads).and_then(|()| Candle::cuda(number)),
+        DeviceName::Metal(number) => start_threads(threads).and_then(|()| Candle::metal(number)),
     };
+    on(device?, plan, checkpoint, extras, progress)
+}
+
+fn on<B: Kernels>(
+    device: B,
+    plan: Plan,
+    checkpoint: &Checkpoint,
+    extras: Extras<'_>,
+    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<Box<dyn Decoder>> {
     let model = Model::load(device, plan, checkpoint, extras, progress)?;
     Ok(Box::new(model))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use backend_candle::Candle;
+use backend_host::Host;
 use deepseek_core::quant::bf16;
 use deepseek_core::reference::QUERY_ROWS;
 use deepseek_core::weights::{Dtype, RawTensor, TensorSource, Tensors};
@@ -300,7 +301,7 @@ fn features_are_the_twins<B: Kernels>(be: &B) {
 
 #[test]
 fn features_on_the_host_are_the_twins() {
-    features_are_the_twins(&Candle::host(2));
+    features_are_the_twins(&Host::new(2));
 }
 
 #[test]
@@ -317,7 +318,7 @@ fn the_sizes_reach_more_patches_than_attend_together() {
 
 #[test]
 fn bf16_stays_bf16_and_near() {
-    let (be, weights) = (Candle::host(2), Weights::draw(2));
+    let (be, weights) = (Host::new(2), Weights::draw(2));
     let loader = weights.loader(&be, Numerics::RELEASED);
     let tower = Tower::load(&loader, TINY).expect("all weights are there");
     let canvas = canvas([40, 33]);
@@ -333,7 +334,7 @@ fn bf16_stays_bf16_and_near() {
 
 #[test]
 fn rows_stand_in_the_order_of_the_layout() {
-    let (be, weights) = (Candle::host(1), Weights::draw(3));
+    let (be, weights) = (Host::new(1), Weights::draw(3));
     let loader = weights.loader(&be, Numerics::EXACT);
     let tower = Tower::load(&loader, TINY).expect("all weights are there");
     let delimiters = Delimiters::load(&loader, TINY.out).expect("all are there");
@@ -359,7 +360,7 @@ fn rows_stand_in_the_order_of_the_layout() {
 
 #[test]
 fn merged_frames_are_averaged_position_by_position() {
-    let (be, weights) = (Candle::host(1), Weights::draw(5));
+    let (be, weights) = (Host::new(1), Weights::draw(5));
     let loader = weights.loader(&be, Numerics::EXACT);
     let tower = Tower::load(&loader, TINY).expect("all weights are there");
     let delimiters = Delimiters::load(&loader, TINY.out).expect("all are there");
@@ -384,7 +385,7 @@ fn merged_frames_are_averaged_position_by_position() {
 
 #[test]
 fn a_missing_weight_is_named() {
-    let (be, mut weights) = (Candle::host(1), Weights::draw(4));
+    let (be, mut weights) = (Host::new(1), Weights::draw(4));
     weights.0.remove("vision.blocks.1.attn.wo.bias");
     let error = Tower::load(&weights.loader(&be, Numerics::EXACT), TINY);
     let error = error.expect_err("a bias is missing").to_string();

@@ -1,7 +1,8 @@
 //! One suite for every device.
 //!
 //! [`ops`] holds a device against golden numbers of single operations, made by the Python reference;
-//! [`verbs`] holds its overrides against the provided bodies on random shapes.
+//! [`primitives`] holds its primitives against those of another device, and [`verbs`] its overrides
+//! against the provided bodies, on random shapes.
 #![forbid(unsafe_code)]
 
 pub mod album;
@@ -10,6 +11,6 @@ pub mod fixture;
 pub mod footprint;
 pub mod model;
 pub mod ops;
-
+pub mod primitives;
 pub mod strict;
 pub mod verbs;

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use backend_candle::Candle;
+use backend_host::Host;
 use conformance::compare::same_bits;
 use conformance::model::logits;
 use deepseek_core::Numerics;
@@ -52,7 +52,7 @@ impl Tiny {
         let checkpoint = Checkpoint::open(self.folder.path())?;
         let compressed = (0..VOCABULARY).map(|id| id.min(COMPRESSED - 1) as u32);
         let mut model = Model::load(
-            Candle::host(2),
+            Host::new(2),
             plan,
             &checkpoint,
             Some(compressed.collect()),

@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 use backend_candle::Candle;
+use backend_host::Host;
 use conformance::compare::{relative, same_bits};
 use deepseek_core::quant::bf16;
 use deepseek_core::weights::{Shard, Tensors};
-use deepseek_core::{Backend, HostTensor, Loader, Numerics, Unary};
+use deepseek_core::{HostTensor, Kernels, Loader, Numerics, Unary};
 use deepseek_engram::{Engram, LayerShape};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -103,7 +104,7 @@ impl Case {
         )?)
     }
 
-    fn run(&self, be: &Candle, numerics: Numerics) -> Result<Vec<f32>> {
+    fn run<B: Kernels>(&self, be: &B, numerics: Numerics) -> Result<Vec<f32>> {
         let LayerShape {
             hidden,
             streams,
@@ -186,19 +187,22 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 
 #[test]
 fn the_layer_adds_what_its_plain_twin_adds() -> Result<()> {
-    for be in [Candle::host(2), Candle::plain()] {
-        for seed in 0..40 {
-            let case = Case::draw(seed);
-            let what = format!("{}, seed {seed}", be.name());
-            relative(&what, &case.run(&be, Numerics::EXACT)?, &case.twin(), 3e-6);
-        }
+    the_layer_adds_what_its_plain_twin_adds_on(&Host::new(2))?;
+    the_layer_adds_what_its_plain_twin_adds_on(&Candle::plain())
+}
+
+fn the_layer_adds_what_its_plain_twin_adds_on<B: Kernels>(be: &B) -> Result<()> {
+    for seed in 0..40 {
+        let case = Case::draw(seed);
+        let what = format!("{}, seed {seed}", be.name());
+        relative(&what, &case.run(be, Numerics::EXACT)?, &case.twin(), 3e-6);
     }
     Ok(())
 }
 
 #[test]
 fn rows_of_images_stay_as_they_are_and_others_do_not() -> Result<()> {
-    let be = Candle::host(2);
+    let be = Host::new(2);
     let mut case = Case::draw(4);
     case.media = (0..case.tokens).map(|token| token % 2 == 0).collect();
     let got = case.run(&be, Numerics::EXACT)?;
@@ -219,7 +223,7 @@ fn rows_of_images_stay_as_they_are_and_others_do_not() -> Result<()> {
 
 #[test]
 fn released_streams_are_bf16_after_a_gate_that_is_not() -> Result<()> {
-    let be = Candle::host(2);
+    let be = Host::new(2);
     let numerics = Numerics {
         bf16: true,
         ..Numerics::EXACT
@@ -243,12 +247,15 @@ fn released_streams_are_bf16_after_a_gate_that_is_not() -> Result<()> {
 
 #[test]
 fn a_signed_root_keeps_the_sign_and_takes_zero_for_positive() -> Result<()> {
-    for be in [Candle::host(1), Candle::plain()] {
-        let x = vec![-4.0, -1e-9, 0.0, 1e-9, 9.0, 0.25, f32::NAN];
-        let x = be.upload(&HostTensor::new(&[7], x))?;
-        let got = be.download(&be.map(&x, Unary::SignedSqrt { min: 0.0625 })?)?;
-        assert_eq!(got.data()[..6], [-2.0, -0.25, 0.25, 0.25, 3.0, 0.5]);
-        assert!(got.data()[6].is_nan());
-    }
+    a_signed_root_keeps_the_sign_and_takes_zero_for_positive_on(&Host::new(1))?;
+    a_signed_root_keeps_the_sign_and_takes_zero_for_positive_on(&Candle::plain())
+}
+
+fn a_signed_root_keeps_the_sign_and_takes_zero_for_positive_on<B: Kernels>(be: &B) -> Result<()> {
+    let x = vec![-4.0, -1e-9, 0.0, 1e-9, 9.0, 0.25, f32::NAN];
+    let x = be.upload(&HostTensor::new(&[7], x))?;
+    let got = be.download(&be.map(&x, Unary::SignedSqrt { min: 0.0625 })?)?;
+    assert_eq!(got.data()[..6], [-2.0, -0.25, 0.25, 0.25, 3.0, 0.5]);
+    assert!(got.data()[6].is_nan());
     Ok(())
 }

@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use backend_candle::Candle;
+use backend_host::Host;
 use conformance::footprint::{STEP_TOKENS, check};
 use deepseek_core::Numerics;
 use deepseek_core::weights::Checkpoint;
@@ -85,7 +85,7 @@ fn measure(level: &str, numerics: Numerics) -> Result<()> {
         Plan::new(&config, numerics, budget)
     };
     let mut model = Model::load(
-        Candle::host(threads),
+        Host::new(threads),
         plan(2)?,
         &Checkpoint::open(folder.path())?,
         None,

@@ -2,7 +2,7 @@
 //! threads, what was taken back, drafts.
 
 use anyhow::Result;
-use backend_candle::Candle;
+use backend_host::Host;
 use conformance::album::{Album, album, decode, run, spans};
 use conformance::compare::same_bits;
 use conformance::model::{Open, Spoken, open, speak, step};
@@ -37,7 +37,7 @@ fn each(mut check: impl FnMut(&str, &str, Open) -> Result<()>) -> Result<()> {
 }
 
 /// The logits after a prompt and after each token that follows.
-fn answer(model: &mut Model<Candle>, album: &Album, chunks: &[usize]) -> Result<Vec<f32>> {
+fn answer(model: &mut Model<Host>, album: &Album, chunks: &[usize]) -> Result<Vec<f32>> {
     let prompt = spans(&album.tokens, &album.media, chunks, Want::Last);
     // Of a prompt that is read whole, the last row alone counts.
     let mut logits = run(model, prompt)?;
@@ -51,14 +51,14 @@ fn answer(model: &mut Model<Candle>, album: &Album, chunks: &[usize]) -> Result<
 #[test]
 fn any_chunking_and_any_number_of_threads_give_the_same_bits() -> Result<()> {
     each(|name, what, opened| {
-        let mut model = open(Candle::host(2), name, opened)?;
+        let mut model = open(Host::new(2), name, opened)?;
         let album = album(&mut model, name, "image")?;
         let want = answer(&mut model, &album, &[512])?;
         for chunks in [&[1][..], &[6, 1, 7, 3], &[2], &[13]] {
             let got = answer(&mut model, &album, chunks)?;
             same_bits(&format!("{what} in chunks of {chunks:?}"), &got, &want);
         }
-        let mut three = open(Candle::host(3), name, opened)?;
+        let mut three = open(Host::new(3), name, opened)?;
         let album = self::album(&mut three, name, "image")?;
         same_bits(what, &answer(&mut three, &album, &[9])?, &want);
         Ok(())
@@ -68,7 +68,7 @@ fn any_chunking_and_any_number_of_threads_give_the_same_bits() -> Result<()> {
 #[test]
 fn an_image_beside_other_sequences_is_what_it_is_alone() -> Result<()> {
     each(|name, what, opened| {
-        let mut alone = open(Candle::host(2), name, opened)?;
+        let mut alone = open(Host::new(2), name, opened)?;
         let mut want = Vec::new();
         for which in ["image", "mixed"] {
             let album = album(&mut alone, name, which)?;
@@ -78,7 +78,7 @@ fn an_image_beside_other_sequences_is_what_it_is_alone() -> Result<()> {
             sequences: 2,
             ..opened
         };
-        let mut model = open(Candle::host(2), name, both)?;
+        let mut model = open(Host::new(2), name, both)?;
         let albums = [
             album(&mut model, name, "image")?,
             album(&mut model, name, "mixed")?,
@@ -140,7 +140,7 @@ fn an_image_beside_other_sequences_is_what_it_is_alone() -> Result<()> {
 #[test]
 fn what_was_taken_back_behind_an_image_leaves_no_trace() -> Result<()> {
     each(|name, what, opened| {
-        let mut model = open(Candle::host(2), name, opened)?;
+        let mut model = open(Host::new(2), name, opened)?;
         let album = album(&mut model, name, "mixed")?;
         let want = answer(&mut model, &album, &[512])?;
         let mut rng = ChaCha8Rng::seed_from_u64(5);
@@ -166,7 +166,7 @@ fn what_was_taken_back_behind_an_image_leaves_no_trace() -> Result<()> {
 #[test]
 fn drafts_change_how_often_the_model_runs_and_never_what_it_says() -> Result<()> {
     each(|name, what, opened| {
-        let mut model = open(Candle::host(2), name, opened)?;
+        let mut model = open(Host::new(2), name, opened)?;
         let album = album(&mut model, name, "image")?;
         let width = model.capacity().vocabulary as usize;
         let mut say = |drafts: u32| -> Result<Spoken> {

@@ -1,7 +1,7 @@
 //! What never changes a bit on the host: chunking, neighbours, threads, and what was taken back.
 
 use anyhow::Result;
-use backend_candle::Candle;
+use backend_host::Host;
 use conformance::compare::same_bits;
 use conformance::model::{Open, logits, open, prompt, step};
 use deepseek_attn::SourceId;
@@ -32,7 +32,7 @@ fn any_chunking_gives_the_same_bits() -> Result<()> {
         let ids = prompt(name)?;
         for (level, numerics) in LEVELS {
             let mut model = open(
-                Candle::host(2),
+                Host::new(2),
                 name,
                 Open {
                     numerics,
@@ -61,7 +61,7 @@ fn any_chunking_leaves_the_same_rows_and_tails() -> Result<()> {
                     numerics,
                     ..Open::default()
                 };
-                let mut model = open(Candle::host(2), name, opened)?;
+                let mut model = open(Host::new(2), name, opened)?;
                 for (index, tokens) in ids.chunks(chunk).enumerate() {
                     model.step(&step(0, index * chunk, tokens))?;
                 }
@@ -75,7 +75,7 @@ fn any_chunking_leaves_the_same_rows_and_tails() -> Result<()> {
 }
 
 /// Every compressed row, key and tail of the first sequence, one after another.
-fn remembered(model: &Model<Candle>, positions: usize) -> Result<Vec<f32>> {
+fn remembered(model: &Model<Host>, positions: usize) -> Result<Vec<f32>> {
     let be = model.backend();
     let mut all = Vec::new();
     for (source, (ratio, _)) in model.plan().sources().into_iter().enumerate() {
@@ -99,8 +99,8 @@ fn remembered(model: &Model<Candle>, positions: usize) -> Result<Vec<f32>> {
 fn the_number_of_threads_changes_nothing() -> Result<()> {
     for name in FIXTURES {
         let ids = prompt(name)?;
-        let mut one = open(Candle::host(1), name, Open::default())?;
-        let mut three = open(Candle::host(3), name, Open::default())?;
+        let mut one = open(Host::new(1), name, Open::default())?;
+        let mut three = open(Host::new(3), name, Open::default())?;
         let (one, three) = (
             logits(&mut one, &ids, &[33])?,
             logits(&mut three, &ids, &[33])?,
@@ -129,7 +129,7 @@ fn a_ragged_batch_gives_each_sequence_what_it_yields_alone() -> Result<()> {
                     sequences: 3,
                     ..Open::default()
                 };
-                let mut model = open(Candle::host(2), name, opened)?;
+                let mut model = open(Host::new(2), name, opened)?;
                 let mut got: Vec<Vec<f32>> = vec![Vec::new(); 3];
                 let mut at = [0; 3];
                 while (0..3).any(|seq| at[seq] < sequences[seq].len()) {
@@ -161,7 +161,7 @@ fn a_ragged_batch_gives_each_sequence_what_it_yields_alone() -> Result<()> {
                     }
                 }
                 let mut alone = open(
-                    Candle::host(2),
+                    Host::new(2),
                     name,
                     Open {
                         numerics,
@@ -189,10 +189,10 @@ fn rewind_and_replay_equals_never_having_drafted() -> Result<()> {
                 drafts,
                 ..Open::default()
             };
-            let mut straight = open(Candle::host(2), name, opened)?;
+            let mut straight = open(Host::new(2), name, opened)?;
             let want = logits(&mut straight, &ids, &[512])?;
             let mut rng = ChaCha8Rng::seed_from_u64(7);
-            let mut model = open(Candle::host(2), name, opened)?;
+            let mut model = open(Host::new(2), name, opened)?;
             let (mut got, mut at) = (Vec::new(), 0);
             while at < ids.len() {
                 // Wrong tokens for up to the whole reach of a rewind, then back, then the right ones.
@@ -231,13 +231,13 @@ fn windows_that_wrap_lose_nothing() -> Result<()> {
                 drafts: name != "quant-s0",
                 ..Open::default()
             };
-            let mut straight = open(Candle::host(2), name, opened)?;
+            let mut straight = open(Host::new(2), name, opened)?;
             let want = straight.step(&step(0, 0, &ids))?.into_values();
             let short = Open {
                 step_tokens: STEP,
                 ..opened
             };
-            let mut model = open(Candle::host(2), name, short)?;
+            let mut model = open(Host::new(2), name, short)?;
             let (ring, width) = (model.plan().ring_rows(), want.len() / ids.len());
             let what = format!(
                 "{name} {level}, {} positions in a ring of {ring}",
@@ -246,7 +246,7 @@ fn windows_that_wrap_lose_nothing() -> Result<()> {
             assert!(ids.len() > ring, "{what}: it does not wrap");
             let reach = model.capacity().rewind as usize;
             let mut got = Vec::new();
-            let mut read = |model: &mut Model<Candle>, at: usize| -> Result<()> {
+            let mut read = |model: &mut Model<Host>, at: usize| -> Result<()> {
                 let end = ids.len().min(at + STEP);
                 got.truncate(at * width);
                 got.extend(model.step(&step(0, at, &ids[at..end]))?.into_values());
@@ -281,7 +281,7 @@ fn drafts_do_not_depend_on_chunking_or_on_drafts_taken_back() -> Result<()> {
         };
         let mut drafts = Vec::new();
         for chunk in [1, 7, 512] {
-            let mut model = open(Candle::host(2), name, opened)?;
+            let mut model = open(Host::new(2), name, opened)?;
             for (index, tokens) in ids.chunks(chunk).enumerate() {
                 let at = index * chunk;
                 if at > 0 {
@@ -309,9 +309,9 @@ fn a_forgotten_sequence_leaves_nothing_behind() -> Result<()> {
         drafts: true,
         ..Open::default()
     };
-    let mut fresh = open(Candle::host(2), "flashy-s0", opened)?;
+    let mut fresh = open(Host::new(2), "flashy-s0", opened)?;
     let want = logits(&mut fresh, &ids[..40], &[40])?;
-    let mut used = open(Candle::host(2), "flashy-s0", opened)?;
+    let mut used = open(Host::new(2), "flashy-s0", opened)?;
     logits(&mut used, &ids, &[50])?;
     let got = logits(&mut used, &ids[..40], &[40])?;
     same_bits("after another conversation", got.data(), want.data());

@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 
 use anyhow::Result;
-use backend_candle::Candle;
+use backend_host::Host;
 use conformance::compare::same_bits;
 use conformance::footprint::{MEASURED, STEP_TOKENS, check, feed};
 use deepseek_core::Numerics;
@@ -51,7 +51,7 @@ fn a_million_positions_take_the_memory_that_the_plan_foretells() -> Result<()> {
     let foretold = Plan::new(&config, Numerics::EXACT, budget(1))?.memory_bytes();
     let threads = std::thread::available_parallelism()?.get();
     let mut model = Model::load(
-        Candle::host(threads),
+        Host::new(threads),
         Plan::new(&config, Numerics::EXACT, budget(2))?,
         &Checkpoint::open(folder.path())?,
         None,

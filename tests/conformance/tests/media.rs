@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::Result;
-use backend_candle::Candle;
+use backend_host::Host;
 use conformance::album::{decode, run};
 use conformance::compare::same_bits;
 use conformance::model::{speak, step};
@@ -39,7 +39,7 @@ fn load(
     json: &str,
     threads: usize,
     (numerics, prefill): (Numerics, Prefill),
-) -> Result<Model<Candle>> {
+) -> Result<Model<Host>> {
     let budget = Budget {
         context: 512,
         sequences: 2,
@@ -49,7 +49,7 @@ fn load(
     let plan = Plan::new(&Config::parse(json)?, numerics, budget)?;
     let ids = (0..VOCABULARY).map(|id| id.min(COMPRESSED - 1) as u32);
     Ok(Model::load(
-        Candle::host(threads),
+        Host::new(threads),
         plan,
         &Checkpoint::open(folder)?,
         Some(ids.collect::<Vec<_>>()),
@@ -66,7 +66,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(model: &mut Model<Candle>, seed: u64) -> Result<Self> {
+    fn new(model: &mut Model<Host>, seed: u64) -> Result<Self> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let capacity = model.capacity();
         let (vision, audio) = (
@@ -167,7 +167,7 @@ impl Scene {
     }
 
     /// The logits after the prompt and after each token that follows.
-    fn answer(&self, model: &mut Model<Candle>, chunks: &[usize]) -> Result<Vec<f32>> {
+    fn answer(&self, model: &mut Model<Host>, chunks: &[usize]) -> Result<Vec<f32>> {
         let mut logits = run(model, self.spans(0, chunks))?;
         logits.extend(decode(model, self.tokens.len(), &AFTER)?);
         model.forget(SeqId(0));
@@ -177,7 +177,7 @@ impl Scene {
 
 /// Every level and way to read a prompt.
 fn each(
-    mut check: impl FnMut(&str, &mut dyn FnMut(usize) -> Result<Model<Candle>>) -> Result<()>,
+    mut check: impl FnMut(&str, &mut dyn FnMut(usize) -> Result<Model<Host>>) -> Result<()>,
 ) -> Result<()> {
     let (folder, json) = (checkpoint()?, tiny_v41_config(VOCABULARY, COMPRESSED)?);
     for numerics in LEVELS {

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::Result;
-use backend_candle::Candle;
+use backend_host::Host;
 use deepseek_core::Numerics;
 use deepseek_core::weights::Checkpoint;
 use deepseek_model::bill::{Tally, Weights};
@@ -33,7 +33,7 @@ fn load(
     numerics: Numerics,
     prefill: Prefill,
     compressed: Vec<u32>,
-) -> deepseek_model::Result<Model<Candle>> {
+) -> deepseek_model::Result<Model<Host>> {
     let config = Config::parse(json).expect("the config holds together");
     let budget = Budget {
         context: 256,
@@ -43,7 +43,7 @@ fn load(
     let plan = Plan::new(&config, numerics, budget).expect("the budget is sound");
     let checkpoint = Checkpoint::open(folder)?;
     Model::load(
-        Candle::host(2),
+        Host::new(2),
         plan,
         &checkpoint,
         Some(compressed),

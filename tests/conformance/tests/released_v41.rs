@@ -7,6 +7,7 @@
 
 use anyhow::{Context, Result};
 use backend_candle::Candle;
+use backend_host::Host;
 use conformance::fixture::{Fixture, folder};
 use conformance::model::{Open, logits, meta, open, open_as, prompt, step};
 use deepseek_core::operands::{Chosen, Pick, ScoreRounding, Softmax, WeightRounding};
@@ -182,7 +183,7 @@ fn every_layer_is_that_of_the_reference<B: Kernels>(be: B, name: &str) -> Result
 #[test]
 fn every_layer_rounds_where_the_reference_does() -> Result<()> {
     for name in FIXTURES {
-        every_layer_is_that_of_the_reference(Candle::host(2), name)?;
+        every_layer_is_that_of_the_reference(Host::new(2), name)?;
     }
     Ok(())
 }
@@ -207,7 +208,7 @@ fn distances(name: &str) -> Result<[f32; 2]> {
 fn whole_runs_are_as_near_to_the_reference_as_roundings_allow() -> Result<()> {
     for name in FIXTURES {
         let reference = Fixture::open(&format!("{name}/expected.safetensors"))?;
-        let mut model = open(Candle::host(2), name, RELEASED)?;
+        let mut model = open(Host::new(2), name, RELEASED)?;
         let want = reference.floats("logits_full.released")?;
         let got = logits(&mut model, &prompt(name)?, &[512])?;
         let pairs = got.data().iter().zip(want.data());
@@ -224,6 +225,11 @@ fn whole_runs_are_as_near_to_the_reference_as_roundings_allow() -> Result<()> {
 /// changes all.
 #[test]
 fn the_tower_rounds_where_the_reference_does() -> Result<()> {
+    the_tower_rounds_where_the_reference_does_on(&Host::new(2))?;
+    the_tower_rounds_where_the_reference_does_on(&Candle::plain())
+}
+
+fn the_tower_rounds_where_the_reference_does_on<B: Kernels>(be: &B) -> Result<()> {
     let name = "vision-s5";
     let reference = Fixture::open(&format!("{name}/expected.safetensors"))?;
     let json = std::fs::read_to_string(folder(name).join("config.json"))?;
@@ -233,79 +239,85 @@ fn the_tower_rounds_where_the_reference_does() -> Result<()> {
         .vision
         .context("a tower")?;
     let checkpoint = Checkpoint::open(&folder(name))?;
-    for be in [Candle::host(2), Candle::plain()] {
-        let at = Loader {
-            be: &be,
-            tensors: Tensors::new(&checkpoint, [32, 32]),
-            numerics: Numerics::RELEASED,
-            input_block: 32,
+    let at = Loader {
+        be,
+        tensors: Tensors::new(&checkpoint, [32, 32]),
+        numerics: Numerics::RELEASED,
+        input_block: 32,
+    };
+    let tower = Tower::load(&at, shape)?;
+    let side = shape.downsample;
+    let grid = Grid {
+        canvas: [side * shape.patch; 2],
+        patches: [side; 2],
+        cells: [1; 2],
+    };
+    let patches = reference.floats("cells.patches")?;
+    let [count, each, width] = patches.shape().try_into()?;
+    let want = reference.floats("cells.features.released")?;
+    let float = reference.floats("reading.float_pixels.released")?;
+    let (mut others, mut other_readings) = (0, 0);
+    for image in 0..count {
+        let size = each * width;
+        let values = patches.data()[image * size..(image + 1) * size].to_vec();
+        let got = tower.encode(be, &HostTensor::new(&[each, width], values), &grid)?;
+        let got = be.download(&got)?;
+        let differ = |want: &HostTensor| {
+            let pairs = got.data().iter().zip(want.row(image));
+            usize::from(pairs.filter(|(got, want)| got != want).count() > 1)
         };
-        let tower = Tower::load(&at, shape)?;
-        let side = shape.downsample;
-        let grid = Grid {
-            canvas: [side * shape.patch; 2],
-            patches: [side; 2],
-            cells: [1; 2],
-        };
-        let patches = reference.floats("cells.patches")?;
-        let [count, each, width] = patches.shape().try_into()?;
-        let want = reference.floats("cells.features.released")?;
-        let float = reference.floats("reading.float_pixels.released")?;
-        let (mut others, mut other_readings) = (0, 0);
-        for image in 0..count {
-            let size = each * width;
-            let values = patches.data()[image * size..(image + 1) * size].to_vec();
-            let got = tower.encode(&be, &HostTensor::new(&[each, width], values), &grid)?;
-            let got = be.download(&got)?;
-            let differ = |want: &HostTensor| {
-                let pairs = got.data().iter().zip(want.row(image));
-                usize::from(pairs.filter(|(got, want)| got != want).count() > 1)
-            };
-            others += differ(&want);
-            other_readings += differ(&float);
-        }
-        assert_eq!(other_readings, count, "pixels that stay floats");
-        assert!(others <= 4, "{others} of {count} images are others");
+        others += differ(&want);
+        other_readings += differ(&float);
     }
+    assert_eq!(other_readings, count, "pixels that stay floats");
+    assert!(others <= 4, "{others} of {count} images are others");
     Ok(())
 }
 
 #[test]
 fn index_scores_are_rounded_as_the_reference_rounds_them() -> Result<()> {
+    index_scores_are_rounded_as_the_reference_rounds_them_on(&Host::new(2))?;
+    index_scores_are_rounded_as_the_reference_rounds_them_on(&Candle::plain())
+}
+
+fn index_scores_are_rounded_as_the_reference_rounds_them_on<B: Kernels>(be: &B) -> Result<()> {
     let ops = Fixture::open("ops-s1/expected.safetensors")?;
     let (q, keys) = (ops.bf16("index.q")?, ops.bf16("index.keys")?);
     let (shape, want) = ops.integers("index.rows")?;
     let count = keys.shape()[0] as u32;
     let mut seen = Chosen::default();
     (0..shape[0]).for_each(|_| seen.push(std::iter::once(0..count)));
-    for be in [Candle::host(2), Candle::plain()] {
-        let mut rows = be.rows(RowFormat::F32, keys.width(), count as usize)?;
-        let at: Vec<u32> = (0..count).collect();
-        be.write_rows(&mut rows, &at, &be.upload(&keys)?)?;
-        let (q, weights) = (be.upload(&q)?, be.upload(&ops.bf16("index.weights")?)?);
-        let choose = |round| {
-            let pick = Pick {
-                k: shape[1],
-                blocks: None,
-                round,
-            };
-            let rows = be.index_topk(&q, &weights, &rows, &seen, &pick)?.rows;
-            let queries = want.chunks(shape[1]).enumerate();
-            let other = queries
-                .filter(|(query, want)| !rows.rows(*query).eq(want.iter().map(|row| *row as u32)));
-            anyhow::Ok(other.count())
+    let mut rows = be.rows(RowFormat::F32, keys.width(), count as usize)?;
+    let at: Vec<u32> = (0..count).collect();
+    be.write_rows(&mut rows, &at, &be.upload(&keys)?)?;
+    let (q, weights) = (be.upload(&q)?, be.upload(&ops.bf16("index.weights")?)?);
+    let choose = |round| {
+        let pick = Pick {
+            k: shape[1],
+            blocks: None,
+            round,
         };
-        assert_eq!(choose(Some(ScoreRounding::Products))?, 0);
-        // Neither unrounded nor with a rounded sum are they the same.
-        for other in [None, Some(ScoreRounding::ProductsAndSum)] {
-            assert_ne!(choose(other)?, 0, "{other:?}");
-        }
+        let rows = be.index_topk(&q, &weights, &rows, &seen, &pick)?.rows;
+        let queries = want.chunks(shape[1]).enumerate();
+        let other = queries
+            .filter(|(query, want)| !rows.rows(*query).eq(want.iter().map(|row| *row as u32)));
+        anyhow::Ok(other.count())
+    };
+    assert_eq!(choose(Some(ScoreRounding::Products))?, 0);
+    // Neither unrounded nor with a rounded sum are they the same.
+    for other in [None, Some(ScoreRounding::ProductsAndSum)] {
+        assert_ne!(choose(other)?, 0, "{other:?}");
     }
     Ok(())
 }
 
 #[test]
 fn weights_are_rounded_chunk_by_chunk() -> Result<()> {
+    weights_are_rounded_chunk_by_chunk_on(&Host::new(2))?;
+    weights_are_rounded_chunk_by_chunk_on(&Candle::plain())
+}
+
+fn weights_are_rounded_chunk_by_chunk_on<B: Kernels>(be: &B) -> Result<()> {
     let ops = Fixture::open("ops-s1/expected.safetensors")?;
     let (q, keys) = (ops.bf16("attend.q")?, ops.bf16("attend.keys")?);
     let (_, counts) = ops.integers("attend.counts")?;
@@ -314,37 +326,35 @@ fn weights_are_rounded_chunk_by_chunk() -> Result<()> {
     for count in &counts {
         seen.push(std::iter::once(0..*count as u32));
     }
-    for be in [Candle::host(2), Candle::plain()] {
-        let mut rows = be.rows(RowFormat::Bf16, width, all)?;
-        let at: Vec<u32> = (0..all as u32).collect();
-        be.write_rows(&mut rows, &at, &be.upload(&keys)?)?;
-        let (q, sink) = (be.upload(&q)?, be.upload(&ops.floats("attend.sink")?)?);
-        let readings = [
-            ("out", Some(WeightRounding::Chunks(64))),
-            ("one_peak", Some(WeightRounding::OnePeak)),
-            ("unrounded", None),
-        ];
-        for (name, round) in readings {
-            let softmax = Softmax {
-                scale: (width as f32).powf(-0.5),
-                round,
+    let mut rows = be.rows(RowFormat::Bf16, width, all)?;
+    let at: Vec<u32> = (0..all as u32).collect();
+    be.write_rows(&mut rows, &at, &be.upload(&keys)?)?;
+    let (q, sink) = (be.upload(&q)?, be.upload(&ops.floats("attend.sink")?)?);
+    let readings = [
+        ("out", Some(WeightRounding::Chunks(64))),
+        ("one_peak", Some(WeightRounding::OnePeak)),
+        ("unrounded", None),
+    ];
+    for (name, round) in readings {
+        let softmax = Softmax {
+            scale: (width as f32).powf(-0.5),
+            round,
+        };
+        let got = be.attend(&q, &[(&rows, &seen)], &sink, softmax)?;
+        let got = be.download(&got)?;
+        let heads = got.data().chunks(width);
+        for (reading, _) in readings {
+            let want = ops.floats(&format!("attend.{reading}"))?;
+            let pairs = heads.clone().zip(want.data().chunks(width));
+            let apart = |(got, want): &(&[f32], &[f32])| {
+                got.iter().zip(*want).any(|(a, b)| (a - b).abs() > 1e-5)
             };
-            let got = be.attend(&q, &[(&rows, &seen)], &sink, softmax)?;
-            let got = be.download(&got)?;
-            let heads = got.data().chunks(width);
-            for (reading, _) in readings {
-                let want = ops.floats(&format!("attend.{reading}"))?;
-                let pairs = heads.clone().zip(want.data().chunks(width));
-                let apart = |(got, want): &(&[f32], &[f32])| {
-                    got.iter().zip(*want).any(|(a, b)| (a - b).abs() > 1e-5)
-                };
-                let apart = pairs.filter(apart).count();
-                // Of 48 heads; those of up to 64 rows have one chunk.
-                if reading == name {
-                    assert!(apart <= 1, "{name}: {apart} heads are others");
-                } else {
-                    assert!(apart >= 12, "{name} and {reading}: {apart} heads differ");
-                }
+            let apart = pairs.filter(apart).count();
+            // Of 48 heads; those of up to 64 rows have one chunk.
+            if reading == name {
+                assert!(apart <= 1, "{name}: {apart} heads are others");
+            } else {
+                assert!(apart >= 12, "{name} and {reading}: {apart} heads differ");
             }
         }
     }

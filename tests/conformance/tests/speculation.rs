@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use backend_candle::Candle;
+use backend_host::Host;
 use conformance::compare::same_bits;
 use conformance::model::{Open, open, prompt, step};
 use deepseek_core::Numerics;
@@ -36,7 +36,7 @@ const RIGHT_PERCENT: u32 = 75;
 /// said: heads with random weights are hardly ever right.
 #[derive(Debug)]
 struct Prompted {
-    model: Model<Candle>,
+    model: Model<Host>,
     /// Prompt and answer, as far as known.
     known: Vec<TokenId>,
     rng: ChaCha8Rng,
@@ -51,7 +51,7 @@ impl Prompted {
             ..Open::default()
         };
         Ok(Self {
-            model: open(Candle::host(2), name, opened)?,
+            model: open(Host::new(2), name, opened)?,
             known: known.to_vec(),
             rng: ChaCha8Rng::seed_from_u64(known.len() as u64),
             position: 0,

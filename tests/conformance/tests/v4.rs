@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use backend_candle::Candle;
+use backend_host::Host;
 use conformance::compare::close;
 use conformance::fixture::{Fixture, folder};
 use conformance::model::{Open, best, logits, open, step, trace};
@@ -32,8 +33,8 @@ const DRAFTING: [&str; 5] = [
 /// A).
 const TOLERANCE: f32 = 2e-4;
 
-fn host() -> Candle {
-    Candle::host(2)
+fn host() -> Host {
+    Host::new(2)
 }
 
 #[test]

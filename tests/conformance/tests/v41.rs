@@ -3,12 +3,13 @@
 
 use anyhow::{Context, Result};
 use backend_candle::Candle;
+use backend_host::Host;
 use conformance::album::{Album, album, decode, run, spans};
 use conformance::compare::{close, same_bits};
 use conformance::fixture::Fixture;
 use conformance::model::{Open, list, logits, meta, open, prompt, step, trace};
 use deepseek_core::rope::{Rope, Yarn};
-use deepseek_core::{Backend, Fp4Scale, Numerics, Rounding, Turn};
+use deepseek_core::{Fp4Scale, Kernels, Numerics, Rounding, Turn};
 use deepseek_model::{Decoder, Prefill, SeqId, Span, TokenId, Want};
 
 const FIXTURES: [&str; 4] = [
@@ -25,8 +26,8 @@ const TOLERANCE: f32 = 1e-3;
 /// The same for a drafter's confidence.
 const CONFIDENCE: f32 = 1e-4;
 
-fn host() -> Candle {
-    Candle::host(2)
+fn host() -> Host {
+    Host::new(2)
 }
 
 fn expected(name: &str) -> Result<Fixture> {
@@ -372,6 +373,13 @@ fn of_two_readings_ours_is_the_one_that_is_documented() -> Result<()> {
 
 #[test]
 fn roundings_and_rotations_are_those_of_the_reference_bit_for_bit() -> Result<()> {
+    roundings_and_rotations_are_those_of_the_reference_bit_for_bit_on(&Host::new(2))?;
+    roundings_and_rotations_are_those_of_the_reference_bit_for_bit_on(&Candle::plain())
+}
+
+fn roundings_and_rotations_are_those_of_the_reference_bit_for_bit_on<B: Kernels>(
+    be: &B,
+) -> Result<()> {
     let ops = expected("ops-s1")?;
     let kinds = [
         ("fp8_ue8m0", Rounding::Fp8 { block: 32, tail: 0 }),
@@ -390,47 +398,45 @@ fn roundings_and_rotations_are_those_of_the_reference_bit_for_bit() -> Result<()
             },
         ),
     ];
-    for be in [Candle::host(2), Candle::plain()] {
-        for (kind, rounding) in kinds {
-            for rows in ["wide", "edge"] {
-                let what = format!("{kind}.{rows}");
-                let x = be.upload(&ops.floats(&format!("{what}.in"))?)?;
-                let got = be.download(&be.round(&x, rounding)?)?;
-                let want = ops.floats(&format!("{what}.out"))?;
-                same_bits(&what, got.data(), want.data());
-            }
+    for (kind, rounding) in kinds {
+        for rows in ["wide", "edge"] {
+            let what = format!("{kind}.{rows}");
+            let x = be.upload(&ops.floats(&format!("{what}.in"))?)?;
+            let got = be.download(&be.round(&x, rounding)?)?;
+            let want = ops.floats(&format!("{what}.out"))?;
+            same_bits(&what, got.data(), want.data());
         }
-        let (_, positions) = ops.integers("rope.positions")?;
-        let positions: Vec<u32> = positions.iter().map(|at| *at as u32).collect();
-        let yarn = Yarn {
-            factor: 16.0,
-            original: 65536.0,
-            beta_fast: 32.0,
-            beta_slow: 1.0,
-        };
-        let x = be.upload(&ops.floats("rope.in")?)?;
-        for (name, rope) in [
-            ("rope.near", Rope::new(64, 10_000.0, None)),
-            ("rope.far", Rope::new(64, 160_000.0, Some(yarn))),
-        ] {
-            let want = ops.floats(&format!("{name}.frequencies"))?;
-            same_bits(name, rope.frequencies(), want.data());
-            let angles = rope.angles(&positions);
-            let got = be.rope(&x, &angles, Turn::Forward)?;
-            let back = be.download(&be.rope(&x, &angles, Turn::Back)?)?;
-            for (what, got) in [("out", be.download(&got)?), ("back", back)] {
-                let want = ops.floats(&format!("{name}.{what}"))?;
-                let largest = want
-                    .data()
-                    .iter()
-                    .fold(0.0_f32, |most, x| most.max(x.abs()));
-                close(
-                    &format!("{name}.{what}"),
-                    got.data(),
-                    want.data(),
-                    1e-6 * largest,
-                );
-            }
+    }
+    let (_, positions) = ops.integers("rope.positions")?;
+    let positions: Vec<u32> = positions.iter().map(|at| *at as u32).collect();
+    let yarn = Yarn {
+        factor: 16.0,
+        original: 65536.0,
+        beta_fast: 32.0,
+        beta_slow: 1.0,
+    };
+    let x = be.upload(&ops.floats("rope.in")?)?;
+    for (name, rope) in [
+        ("rope.near", Rope::new(64, 10_000.0, None)),
+        ("rope.far", Rope::new(64, 160_000.0, Some(yarn))),
+    ] {
+        let want = ops.floats(&format!("{name}.frequencies"))?;
+        same_bits(name, rope.frequencies(), want.data());
+        let angles = rope.angles(&positions);
+        let got = be.rope(&x, &angles, Turn::Forward)?;
+        let back = be.download(&be.rope(&x, &angles, Turn::Back)?)?;
+        for (what, got) in [("out", be.download(&got)?), ("back", back)] {
+            let want = ops.floats(&format!("{name}.{what}"))?;
+            let largest = want
+                .data()
+                .iter()
+                .fold(0.0_f32, |most, x| most.max(x.abs()));
+            close(
+                &format!("{name}.{what}"),
+                got.data(),
+                want.data(),
+                1e-6 * largest,
+            );
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use backend_candle::Candle;
+use backend_host::Host;
 use conformance::compare::close;
 use conformance::fixture::{Fixture, folder};
 use conformance::model::meta;
@@ -94,13 +95,13 @@ fn features_are_those_of_the_reference_at_every_size() -> Result<()> {
         }
         Ok(())
     }
-    check(&Candle::host(2), "host")?;
+    check(&Host::new(2), "host")?;
     check(&Candle::plain(), "plain")
 }
 
 #[test]
 fn the_other_readings_of_size_and_pixels_give_something_else() -> Result<()> {
-    let be = Candle::host(2);
+    let be = Host::new(2);
     let (reference, shape) = (expected()?, shape()?);
     let tower = tower(&be, Numerics::EXACT)?;
     let (mut passes, mut pixels) = (0, 0);
@@ -134,7 +135,7 @@ fn the_other_readings_of_size_and_pixels_give_something_else() -> Result<()> {
 
 #[test]
 fn the_released_level_rounds_and_stays_near() -> Result<()> {
-    let be = Candle::host(2);
+    let be = Host::new(2);
     let (reference, shape) = (expected()?, shape()?);
     let tower = tower(&be, Numerics::RELEASED)?;
     let canvas = Canvas::new(&image("48x48")?, &shape);

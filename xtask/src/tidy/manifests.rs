@@ -24,6 +24,8 @@ const OPTIONAL: [&str; 1] = ["ffmpeg-next"];
 const TOOLS: [&str; 2] = ["bindgen", "cmake"];
 /// The file that names the compiler.
 const TOOLCHAIN: &str = "rust-toolchain.toml";
+/// The one crate that is made of candle.
+const CANDLE: &str = "backend-candle";
 /// Lines of a crate's README.
 const README_LINES_MAX: usize = 60;
 
@@ -94,12 +96,12 @@ fn list(names: &BTreeSet<&str>) -> String {
     names.iter().copied().collect::<Vec<_>>().join(", ")
 }
 
-/// candle is the material of a backend, not of the house.
-pub(super) fn only_backends_know_candle(house: &House, found: &mut Findings) {
+/// candle is the material of one backend, not of the house, nor of the host.
+pub(super) fn one_backend_knows_candle(house: &House, found: &mut Findings) {
     for package in house
         .packages()
         .iter()
-        .filter(|p| p.is_crate() && !p.name.starts_with("backend-"))
+        .filter(|p| p.is_crate() && p.name != CANDLE)
     {
         for name in package
             .dependencies()
@@ -107,7 +109,7 @@ pub(super) fn only_backends_know_candle(house: &House, found: &mut Findings) {
             .filter(|name| name.starts_with("candle"))
         {
             found.push(format!(
-                "{}: {name} belongs to a backend",
+                "{}: {name} belongs to {CANDLE}",
                 package.file("Cargo.toml")
             ));
         }
@@ -298,15 +300,24 @@ mod tests {
 
     #[test]
     fn candle_below_the_backends_is_found() {
-        let rule = only_backends_know_candle;
+        let rule = one_backend_knows_candle;
         let attn = attn("candle-core.workspace = true\n");
         check(
             rule,
             &[("crates/deepseek-attn/Cargo.toml", &attn)],
             &["crates/deepseek-attn/Cargo.toml: candle-core"],
         );
-        let backend = "[package]\nname = \"backend-candle\"\n[dependencies]\ncandle-core = \"1\"\n";
-        check(rule, &[("crates/backend-candle/Cargo.toml", backend)], &[]);
+        let backend = |name: &str| {
+            format!("[package]\nname = \"{name}\"\n[dependencies]\ncandle-core = \"1\"\n")
+        };
+        let host = backend("backend-host");
+        check(
+            rule,
+            &[("crates/backend-host/Cargo.toml", &host)],
+            &["crates/backend-host/Cargo.toml: candle-core"],
+        );
+        let candle = backend("backend-candle");
+        check(rule, &[("crates/backend-candle/Cargo.toml", &candle)], &[]);
     }
 
     #[test]

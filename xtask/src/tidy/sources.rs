@@ -6,7 +6,7 @@ use super::house::{House, code};
 /// Where `unsafe` may stand, by crate. The roots of these crates deny it, all others forbid it.
 const UNSAFE: [(&str, &str); 3] = [
     ("crates/deepseek-core", "src/weights/shard.rs"),
-    ("crates/backend-candle", "src/host"),
+    ("crates/backend-host", "src/kernels"),
     ("crates/deepseek-cli", "src/heap.rs"),
 ];
 

@@ -1,8 +1,7 @@
 //! The threads of the host's kernels.
 
-use std::error::Error as _;
-use std::sync::Mutex;
-use std::{fmt, io, thread};
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use deepseek_core::{Error, Result};
 use rayon::ThreadPoolBuilder;
@@ -13,56 +12,11 @@ use super::lanes::Isa;
 /// Work below this many multiply-adds is done where it stands: waking threads would cost more.
 const SMALL: usize = 1 << 16;
 
-/// Threads and the instruction set they use.
+/// Threads, the instruction set they use, and the memory they work in.
 pub(crate) struct Pool {
     threads: rayon::ThreadPool,
     isa: Isa,
-}
-
-/// Has candle start the threads that it keeps for itself. It would start them in the middle of a
-/// step, and panic where the system gives none, so the system is asked first.
-///
-/// # Errors
-/// [`Error::NoThreads`] if it gives none.
-pub(crate) fn start_candle() -> Result<()> {
-    let count = candle_core::utils::get_num_threads();
-    // Those that have just ended may still be counted when candle starts its own.
-    give(2 * count).map_err(|error| no_threads(count, &error))?;
-    candle_core::utils::barrier_pool();
-    Ok(())
-}
-
-/// Whether the system gives so many threads at once.
-fn give(count: usize) -> io::Result<()> {
-    let gate = Mutex::new(());
-    thread::scope(|scope| {
-        let _closed = gate.lock();
-        let wait = || drop(gate.lock());
-        (0..count).try_for_each(|_| thread::Builder::new().spawn_scoped(scope, wait).map(drop))
-    })
-}
-
-/// Starts the threads on which candle's own operations compute, which it would start by itself, and
-/// panic without. A second time nothing happens.
-///
-/// # Errors
-/// [`Error::NoThreads`] if the system gives no more threads.
-pub fn start_threads(threads: usize) -> Result<()> {
-    start_candle()?;
-    let count = candle_core::utils::get_num_threads();
-    give(2 * count).map_err(|error| no_threads(count, &error))?;
-    candle_core::utils::with_threadpool(|| ());
-    match builder(threads, "candle").build_global() {
-        Err(error) if error.source().is_some() => Err(no_threads(threads, &error)),
-        // They are there already.
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-fn builder(threads: usize, name: &'static str) -> ThreadPoolBuilder {
-    ThreadPoolBuilder::new()
-        .num_threads(threads.max(1))
-        .thread_name(move |index| format!("{name}-{index}"))
+    scratch: Box<[Mutex<Vec<Vec<f32>>>]>,
 }
 
 fn no_threads(count: usize, error: &impl fmt::Display) -> Error {
@@ -89,26 +43,46 @@ impl Pool {
     ///
     /// # Errors
     /// [`Error::NoThreads`] if the system gives no more threads.
-    pub(crate) fn start(threads: usize) -> Result<Self> {
-        start_candle()?;
+    pub(crate) fn start(threads: usize, isa: Isa) -> Result<Self> {
+        let count = threads.max(1);
+        let built = ThreadPoolBuilder::new()
+            .num_threads(count)
+            .thread_name(|index| format!("kernel-{index}"))
+            .build();
         Ok(Self {
-            threads: builder(threads, "kernel")
-                .build()
-                .map_err(|error| no_threads(threads, &error))?,
-            isa: Isa::available()[0],
+            threads: built.map_err(|error| no_threads(threads, &error))?,
+            isa,
+            scratch: (0..=count).map(|_| Mutex::default()).collect(),
         })
     }
 
-    /// The same where the system gives them.
+    /// The same with the best instruction set, where the system gives the threads.
     #[cfg(test)]
     pub(crate) fn new(threads: usize) -> Self {
-        Self::start(threads).expect("the system gives threads")
+        Self::start(threads, Isa::available()[0]).expect("the system gives threads")
     }
 
     /// The same pool on another instruction set.
     #[cfg(test)]
     pub(crate) fn with_isa(self, isa: Isa) -> Self {
         Self { isa, ..self }
+    }
+
+    /// Lends `work` room for `length` numbers, with whatever was left in it. Each thread keeps its
+    /// own, so that inner loops ask the system for no memory; what is lent within `work` is another.
+    pub(crate) fn scratch<T>(&self, length: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
+        // The first are those of whoever is none of our threads.
+        let own = self.threads.current_thread_index();
+        let rooms = &self.scratch[own.map_or(0, |index| index + 1)];
+        // Nothing that holds the lock can fail halfway, so a poisoned one is as good.
+        let rooms = || rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut room = rooms().pop().unwrap_or_default();
+        if room.len() < length {
+            room = vec![0.0; length];
+        }
+        let result = work(&mut room[..length]);
+        rooms().push(room);
+        result
     }
 
     /// The instruction set.

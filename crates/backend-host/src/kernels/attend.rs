@@ -22,7 +22,8 @@ pub(crate) fn attend(
     from: &[(&RowPool, &Chosen)],
     sink: &[f32],
     softmax: Softmax,
-) -> Vec<f32> {
+    out: &mut [f32],
+) {
     let width = from[0].0.width();
     let queries = q.len() / (heads * width);
     let groups = if queries >= pool.count() {
@@ -33,9 +34,8 @@ pub(crate) fn attend(
     let each = heads.div_ceil(groups);
     let rows: usize = (0..queries).map(|query| count(from, query)).sum();
     let cost = rows * heads * width * 2;
-    let mut out = vec![0.0; q.len()];
     if groups == 1 {
-        pool.pieces(&mut out, heads * width, cost, |query, out| {
+        pool.pieces(out, heads * width, cost, |query, out| {
             one(
                 pool,
                 &q[query * heads * width..][..heads * width],
@@ -57,7 +57,6 @@ pub(crate) fn attend(
             });
         }
     }
-    out
 }
 
 fn count(from: &[(&RowPool, &Chosen)], query: usize) -> usize {

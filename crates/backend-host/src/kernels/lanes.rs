@@ -32,20 +32,29 @@ pub(crate) enum Isa {
 }
 
 impl Isa {
-    /// All that this machine can run, the best first.
-    pub(crate) fn available() -> Vec<Self> {
-        let mut found = Vec::new();
+    /// AVX-512, where the machine has it.
+    pub(crate) fn avx512() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f") {
-                found.push(Self::Avx512);
-            }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                found.push(Self::Avx2);
-            }
+        if is_x86_feature_detected!("avx512f") && Self::avx2().is_some() {
+            return Some(Self::Avx512);
         }
-        found.push(Self::Baseline);
-        found
+        None
+    }
+
+    /// AVX2, where the machine has it.
+    pub(crate) fn avx2() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            return Some(Self::Avx2);
+        }
+        None
+    }
+
+    /// All that this machine can run.
+    #[cfg(test)]
+    pub(crate) fn available() -> Vec<Self> {
+        let all = [Self::avx512(), Self::avx2(), Some(Self::Baseline)];
+        all.into_iter().flatten().collect()
     }
 }
 
@@ -216,7 +225,7 @@ unsafe impl Lanes for __m512 {
 macro_rules! for_each_isa {
     ($(#[$doc:meta])* $name:ident($($arg:ident: $ty:ty),* $(,)?) = $body:ident) => {
         $(#[$doc])*
-        pub(crate) fn $name(isa: $crate::host::lanes::Isa, $($arg: $ty),*) {
+        pub(crate) fn $name(isa: $crate::kernels::lanes::Isa, $($arg: $ty),*) {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx2,fma")]
             unsafe fn avx512($($arg: $ty),*) {
@@ -227,17 +236,17 @@ macro_rules! for_each_isa {
             #[target_feature(enable = "avx2,fma")]
             unsafe fn avx2($($arg: $ty),*) {
                 // SAFETY: compiled for AVX2 and FMA.
-                unsafe { $body::<$crate::host::lanes::Pair>($($arg),*) }
+                unsafe { $body::<$crate::kernels::lanes::Pair>($($arg),*) }
             }
             match isa {
-                // SAFETY: an `Isa` comes from `Isa::available`, which asked the machine.
+                // SAFETY: an `Isa` comes from `Isa::avx512` or `Isa::avx2`, which asked the machine.
                 #[cfg(target_arch = "x86_64")]
-                $crate::host::lanes::Isa::Avx512 => unsafe { avx512($($arg),*) },
+                $crate::kernels::lanes::Isa::Avx512 => unsafe { avx512($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::host::lanes::Isa::Avx2 => unsafe { avx2($($arg),*) },
+                $crate::kernels::lanes::Isa::Avx2 => unsafe { avx2($($arg),*) },
                 // SAFETY: plain arithmetic.
-                $crate::host::lanes::Isa::Baseline => unsafe { $body::<[f32; $crate::host::lanes::LANES]>($($arg),*) },
+                $crate::kernels::lanes::Isa::Baseline => unsafe { $body::<[f32; $crate::kernels::lanes::LANES]>($($arg),*) },
             }
         }
     };

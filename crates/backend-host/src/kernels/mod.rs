@@ -7,17 +7,23 @@
 
 mod attend;
 mod dense;
+mod elementwise;
 mod hyper;
 mod index;
 mod lanes;
 mod pool;
+mod reduce;
 mod rows;
 mod widen;
 
 pub(crate) use attend::attend;
-pub(crate) use dense::{is_finite, linear, matmul, matmul_t, rms_norm, rope, round_rows};
-pub(crate) use hyper::{compress, hc_post, hc_pre};
+pub(crate) use dense::{
+    Norm, is_finite, linear, matmul, matmul_t, rms_norm, rope, round_in_place, round_rows,
+};
+pub(crate) use elementwise::{joined, map, zip};
+pub(crate) use hyper::{Read, compress, hc_post, hc_pre};
 pub(crate) use index::{index_topk, top_k};
+pub(crate) use lanes::Isa;
 pub(crate) use pool::Pool;
-pub use pool::start_threads;
+pub(crate) use reduce::{Dimension, max, sum};
 pub(crate) use rows::RowPool;

@@ -23,11 +23,13 @@ pub(crate) fn linear(pool: &Pool, x: &[f32], weight: &WeightView, out: &mut [f32
     let x = padded(x, inputs);
     let width = inputs.next_multiple_of(LANES);
     transposed(pool, m, rows, m * rows * inputs, out, |first, out| {
-        let mut strip = vec![0.0; out.len() / m * width];
-        for (row, strip) in strip.chunks_exact_mut(width).enumerate() {
-            widen(pool.isa(), weight, first + row, &mut strip[..inputs]);
-        }
-        dots(pool.isa(), &x, &strip, width, out);
+        pool.scratch(out.len() / m * width, |strip| {
+            for (row, strip) in strip.chunks_exact_mut(width).enumerate() {
+                widen(pool.isa(), weight, first + row, &mut strip[..inputs]);
+                strip[inputs..].fill(0.0);
+            }
+            dots(pool.isa(), &x, strip, width, out);
+        });
     });
 }
 
@@ -54,9 +56,11 @@ pub(crate) fn matmul(pool: &Pool, a: &[f32], b: &[f32], n: usize, out: &mut [f32
     let b = padded(b, columns);
     let wide = columns.next_multiple_of(LANES);
     pool.pieces(out, columns, m * n * columns, |row, out| {
-        let mut sums = vec![0.0; wide];
-        weigh(pool.isa(), &a[row * n..][..n], &b, n, &mut sums);
-        out.copy_from_slice(&sums[..columns]);
+        pool.scratch(wide, |sums| {
+            sums.fill(0.0);
+            weigh(pool.isa(), &a[row * n..][..n], &b, n, sums);
+            out.copy_from_slice(&sums[..columns]);
+        });
     });
 }
 
@@ -77,17 +81,18 @@ fn transposed(
         pool.pieces(out, STRIP, cost, |index, out| strip(index * STRIP, out));
         return;
     }
-    let mut columns = vec![0.0; n * m];
-    pool.pieces(&mut columns, STRIP * m, cost, |index, out| {
-        strip(index * STRIP, out);
-    });
-    pool.pieces(out, n * STRIP, m * n, |index, out| {
-        for (row, out) in out.chunks_exact_mut(n).enumerate() {
-            let row = index * STRIP + row;
-            for (column, out) in out.iter_mut().enumerate() {
-                *out = columns[column * m + row];
+    pool.scratch(n * m, |columns| {
+        pool.pieces(columns, STRIP * m, cost, |index, out| {
+            strip(index * STRIP, out);
+        });
+        pool.pieces(out, n * STRIP, m * n, |index, out| {
+            for (row, out) in out.chunks_exact_mut(n).enumerate() {
+                let row = index * STRIP + row;
+                for (column, out) in out.iter_mut().enumerate() {
+                    *out = columns[column * m + row];
+                }
             }
-        }
+        });
     });
 }
 
@@ -104,19 +109,33 @@ pub(crate) fn padded(x: &[f32], width: usize) -> Cow<'_, [f32]> {
     out.into()
 }
 
-/// Normalises rows of `width` in place.
-pub(crate) fn rms_norm(pool: &Pool, x: &mut [f32], width: usize, weight: Option<&[f32]>, eps: f32) {
-    let cost = x.len();
-    pool.pieces(x, width, cost, |_, row| {
+/// How rows are normalised.
+#[derive(Clone, Copy)]
+pub(crate) struct Norm<'a> {
+    /// `[width]`; none means ones.
+    pub(crate) weight: Option<&'a [f32]>,
+    /// Added to the mean square.
+    pub(crate) eps: f32,
+    /// How the result is rounded.
+    pub(crate) rounding: Option<Rounding>,
+}
+
+/// Normalises rows of `width` to `out`.
+pub(crate) fn rms_norm(pool: &Pool, x: &[f32], width: usize, norm: Norm<'_>, out: &mut [f32]) {
+    let cost = x.len() * if norm.rounding.is_some() { 8 } else { 1 };
+    pool.pieces(out, width, cost, |index, out| {
+        let row = &x[index * width..][..width];
         let mean = sum_of_squares(row) / width as f32;
-        let norm = 1.0 / (mean + eps).sqrt();
-        match weight {
-            Some(weight) => {
-                row.iter_mut()
-                    .zip(weight)
-                    .for_each(|(x, weight)| *x = *x * norm * weight);
-            }
-            None => row.iter_mut().for_each(|x| *x *= norm),
+        let factor = 1.0 / (mean + norm.eps).sqrt();
+        let pairs = out.iter_mut().zip(row);
+        match norm.weight {
+            Some(weight) => pairs
+                .zip(weight)
+                .for_each(|((out, x), weight)| *out = x * factor * weight),
+            None => pairs.for_each(|(out, x)| *out = x * factor),
+        }
+        if let Some(rounding) = norm.rounding {
+            round_row(out, rounding);
         }
     });
 }
@@ -148,38 +167,53 @@ fn sum_of_squares(row: &[f32]) -> f32 {
     lanes[0]
 }
 
-/// Rotates the last channels of `x: [rows, .., width]` in place, see
+/// Rotates the last channels of `x: [rows, .., width]` to `out`, see
 /// [`deepseek_core::Backend::rope`].
 pub(crate) fn rope(
     pool: &Pool,
-    x: &mut [f32],
-    rows: usize,
-    width: usize,
+    x: &[f32],
+    (rows, width): (usize, usize),
     angles: &Angles,
     turn: Turn,
+    out: &mut [f32],
 ) {
-    let (piece, pairs, cost) = (x.len() / rows.max(1), angles.pairs(), x.len());
+    let (piece, pairs) = (x.len() / rows.max(1), angles.pairs());
     if piece == 0 {
         return;
     }
     let sign = if turn == Turn::Back { -1.0 } else { 1.0 };
-    pool.pieces(x, piece, cost, |row, x| {
+    pool.pieces(out, piece, x.len(), |row, out| {
         let cos = &angles.cos()[row * pairs..][..pairs];
         let sin = &angles.sin()[row * pairs..][..pairs];
-        for head in x.chunks_exact_mut(width) {
-            let moving = head[width - 2 * pairs..].as_chunks_mut::<2>().0;
-            for ((pair, cos), sin) in moving.iter_mut().zip(cos).zip(sin) {
-                let ([a, b], sin) = (*pair, sin * sign);
-                *pair = [a * cos - b * sin, a * sin + b * cos];
+        let heads = x[row * piece..][..piece].chunks_exact(width);
+        for (out, head) in out.chunks_exact_mut(width).zip(heads) {
+            let (still, moving) = head.split_at(width - 2 * pairs);
+            let (kept, turned) = out.split_at_mut(still.len());
+            kept.copy_from_slice(still);
+            let pairs = turned.as_chunks_mut::<2>().0.iter_mut();
+            let pairs = pairs.zip(moving.as_chunks::<2>().0);
+            for ((out, [a, b]), (cos, sin)) in pairs.zip(cos.iter().zip(sin)) {
+                let sin = sin * sign;
+                *out = [a * cos - b * sin, a * sin + b * cos];
             }
         }
     });
 }
 
-/// Rounds rows of `width` in place.
-pub(crate) fn round_rows(pool: &Pool, x: &mut [f32], width: usize, to: Rounding) {
-    let cost = x.len() * 8;
-    pool.pieces(x, width, cost, |_, row| round_row(row, to));
+/// Rounds rows of `width` where they lie, where a rounding is given.
+pub(crate) fn round_in_place(pool: &Pool, x: &mut [f32], width: usize, to: Option<Rounding>) {
+    if let Some(to) = to {
+        let cost = x.len() * 8;
+        pool.pieces(x, width, cost, |_, row| round_row(row, to));
+    }
+}
+
+/// Rounds rows of `width` to `out`.
+pub(crate) fn round_rows(pool: &Pool, x: &[f32], width: usize, to: Rounding, out: &mut [f32]) {
+    pool.pieces(out, width, x.len() * 8, |index, out| {
+        out.copy_from_slice(&x[index * width..][..width]);
+        round_row(out, to);
+    });
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use memmap2::MmapMut;
 ///
 /// The pages are the system's own, not the allocator's: that clears what it gives out again, and with
 /// it would touch every page of a pool.
-pub struct RowPool {
+pub(crate) struct RowPool {
     format: RowFormat,
     width: usize,
     bytes: MmapMut,

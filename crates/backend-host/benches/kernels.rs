@@ -1,11 +1,12 @@
 //! How fast the host's products are, as ratios in one run: against the plain mode, which is candle's
-//! own product of widened weights, and against the roof of memory. `cargo bench -p backend-candle`.
+//! own product of widened weights, and against the roof of memory. `cargo bench -p backend-host`.
 #![allow(clippy::print_stdout, reason = "a table is what a bench is for")]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use backend_candle::{Candle, Tensor};
+use backend_candle::Candle;
+use backend_host::Host;
 use deepseek_core::weights::{Bytes, WeightView};
 use deepseek_core::{Backend, Format, HostTensor, Result, ScaleFormat, Use};
 
@@ -18,7 +19,7 @@ const SPAN: Duration = Duration::from_millis(600);
 
 fn main() -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let (host, plain) = (Candle::host(threads), Candle::plain());
+    let (host, plain) = (Host::new(threads), Candle::plain());
     let memory = memory_bandwidth(threads);
     println!("{threads} threads, memory {memory:.1} GB/s by reading");
     println!(
@@ -59,7 +60,7 @@ fn main() -> Result<()> {
 }
 
 /// Products a second.
-fn rate(be: &Candle, views: &[WeightView], tokens: usize) -> Result<f64> {
+fn rate<B: Backend>(be: &B, views: &[WeightView], tokens: usize) -> Result<f64> {
     let weights = views
         .iter()
         .map(|view| be.load(view, Use::Product))
@@ -67,7 +68,7 @@ fn rate(be: &Candle, views: &[WeightView], tokens: usize) -> Result<f64> {
     let x = (0..tokens * SHAPE[1])
         .map(|at| (at as f32 * 0.37).sin())
         .collect();
-    let x: Tensor = be.upload(&HostTensor::new(&[tokens, SHAPE[1]], x))?;
+    let x = be.upload(&HostTensor::new(&[tokens, SHAPE[1]], x))?;
     be.linear(&x, &weights[0])?;
     let start = Instant::now();
     let mut count = 0;

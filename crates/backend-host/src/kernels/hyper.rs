@@ -5,60 +5,68 @@ use std::ops::Range;
 use deepseek_core::operands::{Fold, HyperShape};
 use deepseek_core::weights::WeightView;
 
-use super::dense::{linear, rms_norm};
+use super::dense::{Norm, linear, rms_norm};
 use super::pool::Pool;
 
-/// What [`hc_pre`] yields for all tokens: the input of the sub-layer and the three parts of a mix.
-pub(crate) struct Read {
-    pub(crate) y: Vec<f32>,
-    pub(crate) pre: Vec<f32>,
-    pub(crate) post: Vec<f32>,
-    pub(crate) comb: Vec<f32>,
+/// Where [`hc_pre`] puts what it yields for all tokens: the input of the sub-layer and the three
+/// parts of a mix.
+pub(crate) struct Read<'a> {
+    /// `[t, hidden]`.
+    pub(crate) y: &'a mut [f32],
+    /// `[t, n]`.
+    pub(crate) pre: &'a mut [f32],
+    /// `[t, n]`.
+    pub(crate) post: &'a mut [f32],
+    /// `[t, n, n]`.
+    pub(crate) comb: &'a mut [f32],
 }
 
 /// See [`deepseek_core::Kernels::hc_pre`]. `streams: [t, n, hidden]`.
 pub(crate) fn hc_pre(
     pool: &Pool,
     streams: &[f32],
-    tokens: usize,
     (projection, scale, base): (&WeightView, &[f32], &[f32]),
     shape: HyperShape,
     carried: Option<&[f32]>,
-) -> Read {
+    read: Read<'_>,
+) {
+    let Read { y, pre, post, comb } = read;
     let n = shape.streams;
-    let wide = streams.len() / tokens;
-    let rows = projection.shape[0];
-    let mut flat = streams.to_vec();
-    rms_norm(pool, &mut flat, wide, None, shape.norm_eps);
+    let [rows, wide] = projection.shape;
+    let tokens = streams.len() / wide;
     let mut z = vec![0.0; tokens * rows];
-    linear(pool, &flat, projection, &mut z);
-
-    let mut read = Read {
-        y: vec![0.0; streams.len() / n],
-        pre: Vec::with_capacity(tokens * n),
-        post: Vec::with_capacity(tokens * n),
-        comb: Vec::with_capacity(tokens * n * n),
+    let norm = Norm {
+        weight: None,
+        eps: shape.norm_eps,
+        rounding: None,
     };
-    for z in z.chunks_exact_mut(rows) {
+    pool.scratch(streams.len(), |flat| {
+        rms_norm(pool, streams, wide, norm, flat);
+        linear(pool, flat, projection, &mut z);
+    });
+
+    let parts = pre.chunks_exact_mut(n).zip(post.chunks_exact_mut(n));
+    let parts = parts.zip(comb.chunks_exact_mut(n * n));
+    for (z, ((pre, post), comb)) in z.chunks_exact_mut(rows).zip(parts) {
         for ((z, scale), base) in z.iter_mut().zip(scale).zip(base) {
             *z = *z * scale + base;
         }
-        read.pre
-            .extend(z[..n].iter().map(|z| sigmoid(*z) + shape.eps));
-        read.post
-            .extend(z[n..2 * n].iter().map(|z| 2.0 * sigmoid(*z)));
-        sinkhorn(&mut z[2 * n..], shape);
-        read.comb.extend_from_slice(&z[2 * n..]);
+        for stream in 0..n {
+            pre[stream] = sigmoid(z[stream]) + shape.eps;
+            post[stream] = 2.0 * sigmoid(z[n + stream]);
+        }
+        comb.copy_from_slice(&z[2 * n..]);
+        sinkhorn(comb, shape);
     }
-    let shares = carried.unwrap_or(&read.pre);
+    let shares = carried.unwrap_or(pre);
     let hidden = wide / n;
-    pool.pieces(&mut read.y, hidden, streams.len(), |token, y| {
+    pool.pieces(y, hidden, streams.len(), |token, y| {
+        y.fill(0.0);
         let streams = streams[token * wide..][..wide].chunks_exact(hidden);
         for (stream, share) in streams.zip(&shares[token * n..]) {
             y.iter_mut().zip(stream).for_each(|(y, x)| *y += share * x);
         }
     });
-    read
 }
 
 /// Makes `m: [n, n]` doubly stochastic: a softmax over rows, then columns and rows in turn, ending
@@ -98,10 +106,10 @@ pub(crate) fn hc_post(
     (y, streams): (&[f32], &[f32]),
     (post, comb): (&[f32], &[f32]),
     n: usize,
-) -> Vec<f32> {
+    out: &mut [f32],
+) {
     let hidden = y.len() * n / post.len();
-    let mut out = vec![0.0; streams.len()];
-    pool.pieces(&mut out, hidden, streams.len() * n, |place, out| {
+    pool.pieces(out, hidden, streams.len() * n, |place, out| {
         let (token, k) = (place / n, place % n);
         let share = post[place];
         let y = &y[token * hidden..][..hidden];
@@ -117,7 +125,6 @@ pub(crate) fn hc_post(
                 .for_each(|(out, x)| *out += share * x);
         }
     });
-    out
 }
 
 /// See [`deepseek_core::Kernels::compress`]. Rows of `kv` and `scores` have `wide` channels.
@@ -127,11 +134,12 @@ pub(crate) fn compress(
     wide: usize,
     groups: &[Range<usize>],
     fold: Fold,
-) -> Vec<f32> {
+    out: &mut [f32],
+) {
     let width = if fold == Fold::Plain { wide } else { wide / 2 };
-    let mut out = vec![0.0; groups.len() * width];
     let rows: usize = groups.iter().map(ExactSizeIterator::len).sum();
-    pool.pieces(&mut out, width, rows * width * 16, |group, out| {
+    pool.pieces(out, width, rows * width * 16, |group, out| {
+        out.fill(0.0);
         let group = groups[group].clone();
         // Where the channels of a row begin that take part.
         let first = |row: usize| match fold {
@@ -158,5 +166,4 @@ pub(crate) fn compress(
             .zip(&total)
             .for_each(|(out, total)| *out *= 1.0 / total);
     });
-    out
 }

@@ -1,0 +1,307 @@
+//! The primitives on the host.
+
+use std::sync::Arc;
+
+use deepseek_core::quant::decode_row;
+use deepseek_core::rope::Angles;
+use deepseek_core::weights::WeightView;
+use deepseek_core::{
+    Backend, DeviceTensor, Error, HostTensor, Result, Rounding, RowFormat, Turn, Unary, Use,
+};
+
+use crate::buffer::{Buffer, Buffers};
+use crate::kernel_set::KernelSet;
+use crate::kernels::{self, Dimension, Norm, Pool, RowPool};
+use crate::tensor::Tensor;
+
+/// The host: its threads, its instruction set, and the memory that its tensors take turns in.
+#[derive(Debug)]
+pub struct Host {
+    pool: Pool,
+    buffers: Arc<Buffers>,
+    name: String,
+}
+
+/// A weight matrix as it is stored, borrowed from the mapped file.
+#[derive(Debug)]
+pub struct Weight(WeightView);
+
+impl Weight {
+    /// The matrix where it lies.
+    pub(crate) fn view(&self) -> &WeightView {
+        &self.0
+    }
+}
+
+/// A pool of cache rows, packed.
+#[derive(Debug)]
+pub struct Rows(RowPool);
+
+impl Rows {
+    /// The rows where they lie.
+    pub(crate) fn pool(&self) -> &RowPool {
+        &self.0
+    }
+}
+
+impl Host {
+    /// The host with `threads` threads and the best kernels that its processor runs.
+    ///
+    /// # Panics
+    /// If the system does not give the threads; see [`Host::start`].
+    #[must_use]
+    pub fn new(threads: usize) -> Self {
+        Self::start(threads, KernelSet::best()).expect("the system gives threads")
+    }
+
+    /// The host with `threads` threads, at least one, and these kernels.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for kernels that this processor does not run, and
+    /// [`Error::NoThreads`] if the system does not give the threads.
+    pub fn start(threads: usize, kernels: KernelSet) -> Result<Self> {
+        let isa = kernels.isa().ok_or_else(|| Error::Unsupported {
+            device: format!("cpu:{kernels}"),
+            what: format!("this processor, which has {}", KernelSet::listed()),
+        })?;
+        Ok(Self {
+            pool: Pool::start(threads, isa)?,
+            buffers: Arc::default(),
+            name: "cpu".to_owned(),
+        })
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Room for a tensor, with whatever was left in it.
+    pub(crate) fn take(&self, length: usize) -> Buffer {
+        self.buffers.take(length)
+    }
+
+    /// A tensor whose every number `fill` writes.
+    pub(crate) fn make(&self, shape: &[usize], fill: impl FnOnce(&mut [f32])) -> Tensor {
+        let mut numbers = self.take(shape.iter().product());
+        fill(&mut numbers);
+        Tensor::new(shape, numbers)
+    }
+}
+
+impl Backend for Host {
+    type Tensor = Tensor;
+    type Weight = Weight;
+    type Rows = Rows;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn upload(&self, host: &HostTensor) -> Result<Tensor> {
+        Ok(self.make(host.shape(), |out| out.copy_from_slice(host.data())))
+    }
+
+    fn download(&self, t: &Tensor) -> Result<HostTensor> {
+        Ok(HostTensor::new(t.shape(), t.values().to_vec()))
+    }
+
+    fn load(&self, weight: &WeightView, _purpose: Use) -> Result<Weight> {
+        Ok(Weight(weight.clone()))
+    }
+
+    fn rows(&self, format: RowFormat, width: usize, count: usize) -> Result<Rows> {
+        RowPool::new(format, width, count).map(Rows)
+    }
+
+    fn write_rows(&self, rows: &mut Rows, at: &[u32], from: &Tensor) -> Result<()> {
+        assert_eq!(at.len(), from.shape()[0], "a place for each row");
+        rows.0.write(at, from.values());
+        Ok(())
+    }
+
+    fn read_rows(&self, rows: &Rows, at: &[u32]) -> Result<Tensor> {
+        let shape = [at.len(), rows.0.width()];
+        Ok(self.make(&shape, |out| rows.0.read(at, out)))
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn reshape(&self, t: &Tensor, shape: &[usize]) -> Result<Tensor> {
+        let count = shape.iter().product::<usize>();
+        assert_eq!(count, t.count(), "{:?} as {shape:?}", t.shape());
+        Ok(t.view(0, shape))
+    }
+
+    fn narrow(&self, t: &Tensor, dim: usize, start: usize, length: usize) -> Result<Tensor> {
+        let whole = t.shape();
+        assert!(
+            start + length <= whole[dim],
+            "{length} from {start} of dimension {dim} of {whole:?}"
+        );
+        let inner: usize = whole[dim + 1..].iter().product();
+        let mut shape = whole.to_vec();
+        shape[dim] = length;
+        if whole[..dim].iter().all(|outer| *outer == 1) {
+            return Ok(t.view(start * inner, &shape));
+        }
+        let (block, piece) = (whole[dim] * inner, length * inner);
+        let from = t.values();
+        Ok(self.make(&shape, |out| {
+            let blocks = from.chunks_exact(block.max(1));
+            for (out, from) in out.chunks_exact_mut(piece.max(1)).zip(blocks) {
+                out.copy_from_slice(&from[start * inner..][..piece]);
+            }
+        }))
+    }
+
+    fn concat(&self, parts: &[&Tensor], dim: usize) -> Result<Tensor> {
+        let mut shape = parts[0].shape().to_vec();
+        shape[dim] = parts.iter().map(|part| part.shape()[dim]).sum();
+        for part in parts {
+            let mut others = part.shape().to_vec();
+            others[dim] = shape[dim];
+            assert_eq!(others, shape, "parts alike but in dimension {dim}");
+        }
+        let block: usize = shape[dim..].iter().product();
+        Ok(self.make(&shape, |out| {
+            let mut first = 0;
+            for part in parts {
+                let piece: usize = part.shape()[dim..].iter().product();
+                let pieces = part.values().chunks_exact(piece.max(1));
+                for (out, from) in out.chunks_exact_mut(block.max(1)).zip(pieces) {
+                    out[first..first + piece].copy_from_slice(from);
+                }
+                first += piece;
+            }
+        }))
+    }
+
+    fn gather(&self, t: &Tensor, at: &[u32]) -> Result<Tensor> {
+        let mut shape = t.shape().to_vec();
+        let piece: usize = shape[1..].iter().product();
+        shape[0] = at.len();
+        let from = t.values();
+        Ok(self.make(&shape, |out| {
+            for (out, row) in out.chunks_exact_mut(piece.max(1)).zip(at) {
+                out.copy_from_slice(&from[*row as usize * piece..][..piece]);
+            }
+        }))
+    }
+
+    fn lookup(&self, weight: &Weight, at: &[u32]) -> Result<Tensor> {
+        let width = weight.0.shape[1];
+        Ok(self.make(&[at.len(), width], |out| {
+            for (row, out) in at.iter().zip(out.chunks_exact_mut(width)) {
+                decode_row(&weight.0, *row as usize, out);
+            }
+        }))
+    }
+
+    fn linear(&self, x: &Tensor, weight: &Weight) -> Result<Tensor> {
+        let mut shape = x.shape().to_vec();
+        *shape.last_mut().expect("a product has inputs") = weight.0.shape[0];
+        Ok(self.make(&shape, |out| {
+            kernels::linear(&self.pool, x.values(), &weight.0, out);
+        }))
+    }
+
+    fn matmul_t(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        let (shape, width) = ([a.shape()[0], b.shape()[0]], a.width());
+        Ok(self.make(&shape, |out| {
+            kernels::matmul_t(&self.pool, a.values(), b.values(), width, out);
+        }))
+    }
+
+    fn matmul(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        let (shape, width) = ([a.shape()[0], b.width()], a.width());
+        Ok(self.make(&shape, |out| {
+            kernels::matmul(&self.pool, a.values(), b.values(), width, out);
+        }))
+    }
+
+    fn add(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        Ok(self.join(a, b, |a, b| a + b))
+    }
+
+    fn mul(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        Ok(self.join(a, b, |a, b| a * b))
+    }
+
+    fn map(&self, x: &Tensor, f: Unary) -> Result<Tensor> {
+        Ok(self.make(x.shape(), |out| {
+            kernels::map(&self.pool, x.values(), f, out);
+        }))
+    }
+
+    fn sum(&self, x: &Tensor, dim: usize) -> Result<Tensor> {
+        Ok(self.reduce(x, dim, kernels::sum))
+    }
+
+    fn max(&self, x: &Tensor, dim: usize) -> Result<Tensor> {
+        Ok(self.reduce(x, dim, kernels::max))
+    }
+
+    fn rms_norm(
+        &self,
+        x: &Tensor,
+        weight: Option<&Tensor>,
+        eps: f32,
+        rounding: Option<Rounding>,
+    ) -> Result<Tensor> {
+        let norm = Norm {
+            weight: weight.map(Tensor::values),
+            eps,
+            rounding,
+        };
+        Ok(self.make(x.shape(), |out| {
+            kernels::rms_norm(&self.pool, x.values(), x.width(), norm, out);
+        }))
+    }
+
+    fn rope(&self, x: &Tensor, angles: &Angles, turn: Turn) -> Result<Tensor> {
+        let rows = (x.shape()[0], x.width());
+        Ok(self.make(x.shape(), |out| {
+            kernels::rope(&self.pool, x.values(), rows, angles, turn, out);
+        }))
+    }
+
+    fn top_k(&self, x: &Tensor, k: usize) -> Result<Vec<u32>> {
+        let mut best = Vec::with_capacity(x.rows() * k);
+        for row in x.values().chunks_exact(x.width()) {
+            kernels::top_k(row, k, &mut best);
+        }
+        Ok(best)
+    }
+
+    fn is_finite(&self, x: &Tensor) -> Result<bool> {
+        Ok(kernels::is_finite(x.values()))
+    }
+
+    fn round(&self, x: &Tensor, to: Rounding) -> Result<Tensor> {
+        Ok(self.make(x.shape(), |out| {
+            kernels::round_rows(&self.pool, x.values(), x.width(), to, out);
+        }))
+    }
+}
+
+impl Host {
+    fn join(&self, a: &Tensor, b: &Tensor, f: impl Fn(f32, f32) -> f32 + Sync) -> Tensor {
+        let shape = kernels::joined(a.shape(), b.shape());
+        let (a, b) = ((a.values(), a.shape()), (b.values(), b.shape()));
+        self.make(&shape, |out| kernels::zip(&self.pool, a, b, out, f))
+    }
+
+    fn reduce(
+        &self,
+        x: &Tensor,
+        dim: usize,
+        kernel: fn(&Pool, &[f32], Dimension, &mut [f32]),
+    ) -> Tensor {
+        let mut shape = x.shape().to_vec();
+        let over = Dimension::of(&shape, dim);
+        shape[dim] = 1;
+        self.make(&shape, |out| kernel(&self.pool, x.values(), over, out))
+    }
+}

@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
+
+mod backend;
+mod buffer;
+mod fused;
+mod kernel_set;
+mod kernels;
+mod limits;
+mod tensor;
+
+pub use backend::{Host, Rows, Weight};
+pub use kernel_set::{KernelSet, NoKernelSet};
+pub use tensor::Tensor;
