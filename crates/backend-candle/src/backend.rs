@@ -1,14 +1,15 @@
 //! The primitives, as candle has them.
 
 use std::cmp::Ordering;
+use std::ops::Range;
+use std::sync::Arc;
 
 use candle_core::{D, DType, Device};
 use deepseek_core::quant::{decode_row, round_row};
-use deepseek_core::rope::Angles;
 use deepseek_core::weights::WeightView;
 use deepseek_core::{
-    Backend, DeviceTensor, Error, Format, HostTensor, Kernels, Result, Rounding, RowFormat,
-    ScaleFormat, Turn, Unary, Use,
+    Backend, DeviceTensor, Error, Format, HostTensor, Kernels, NO_ROW, Result, Rotation, Rounding,
+    RowFormat, ScaleFormat, Unary, Use,
 };
 
 use crate::tensor::{Tensor, fault};
@@ -27,6 +28,11 @@ pub struct Weight(candle_core::Tensor);
 /// A pool of cache rows as 32-bit floats `[count, width]`.
 #[derive(Debug)]
 pub struct Rows(candle_core::Tensor);
+
+/// A list of row numbers, `[n]`. candle reads zeros for the largest number of a type, and skips what is
+/// written there: that is [`NO_ROW`].
+#[derive(Debug, Clone)]
+pub struct Ids(candle_core::Tensor);
 
 /// The verbs are their provided bodies.
 impl Kernels for Candle {}
@@ -78,6 +84,7 @@ impl Backend for Candle {
     type Tensor = Tensor;
     type Weight = Weight;
     type Rows = Rows;
+    type Ids = Ids;
 
     fn name(&self) -> &str {
         &self.name
@@ -96,6 +103,15 @@ impl Backend for Candle {
             .and_then(|t| t.to_vec1())
             .map_err(fault)?;
         Ok(HostTensor::new(t.shape(), values))
+    }
+
+    fn ids(&self, host: &[u32]) -> Result<Ids> {
+        let ids = candle_core::Tensor::from_slice(host, host.len(), &self.device);
+        ids.map(Ids).map_err(fault)
+    }
+
+    fn ids_on_host(&self, ids: &Ids) -> Result<Arc<[u32]>> {
+        ids.0.to_vec1::<u32>().map(Arc::from).map_err(fault)
     }
 
     fn load(&self, weight: &WeightView, _purpose: Use) -> Result<Weight> {
@@ -132,23 +148,16 @@ impl Backend for Candle {
             .map_err(fault)
     }
 
-    fn write_rows(&self, rows: &mut Rows, at: &[u32], from: &Tensor) -> Result<()> {
-        assert_eq!(at.len(), from.shape()[0], "a place for each row");
-        for (first, run) in runs(at) {
-            let part = from.inner().narrow(0, first, run.len()).map_err(fault)?;
-            rows.0
-                .slice_set(&part, 0, run.start as usize)
-                .map_err(fault)?;
-        }
-        Ok(())
+    fn write_rows(&self, rows: &mut Rows, at: &Ids, from: &Tensor) -> Result<()> {
+        let at = at.0.unsqueeze(1);
+        at.and_then(|at| at.broadcast_as(from.shape())?.contiguous())
+            .and_then(|at| rows.0.scatter_set(&at, from.inner(), 0))
+            .map_err(fault)
     }
 
-    fn read_rows(&self, rows: &Rows, at: &[u32]) -> Result<Tensor> {
-        let parts = runs(at)
-            .map(|(_, run)| rows.0.narrow(0, run.start as usize, run.len()))
-            .collect::<candle_core::Result<Vec<_>>>()
-            .map_err(fault)?;
-        candle_core::Tensor::cat(&parts, 0)
+    fn read_rows(&self, rows: &Rows, at: &Ids) -> Result<Tensor> {
+        rows.0
+            .index_select(&at.0, 0)
             .map_err(fault)
             .and_then(Tensor::new)
     }
@@ -178,17 +187,16 @@ impl Backend for Candle {
             .and_then(Tensor::new)
     }
 
-    fn gather(&self, t: &Tensor, at: &[u32]) -> Result<Tensor> {
-        let at = candle_core::Tensor::from_slice(at, at.len(), &self.device).map_err(fault)?;
+    fn gather(&self, t: &Tensor, at: &Ids) -> Result<Tensor> {
         t.inner()
-            .index_select(&at, 0)
+            .index_select(&at.0, 0)
             .map_err(fault)
             .and_then(Tensor::new)
     }
 
-    fn lookup(&self, weight: &Weight, at: &[u32]) -> Result<Tensor> {
-        let at = candle_core::Tensor::from_slice(at, at.len(), &self.device);
-        at.and_then(|at| weight.0.index_select(&at, 0)?.to_dtype(DType::F32))
+    fn lookup(&self, weight: &Weight, at: &Ids) -> Result<Tensor> {
+        let rows = weight.0.index_select(&at.0, 0);
+        rows.and_then(|rows| rows.to_dtype(DType::F32))
             .map_err(fault)
             .and_then(Tensor::new)
     }
@@ -290,43 +298,93 @@ impl Backend for Candle {
         rounding.map_or(Ok(y.clone()), |rounding| self.round(&y, rounding))
     }
 
-    fn rope(&self, x: &Tensor, angles: &Angles, turn: Turn) -> Result<Tensor> {
-        let (rows, width, pairs) = (x.shape()[0], x.width(), angles.pairs());
-        let inner = x.rows() / rows;
+    fn rope(&self, x: &Tensor, angles: &Tensor, rotation: Rotation) -> Result<Tensor> {
+        let (rows, width, pairs) = (x.shape()[0], x.width(), angles.width());
+        let inner = x.rows() / rows.max(1);
         let rotate = || {
             let flat = x.inner().reshape((rows, inner, width))?;
             let still = flat.narrow(2, 0, width - 2 * pairs)?;
             let moving = flat.narrow(2, width - 2 * pairs, 2 * pairs)?;
             let moving = moving.reshape((rows, inner, pairs, 2))?;
             let (a, b) = (moving.narrow(3, 0, 1)?, moving.narrow(3, 1, 1)?);
-            let table = |values: &[f32]| {
-                candle_core::Tensor::from_slice(values, (rows, 1, pairs, 1), &self.device)
+            let table = |which| {
+                let table = angles.inner().narrow(1, which, 1)?;
+                table.reshape((rows, 1, pairs, 1))
             };
-            let (cos, sin) = (table(angles.cos())?, table(angles.sin())?);
-            let sin = if turn == Turn::Back { sin.neg()? } else { sin };
+            let (cos, sin) = (table(0)?, table(1)?);
+            let sin = match rotation {
+                Rotation::Forward => sin,
+                Rotation::Inverse => sin.neg()?,
+            };
             let first = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
             let second = (a.broadcast_mul(&sin)? + b.broadcast_mul(&cos)?)?;
-            let turned = candle_core::Tensor::cat(&[&first, &second], 3)?;
-            let turned = turned.reshape((rows, inner, 2 * pairs))?;
-            candle_core::Tensor::cat(&[&still, &turned], 2)?.reshape(x.shape())
+            let rotated = candle_core::Tensor::cat(&[&first, &second], 3)?;
+            let rotated = rotated.reshape((rows, inner, 2 * pairs))?;
+            candle_core::Tensor::cat(&[&still, &rotated], 2)?.reshape(x.shape())
         };
         rotate().map_err(fault).and_then(Tensor::new)
     }
 
-    fn top_k(&self, x: &Tensor, k: usize) -> Result<Vec<u32>> {
+    fn top_k(&self, x: &Tensor, k: usize) -> Result<Ids> {
+        // candle's sort says nothing of ties, so this waits on its devices.
         let host = self.download(x)?;
         let mut best = Vec::with_capacity(x.rows() * k);
         for row in 0..x.rows() {
             best.extend(top_k(host.row(row), k));
         }
-        Ok(best)
+        self.ids(&best)
     }
 
-    fn is_finite(&self, x: &Tensor) -> Result<bool> {
+    fn take(&self, x: &Tensor, at: &Ids, k: usize) -> Result<Tensor> {
+        let at = at.0.reshape((x.rows(), k));
+        at.and_then(|at| x.inner().gather(&at, 1))
+            .map_err(fault)
+            .and_then(Tensor::new)
+    }
+
+    fn take_ids(&self, ids: &Ids, n: usize, at: &Ids, k: usize, block: usize) -> Result<Ids> {
+        let taken = || {
+            let (device, rows) = (&self.device, ids.0.elem_count() / n);
+            let places = candle_core::Tensor::arange(0_i64, block as i64, device)?;
+            let at = at.0.to_dtype(DType::I64)?.reshape((rows, k, 1))?;
+            let at = (at * block as f64)?.broadcast_add(&places)?;
+            let at = at.reshape((rows, k * block))?.clamp(0_i64, n as i64)?;
+            // Behind the last id stands one that is none.
+            let none = candle_core::Tensor::full(NO_ROW, (rows, 1), device)?;
+            let ids = candle_core::Tensor::cat(&[&ids.0.reshape((rows, n))?, &none], 1)?;
+            ids.gather(&at.contiguous()?, 1)?.flatten_all()
+        };
+        taken().map(Ids).map_err(fault)
+    }
+
+    fn cut_ids(&self, ids: &Ids, n: usize, rows: Range<usize>, to: usize) -> Result<Ids> {
+        let cut = || {
+            let ids = ids.0.narrow(0, rows.start * n, rows.len() * n)?;
+            let ids = ids.reshape((rows.len(), n))?;
+            if to <= n {
+                return ids.narrow(1, 0, to)?.flatten_all();
+            }
+            let padding = candle_core::Tensor::full(NO_ROW, (rows.len(), to - n), &self.device)?;
+            candle_core::Tensor::cat(&[&ids, &padding], 1)?.flatten_all()
+        };
+        cut().map(Ids).map_err(fault)
+    }
+
+    fn mask(&self, ids: &Ids, shape: &[usize]) -> Result<Tensor> {
+        let mask = || {
+            let of = ids.0.shape();
+            let zeros = candle_core::Tensor::zeros(of, DType::F32, &self.device)?;
+            let low = candle_core::Tensor::full(f32::NEG_INFINITY, of, &self.device)?;
+            ids.0.eq(NO_ROW)?.where_cond(&low, &zeros)?.reshape(shape)
+        };
+        mask().map_err(fault).and_then(Tensor::new)
+    }
+
+    fn finite(&self, x: &Tensor) -> Result<Tensor> {
         // What is not finite, times zero, is no number, and so is every sum with it.
         let zeros = x.inner().affine(0.0, 0.0);
-        let sum = zeros.and_then(|zeros| zeros.sum_all()?.to_scalar::<f32>());
-        Ok(sum.map_err(fault)?.is_finite())
+        let sums = zeros.and_then(|zeros| zeros.reshape((x.shape()[0], ()))?.sum(1));
+        sums.map_err(fault).and_then(Tensor::new)
     }
 
     fn round(&self, x: &Tensor, to: Rounding) -> Result<Tensor> {
@@ -356,16 +414,6 @@ fn top_k(row: &[f32], k: usize) -> Vec<u32> {
     best
 }
 
-/// The runs of neighbours in a list of rows, each with its place in the list.
-fn runs(at: &[u32]) -> impl Iterator<Item = (usize, std::ops::Range<u32>)> + '_ {
-    let mut first = 0;
-    at.chunk_by(|a, b| a + 1 == *b).map(move |run| {
-        let place = first;
-        first += run.len();
-        (place, run[0]..run[0] + run.len() as u32)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -377,27 +425,5 @@ mod tests {
         assert_eq!(top_k(&row, 9), [0, 1, 2, 3, 4, 5]);
         assert_eq!(top_k(&[-0.0, 0.0, -1.0], 1), [0]);
         assert!(top_k(&row, 0).is_empty());
-    }
-
-    #[test]
-    fn one_number_that_is_not_finite_is_found_wherever_it_stands() {
-        let be = Candle::plain();
-        for lost in [
-            None,
-            Some(f32::NAN),
-            Some(f32::INFINITY),
-            Some(f32::NEG_INFINITY),
-        ] {
-            for at in [0, 17, 59] {
-                let mut values = vec![f32::MAX; 60];
-                values[1..30].fill(-0.0);
-                values[30..45].fill(f32::MIN);
-                values[at] = lost.unwrap_or(1.0);
-                let x = HostTensor::new(&[3, 4, 5], values);
-                let x = be.upload(&x).expect("room");
-                let finite = be.is_finite(&x).expect("a sum");
-                assert_eq!(finite, lost.is_none(), "{lost:?} at {at}");
-            }
-        }
     }
 }

@@ -5,6 +5,6 @@ mod backend;
 mod tensor;
 mod threads;
 
-pub use backend::{Candle, Rows, Weight};
+pub use backend::{Candle, Ids, Rows, Weight};
 pub use tensor::Tensor;
 pub use threads::start_threads;

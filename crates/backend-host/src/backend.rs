@@ -1,12 +1,13 @@
 //! The primitives on the host.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use deepseek_core::quant::decode_row;
-use deepseek_core::rope::Angles;
 use deepseek_core::weights::WeightView;
 use deepseek_core::{
-    Backend, DeviceTensor, Error, HostTensor, Result, Rounding, RowFormat, Turn, Unary, Use,
+    Backend, DeviceTensor, Error, HostTensor, Lists, NO_ROW, Result, Rotation, Rounding, RowFormat,
+    Unary, Use,
 };
 
 use crate::buffer::{Buffer, Buffers};
@@ -92,9 +93,14 @@ impl Backend for Host {
     type Tensor = Tensor;
     type Weight = Weight;
     type Rows = Rows;
+    type Ids = Arc<[u32]>;
 
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn lists(&self) -> Lists {
+        Lists::Runs
     }
 
     fn upload(&self, host: &HostTensor) -> Result<Tensor> {
@@ -105,6 +111,14 @@ impl Backend for Host {
         Ok(HostTensor::new(t.shape(), t.values().to_vec()))
     }
 
+    fn ids(&self, host: &[u32]) -> Result<Arc<[u32]>> {
+        Ok(host.into())
+    }
+
+    fn ids_on_host(&self, ids: &Arc<[u32]>) -> Result<Arc<[u32]>> {
+        Ok(Arc::clone(ids))
+    }
+
     fn load(&self, weight: &WeightView, _purpose: Use) -> Result<Weight> {
         Ok(Weight(weight.clone()))
     }
@@ -113,13 +127,13 @@ impl Backend for Host {
         RowPool::new(format, width, count).map(Rows)
     }
 
-    fn write_rows(&self, rows: &mut Rows, at: &[u32], from: &Tensor) -> Result<()> {
+    fn write_rows(&self, rows: &mut Rows, at: &Arc<[u32]>, from: &Tensor) -> Result<()> {
         assert_eq!(at.len(), from.shape()[0], "a place for each row");
         rows.0.write(at, from.values());
         Ok(())
     }
 
-    fn read_rows(&self, rows: &Rows, at: &[u32]) -> Result<Tensor> {
+    fn read_rows(&self, rows: &Rows, at: &Arc<[u32]>) -> Result<Tensor> {
         let shape = [at.len(), rows.0.width()];
         Ok(self.make(&shape, |out| rows.0.read(at, out)))
     }
@@ -178,19 +192,22 @@ impl Backend for Host {
         }))
     }
 
-    fn gather(&self, t: &Tensor, at: &[u32]) -> Result<Tensor> {
+    fn gather(&self, t: &Tensor, at: &Arc<[u32]>) -> Result<Tensor> {
         let mut shape = t.shape().to_vec();
         let piece: usize = shape[1..].iter().product();
         shape[0] = at.len();
         let from = t.values();
         Ok(self.make(&shape, |out| {
-            for (out, row) in out.chunks_exact_mut(piece.max(1)).zip(at) {
-                out.copy_from_slice(&from[*row as usize * piece..][..piece]);
+            for (out, row) in out.chunks_exact_mut(piece.max(1)).zip(at.iter()) {
+                match *row {
+                    NO_ROW => out.fill(0.0),
+                    row => out.copy_from_slice(&from[row as usize * piece..][..piece]),
+                }
             }
         }))
     }
 
-    fn lookup(&self, weight: &Weight, at: &[u32]) -> Result<Tensor> {
+    fn lookup(&self, weight: &Weight, at: &Arc<[u32]>) -> Result<Tensor> {
         let width = weight.0.shape[1];
         Ok(self.make(&[at.len(), width], |out| {
             for (row, out) in at.iter().zip(out.chunks_exact_mut(width)) {
@@ -208,16 +225,16 @@ impl Backend for Host {
     }
 
     fn matmul_t(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-        let (shape, width) = ([a.shape()[0], b.shape()[0]], a.width());
-        Ok(self.make(&shape, |out| {
-            kernels::matmul_t(&self.pool, a.values(), b.values(), width, out);
+        let (n, width) = (rows_of(b), a.width());
+        Ok(self.products(a, b, n, |a, b, out| {
+            kernels::matmul_t(&self.pool, a, b, width, out);
         }))
     }
 
     fn matmul(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-        let (shape, width) = ([a.shape()[0], b.width()], a.width());
-        Ok(self.make(&shape, |out| {
-            kernels::matmul(&self.pool, a.values(), b.values(), width, out);
+        let (n, width) = (b.width(), a.width());
+        Ok(self.products(a, b, n, |a, b, out| {
+            kernels::matmul(&self.pool, a, b, width, out);
         }))
     }
 
@@ -260,23 +277,80 @@ impl Backend for Host {
         }))
     }
 
-    fn rope(&self, x: &Tensor, angles: &Angles, turn: Turn) -> Result<Tensor> {
+    fn rope(&self, x: &Tensor, angles: &Tensor, rotation: Rotation) -> Result<Tensor> {
         let rows = (x.shape()[0], x.width());
+        let table = (angles.values(), angles.width());
         Ok(self.make(x.shape(), |out| {
-            kernels::rope(&self.pool, x.values(), rows, angles, turn, out);
+            kernels::rope(&self.pool, x.values(), rows, table, rotation, out);
         }))
     }
 
-    fn top_k(&self, x: &Tensor, k: usize) -> Result<Vec<u32>> {
+    fn top_k(&self, x: &Tensor, k: usize) -> Result<Arc<[u32]>> {
         let mut best = Vec::with_capacity(x.rows() * k);
         for row in x.values().chunks_exact(x.width()) {
             kernels::top_k(row, k, &mut best);
         }
-        Ok(best)
+        Ok(best.into())
     }
 
-    fn is_finite(&self, x: &Tensor) -> Result<bool> {
-        Ok(kernels::is_finite(x.values()))
+    fn take(&self, x: &Tensor, at: &Arc<[u32]>, k: usize) -> Result<Tensor> {
+        let rows = x.values().chunks_exact(x.width());
+        Ok(self.make(&[x.rows(), k], |out| {
+            let taken = out.chunks_exact_mut(k).zip(at.chunks_exact(k));
+            for ((out, at), row) in taken.zip(rows) {
+                let entries = out.iter_mut().zip(at);
+                entries.for_each(|(out, at)| *out = row[*at as usize]);
+            }
+        }))
+    }
+
+    fn take_ids(
+        &self,
+        ids: &Arc<[u32]>,
+        n: usize,
+        at: &Arc<[u32]>,
+        k: usize,
+        block: usize,
+    ) -> Result<Arc<[u32]>> {
+        let rows = ids.chunks(n).zip(at.chunks(k));
+        let taken = rows.flat_map(|(ids, at)| {
+            at.iter().flat_map(move |at| {
+                let first = (*at as usize).saturating_mul(block);
+                (0..block).map(move |place| ids.get(first.saturating_add(place)))
+            })
+        });
+        Ok(taken.map(|id| id.copied().unwrap_or(NO_ROW)).collect())
+    }
+
+    fn cut_ids(
+        &self,
+        ids: &Arc<[u32]>,
+        n: usize,
+        rows: Range<usize>,
+        to: usize,
+    ) -> Result<Arc<[u32]>> {
+        let rows = ids[rows.start * n..rows.end * n].chunks(n);
+        let cut = rows.flat_map(|row| {
+            let padding = std::iter::repeat(NO_ROW);
+            row.iter().copied().chain(padding).take(to)
+        });
+        Ok(cut.collect())
+    }
+
+    fn mask(&self, ids: &Arc<[u32]>, shape: &[usize]) -> Result<Tensor> {
+        Ok(self.make(shape, |out| {
+            for (out, id) in out.iter_mut().zip(ids.iter()) {
+                *out = match *id {
+                    NO_ROW => f32::NEG_INFINITY,
+                    _ => 0.0,
+                };
+            }
+        }))
+    }
+
+    fn finite(&self, x: &Tensor) -> Result<Tensor> {
+        let rows = x.shape()[0];
+        Ok(self.make(&[rows], |out| kernels::finite(x.values(), out)))
     }
 
     fn round(&self, x: &Tensor, to: Rounding) -> Result<Tensor> {
@@ -286,7 +360,37 @@ impl Backend for Host {
     }
 }
 
+/// The rows of each matrix of a tensor.
+fn rows_of(t: &Tensor) -> usize {
+    let [.., rows, _] = t.shape() else {
+        panic!("{:?}: a matrix has rows", t.shape());
+    };
+    *rows
+}
+
 impl Host {
+    /// The products of the matrices of `a` with those of `b`, `n` numbers wide.
+    fn products(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        n: usize,
+        product: impl Fn(&[f32], &[f32], &mut [f32]),
+    ) -> Tensor {
+        let mut shape = a.shape().to_vec();
+        *shape.last_mut().expect("a matrix has columns") = n;
+        let [m, k] = [rows_of(a), a.width()];
+        self.make(&shape, |out| {
+            let pairs = a
+                .values()
+                .chunks_exact(m * k)
+                .zip(b.values().chunks_exact(n * k));
+            for (out, (a, b)) in out.chunks_exact_mut(m * n).zip(pairs) {
+                product(a, b, out);
+            }
+        })
+    }
+
     fn join(&self, a: &Tensor, b: &Tensor, f: impl Fn(f32, f32) -> f32 + Sync) -> Tensor {
         let shape = kernels::joined(a.shape(), b.shape());
         let (a, b) = ((a.values(), a.shape()), (b.values(), b.shape()));

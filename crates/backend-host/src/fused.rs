@@ -1,12 +1,15 @@
 //! The verbs, fused.
 
-use std::ops::Range;
+use std::sync::Arc;
 
-use deepseek_core::operands::{Chosen, Fold, HyperWeights, Linear, Mix, Pick, Picked, Softmax};
-use deepseek_core::{Backend, DeviceTensor, Kernels, Result, Rounding};
+use deepseek_core::operands::{
+    Fold, Gate, Groups, HyperWeights, Inputs, Linear, Mix, PoolState, Routing, Selection, Softmax,
+    TopK, TopKRows,
+};
+use deepseek_core::{Backend, DeviceTensor, Kernels, Result, Rounding, reference};
 
 use crate::backend::{Host, Rows};
-use crate::kernels::{self, Read};
+use crate::kernels::{self, Pooled, Read};
 use crate::tensor::Tensor;
 
 impl Kernels for Host {
@@ -94,17 +97,35 @@ impl Kernels for Host {
         &self,
         kv: &Tensor,
         scores: &Tensor,
-        groups: &[Range<usize>],
+        state: &mut PoolState<Self>,
+        groups: &Groups<Self>,
         fold: Fold,
-    ) -> Result<Tensor> {
+    ) -> Result<Option<Tensor>> {
         let width = match fold {
             Fold::Plain => kv.width(),
             Fold::Overlap { .. } => kv.width() / 2,
         };
-        let rows = (kv.values(), scores.values());
-        Ok(self.make(&[groups.len(), width], |out| {
-            kernels::compress(self.pool(), rows, kv.width(), groups, fold, out);
-        }))
+        let pooled = if groups.count == 0 {
+            None
+        } else {
+            let members = groups.members.on_host(self)?;
+            let kv = Pooled {
+                old: &groups.old,
+                state: state.kv.pool(),
+                step: kv.values(),
+            };
+            let scores = Pooled {
+                old: &groups.old,
+                state: state.scores.pool(),
+                step: scores.values(),
+            };
+            Some(self.make(&[groups.count, width], |out| {
+                kernels::compress(self.pool(), (kv, scores), &members, fold, out);
+            }))
+        };
+        self.write_rows(&mut state.kv, &groups.kept, kv)?;
+        self.write_rows(&mut state.scores, &groups.kept, scores)?;
+        Ok(pooled)
     }
 
     fn index_topk(
@@ -112,35 +133,49 @@ impl Kernels for Host {
         q: &Tensor,
         weights: &Tensor,
         keys: &Rows,
-        seen: &Chosen,
-        pick: &Pick,
-    ) -> Result<Picked> {
+        seen: &Selection<Self>,
+        top: &TopK,
+    ) -> Result<TopKRows<Self>> {
+        let seen = seen.on_host(self)?;
         let (q, weights) = (q.values(), weights.values());
-        let pool = self.pool();
-        Ok(kernels::index_topk(
-            pool,
-            q,
-            weights,
-            keys.pool(),
-            seen,
-            pick,
-        ))
+        let (best, candidates) =
+            kernels::index_topk(self.pool(), q, weights, keys.pool(), &seen, top);
+        let selection = |runs| Selection::Runs(Arc::new(runs));
+        Ok(TopKRows {
+            rows: selection(best),
+            candidates: candidates.map(selection),
+        })
     }
 
     fn attend(
         &self,
         q: &Tensor,
-        from: &[(&Rows, &Chosen)],
+        from: &[(&Rows, &Selection<Self>)],
         sink: &Tensor,
         softmax: Softmax,
     ) -> Result<Tensor> {
-        let from: Vec<_> = from
+        let from = from
             .iter()
-            .map(|(rows, chosen)| (rows.pool(), *chosen))
-            .collect();
+            .map(|(rows, selection)| Ok((rows.pool(), selection.on_host(self)?)))
+            .collect::<Result<Vec<_>>>()?;
+        let from: Vec<_> = from.iter().map(|(rows, runs)| (*rows, &**runs)).collect();
         let (heads, sink) = (q.shape()[1], sink.values());
         Ok(self.make(q.shape(), |out| {
             kernels::attend(self.pool(), q.values(), heads, &from, sink, softmax, out);
         }))
+    }
+
+    /// The weights as the released code has them: each score divided by the sum.
+    fn route(&self, x: &Tensor, gate: &Gate<Self>, rows: &Inputs<Self>) -> Result<Routing<Self>> {
+        let (scores, experts) = reference::choose_experts(self, x, gate, rows)?;
+        let all = (scores.values(), scores.width());
+        let weights = self.make(&[x.rows(), gate.each], |out| {
+            kernels::route_weights(all, (&experts, gate.each), gate.scale, out);
+        });
+        Ok(Routing {
+            experts,
+            weights,
+            each: gate.each,
+        })
     }
 }

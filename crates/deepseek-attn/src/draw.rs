@@ -1,13 +1,13 @@
 //! A choice by chance, to be held against the indexer's.
 
-use deepseek_core::operands::Chosen;
+use deepseek_core::operands::Runs;
 
 /// `k` of the rows that each query sees, ascending; all of them where there are no more.
 ///
 /// What is drawn depends on the seed, the query's position and the rows it sees, so that the same
 /// prompt draws the same however it is cut and wherever its rows lie.
-pub(crate) fn draw(seen: &Chosen, positions: &[u32], k: usize, seed: u64) -> Chosen {
-    let mut drawn = Chosen::with_capacity(positions.len());
+pub(crate) fn draw(seen: &Runs, positions: &[u32], k: usize, seed: u64) -> Runs {
+    let mut drawn = Runs::with_capacity(positions.len());
     for (query, position) in positions.iter().enumerate() {
         let count = seen.count(query);
         let mut state = mix(seed ^ mix(u64::from(*position)));
@@ -43,7 +43,7 @@ mod tests {
 
     /// What queries at `positions` draw that see all rows of a sequence from `base` on.
     fn drawn(base: u32, positions: &[u32], seed: u64) -> Vec<Vec<u32>> {
-        let mut seen = Chosen::with_capacity(positions.len());
+        let mut seen = Runs::with_capacity(positions.len());
         for position in positions {
             seen.push(std::iter::once(base..base + position + 1));
         }

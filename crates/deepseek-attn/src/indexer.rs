@@ -1,9 +1,8 @@
 //! The lightning indexer's own weights: queries and their shares.
 
-use deepseek_core::operands::{Chosen, Pick, Picked};
-use deepseek_core::rope::Angles;
+use deepseek_core::operands::{Selection, TopK, TopKRows};
 use deepseek_core::{
-    Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result, Rounding, Turn, Unary,
+    Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result, Rotation, Rounding, Unary,
 };
 
 /// Scores compressed rows for each query (`docs/models/deepseek-v4.md` §3.6,
@@ -12,13 +11,13 @@ use deepseek_core::{
 pub struct Indexer<B: Backend> {
     query: Linear<B>,
     share: Linear<B>,
-    shape: IndexerShape,
+    config: IndexerConfig,
     numerics: Numerics,
 }
 
 /// The numbers that shape an indexer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IndexerShape {
+pub struct IndexerConfig {
     /// Channels of the layer's input.
     pub hidden: usize,
     /// Channels of the query latent that it shares with attention.
@@ -36,11 +35,11 @@ impl<B: Kernels> Indexer<B> {
     ///
     /// # Errors
     /// A tensor that is missing, of another shape or of an unusable format.
-    pub fn load(at: &Loader<'_, B>, shape: IndexerShape) -> Result<Self> {
+    pub fn load(at: &Loader<'_, B>, config: IndexerConfig) -> Result<Self> {
         Ok(Self {
-            query: at.linear("wq_b.weight", [shape.heads * shape.width, shape.latent])?,
-            share: at.linear("weights_proj.weight", [shape.heads, shape.hidden])?,
-            shape,
+            query: at.linear("wq_b.weight", [config.heads * config.width, config.latent])?,
+            share: at.linear("weights_proj.weight", [config.heads, config.hidden])?,
+            config,
             numerics: at.numerics,
         })
     }
@@ -54,28 +53,28 @@ impl<B: Kernels> Indexer<B> {
         be: &B,
         (x, latent): (&B::Tensor, &B::Tensor),
         keys: &B::Rows,
-        seen: &Chosen,
-        angles: &Angles,
-        pick: &Pick,
-    ) -> Result<Picked> {
-        let IndexerShape {
+        seen: &Selection<B>,
+        angles: &B::Tensor,
+        top: &TopK,
+    ) -> Result<TopKRows<B>> {
+        let IndexerConfig {
             heads,
             width,
             rounding,
             ..
-        } = self.shape;
-        if (0..seen.queries()).all(|query| seen.count(query) <= pick.k) {
+        } = self.config;
+        if seen.most() <= top.k {
             // All rows fit: nothing to score.
-            return Ok(Picked {
+            return Ok(TopKRows {
                 rows: seen.clone(),
-                candidates: pick.blocks.map(|_| seen.clone()),
+                candidates: top.blocks.map(|_| seen.clone()),
             });
         }
         let q = be.reshape(
             &be.project_one(latent, &self.query)?,
             &[x.rows(), heads, width],
         )?;
-        let q = be.rope(&q, angles, Turn::Forward)?;
+        let q = be.rope(&q, angles, Rotation::Forward)?;
         let q = self.numerics.activation(be, q)?;
         let q = match rounding {
             Some(rounding) => be.round(&q, rounding)?,
@@ -84,6 +83,6 @@ impl<B: Kernels> Indexer<B> {
         let scale = Unary::scale(((width * heads) as f32).powf(-0.5));
         let shares = be.map(&be.project_one(x, &self.share)?, scale)?;
         let shares = self.numerics.activation(be, shares)?;
-        be.index_topk(&q, &shares, keys, seen, pick)
+        be.index_topk(&q, &shares, keys, seen, top)
     }
 }

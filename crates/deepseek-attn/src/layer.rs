@@ -2,22 +2,21 @@
 
 use std::sync::Arc;
 
-use deepseek_core::operands::{Chosen, Pick, Picked, ScoreRounding, Softmax, WeightRounding};
+use deepseek_core::operands::{ScoreRounding, Selection, Softmax, TopK, TopKRows, WeightRounding};
 use deepseek_core::{
-    Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result, Rounding, Turn, Unary,
+    Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result, Rotation, Rounding, Unary,
 };
 
-use crate::batch::{Batch, Ropes};
-use crate::compress::{Compressor, CompressorShape, Finish};
+use crate::batch::Batch;
+use crate::compress::{Compressor, CompressorConfig, Finish};
 use crate::draw::draw;
-use crate::indexer::{Indexer, IndexerShape};
-use crate::memory::Memory;
-use crate::role::{Choice, Filter, Keys, Making, Role, SourceId};
-use crate::store::Finished;
+use crate::indexer::{Indexer, IndexerConfig};
+use crate::memory::{Memory, Store};
+use crate::role::{Choice, Filter, Keys, Producer, Role, SourceId};
 
 /// The numbers that shape an attention layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AttentionShape {
+pub struct AttentionConfig {
     /// Channels of the input and of the result.
     pub hidden: usize,
     /// Query heads.
@@ -51,14 +50,24 @@ pub struct AttentionShape {
 }
 
 /// What one layer leaves for the next, and for an onlooker, within a step.
-#[derive(Debug, Default)]
-pub struct Carry {
+#[derive(Debug)]
+pub struct Carry<B: Backend> {
     /// The compressed rows that each query of the last layer attended to.
-    pub chosen: Option<Chosen>,
+    pub chosen: Option<Selection<B>>,
     /// The rows that later layers may choose among.
-    pub candidates: Option<Chosen>,
+    pub candidates: Option<Selection<B>>,
     /// A source whose rows of this step have been made ahead of its layer.
-    pub published: Option<SourceId>,
+    pub produced: Option<SourceId>,
+}
+
+impl<B: Backend> Default for Carry<B> {
+    fn default() -> Self {
+        Self {
+            chosen: None,
+            candidates: None,
+            produced: None,
+        }
+    }
 }
 
 /// Attention over a window and over chosen compressed rows (`docs/models/deepseek-v4.md` §3.4 to
@@ -73,26 +82,26 @@ pub struct Attention<B: Backend> {
     sink: B::Tensor,
     out_groups: Vec<Linear<B>>,
     out: Linear<B>,
-    maker: Option<Maker<B>>,
+    producer: Option<RowProducer<B>>,
     indexer: Option<Indexer<B>>,
     role: Role,
     layer: usize,
-    shape: AttentionShape,
+    config: AttentionConfig,
     numerics: Numerics,
 }
 
 /// What makes the rows of a source.
 #[derive(Debug)]
-struct Maker<B: Backend> {
+struct RowProducer<B: Backend> {
     entries: Compressor<B>,
     entries_finish: Finish,
-    keys: Option<KeyMaker<B>>,
+    keys: Option<KeyProducer<B>>,
     keys_finish: Finish,
 }
 
 /// What makes the keys to those rows.
 #[derive(Debug)]
-enum KeyMaker<B: Backend> {
+enum KeyProducer<B: Backend> {
     Compressed(Compressor<B>),
     Projected {
         projection: Linear<B>,
@@ -100,48 +109,44 @@ enum KeyMaker<B: Backend> {
     },
 }
 
-impl<B: Kernels> Maker<B> {
+impl<B: Kernels> RowProducer<B> {
     fn load(
         at: &Loader<'_, B>,
-        ropes: &Ropes,
-        (role, making): (Role, Making),
-        shape: &AttentionShape,
+        (role, producer): (Role, Producer),
+        config: &AttentionConfig,
     ) -> Result<Self> {
-        let compressor = |width, pooling| CompressorShape {
-            hidden: shape.hidden,
+        let compressor = |width, pooling| CompressorConfig {
+            hidden: config.hidden,
             width,
             ratio: role.ratio as usize,
             pooling,
-            norm_eps: shape.norm_eps,
+            norm_eps: config.norm_eps,
         };
-        let rope = Arc::new(ropes.of(role.rope).clone());
         let finish = |rounding| Finish {
-            rope: Arc::clone(&rope),
-            ratio: role.ratio,
             rounding,
             numerics: at.numerics,
         };
-        let (width, pooling) = (shape.index_width, making.pooling);
-        let keys = match making.keys {
+        let (width, pooling) = (config.index_width, producer.pooling);
+        let keys = match producer.keys {
             Keys::None => None,
             Keys::Compressed => {
                 let at = at.at("indexer.compressor");
                 let keys = Compressor::load(&at, compressor(width, pooling))?;
-                Some(KeyMaker::Compressed(keys))
+                Some(KeyProducer::Compressed(keys))
             }
             Keys::Projected => {
                 let at = at.at("indexer");
-                Some(KeyMaker::Projected {
-                    projection: at.linear("wk.weight", [width, shape.head_dim])?,
+                Some(KeyProducer::Projected {
+                    projection: at.linear("wk.weight", [width, config.head_dim])?,
                     norm: at.vector("k_norm.weight", width)?,
                 })
             }
         };
         Ok(Self {
-            entries: Compressor::load(&at.at("compressor"), compressor(shape.head_dim, pooling))?,
-            entries_finish: finish(shape.entry_rounding),
+            entries: Compressor::load(&at.at("compressor"), compressor(config.head_dim, pooling))?,
+            entries_finish: finish(config.entry_rounding),
             keys,
-            keys_finish: finish(shape.index_rounding),
+            keys_finish: finish(config.index_rounding),
         })
     }
 }
@@ -153,12 +158,11 @@ impl<B: Kernels> Attention<B> {
     /// A tensor that is missing, of another shape or of an unusable format.
     pub fn load(
         at: &Loader<'_, B>,
-        ropes: &Ropes,
         role: Role,
         layer: usize,
-        shape: AttentionShape,
+        config: AttentionConfig,
     ) -> Result<Self> {
-        let AttentionShape {
+        let AttentionConfig {
             hidden,
             heads,
             head_dim,
@@ -166,7 +170,7 @@ impl<B: Kernels> Attention<B> {
             groups,
             group_latent,
             ..
-        } = shape;
+        } = config;
         let wo_a = at.tensors.matrix(
             "wo_a.weight",
             [groups * group_latent, heads * head_dim / groups],
@@ -177,20 +181,20 @@ impl<B: Kernels> Attention<B> {
                 Ok(at.linear_of(&wo_a.narrow(rows))?.without_input_rounding())
             })
             .collect::<Result<_>>()?;
-        let maker = match role.publishes {
-            Some(making) => Some(Maker::load(at, ropes, (role, making), &shape)?),
+        let producer = match role.produces {
+            Some(producer) => Some(RowProducer::load(at, (role, producer), &config)?),
             None => None,
         };
         let indexer = match role.choice {
             Choice::Fresh { .. } => {
-                let indexer_shape = IndexerShape {
+                let indexer = IndexerConfig {
                     hidden,
                     latent,
-                    heads: shape.index_heads,
-                    width: shape.index_width,
-                    rounding: shape.index_rounding,
+                    heads: config.index_heads,
+                    width: config.index_width,
+                    rounding: config.index_rounding,
                 };
-                Some(Indexer::load(&at.at("indexer"), indexer_shape)?)
+                Some(Indexer::load(&at.at("indexer"), indexer)?)
             }
             Choice::None | Choice::All | Choice::Random { .. } | Choice::Carried => None,
         };
@@ -203,11 +207,11 @@ impl<B: Kernels> Attention<B> {
             sink: at.vector("attn_sink", heads)?,
             out_groups,
             out: at.linear("wo_b.weight", [hidden, groups * group_latent])?,
-            maker,
+            producer,
             indexer,
             role,
             layer,
-            shape,
+            config,
             numerics: at.numerics,
         })
     }
@@ -221,16 +225,16 @@ impl<B: Kernels> Attention<B> {
         &self,
         be: &B,
         x: &B::Tensor,
-        batch: &Batch,
+        batch: &Batch<B>,
         memory: &mut Memory<B>,
-        carry: &mut Carry,
+        carry: &mut Carry<B>,
     ) -> Result<B::Tensor> {
-        let AttentionShape {
+        let AttentionConfig {
             heads,
             head_dim,
             norm_eps,
             ..
-        } = self.shape;
+        } = self.config;
         let act = |x: B::Tensor| self.numerics.activation(be, x);
         let angles = batch.angles(self.role.rope);
         let tokens = x.rows();
@@ -240,29 +244,28 @@ impl<B: Kernels> Attention<B> {
         let latent = be.rms_norm(&latent, Some(&self.q_norm), norm_eps, rounding)?;
         let q = be.project_one(&latent, &self.q_heads)?;
         let q = be.reshape(&q, &[tokens, heads, head_dim])?;
-        let q = match self.shape.head_norm {
-            true => self.norm_heads(be, &q)?,
-            false => q,
+        let q = if self.config.head_norm {
+            self.norm_heads(be, &q)?
+        } else {
+            q
         };
-        let q = act(be.rope(&q, angles, Turn::Forward)?)?;
+        let q = act(be.rope(&q, angles, Rotation::Forward)?)?;
 
-        self.remember(be, x, batch, memory)?;
-        if self.role.source.is_some() && carry.published != self.role.source {
-            self.publish(be, x, batch, memory)?;
+        self.store(be, x, batch, memory)?;
+        if self.role.source.is_some() && carry.produced != self.role.source {
+            self.produce(be, x, batch, memory)?;
         }
         self.choose(be, (x, &latent), batch, memory, carry)?;
-        let window = memory.window(self.layer);
-        let recent = window.chosen(batch);
-        let mut from = vec![(window.rows(), &recent)];
+        let mut from = vec![(memory.window(self.layer), &batch.window().seen)];
         if let (Some(source), Some(chosen)) = (self.role.source, &carry.chosen) {
-            from.push((memory.store(source).entries.rows(), chosen));
+            from.push((&memory.store(source).entries.rows, chosen));
         }
         let softmax = Softmax {
             scale: (head_dim as f32).powf(-0.5),
-            round: self.shape.weight_rounding,
+            round: self.config.weight_rounding,
         };
         let out = act(be.attend(&q, &from, &self.sink, softmax)?)?;
-        let out = act(be.rope(&out, angles, Turn::Back)?)?;
+        let out = act(be.rope(&out, angles, Rotation::Inverse)?)?;
         self.project(be, &out)
     }
 
@@ -270,35 +273,35 @@ impl<B: Kernels> Attention<B> {
     ///
     /// # Errors
     /// What the device says.
-    pub fn remember(
+    pub fn store(
         &self,
         be: &B,
         x: &B::Tensor,
-        batch: &Batch,
+        batch: &Batch<B>,
         memory: &mut Memory<B>,
     ) -> Result<()> {
         let act = |x: B::Tensor| self.numerics.activation(be, x);
         let kv = be.project_one(x, &self.kv)?;
         let (norm, rounding) = (Some(&self.kv_norm), self.numerics.rounding());
-        let kv = be.rms_norm(&kv, norm, self.shape.norm_eps, rounding)?;
-        let kv = act(be.rope(&kv, batch.angles(self.role.rope), Turn::Forward)?)?;
-        let kv = match self.shape.window_rounding {
+        let kv = be.rms_norm(&kv, norm, self.config.norm_eps, rounding)?;
+        let kv = act(be.rope(&kv, batch.angles(self.role.rope), Rotation::Forward)?)?;
+        let kv = match self.config.window_rounding {
             Some(rounding) => be.round(&kv, rounding)?,
             None => kv,
         };
-        memory.window_mut(self.layer).write(be, &kv, batch)
+        be.write_rows(memory.window_mut(self.layer), &batch.window().at, &kv)
     }
 
     /// Normalises each query head over its channels, without weights. The released code does this
     /// in brain-float arithmetic, every step of it rounded (`docs/models/deepseek-v4.md` §5.1).
     fn norm_heads(&self, be: &B, q: &B::Tensor) -> Result<B::Tensor> {
-        let eps = self.shape.norm_eps;
+        let eps = self.config.norm_eps;
         if !self.numerics.bf16 {
             return be.rms_norm(q, None, eps, None);
         }
         let round = |x: B::Tensor| be.round(&x, Rounding::Bf16);
         let squares = round(be.mul(q, q)?)?;
-        let mean = Unary::scale(1.0 / self.shape.head_dim as f32);
+        let mean = Unary::scale(1.0 / self.config.head_dim as f32);
         let mean = round(be.map(&be.sum(&squares, 2)?, mean)?)?;
         let mean = round(be.map(&mean, Unary::Affine { mul: 1.0, add: eps })?)?;
         round(be.mul(q, &round(be.map(&mean, Unary::Rsqrt)?)?)?)
@@ -309,41 +312,43 @@ impl<B: Kernels> Attention<B> {
     ///
     /// # Errors
     /// What the device says.
-    pub fn publish(
+    pub fn produce(
         &self,
         be: &B,
         x: &B::Tensor,
-        batch: &Batch,
+        batch: &Batch<B>,
         memory: &mut Memory<B>,
     ) -> Result<()> {
-        let (Some(source), Some(maker)) = (self.role.source, &self.maker) else {
+        let (Some(source), Some(producer)) = (self.role.source, &self.producer) else {
             return Ok(());
         };
-        let rewind = memory.rewind_max();
-        let store = memory.store_mut(source);
-        let entries = store
-            .entries
-            .advance(be, &maker.entries, x, batch, rewind)?;
-        for finished in &entries {
-            store.entries.store(be, finished, &maker.entries_finish)?;
+        let Store {
+            entries,
+            keys,
+            kind,
+        } = memory.store_mut(source);
+        let step = batch.source(*kind);
+        let rows = producer.entries.rows(be, x, step, entries.tail.as_mut())?;
+        if let (Some(rows), Some(made)) = (&rows, &step.made) {
+            producer.entries_finish.store(be, rows, made, entries)?;
         }
-        let (Some(making), Some(pool)) = (&maker.keys, &mut store.keys) else {
+        let (Some(producing), Some(keys)) = (&producer.keys, keys) else {
             return Ok(());
         };
-        let keys = match making {
-            KeyMaker::Compressed(compressor) => pool.advance(be, compressor, x, batch, rewind)?,
-            KeyMaker::Projected { projection, norm } => entries
-                .iter()
-                .map(|entry| {
-                    let rows = be.project_one(&entry.rows, projection)?;
-                    let (eps, rounding) = (self.shape.norm_eps, self.numerics.rounding());
-                    let rows = be.rms_norm(&rows, Some(norm), eps, rounding)?;
-                    Ok(Finished { rows, ..*entry })
+        let rows = match producing {
+            KeyProducer::Compressed(compressor) => {
+                compressor.rows(be, x, step, keys.tail.as_mut())?
+            }
+            KeyProducer::Projected { projection, norm } => rows
+                .map(|rows| {
+                    let rows = be.project_one(&rows, projection)?;
+                    let (eps, rounding) = (self.config.norm_eps, self.numerics.rounding());
+                    be.rms_norm(&rows, Some(norm), eps, rounding)
                 })
-                .collect::<Result<_>>()?,
+                .transpose()?,
         };
-        for finished in &keys {
-            pool.store(be, finished, &maker.keys_finish)?;
+        if let (Some(rows), Some(made)) = (&rows, &step.made) {
+            producer.keys_finish.store(be, rows, made, keys)?;
         }
         Ok(())
     }
@@ -353,23 +358,24 @@ impl<B: Kernels> Attention<B> {
         &self,
         be: &B,
         (x, latent): (&B::Tensor, &B::Tensor),
-        batch: &Batch,
+        batch: &Batch<B>,
         memory: &Memory<B>,
-        carry: &mut Carry,
+        carry: &mut Carry<B>,
     ) -> Result<()> {
         let Some(source) = self.role.source else {
             carry.chosen = None;
             return Ok(());
         };
         let store = memory.store(source);
-        let seen = || store.entries.seen(batch, self.role.ratio);
+        let step = batch.source(store.kind);
         match self.role.choice {
             Choice::Carried => {}
             Choice::None => carry.chosen = None,
-            Choice::All => carry.chosen = Some(seen()),
+            Choice::All => carry.chosen = Some(step.seen.clone()),
             Choice::Random { k, seed } => {
                 let seed = seed.wrapping_add(self.layer as u64);
-                carry.chosen = Some(draw(&seen(), batch.positions(), k, seed));
+                let drawn = Arc::new(draw(&step.seen_runs, batch.positions(), k, seed));
+                carry.chosen = Some(Selection::of(be, &drawn, k)?);
             }
             Choice::Fresh { k, filter } => {
                 let indexer = self
@@ -377,21 +383,21 @@ impl<B: Kernels> Attention<B> {
                     .as_ref()
                     .expect("a fresh choice has an indexer");
                 let keys = store.keys.as_ref().expect("and a store with keys");
-                let pick = Pick {
+                let top = TopK {
                     k,
                     blocks: match filter {
                         Filter::Keep(blocks) => Some(blocks),
                         Filter::Open | Filter::Use => None,
                     },
-                    round: self.shape.score_rounding,
+                    round: self.config.score_rounding,
                 };
                 let seen = match (filter, carry.candidates.take()) {
                     (Filter::Use, Some(candidates)) => candidates,
-                    _ => seen(),
+                    _ => step.seen.clone(),
                 };
                 let angles = batch.angles(self.role.rope);
-                let Picked { rows, candidates } =
-                    indexer.choose(be, (x, latent), keys.rows(), &seen, angles, &pick)?;
+                let TopKRows { rows, candidates } =
+                    indexer.choose(be, (x, latent), &keys.rows, &seen, angles, &top)?;
                 carry.chosen = Some(rows);
                 carry.candidates = match filter {
                     Filter::Use => Some(seen),
@@ -404,12 +410,12 @@ impl<B: Kernels> Attention<B> {
 
     /// Each group of heads through its own block, then all through one matrix.
     fn project(&self, be: &B, out: &B::Tensor) -> Result<B::Tensor> {
-        let AttentionShape {
+        let AttentionConfig {
             heads,
             head_dim,
             groups,
             ..
-        } = self.shape;
+        } = self.config;
         let wide = heads * head_dim / groups;
         let out = be.reshape(out, &[out.shape()[0], groups * wide])?;
         let latents = be.project_grouped(&out, &self.out_groups)?;

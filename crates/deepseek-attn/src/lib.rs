@@ -8,10 +8,11 @@ pub mod indexer;
 pub mod layer;
 pub mod memory;
 pub mod role;
-pub mod store;
-pub mod window;
+pub mod rooms;
 
-pub use batch::{Batch, Part, RopeSet, Ropes, Sight, Span};
-pub use layer::{Attention, AttentionShape, Carry};
-pub use memory::{Memory, MemoryShape};
-pub use role::{Choice, Filter, Keys, Making, Pooling, Role, SourceId};
+pub use batch::{Batch, Part, RopeSet, Ropes, Span, WindowMask};
+pub use layer::{Attention, AttentionConfig, Carry};
+pub use memory::{Memory, MemoryConfig, SourceConfig};
+
+pub use role::{Choice, Filter, Keys, Pooling, Producer, Role, SourceId};
+pub use rooms::{Rooms, SourceKind};

@@ -1,19 +1,21 @@
 //! What attention remembers of every sequence: windows by layer, compressed rows by source.
 
-use deepseek_core::{Kernels, Result, RowFormat};
+use deepseek_core::operands::PoolState;
+use deepseek_core::{Backend, Kernels, Result, RowFormat};
 
-use crate::role::SourceId;
-use crate::store::{Pool, Store};
-use crate::window::Window;
+use crate::role::{Keys, Pooling, SourceId};
+use crate::rooms::{Rooms, SourceKind};
 
-/// The rooms of a memory. All sizes are per sequence unless they say otherwise.
+/// The numbers that shape a memory. All sizes are per sequence unless they say otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MemoryShape {
+pub struct MemoryConfig {
     /// Sequences that the pools have room for.
     pub sequences: usize,
     /// Positions a query sees through its window, its own included.
     pub window: usize,
-    /// Rows of a window's ring.
+    /// Rows of a window's ring. It is longer than the window by a step and by what may be taken back,
+    /// so that a step writes before it reads, and a rewind needs no copy: rows of positions taken back
+    /// are simply written again.
     pub ring: usize,
     /// Positions of the longest sequence.
     pub context: usize,
@@ -31,60 +33,124 @@ pub struct MemoryShape {
     pub keys: RowFormat,
 }
 
+/// What a source wants of a memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceConfig {
+    /// Tokens a row stands for.
+    pub ratio: u32,
+    /// How they become one.
+    pub pooling: Pooling,
+    /// Where the indexer's keys come from, if there is one.
+    pub keys: Keys,
+}
+
 /// Windows and stores on a device.
 #[derive(Debug)]
 pub struct Memory<B: Kernels> {
-    windows: Vec<Window<B>>,
+    windows: Vec<B::Rows>,
     stores: Vec<Store<B>>,
-    rewind: u32,
+    rooms: Rooms,
+}
+
+/// What a source keeps.
+#[derive(Debug)]
+pub struct Store<B: Backend> {
+    /// The rows that queries attend to.
+    pub entries: Pool<B>,
+    /// The indexer's keys, row for row, where there is an indexer.
+    pub keys: Option<Pool<B>>,
+    /// The source's kind, by its place among [`Rooms::kinds`].
+    pub kind: usize,
+}
+
+/// Compressed rows, found by index, and what the next of them still need of the last tokens.
+#[derive(Debug)]
+pub struct Pool<B: Backend> {
+    /// The rows.
+    pub rows: B::Rows,
+    /// Rings of contributions, found by position; none where each token is a row of its own, or where
+    /// rows are made of others.
+    pub tail: Option<PoolState<B>>,
 }
 
 impl<B: Kernels> Memory<B> {
-    /// Rooms for `layers` windows and one store for each source: its ratio, and whether an indexer
-    /// keeps keys for it.
+    /// Rooms for `layers` windows and one store for each source.
     ///
     /// # Errors
     /// What the device says.
     pub fn new(
         be: &B,
-        shape: &MemoryShape,
+        config: &MemoryConfig,
         layers: usize,
-        sources: &[(u32, bool)],
+        sources: &[SourceConfig],
     ) -> Result<Self> {
-        let MemoryShape {
+        let MemoryConfig {
             sequences,
             window,
             ring,
             context,
+            rewind,
             ..
-        } = *shape;
+        } = *config;
+        let kind = |source: &SourceConfig| SourceKind::new(source.ratio, source.pooling, rewind);
+        let rooms = Rooms::new([window, ring, context], rewind, sources.iter().map(kind));
         let windows = (0..layers)
-            .map(|_| Window::new(be, shape.windows, shape.width, [sequences, ring, window]))
+            .map(|_| be.rows(config.windows, config.width, sequences * ring))
             .collect::<Result<_>>()?;
         let stores = sources
             .iter()
-            .map(|(ratio, indexed)| {
-                let room = [sequences, context.div_ceil(*ratio as usize)];
-                let entries = Pool::new(be, shape.entries, shape.width, room)?;
-                let keys = match indexed {
-                    true => Some(Pool::new(be, shape.keys, shape.key_width, room)?),
-                    false => None,
+            .map(|source| {
+                let kind = kind(source);
+                let count = sequences * rooms.entries(&kind) as usize;
+                let tails = sequences * kind.tail_rows() as usize;
+                let tail = |width: usize| match kind.pooling {
+                    None => Ok(None),
+                    Some(pool) => {
+                        let width = width * (1 + usize::from(pool.overlap));
+                        Ok(Some(PoolState {
+                            kv: be.rows(RowFormat::F32, width, tails)?,
+                            scores: be.rows(RowFormat::F32, width, tails)?,
+                        }))
+                    }
                 };
-                Ok(Store { entries, keys })
+                let keys = |tail| {
+                    Ok(Some(Pool {
+                        rows: be.rows(config.keys, config.key_width, count)?,
+                        tail,
+                    }))
+                };
+                Ok(Store {
+                    entries: Pool {
+                        rows: be.rows(config.entries, config.width, count)?,
+                        tail: tail(config.width)?,
+                    },
+                    keys: match source.keys {
+                        Keys::None => Ok(None),
+                        Keys::Projected => keys(None),
+                        Keys::Compressed => keys(tail(config.key_width)?),
+                    }?,
+                    kind: rooms.place(&kind),
+                })
             })
             .collect::<Result<_>>()?;
         Ok(Self {
             windows,
             stores,
-            rewind: shape.rewind,
+            rooms,
         })
+    }
+
+    /// Where the rows of sequences lie.
+    #[must_use]
+    pub fn rooms(&self) -> &Rooms {
+        &self.rooms
     }
 
     /// The window of a layer.
     ///
     /// # Panics
     /// If there is no such layer.
-    pub fn window_mut(&mut self, layer: usize) -> &mut Window<B> {
+    pub fn window_mut(&mut self, layer: usize) -> &mut B::Rows {
         &mut self.windows[layer]
     }
 
@@ -93,7 +159,7 @@ impl<B: Kernels> Memory<B> {
     /// # Panics
     /// If there is no such layer.
     #[must_use]
-    pub fn window(&self, layer: usize) -> &Window<B> {
+    pub fn window(&self, layer: usize) -> &B::Rows {
         &self.windows[layer]
     }
 
@@ -112,21 +178,5 @@ impl<B: Kernels> Memory<B> {
     #[must_use]
     pub fn store(&self, source: SourceId) -> &Store<B> {
         &self.stores[source.0]
-    }
-
-    /// Positions that may be taken back.
-    #[must_use]
-    pub fn rewind_max(&self) -> u32 {
-        self.rewind
-    }
-
-    /// Ends a sequence.
-    pub fn forget(&mut self, slot: usize) {
-        for store in &mut self.stores {
-            store.entries.forget(slot);
-            if let Some(keys) = &mut store.keys {
-                keys.forget(slot);
-            }
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! What differs between attention layers, and between releases: who publishes compressed rows, how
+//! What differs between attention layers, and between releases: who produces compressed rows, how
 //! they are made, and who chooses among them.
 
 use deepseek_core::operands::Blocks;
@@ -17,16 +17,16 @@ pub struct Role {
     /// Tokens one of those rows stands for; 0 without a source.
     pub ratio: u32,
     /// How the layer makes those rows, if it does.
-    pub publishes: Option<Making>,
+    pub produces: Option<Producer>,
     /// Which of the rows each query attends to.
     pub choice: Choice,
-    /// Which frequencies the layer turns by.
+    /// Which frequencies the layer rotates by.
     pub rope: RopeSet,
 }
 
 /// How compressed rows are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Making {
+pub struct Producer {
     /// How the tokens of a group become one row.
     pub pooling: Pooling,
     /// Where the indexer's keys come from.
@@ -54,7 +54,7 @@ pub enum Keys {
     None,
     /// From a compressor of their own (`docs/models/deepseek-v4.md` §3.6).
     Compressed,
-    /// From the rows, before these are turned (`docs/models/deepseek-v41.md` §3.5).
+    /// From the rows, before these are rotated (`docs/models/deepseek-v41.md` §3.5).
     Projected,
 }
 
@@ -99,7 +99,7 @@ impl Role {
     pub const WINDOW: Self = Self {
         source: None,
         ratio: 0,
-        publishes: None,
+        produces: None,
         choice: Choice::None,
         rope: RopeSet::Window,
     };

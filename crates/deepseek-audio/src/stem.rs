@@ -62,7 +62,7 @@ impl<B: Backend> Convolution<B> {
                         })
                     })
                     .collect();
-                be.gather(&padded, &at)
+                be.gather(&padded, &be.ids(&at)?)
             })
             .collect::<Result<Vec<_>>>()?;
         for length in lengths {
@@ -122,7 +122,7 @@ impl<B: Backend> Stem<B> {
             .iter()
             .flat_map(|length| 0..*length as u32)
             .collect();
-        let x = be.add(&x, &be.gather(&self.positions, &at)?)?;
+        let x = be.add(&x, &be.gather(&self.positions, &be.ids(&at)?)?)?;
         self.numerics.activation(be, x)
     }
 }

@@ -1,12 +1,13 @@
 //! What a device is: three kinds of memory and two dozen primitives.
 
 use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
 
 use crate::error::Result;
 use crate::format::{Rounding, RowFormat};
 use crate::host::HostTensor;
 use crate::numerics::Level;
-use crate::rope::Angles;
 use crate::weights::WeightView;
 
 /// An activation as seen from outside its device.
@@ -77,13 +78,13 @@ impl Unary {
     }
 }
 
-/// Which way [`Backend::rope`] turns.
+/// Which way [`Backend::rope`] rotates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub enum Rotation {
     /// By the angle.
     Forward,
     /// By minus the angle: undoes `Forward`.
-    Back,
+    Inverse,
 }
 
 /// What a weight matrix is for. None is for both: an embedding is looked up, an output matrix
@@ -96,10 +97,35 @@ pub enum Use {
     Lookup,
 }
 
+/// What [`Backend::fetch`] brought to the host, in the order asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fetched {
+    /// Numbers.
+    pub tensors: Vec<HostTensor>,
+    /// Row numbers.
+    pub ids: Vec<Arc<[u32]>>,
+}
+
+/// How a device takes the lists of rows of a step that the host knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lists {
+    /// As runs, however many there are, and with no work for rows that a step does not complete.
+    Runs,
+    /// As ids on the device, padded so that what a step of so many tokens does, and the shapes it does
+    /// it in, do not depend on where its sequences stand.
+    Padded,
+}
+
+/// The id that names no row: it is read as a row of zeros, and a write to it is skipped. Lists of ids
+/// are padded with it to a common length.
+pub const NO_ROW: u32 = u32::MAX;
+
 /// A device: what flows, what is known, what is remembered, and the primitives on them.
 ///
 /// - Work may be queued. A failure of queued work appears at the next call that waits:
-///   [`download`](Self::download) or [`synchronize`](Self::synchronize).
+///   [`download`](Self::download), [`ids_on_host`](Self::ids_on_host),
+///   [`fetch`](Self::fetch) or [`synchronize`](Self::synchronize). No other call waits, so nothing that a device chose has to
+///   come to the host within a step.
 /// - Shapes are the caller's promise. A wrong shape is a bug and panics; what a device cannot do is
 ///   [`Error::Unsupported`](crate::Error::Unsupported), known at load and never within a step.
 /// - A tensor holds at least what its last [`round`](Self::round) promised: 32-bit floats where it
@@ -115,6 +141,8 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
     type Weight: fmt::Debug + Send + Sync + 'static;
     /// What is remembered: a pool of cache rows, written in place.
     type Rows: fmt::Debug + Send + 'static;
+    /// A list of row numbers, on the device. A clone is a handle, never a copy.
+    type Ids: Clone + fmt::Debug + Send + Sync + 'static;
 
     /// The device in a word or two, as in messages.
     fn name(&self) -> &str;
@@ -125,19 +153,42 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
         &Level::ALL
     }
 
+    /// How lists of rows are handed to the device.
+    fn lists(&self) -> Lists {
+        Lists::Padded
+    }
+
     /// Copies numbers to the device.
     fn upload(&self, host: &HostTensor) -> Result<Self::Tensor>;
     /// Copies numbers from the device, after all work queued before.
     fn download(&self, t: &Self::Tensor) -> Result<HostTensor>;
+    /// Copies row numbers to the device.
+    fn ids(&self, host: &[u32]) -> Result<Self::Ids>;
+    /// Copies row numbers from the device, after all work queued before: waits, except on the host.
+    fn ids_on_host(&self, ids: &Self::Ids) -> Result<Arc<[u32]>>;
     /// Takes a weight matrix for one `purpose`, so that a device may pack it for that alone: what was
     /// loaded for the other is a bug. On the host this borrows the mapped file.
     fn load(&self, weight: &WeightView, purpose: Use) -> Result<Self::Weight>;
     /// Makes a pool of `count` rows of `width` channels. Untouched rows cost no memory on the host.
     fn rows(&self, format: RowFormat, width: usize, count: usize) -> Result<Self::Rows>;
-    /// Stores `from: [n, width]` at the rows `at`, converting to the pool's format.
-    fn write_rows(&self, rows: &mut Self::Rows, at: &[u32], from: &Self::Tensor) -> Result<()>;
-    /// Reads the rows `at` as `[n, width]`.
-    fn read_rows(&self, rows: &Self::Rows, at: &[u32]) -> Result<Self::Tensor>;
+    /// Stores `from: [n, width]` at the rows `at`, converting to the pool's format. What would go to
+    /// [`NO_ROW`] is skipped.
+    fn write_rows(&self, rows: &mut Self::Rows, at: &Self::Ids, from: &Self::Tensor) -> Result<()>;
+    /// Reads the rows `at` as `[n, width]`; [`NO_ROW`] is a row of zeros.
+    fn read_rows(&self, rows: &Self::Rows, at: &Self::Ids) -> Result<Self::Tensor>;
+    /// Several of either at once, so that a device waits no more than once.
+    fn fetch(&self, tensors: &[&Self::Tensor], ids: &[&Self::Ids]) -> Result<Fetched> {
+        Ok(Fetched {
+            tensors: tensors
+                .iter()
+                .map(|t| self.download(t))
+                .collect::<Result<_>>()?,
+            ids: ids
+                .iter()
+                .map(|ids| self.ids_on_host(ids))
+                .collect::<Result<_>>()?,
+        })
+    }
     /// Waits for all queued work.
     fn synchronize(&self) -> Result<()>;
 
@@ -154,17 +205,19 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
     ) -> Result<Self::Tensor>;
     /// Joins along `dim`.
     fn concat(&self, parts: &[&Self::Tensor], dim: usize) -> Result<Self::Tensor>;
-    /// Entries `at` of the first dimension, in memory of their own.
-    fn gather(&self, t: &Self::Tensor, at: &[u32]) -> Result<Self::Tensor>;
+    /// Entries `at` of the first dimension, in memory of their own; [`NO_ROW`] is an entry of zeros.
+    fn gather(&self, t: &Self::Tensor, at: &Self::Ids) -> Result<Self::Tensor>;
 
     /// Rows `at` of a weight matrix loaded for [`Use::Lookup`], widened: `[n, columns]`.
-    fn lookup(&self, weight: &Self::Weight, at: &[u32]) -> Result<Self::Tensor>;
+    fn lookup(&self, weight: &Self::Weight, at: &Self::Ids) -> Result<Self::Tensor>;
     /// `x · wᵀ` by a weight matrix loaded for [`Use::Product`]: `[.., in]` with `[out, in]` gives
     /// `[.., out]`.
     fn linear(&self, x: &Self::Tensor, weight: &Self::Weight) -> Result<Self::Tensor>;
-    /// `a · bᵀ` of two activations: `[m, k]` with `[n, k]` gives `[m, n]`.
+    /// `a · bᵀ` of two activations: `[.., m, k]` with `[.., n, k]` gives `[.., m, n]`, the outer
+    /// dimensions being alike.
     fn matmul_t(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
-    /// `a · b` of two activations: `[m, k]` with `[k, n]` gives `[m, n]`.
+    /// `a · b` of two activations: `[.., m, k]` with `[.., k, n]` gives `[.., m, n]`, the outer
+    /// dimensions being alike.
     fn matmul(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
     /// Elementwise sum; dimensions of length 1, and missing outer ones, are repeated.
     fn add(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
@@ -185,21 +238,50 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
         eps: f32,
         rounding: Option<Rounding>,
     ) -> Result<Self::Tensor>;
-    /// Rotates adjacent pairs of the last `2 * angles.pairs()` channels of `x: [t, .., width]`, row
-    /// `i` of the first dimension by row `i` of `angles` (`docs/models/deepseek-v4.md` §3.3).
-    fn rope(&self, x: &Self::Tensor, angles: &Angles, turn: Turn) -> Result<Self::Tensor>;
+    /// Rotates adjacent pairs of the last `2 * pairs` channels of `x: [t, .., width]`, row `i` of the
+    /// first dimension by row `i` of `angles: [t, 2, pairs]`, cosines and then sines, as
+    /// [`Angles::table`](crate::rope::Angles::table) gives them (`docs/models/deepseek-v4.md` §3.3).
+    fn rope(
+        &self,
+        x: &Self::Tensor,
+        angles: &Self::Tensor,
+        rotation: Rotation,
+    ) -> Result<Self::Tensor>;
     /// The indices of the `k` largest of each row of `x: [t, n]`, ties to the lower index, in
-    /// ascending order: `t * k` numbers on the host.
-    fn top_k(&self, x: &Self::Tensor, k: usize) -> Result<Vec<u32>>;
+    /// ascending order: `[t, k]`.
+    fn top_k(&self, x: &Self::Tensor, k: usize) -> Result<Self::Ids>;
+    /// The entries of each row of `x: [t, n]` that `at: [t, k]` names: `[t, k]`.
+    fn take(&self, x: &Self::Tensor, at: &Self::Ids, k: usize) -> Result<Self::Tensor>;
+    /// The same of ids `[t, n]`, in blocks of `block` neighbours: `[t, k * block]`. What lies behind
+    /// the end of a row, as [`NO_ROW`] does, is [`NO_ROW`].
+    fn take_ids(
+        &self,
+        ids: &Self::Ids,
+        n: usize,
+        at: &Self::Ids,
+        k: usize,
+        block: usize,
+    ) -> Result<Self::Ids>;
+    /// Some rows of `ids: [t, n]`, each cut or padded with [`NO_ROW`] to `to` ids.
+    fn cut_ids(
+        &self,
+        ids: &Self::Ids,
+        n: usize,
+        rows: Range<usize>,
+        to: usize,
+    ) -> Result<Self::Ids>;
+    /// 0 for each id that names a row, `-∞` for each that is [`NO_ROW`], in this shape.
+    fn mask(&self, ids: &Self::Ids, shape: &[usize]) -> Result<Self::Tensor>;
     /// The round trip through a stored format, exact on every device.
     fn round(&self, x: &Self::Tensor, to: Rounding) -> Result<Self::Tensor>;
 
-    /// Whether every number is finite. One number comes to the host.
-    fn is_finite(&self, x: &Self::Tensor) -> Result<bool> {
-        let flat = self.reshape(x, &[1, x.shape().iter().product()])?;
+    /// For each entry of the first dimension of `x`, 0 where all its numbers are finite and else NaN:
+    /// `[t]`. Nothing comes to the host.
+    fn finite(&self, x: &Self::Tensor) -> Result<Self::Tensor> {
+        let rows = x.shape()[0];
+        let width = x.shape()[1..].iter().product();
         // What is not finite, times zero, is no number, and so is every sum with it.
-        let zeros = self.map(&flat, Unary::scale(0.0))?;
-        let sum = self.download(&self.sum(&zeros, 1)?)?;
-        Ok(sum.data().iter().all(|x| x.is_finite()))
+        let zeros = self.map(&self.reshape(x, &[rows, width])?, Unary::scale(0.0))?;
+        self.reshape(&self.sum(&zeros, 1)?, &[rows])
     }
 }

@@ -1,14 +1,12 @@
 //! The verbs of the model: what is worth fusing on a device. Each has a provided body, written in
 //! primitives, and that body is what the verb means.
 
-use std::ops::Range;
-
 use crate::backend::Backend;
 use crate::error::Result;
 use crate::format::Rounding;
 use crate::operands::{
-    Chosen, EngramGate, Experts, FeedForward, Fold, Gate, HyperWeights, Inputs, Linear, Mix, Pick,
-    Picked, Routing, Softmax, StreamShares, SwiGlu,
+    EngramGate, Experts, FeedForward, Fold, Gate, Groups, HyperWeights, Inputs, Linear, MediaRows,
+    Mix, PoolState, Routing, Selection, Softmax, StreamShares, SwiGlu, TopK, TopKRows,
 };
 use crate::reference;
 
@@ -69,31 +67,34 @@ pub trait Kernels: Backend {
     }
 
     /// Pools each group of rows into one: `Σ kv ⊙ softmax(scores)`, the softmax over the group for
-    /// each channel on its own. `kv`, `scores`: `[rows, width]`; returns `[groups, width]`, or half
-    /// the width with [`Fold::Overlap`]. Sums run in the order of the rows.
+    /// each channel on its own. `kv`, `scores`: `[t, width]`, what the rows of the step contribute;
+    /// `state` holds what the steps before left, and keeps what later ones need. Returns
+    /// `[groups, width]`, or half the width with [`Fold::Overlap`]; nothing where there are no groups.
+    /// Sums run in the order of the rows.
     fn compress(
         &self,
         kv: &Self::Tensor,
         scores: &Self::Tensor,
-        groups: &[Range<usize>],
+        state: &mut PoolState<Self>,
+        groups: &Groups<Self>,
         fold: Fold,
-    ) -> Result<Self::Tensor> {
-        reference::compress(self, kv, scores, groups, fold)
+    ) -> Result<Option<Self::Tensor>> {
+        reference::compress(self, kv, scores, state, groups, fold)
     }
 
     /// The lightning indexer: the `k` rows of each query with the highest
     /// `Σ_h weights_h · relu(q_h · key)` among those it sees, ties to the lower row; all that it
-    /// sees when those are at most `k`. Candidates likewise, by blocks. `q: [t, heads, width]`,
-    /// `weights: [t, heads]`; what a query sees ascends.
+    /// sees when those are at most `k`. Candidates likewise, by blocks, which together hold no fewer
+    /// than `k` rows. `q: [t, heads, width]`, `weights: [t, heads]`; what a query sees ascends.
     fn index_topk(
         &self,
         q: &Self::Tensor,
         weights: &Self::Tensor,
         keys: &Self::Rows,
-        seen: &Chosen,
-        pick: &Pick,
-    ) -> Result<Picked> {
-        reference::index_topk(self, q, weights, keys, seen, pick)
+        seen: &Selection<Self>,
+        top: &TopK,
+    ) -> Result<TopKRows<Self>> {
+        reference::index_topk(self, q, weights, keys, seen, top)
     }
 
     /// Attention of `q: [t, heads, width]` over rows that are key and value at once, gathered from
@@ -102,7 +103,7 @@ pub trait Kernels: Backend {
     fn attend(
         &self,
         q: &Self::Tensor,
-        from: &[(&Self::Rows, &Chosen)],
+        from: &[(&Self::Rows, &Selection<Self>)],
         sink: &Self::Tensor,
         softmax: Softmax,
     ) -> Result<Self::Tensor> {
@@ -125,7 +126,12 @@ pub trait Kernels: Backend {
     }
 
     /// Routes `x: [t, hidden]` as `rows` are routed.
-    fn route(&self, x: &Self::Tensor, gate: &Gate<Self>, rows: Inputs<'_>) -> Result<Routing> {
+    fn route(
+        &self,
+        x: &Self::Tensor,
+        gate: &Gate<Self>,
+        rows: &Inputs<Self>,
+    ) -> Result<Routing<Self>> {
         reference::route(self, x, gate, rows)
     }
 
@@ -141,10 +147,11 @@ pub trait Kernels: Backend {
     }
 
     /// The weighted sum of the routed experts on `x: [t, hidden]`, in the order of the routing.
+    /// The provided body waits, to learn which are visited; no other does.
     fn experts(
         &self,
         x: &Self::Tensor,
-        routing: &Routing,
+        routing: &Routing<Self>,
         bank: &dyn Experts<Self>,
         form: SwiGlu,
     ) -> Result<Self::Tensor> {
@@ -155,13 +162,13 @@ pub trait Kernels: Backend {
     /// with it: `stream_j + g_j · value`, where `g_j` is 0 in rows of `media` and else
     /// `sigmoid(√a)`, `a` the weighted product of stream and key at unit scale over `√hidden`, its
     /// sign kept (`docs/models/deepseek-v41.md` §3.7). `recalled: [t, (n + 1) * hidden]` holds a
-    /// key for each stream, then the value; `media` is empty where no row is.
+    /// key for each stream, then the value; `media` is none where no row is.
     fn engram(
         &self,
         streams: &Self::Tensor,
         recalled: &Self::Tensor,
         gate: &EngramGate<Self>,
-        media: &[bool],
+        media: Option<&MediaRows<Self>>,
     ) -> Result<Self::Tensor> {
         reference::engram(self, streams, recalled, gate, media)
     }

@@ -17,7 +17,7 @@ pub mod reference;
 pub mod rope;
 pub mod weights;
 
-pub use backend::{Backend, DeviceTensor, Turn, Unary, Use};
+pub use backend::{Backend, DeviceTensor, Fetched, Lists, NO_ROW, Rotation, Unary, Use};
 pub use error::{Error, Result};
 pub use format::{Format, Fp4Scale, Rounding, RowFormat, ScaleFormat};
 pub use host::HostTensor;

@@ -1,5 +1,7 @@
 //! Rotary embedding: frequencies once, angles for the positions of a step.
 
+use crate::host::HostTensor;
+
 /// YaRN's interpolation of frequencies (`docs/models/deepseek-v4.md` §3.3). No magnitude factor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Yarn {
@@ -109,5 +111,15 @@ impl Angles {
     #[must_use]
     pub fn sin(&self) -> &[f32] {
         &self.sin
+    }
+
+    /// `[positions, 2, pairs]`: the cosines of a position, then its sines, as
+    /// [`Backend::rope`](crate::Backend::rope) wants them on the device.
+    #[must_use]
+    pub fn table(&self) -> HostTensor {
+        let pairs = self.pairs;
+        let rows = self.cos.chunks(pairs).zip(self.sin.chunks(pairs));
+        let values = rows.flat_map(|(cos, sin)| cos.iter().chain(sin).copied());
+        HostTensor::new(&[self.cos.len() / pairs.max(1), 2, pairs], values.collect())
     }
 }

@@ -1,6 +1,6 @@
 //! The layer: what the rows of a position say, gated into the residual streams.
 
-use deepseek_core::operands::EngramGate;
+use deepseek_core::operands::{EngramGate, MediaRows};
 use deepseek_core::{Backend, HostTensor, Kernels, Linear, Loader, Numerics, Result};
 
 /// The numbers that shape a layer.
@@ -55,7 +55,7 @@ impl<B: Kernels> Engram<B> {
     }
 
     /// The streams `[t, streams, hidden]` with what the rows `e: [t, columns * head_dim]` add.
-    /// Nothing is added in rows of `media`, which is empty where none is.
+    /// Nothing is added in rows of `media`, which is none where no row is.
     ///
     /// # Errors
     /// What the device says.
@@ -64,7 +64,7 @@ impl<B: Kernels> Engram<B> {
         be: &B,
         streams: &B::Tensor,
         e: &B::Tensor,
-        media: &[bool],
+        media: Option<&MediaRows<B>>,
     ) -> Result<B::Tensor> {
         let recalled = be.project_one(e, &self.wkv)?;
         let streams = be.engram(streams, &recalled, &self.gate, media)?;

@@ -1,7 +1,7 @@
 //! One layer of the backbone: attention and experts, each between a reading and a writing of the
 //! residual streams.
 
-use deepseek_attn::{Attention, AttentionShape, Batch, Carry, Memory, Role, Ropes};
+use deepseek_attn::{Attention, AttentionConfig, Batch, Carry, Memory, Role};
 use deepseek_core::operands::{HyperShape, HyperWeights, Inputs, Mix, Routing, StreamShares};
 use deepseek_core::{Backend, DeviceTensor, HostTensor, Kernels, Loader, Numerics, Result};
 use deepseek_engram::{Engram, LayerShape};
@@ -11,7 +11,7 @@ use deepseek_moe::{Mixture, MixtureShape, RouteBy};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BlockShape {
     /// Attention.
-    pub attention: AttentionShape,
+    pub attention: AttentionConfig,
     /// Experts.
     pub mixture: MixtureShape,
     /// Residual streams.
@@ -92,7 +92,7 @@ impl<B: Backend> Residual<B> {
     ///
     /// # Errors
     /// What the device says.
-    pub fn gather(&self, be: &B, rows: &[u32]) -> Result<Self> {
+    pub fn gather(&self, be: &B, rows: &B::Ids) -> Result<Self> {
         self.each(|x| be.gather(x, rows))
     }
 
@@ -142,7 +142,7 @@ impl<B: Backend> Residual<B> {
 #[derive(Debug)]
 pub struct Rows<'a, B: Backend> {
     /// Their ids and kinds.
-    pub inputs: Inputs<'a>,
+    pub inputs: &'a Inputs<B>,
     /// What the layer's n-gram table holds for each, if the layer has one.
     pub recalled: Option<&'a B::Tensor>,
 }
@@ -169,7 +169,6 @@ impl<B: Kernels> Block<B> {
     /// A tensor that is missing, of another shape or of an unusable format.
     pub fn load(
         at: &Loader<'_, B>,
-        ropes: &Ropes,
         plan: BlockPlan,
         layer: usize,
         shape: &BlockShape,
@@ -183,7 +182,7 @@ impl<B: Kernels> Block<B> {
                 .transpose()?,
             attention_mixer: mixer(at, "hc_attn", hidden, shape.hyper)?,
             attention_norm: at.vector("attn_norm.weight", hidden)?,
-            attention: Attention::load(&at.at("attn"), ropes, role, layer, shape.attention)?,
+            attention: Attention::load(&at.at("attn"), role, layer, shape.attention)?,
             mixture_mixer: mixer(at, "hc_ffn", hidden, shape.hyper)?,
             mixture_norm: at.vector("ffn_norm.weight", hidden)?,
             mixture: Mixture::load(&at.at("ffn"), plan.route, shape.mixture)?,
@@ -204,16 +203,16 @@ impl<B: Kernels> Block<B> {
         be: &B,
         residual: &Residual<B>,
         rows: &Rows<'_, B>,
-        batch: &Batch,
+        batch: &Batch<B>,
         memory: &mut Memory<B>,
-        carry: &mut Carry,
-    ) -> Result<(Residual<B>, Routing)> {
+        carry: &mut Carry<B>,
+    ) -> Result<(Residual<B>, Routing<B>)> {
         let Residual { streams, pre } = residual;
         let streams = match &self.engram {
             None => streams.clone(),
             Some(engram) => {
                 let recalled = rows.recalled.expect("rows of the layer's table");
-                engram.forward(be, streams, recalled, rows.inputs.media)?
+                engram.forward(be, streams, recalled, rows.inputs.media.as_ref())?
             }
         };
         let (mixer, norm) = (&self.attention_mixer, &self.attention_norm);
@@ -241,32 +240,32 @@ impl<B: Kernels> Block<B> {
     ///
     /// # Panics
     /// If sub-layers settle for themselves how streams are read.
-    pub fn publish(
+    pub fn produce(
         &self,
         be: &B,
         residual: &Residual<B>,
-        batch: &Batch,
+        batch: &Batch<B>,
         memory: &mut Memory<B>,
     ) -> Result<()> {
         let pre = residual.pre.as_ref().expect("a share carried from before");
         let rounding = self.numerics.rounding();
         let x = be.hc_read(&residual.streams, StreamShares::Settled(pre), rounding)?;
         let x = be.rms_norm(&x, Some(&self.attention_norm), self.norm_eps, rounding)?;
-        self.attention.publish(be, &x, batch, memory)
+        self.attention.produce(be, &x, batch, memory)
     }
 
     /// Stores what the layer's window keeps of `x: [t, hidden]`, in place of its own input.
     ///
     /// # Errors
     /// What the device says.
-    pub fn remember(
+    pub fn store(
         &self,
         be: &B,
         x: &B::Tensor,
-        batch: &Batch,
+        batch: &Batch<B>,
         memory: &mut Memory<B>,
     ) -> Result<()> {
-        self.attention.remember(be, x, batch, memory)
+        self.attention.store(be, x, batch, memory)
     }
 
     fn read(

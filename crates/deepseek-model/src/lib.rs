@@ -7,6 +7,7 @@ pub mod config;
 pub mod decoder;
 pub mod draft;
 pub mod error;
+mod finite;
 pub mod flaw;
 pub mod inventory;
 pub mod limits;

@@ -1,11 +1,12 @@
 //! The model on a device, with its memory of sequences.
 
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
-use deepseek_attn::{Batch, Carry, Memory, MemoryShape, Part, Ropes, Sight, Span};
-use deepseek_core::operands::{Chosen, Inputs, Routing};
+use deepseek_attn::{Batch, Carry, Memory, MemoryConfig, Part, Ropes, Span, WindowMask};
+use deepseek_core::operands::{Inputs, Routing, Runs};
 use deepseek_core::weights::{Checkpoint, TensorSource, Tensors};
-use deepseek_core::{Backend, DeviceTensor, HostTensor, Kernels, Loader};
+use deepseek_core::{Backend, HostTensor, Kernels, Loader};
 use deepseek_engram::{History, LayerShape, Slots};
 use deepseek_vision::Grid;
 
@@ -13,8 +14,9 @@ use crate::block::{Block, Head, Residual, Rows};
 use crate::decoder::{
     Capacity, Decoder, Logits, Media, MediaId, Place, SeqId, Step, TokenId, Trouble, Want,
 };
-use crate::draft::{Dspark, Mtp, Proposal};
+use crate::draft::{Ask, Details, Dspark, Mtp, Proposal};
 use crate::error::{Error, Result};
+use crate::finite::Checks;
 use crate::limits::{MTP_DRAFTS_MAX, REWIND_MAX};
 use crate::media::Gallery;
 use crate::names::Renamed;
@@ -86,12 +88,14 @@ struct Sequence<B: Backend> {
 
 /// Rows on their way through the layers.
 #[derive(Debug)]
-struct Flow<B: Backend> {
+struct Flow<B: Kernels> {
     residual: Residual<B>,
     tokens: Vec<TokenId>,
     /// Whether each row is one of a medium; empty where none is.
     media: Vec<bool>,
-    batch: Batch,
+    /// The same on the device.
+    inputs: Inputs<B>,
+    batch: Batch<B>,
     /// What went into the layers that a drafter reads, `[t, hidden]` each.
     taps: Vec<B::Tensor>,
 }
@@ -106,7 +110,7 @@ struct Kept<B: Backend> {
     at: u32,
 }
 
-impl<B: Backend> Kept<B> {
+impl<B: Kernels> Kept<B> {
     /// The rows of one span.
     fn of(be: &B, flow: &Flow<B>, span: &Span) -> Result<Self> {
         let rows = span.rows.clone();
@@ -125,7 +129,7 @@ impl<B: Backend> Kept<B> {
         let rows = (start - self.at) as usize..(end - self.at) as usize;
         let places: Vec<u32> = rows.clone().map(|row| row as u32).collect();
         Ok(Self {
-            residual: self.residual.gather(be, &places)?,
+            residual: self.residual.gather(be, &be.ids(&places)?)?,
             tokens: self.tokens[rows.clone()].to_vec(),
             media: self.media[rows].to_vec(),
             at: start,
@@ -158,11 +162,33 @@ fn media_rows(step: &Step) -> Vec<bool> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trace {
     /// The experts of each layer's rows.
-    pub routing: Vec<Routing>,
+    pub routing: Vec<Routed>,
     /// The compressed rows that each layer's queries attended to, where it has any.
-    pub chosen: Vec<Option<Chosen>>,
+    pub chosen: Vec<Option<Arc<Runs>>>,
     /// The streams after each layer, `[rows, streams, hidden]`.
     pub streams: Vec<HostTensor>,
+}
+
+/// The experts that each row of a step visited in a layer, and with what weight.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Routed {
+    /// `[t, each]`, ascending for each row.
+    pub experts: Arc<[u32]>,
+    /// `[t, each]`.
+    pub weights: Vec<f32>,
+    /// Experts per token.
+    pub each: usize,
+}
+
+impl Routed {
+    /// Waits for the device.
+    fn of<B: Backend>(be: &B, routing: &Routing<B>) -> Result<Self> {
+        Ok(Self {
+            experts: be.ids_on_host(&routing.experts)?,
+            weights: be.download(&routing.weights)?.into_data(),
+            each: routing.each,
+        })
+    }
 }
 
 /// Who looks on, and what they put in the way.
@@ -229,16 +255,16 @@ impl<B: Kernels> Model<B> {
             report(index)?;
             let at = at.at(&format!("layers.{index}"));
             let engram = layer.engram.and(engram);
-            layers.push(Block::load(&at, &ropes, *layer, index, &shape, engram)?);
+            layers.push(Block::load(&at, *layer, index, &shape, engram)?);
         }
         let first = layers.len();
         report(first)?;
         let drafter = if let Some((config, layer)) = plan.dspark() {
             let shape = plan.dspark_shape(config);
-            let drafter = Dspark::load(&at, &ropes, (config, layer), first, &shape)?;
+            let drafter = Dspark::load(&at, (config, layer), first, &shape)?;
             Some(Drafter::Dspark(drafter.into()))
         } else if let Some(layer) = plan.mtp() {
-            let mtp = Mtp::load(&at.at("mtp.0"), &ropes, layer, first, &shape)?;
+            let mtp = Mtp::load(&at.at("mtp.0"), layer, first, &shape)?;
             Some(Drafter::Mtp(mtp.into()))
         } else {
             None
@@ -252,7 +278,7 @@ impl<B: Kernels> Model<B> {
         let output = at.weight("head.weight", [vocabulary, hidden])?;
         report(total)?;
 
-        let memory_shape = MemoryShape {
+        let memory_shape = MemoryConfig {
             sequences: plan.sequences(),
             window: config.window,
             ring: plan.ring_rows(),
@@ -350,19 +376,25 @@ impl<B: Kernels> Model<B> {
             "a fresh sequence"
         );
         let slot = seq.0 as usize;
-        let batch = Batch::new(&self.ropes, [(slot, 0, tokens.len())]);
-        let mut flow = self.start(tokens.to_vec(), Vec::new(), &self.embed(tokens)?, batch)?;
-        self.pass(
-            &mut flow,
-            0..self.layers.len(),
-            None,
-            Carry::default(),
-            None,
-        )?;
+        let batch = self.batch([(slot, 0, tokens.len())])?;
+        let inputs = Inputs::text(self.be.ids(tokens)?);
+        let embedded = self.embed(&inputs.tokens)?;
+        let residual = Residual::start(&self.be, &embedded, &self.plan.block_shape())?;
+        let mut flow = Flow {
+            residual,
+            tokens: tokens.to_vec(),
+            media: Vec::new(),
+            inputs,
+            batch,
+            taps: Vec::new(),
+        };
+        let (all, carry) = (0..self.layers.len(), Carry::default());
+        self.pass(&mut flow, all, None, carry, &mut Checks::default(), None)?;
         self.sequences[slot].position = tokens.len() as u32;
         let streams = &flow.residual.streams;
         let streams = self.be.narrow(streams, 0, 0, tokens.len() - 1)?;
-        let own = self.mtp_rows(&streams, &[(slot, 0, tokens.len() - 1)], &tokens[1..])?;
+        let next = self.be.ids(&tokens[1..])?;
+        let own = self.mtp_rows(&streams, &[(slot, 0, tokens.len() - 1)], next)?;
         let logits = self.mtp().logits(&self.be, &own, &self.output)?;
         Ok(self.be.download(&logits)?)
     }
@@ -377,11 +409,16 @@ impl<B: Kernels> Model<B> {
             return Ok(None);
         };
         let slot = seq.0 as usize;
-        let place = (slot, self.sequences[slot].position, after);
+        let ask = Ask {
+            slot,
+            at: self.sequences[slot].position,
+            after,
+        };
         let weights = (&self.embedding, &self.output);
-        let memory = &mut self.memory;
-        let proposal = drafter.propose(&self.be, &self.ropes, place, max, weights, memory)?;
-        Ok(Some(proposal))
+        let memory = (&self.ropes, &mut self.memory);
+        let mut proposals =
+            drafter.propose(&self.be, memory, weights, &[ask], max, Details::All)?;
+        Ok(proposals.pop())
     }
 
     fn mtp(&self) -> &Mtp<B> {
@@ -397,7 +434,7 @@ impl<B: Kernels> Model<B> {
             .spans
             .iter()
             .map(|span| (span.seq.0 as usize, span.at, span.tokens.len()));
-        let batch = Batch::new(&self.ropes, parts);
+        let batch = self.batch(parts)?;
         let tokens: Vec<TokenId> = step
             .spans
             .iter()
@@ -405,17 +442,21 @@ impl<B: Kernels> Model<B> {
             .collect();
         let media = media_rows(step);
         let slots = self.foresee(&tokens, &media, &batch);
-        let embedded = self.embed(&tokens)?;
-        let embedded = match media.is_empty() {
-            true => embedded,
-            false => self.gallery.place(&self.be, &embedded, step)?,
+        let inputs = Inputs::new(&self.be, &tokens, &media)?;
+        let mut embedded = self.embed(&inputs.tokens)?;
+        if !media.is_empty() {
+            embedded = self.gallery.place(&self.be, &embedded, step)?;
+        }
+        let mut checks = Checks::default();
+        checks.embedding(&self.be, &embedded, batch.spans(), &media)?;
+        let mut flow = Flow {
+            residual: Residual::start(&self.be, &embedded, &self.plan.block_shape())?,
+            tokens,
+            media,
+            inputs,
+            batch,
+            taps: Vec::new(),
         };
-        let place = |row: usize| match media.get(row) {
-            Some(true) => Place::Media,
-            Some(false) | None => Place::Embedding,
-        };
-        note_trouble(&self.be, &embedded, &batch, place, &mut self.sequences)?;
-        let mut flow = self.start(tokens, media, &embedded, batch)?;
         let (slots, last) = (slots.as_ref(), self.layers.len());
         let ends: Vec<_> = flow
             .batch
@@ -423,20 +464,21 @@ impl<B: Kernels> Model<B> {
             .iter()
             .map(|s| (s.slot, s.end()))
             .collect();
+        let carry = Carry::default();
         match self.plan.cut() {
-            None => self.pass(&mut flow, 0..last, slots, Carry::default(), watch)?,
+            None => self.pass(&mut flow, 0..last, slots, carry, &mut checks, watch)?,
             Some(cut) => {
-                self.pass(&mut flow, 0..cut, slots, Carry::default(), None)?;
+                self.pass(&mut flow, 0..cut, slots, carry, &mut checks, None)?;
                 let Flow {
                     residual, batch, ..
                 } = &flow;
-                self.layers[cut].publish(&self.be, residual, batch, &mut self.memory)?;
+                self.layers[cut].produce(&self.be, residual, batch, &mut self.memory)?;
                 flow = self.replay(step, flow)?;
                 let carry = Carry {
-                    published: self.plan.layers()[cut].role.source,
+                    produced: self.plan.layers()[cut].role.source,
                     ..Carry::default()
                 };
-                self.pass(&mut flow, cut..last, None, carry, watch)?;
+                self.pass(&mut flow, cut..last, None, carry, &mut checks, watch)?;
             }
         }
         self.follow(&flow)?;
@@ -444,13 +486,21 @@ impl<B: Kernels> Model<B> {
             self.sequences[slot].position = end;
             self.sequences[slot].reached = end;
         }
-        let logits = self.logits(step, &flow)?;
-        self.watch_logits(step, &logits);
-        Ok(logits)
+        self.logits(step, &flow, checks)
+    }
+
+    /// What a step of these parts knows before its first layer.
+    fn batch(&self, parts: impl IntoIterator<Item = impl Into<Part>>) -> Result<Batch<B>> {
+        Ok(Batch::new(
+            &self.be,
+            &self.ropes,
+            self.memory.rooms(),
+            parts,
+        )?)
     }
 
     /// Tells the n-gram tables which rows the step will read.
-    fn foresee(&mut self, tokens: &[TokenId], media: &[bool], batch: &Batch) -> Option<Slots> {
+    fn foresee(&mut self, tokens: &[TokenId], media: &[bool], batch: &Batch<B>) -> Option<Slots> {
         let ngrams = self.ngrams.as_ref()?;
         let mut slots = ngrams.slots();
         for span in batch.spans() {
@@ -463,29 +513,14 @@ impl<B: Kernels> Model<B> {
         Some(slots)
     }
 
-    fn start(
-        &self,
-        tokens: Vec<TokenId>,
-        media: Vec<bool>,
-        embedded: &B::Tensor,
-        batch: Batch,
-    ) -> Result<Flow<B>> {
-        Ok(Flow {
-            residual: Residual::start(&self.be, embedded, &self.plan.block_shape())?,
-            tokens,
-            media,
-            batch,
-            taps: Vec::new(),
-        })
-    }
-
     /// Runs the rows through some of the layers.
     fn pass(
         &mut self,
         flow: &mut Flow<B>,
         layers: Range<usize>,
         slots: Option<&Slots>,
-        mut carry: Carry,
+        mut carry: Carry<B>,
+        checks: &mut Checks<B>,
         mut watch: Option<&mut Watch<'_, B>>,
     ) -> Result<()> {
         let be = &self.be;
@@ -511,37 +546,22 @@ impl<B: Kernels> Model<B> {
                 (Some(table), Some(ngrams), Some(slots)) => Some(ngrams.recall(be, table, slots)?),
                 _ => None,
             };
-            let sequences = &mut self.sequences;
+            let (memory, batch) = (&mut self.memory, &flow.batch);
             if let Some(recalled) = &recalled {
-                note_trouble(
-                    be,
-                    recalled,
-                    &flow.batch,
-                    |_| Place::Table(index),
-                    sequences,
-                )?;
+                checks.ask(be, recalled, batch.spans(), Place::Table(index))?;
             }
             let rows = Rows {
-                inputs: Inputs {
-                    tokens: &flow.tokens,
-                    media: &flow.media,
-                },
+                inputs: &flow.inputs,
                 recalled: recalled.as_ref(),
             };
-            let (memory, batch) = (&mut self.memory, &flow.batch);
             let (residual, routing) =
                 layer.forward(be, &flow.residual, &rows, batch, memory, &mut carry)?;
-            note_trouble(
-                be,
-                &residual.streams,
-                batch,
-                |_| Place::Layer(index),
-                sequences,
-            )?;
+            checks.ask(be, &residual.streams, batch.spans(), Place::Layer(index))?;
             flow.residual = residual;
             if let Some(Watch { trace, given }) = watch.as_deref_mut() {
-                trace.routing.push(routing);
-                trace.chosen.push(carry.chosen.clone());
+                let chosen = carry.chosen.as_ref().map(|chosen| chosen.on_host(be));
+                trace.routing.push(Routed::of(be, &routing)?);
+                trace.chosen.push(chosen.transpose()?);
                 trace.streams.push(be.download(&flow.residual.streams)?);
                 if let Some(given) = given.get(index + 1) {
                     flow.residual = given.clone();
@@ -593,7 +613,7 @@ impl<B: Kernels> Model<B> {
                 slot: place.slot,
                 at: start,
                 tokens: rows.tokens.len(),
-                sight: Sight::Causal { from },
+                mask: WindowMask::Causal { from },
             });
             tokens.extend(rows.tokens);
             media.extend(rows.media);
@@ -604,27 +624,30 @@ impl<B: Kernels> Model<B> {
             true => flow.residual,
             false => Residual::concat(be, &places.iter().collect::<Vec<_>>())?,
         };
+        if !media.contains(&true) {
+            media.clear();
+        }
         Ok(Flow {
             residual,
+            inputs: Inputs::new(be, &tokens, &media)?,
             tokens,
-            media: if media.contains(&true) {
-                media
-            } else {
-                Vec::new()
-            },
-            batch: Batch::new(&self.ropes, parts),
+            media,
+            batch: self.batch(parts)?,
             taps: Vec::new(),
         })
     }
 
-    fn embed(&self, tokens: &[TokenId]) -> Result<B::Tensor> {
+    fn embed(&self, tokens: &B::Ids) -> Result<B::Tensor> {
         let rows = self.be.lookup(&self.embedding, tokens)?;
         Ok(self.plan.numerics().activation(&self.be, rows)?)
     }
 
-    fn logits(&self, step: &Step, flow: &Flow<B>) -> Result<Logits> {
+    /// The logits that the step asks for, and whether all numbers on the way to them were finite: what
+    /// the step waits for, once.
+    fn logits(&mut self, step: &Step, flow: &Flow<B>, mut checks: Checks<B>) -> Result<Logits> {
         let mut rows = Vec::new();
         let mut counts = Vec::with_capacity(step.spans.len());
+        let mut spans = Vec::with_capacity(step.spans.len());
         let mut places = flow.batch.spans().iter().peekable();
         for span in &step.spans {
             // A prompt that goes on may have no rows left here.
@@ -636,35 +659,32 @@ impl<B: Kernels> Model<B> {
             };
             counts.push(count);
             if let Some(place) = place {
+                spans.push(Span {
+                    at: place.end() - count as u32,
+                    rows: rows.len()..rows.len() + count,
+                    ..place.clone()
+                });
                 rows.extend((place.rows.end - count..place.rows.end).map(|row| row as u32));
             }
         }
+        let be = &self.be;
         let vocabulary = self.plan.config().vocab_size;
-        if rows.is_empty() {
-            self.be.synchronize()?;
-            return Ok(Logits::new(vocabulary, Vec::new(), &counts));
+        let logits = if rows.is_empty() {
+            None
+        } else {
+            let residual = flow.residual.gather(be, &be.ids(&rows)?)?;
+            let logits = self.head.forward(be, &residual, &self.output)?;
+            checks.ask(be, &logits, &spans, Place::Head)?;
+            Some(logits)
+        };
+        let asked = logits.iter().chain(checks.flags());
+        let mut fetched = be.fetch(&asked.collect::<Vec<_>>(), &[])?.tensors;
+        let flags = fetched.split_off(usize::from(logits.is_some()));
+        for (slot, trouble) in checks.troubles(&flags) {
+            self.sequences[slot].trouble.get_or_insert(trouble);
         }
-        let residual = flow.residual.gather(&self.be, &rows)?;
-        let logits = self.head.forward(&self.be, &residual, &self.output)?;
-        let values = self.be.download(&logits)?.into_data();
-        Ok(Logits::new(vocabulary, values, &counts))
-    }
-
-    /// Notes whose logits are not finite.
-    fn watch_logits(&mut self, step: &Step, logits: &Logits) {
-        for (index, span) in step.spans.iter().enumerate() {
-            let rows = logits.span(index);
-            let first = span.tokens.len() - rows.len();
-            let lost = rows.into_iter().position(|row| !finite(row));
-            if let Some(row) = lost {
-                let trouble = Trouble {
-                    place: Place::Head,
-                    position: span.at + (first + row) as u32,
-                };
-                let sequence = &mut self.sequences[span.seq.0 as usize];
-                sequence.trouble.get_or_insert(trouble);
-            }
-        }
+        let values = fetched.pop().map(HostTensor::into_data);
+        Ok(Logits::new(vocabulary, values.unwrap_or_default(), &counts))
     }
 
     /// Lets the draft head read what the backbone read.
@@ -674,7 +694,7 @@ impl<B: Kernels> Model<B> {
             Some(Drafter::Dspark(_)) if flow.tokens.is_empty() => Ok(()),
             Some(Drafter::Dspark(drafter)) => {
                 let taps = self.be.concat(&flow.taps.iter().collect::<Vec<_>>(), 1)?;
-                Ok(drafter.remember(&self.be, &taps, &flow.batch, &mut self.memory)?)
+                Ok(drafter.observe(&self.be, &taps, &flow.batch, &mut self.memory)?)
             }
             Some(Drafter::Mtp(_)) => self.follow_by_mtp(flow),
         }
@@ -707,7 +727,8 @@ impl<B: Kernels> Model<B> {
         }
         if !parts.is_empty() {
             let joined = be.concat(&joined.iter().collect::<Vec<_>>(), 0)?;
-            self.mtp_rows(&joined, &parts, &next)?;
+            let next = be.ids(&next)?;
+            self.mtp_rows(&joined, &parts, next)?;
         }
         for (slot, streams) in kept {
             self.sequences[slot].streams = Some(streams);
@@ -720,10 +741,11 @@ impl<B: Kernels> Model<B> {
         &mut self,
         streams: &B::Tensor,
         parts: &[(usize, u32, usize)],
-        next: &[TokenId],
+        next: B::Ids,
     ) -> Result<B::Tensor> {
-        let batch = Batch::new(&self.ropes, parts.iter().copied());
-        let embedded = self.embed(next)?;
+        let rooms = self.memory.rooms();
+        let batch = Batch::windows(&self.be, &self.ropes, rooms, parts.iter().copied())?;
+        let embedded = self.embed(&next)?;
         let Some(Drafter::Mtp(mtp)) = &self.drafter else {
             unreachable!("asked only with an MTP module");
         };
@@ -741,14 +763,15 @@ impl<B: Kernels> Model<B> {
             .narrow(&self.be, position - 1, position)?;
         let mut streams = last.residual.streams;
         let mut drafts = Vec::with_capacity(count as usize);
-        let mut next = after;
+        let mut next = self.be.ids(&[after])?;
         for index in 0..count {
-            streams = self.mtp_rows(&streams, &[(slot, position - 1 + index, 1)], &[next])?;
+            streams = self.mtp_rows(&streams, &[(slot, position - 1 + index, 1)], next)?;
             let logits = self.mtp().logits(&self.be, &streams, &self.output)?;
-            next = self.be.top_k(&logits, 1)?[0];
-            drafts.push(next);
+            next = self.be.top_k(&logits, 1)?;
+            drafts.push(next.clone());
         }
-        Ok(drafts)
+        let drafts = self.be.fetch(&[], &drafts.iter().collect::<Vec<_>>())?.ids;
+        Ok(drafts.iter().map(|ids| ids[0]).collect())
     }
 
     fn check(&self, step: &Step) {
@@ -785,39 +808,6 @@ impl<B: Kernels> Model<B> {
             }
         }
     }
-}
-
-/// Whether all numbers are finite: all are read, which takes less time than to stop at the first.
-fn finite(row: &[f32]) -> bool {
-    row.iter().fold(true, |all, x| all & x.is_finite())
-}
-
-/// Notes which sequences have rows in `x` that are not finite, unless they had some before; `place`
-/// says where a row came from.
-fn note_trouble<B: Backend>(
-    be: &B,
-    x: &B::Tensor,
-    batch: &Batch,
-    place: impl Fn(usize) -> Place,
-    sequences: &mut [Sequence<B>],
-) -> Result<()> {
-    if x.rows() == 0 || be.is_finite(x)? {
-        return Ok(());
-    }
-    let host = be.download(x)?;
-    let width = host.data().len() / batch.positions().len();
-    let row = |row: usize| &host.data()[row * width..][..width];
-    for span in batch.spans() {
-        let lost = span.rows.clone().find(|at| !finite(row(*at)));
-        if let Some(at) = lost {
-            let trouble = Trouble {
-                place: place(at),
-                position: span.at + (at - span.rows.start) as u32,
-            };
-            sequences[span.slot].trouble.get_or_insert(trouble);
-        }
-    }
-    Ok(())
 }
 
 impl<B: Backend> Default for Sequence<B> {
@@ -897,7 +887,6 @@ impl<B: Kernels> Decoder for Model<B> {
     }
 
     fn forget(&mut self, seq: SeqId) {
-        self.memory.forget(seq.0 as usize);
         self.sequences[seq.0 as usize] = Sequence::default();
     }
 

@@ -1,7 +1,8 @@
 //! What each layer is, and what a sequence will cost, before anything is loaded.
 
 use deepseek_attn::{
-    AttentionShape, Choice, Filter, Keys, Making, Pooling, Role, RopeSet, Ropes, SourceId,
+    AttentionConfig, Choice, Filter, Keys, Pooling, Producer, Role, RopeSet, Ropes, SourceConfig,
+    SourceId,
 };
 use deepseek_core::operands::{HyperShape, ScoreRounding, WeightRounding};
 use deepseek_core::rope::Rope;
@@ -267,20 +268,23 @@ impl Plan {
         self.budget.engram
     }
 
-    /// The layers whose compressed rows are kept, in order: the ratio, and whether an indexer keeps
-    /// keys.
+    /// The layers whose compressed rows are kept, in order.
     #[must_use]
-    pub fn sources(&self) -> Vec<(u32, bool)> {
-        self.makings()
-            .map(|(ratio, making)| (ratio, making.keys != Keys::None))
+    pub fn sources(&self) -> Vec<SourceConfig> {
+        self.producers()
+            .map(|(ratio, producer)| SourceConfig {
+                ratio,
+                pooling: producer.pooling,
+                keys: producer.keys,
+            })
             .collect()
     }
 
     /// How each source makes its rows, and how many tokens one stands for.
-    fn makings(&self) -> impl Iterator<Item = (u32, Making)> + '_ {
+    fn producers(&self) -> impl Iterator<Item = (u32, Producer)> + '_ {
         self.layers
             .iter()
-            .filter_map(|layer| Some((layer.role.ratio, layer.role.publishes?)))
+            .filter_map(|layer| Some((layer.role.ratio, layer.role.produces?)))
     }
 
     /// The numbers that shape every layer of the backbone.
@@ -325,7 +329,7 @@ impl Plan {
             ),
         };
         BlockShape {
-            attention: AttentionShape {
+            attention: AttentionConfig {
                 hidden: hidden_size,
                 heads: self.config.heads,
                 head_dim: self.config.head_dim,
@@ -509,13 +513,13 @@ impl Plan {
             },
             sources: Vec::new(),
         };
-        for (ratio, making) in self.makings() {
-            let keyed = making.keys != Keys::None;
+        for (ratio, producer) in self.producers() {
+            let keyed = producer.keys != Keys::None;
             let keys = if keyed { key } else { 0 };
             memory.sources.push((ratio, (entry + keys) as u64));
-            memory.tails += tail(ratio as usize, head_dim, making.pooling) as u64;
-            if making.keys == Keys::Compressed {
-                memory.tails += tail(ratio as usize, index.head_dim, making.pooling) as u64;
+            memory.tails += tail(ratio as usize, head_dim, producer.pooling) as u64;
+            if producer.keys == Keys::Compressed {
+                memory.tails += tail(ratio as usize, index.head_dim, producer.pooling) as u64;
             }
         }
         memory
@@ -547,7 +551,7 @@ fn own_roles(config: &Config) -> Vec<Role> {
         Role {
             source: sources.next().map(SourceId),
             ratio: *ratio,
-            publishes: Some(Making {
+            produces: Some(Producer {
                 pooling: Pooling::Gated {
                     bias: true,
                     overlap: sparse,
@@ -582,7 +586,7 @@ fn shared_roles(config: &Config, sharing: &SharingConfig) -> Vec<Role> {
         Role {
             source: Some(SourceId(source)),
             ratio: *ratio,
-            publishes: sharing.kv_sources.contains(&layer).then_some(Making {
+            produces: sharing.kv_sources.contains(&layer).then_some(Producer {
                 pooling: match ratio {
                     1 => Pooling::Each,
                     _ => Pooling::Gated {

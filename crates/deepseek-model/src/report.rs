@@ -363,7 +363,7 @@ impl Report {
 /// What a layer is, as far as compressed rows go.
 fn kind(role: &Role) -> String {
     let ratio = role.ratio;
-    let makes = role.publishes.map(|making| making.keys);
+    let makes = role.produces.map(|making| making.keys);
     match (role.choice, makes) {
         (Choice::None, _) => "window".to_owned(),
         (Choice::All, _) => format!("dense 1/{ratio}"),

@@ -35,6 +35,10 @@ impl<B: Backend> Bank<B> {
 }
 
 impl<B: Backend> Experts<B> for Bank<B> {
+    fn count(&self) -> usize {
+        self.experts.len()
+    }
+
     fn expert(&self, id: u32) -> Result<&FeedForward<B>> {
         Ok(&self.experts[id as usize])
     }

@@ -76,7 +76,7 @@ impl<B: Kernels> Mixture<B> {
             RouteBy::Token => {
                 let name = at.tensors.name("gate.tid2eid");
                 let table = at.tensors.integers("gate.tid2eid", [vocabulary, each])?;
-                Select::Token(TokenTable::new(&name, &table, each, experts)?)
+                Select::Token(TokenTable::new(at.be, &name, &table, each, experts)?)
             }
         };
         let projection = at.weight("gate.weight", [experts, hidden])?;
@@ -106,7 +106,7 @@ impl<B: Kernels> Mixture<B> {
     ///
     /// # Errors
     /// What the device says.
-    pub fn route(&self, be: &B, x: &B::Tensor, rows: Inputs<'_>) -> Result<Routing> {
+    pub fn route(&self, be: &B, x: &B::Tensor, rows: &Inputs<B>) -> Result<Routing<B>> {
         be.route(x, &self.gate, rows)
     }
 
@@ -114,7 +114,7 @@ impl<B: Kernels> Mixture<B> {
     ///
     /// # Errors
     /// What the device says.
-    pub fn forward(&self, be: &B, x: &B::Tensor, routing: &Routing) -> Result<B::Tensor> {
+    pub fn forward(&self, be: &B, x: &B::Tensor, routing: &Routing<B>) -> Result<B::Tensor> {
         let routed = be.experts(x, routing, &self.bank, self.routed_form)?;
         let shared = be.feed_forward(x, &self.shared, self.shared_form)?;
         self.numerics.activation(be, be.add(&routed, &shared)?)

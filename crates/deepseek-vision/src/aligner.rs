@@ -57,7 +57,10 @@ impl<B: Backend> Aligner<B> {
                     .flat_map(|row| (0..across).map(move |column| (row, column)))
                     .map(|(row, column)| place(row * cell + top, column * cell + left) as u32)
                     .collect();
-                be.reshape(&be.gather(&padded, &at)?, &[across * down, hidden, 1])
+                be.reshape(
+                    &be.gather(&padded, &be.ids(&at)?)?,
+                    &[across * down, hidden, 1],
+                )
             })
             .collect::<Result<Vec<_>>>()?;
         let joined = be.concat(&parts.iter().collect::<Vec<_>>(), 2)?;

@@ -94,5 +94,5 @@ pub fn embed_features<B: Kernels>(
             Place::Newline => count + 2,
         })
         .collect();
-    be.gather(&rows, &at)
+    be.gather(&rows, &be.ids(&at)?)
 }

@@ -7,10 +7,12 @@
 
 pub mod album;
 pub mod compare;
+pub mod counting;
 pub mod fixture;
 pub mod footprint;
 pub mod model;
 pub mod ops;
+pub mod oracle;
 pub mod primitives;
 pub mod strict;
 pub mod verbs;

@@ -1,12 +1,16 @@
 //! Single operations against golden numbers.
 
-use anyhow::Result;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
 use deepseek_core::operands::{
-    Chosen, Fold, Gate, HyperShape, HyperWeights, Inputs, Mix, Pick, ScoreRounding, Select,
-    Softmax, StreamShares, WeightRounding,
+    Fold, Gate, Groups, HyperShape, HyperWeights, Inputs, Mix, PoolState, Runs, ScoreRounding,
+    Select, Selection, Softmax, StreamShares, TopK, WeightRounding,
 };
 use deepseek_core::rope::{Rope, Yarn};
-use deepseek_core::{Fp4Scale, HostTensor, Kernels, Rounding, RowFormat, Turn, Unary, Use};
+use deepseek_core::{
+    Fp4Scale, HostTensor, Kernels, NO_ROW, Rotation, Rounding, RowFormat, Unary, Use,
+};
 
 use crate::compare::{close, same_bits};
 use crate::fixture::{Fixture, weight};
@@ -31,6 +35,7 @@ pub fn check<B: Kernels>(be: &B) -> Result<()> {
     hyper_connections(be, &ops, "_2", 2)?;
     router(be, &ops)?;
     pooling(be, &ops)?;
+    lists(be)?;
     attention(be, &ops, "sink_attention", false)?;
     attention(be, &ops, "sink_attention_bf16", true)?;
     indexer(be, &ops)
@@ -71,9 +76,9 @@ fn rope<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
         beta_slow: 1.0,
     };
     let rope = Rope::new(64, 160_000.0, Some(yarn));
-    let angles = rope.angles(&[0, 7, 65536]);
+    let angles = be.upload(&rope.angles(&[0, 7, 65536]).table())?;
     let x = be.upload(&ops.floats("rope_apply.x")?)?;
-    let rotated = be.rope(&x, &angles, Turn::Forward)?;
+    let rotated = be.rope(&x, &angles, Rotation::Forward)?;
     let want = ops.floats("rope_apply.out")?;
     close(
         "rope_apply",
@@ -81,7 +86,7 @@ fn rope<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
         want.data(),
         TOLERANCE,
     );
-    let back = be.download(&be.rope(&rotated, &angles, Turn::Back)?)?;
+    let back = be.download(&be.rope(&rotated, &angles, Rotation::Inverse)?)?;
     close(
         "rope_apply, undone",
         back.data(),
@@ -217,11 +222,13 @@ fn router<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
         scale: 2.5,
     };
     let tokens = vec![0; logits.shape()[0]];
-    let routing = be.route(&be.upload(&logits)?, &gate, Inputs::text(&tokens))?;
-    assert_eq!(*routing.experts, ops.ids("router.ids")?, "chosen experts");
+    let inputs = Inputs::new(be, &tokens, &[])?;
+    let routing = be.route(&be.upload(&logits)?, &gate, &inputs)?;
+    let experts = be.ids_on_host(&routing.experts)?;
+    assert_eq!(*experts, ops.ids("router.ids")?, "chosen experts");
     close(
         "weights",
-        &routing.weights,
+        be.download(&routing.weights)?.data(),
         ops.floats("router.weights")?.data(),
         TOLERANCE,
     );
@@ -232,10 +239,25 @@ fn pooling<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
     let (kv, gate) = (ops.floats("pooling.kv")?, ops.floats("pooling.gate")?);
     let [groups, rows, width] = kv.shape().try_into()?;
     let flat = |t: HostTensor| be.upload(&HostTensor::new(&[groups * rows, width], t.into_data()));
-    let ranges: Vec<_> = (0..groups)
-        .map(|group| group * rows..(group + 1) * rows)
-        .collect();
-    let pooled = be.compress(&flat(kv)?, &flat(gate)?, &ranges, Fold::Plain)?;
+    let mut members = Runs::default();
+    for group in 0..groups {
+        members.push(std::iter::once(
+            (group * rows) as u32..((group + 1) * rows) as u32,
+        ));
+    }
+    let groups = Groups {
+        old: be.ids(&[])?,
+        old_count: 0,
+        members: Selection::of(be, &Arc::new(members), rows)?,
+        count: groups,
+        kept: be.ids(&vec![NO_ROW; groups * rows])?,
+    };
+    let mut state = PoolState {
+        kv: be.rows(RowFormat::F32, width, 1)?,
+        scores: be.rows(RowFormat::F32, width, 1)?,
+    };
+    let pooled = be.compress(&flat(kv)?, &flat(gate)?, &mut state, &groups, Fold::Plain)?;
+    let pooled = pooled.context("groups")?;
     close(
         "pooling",
         be.download(&pooled)?.data(),
@@ -252,9 +274,10 @@ fn attention<B: Kernels>(be: &B, ops: &Fixture, at: &str, bf16: bool) -> Result<
     let count = kv.shape()[0];
     let mut rows = be.rows(RowFormat::F32, width, count + 3)?;
     let places: Vec<u32> = (2..2 + count as u32).collect();
-    be.write_rows(&mut rows, &places, &be.upload(&kv)?)?;
-    let mut chosen = Chosen::default();
+    be.write_rows(&mut rows, &be.ids(&places)?, &be.upload(&kv)?)?;
+    let mut chosen = Runs::default();
     chosen.push_rows(places);
+    let chosen = Selection::of(be, &Arc::new(chosen), count)?;
     let q = be.upload(&HostTensor::new(&[1, heads, width], q.into_data()))?;
     let sink = be.upload(&golden("sink")?)?;
     let softmax = Softmax {
@@ -284,28 +307,83 @@ fn indexer<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
     let mut rows = be.rows(RowFormat::F32, width, count as usize)?;
     be.write_rows(
         &mut rows,
-        &(0..count).collect::<Vec<_>>(),
+        &be.ids(&(0..count).collect::<Vec<_>>())?,
         &be.upload(&keys)?,
     )?;
     let q = be.upload(&HostTensor::new(&[1, heads, width], q.into_data()))?;
     let weights = be.upload(&HostTensor::new(&[1, heads], weights.into_data()))?;
-    let mut seen = Chosen::default();
+    let mut seen = Runs::default();
     seen.push(std::iter::once(0..count));
+    let seen = Selection::of(be, &Arc::new(seen), count as usize)?;
     for (name, round) in [
         ("rows", None),
         ("rows_bf16", Some(ScoreRounding::ProductsAndSum)),
     ] {
-        let pick = Pick {
+        let top = TopK {
             k: 12,
             blocks: None,
             round,
         };
-        let chosen = be.index_topk(&q, &weights, &rows, &seen, &pick)?.rows;
+        let chosen = be.index_topk(&q, &weights, &rows, &seen, &top)?.rows;
+        let chosen = chosen.on_host(be)?;
         let want = ops.ids(&format!("index_scores.{name}"))?;
         assert!(
             chosen.rows(0).eq(want.iter().copied()),
             "{name}: {chosen:?}, want {want:?}"
         );
     }
+    Ok(())
+}
+
+/// What a device does with lists of ids that are padded.
+fn lists<B: Kernels>(be: &B) -> Result<()> {
+    let x = be.upload(&HostTensor::new(
+        &[2, 3],
+        vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+    ))?;
+    let got = be.download(&be.gather(&x, &be.ids(&[1, NO_ROW, 0])?)?)?;
+    let want = [4.0, 5.0, 6.0, 0.0, 0.0, 0.0, 1.0, 2.0, 3.0];
+    same_bits("gather", got.data(), &want);
+    let got = be.download(&be.take(&x, &be.ids(&[2, 0, 1, 1])?, 2)?)?;
+    same_bits("take", got.data(), &[3.0, 1.0, 5.0, 5.0]);
+
+    let ids = be.ids(&[10, 11, 12, 20, 21, NO_ROW])?;
+    let taken = |at: &[u32], k, block| -> Result<Vec<u32>> {
+        let taken = be.take_ids(&ids, 3, &be.ids(at)?, k, block)?;
+        Ok(be.ids_on_host(&taken)?.to_vec())
+    };
+    assert_eq!(taken(&[2, 0, 1, NO_ROW], 2, 1)?, [12, 10, 21, NO_ROW]);
+    assert_eq!(taken(&[1, 0], 1, 2)?, [12, NO_ROW, 20, 21]);
+    let cut = |rows, to| -> Result<Vec<u32>> {
+        Ok(be.ids_on_host(&be.cut_ids(&ids, 3, rows, to)?)?.to_vec())
+    };
+    assert_eq!(cut(0..2, 2)?, [10, 11, 20, 21]);
+    assert_eq!(cut(1..2, 4)?, [20, 21, NO_ROW, NO_ROW]);
+    let mask = be.download(&be.mask(&ids, &[2, 1, 3])?)?;
+    assert_eq!(mask.shape(), [2, 1, 3]);
+    same_bits(
+        "mask",
+        mask.data(),
+        &[0.0, 0.0, 0.0, 0.0, 0.0, f32::NEG_INFINITY],
+    );
+
+    let mut rows = be.rows(RowFormat::F32, 3, 4)?;
+    be.write_rows(&mut rows, &be.ids(&[3, NO_ROW])?, &x)?;
+    let got = be.download(&be.read_rows(&rows, &be.ids(&[NO_ROW, 3, 0])?)?)?;
+    let want = [0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 0.0, 0.0, 0.0];
+    same_bits("rows", got.data(), &want);
+    let pair = |t: &HostTensor| be.upload(&HostTensor::new(&[2, 1, 3], t.data().to_vec()));
+    let (a, b) = (pair(&be.download(&x)?)?, pair(&be.download(&x)?)?);
+    let products = be.matmul_t(&a, &b)?;
+    assert_eq!(be.download(&products)?.shape(), [2, 1, 1]);
+    close(
+        "matmul_t",
+        be.download(&products)?.data(),
+        &[14.0, 77.0],
+        TOLERANCE,
+    );
+    let outer = be.matmul(&products, &b)?;
+    let want = [14.0, 28.0, 42.0, 308.0, 385.0, 462.0];
+    close("matmul", be.download(&outer)?.data(), &want, TOLERANCE);
     Ok(())
 }

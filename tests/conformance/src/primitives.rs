@@ -165,7 +165,10 @@ impl<A: Backend, B: Backend> Pair<'_, A, B> {
         let at: Vec<u32> = (0..rng.random_range(1..9))
             .map(|_| rng.random_range(0..whole[0] as u32))
             .collect();
-        let (got, want) = (self.be.gather(&x, &at)?, self.twin.gather(&y, &at)?);
+        let (got, want) = (
+            self.be.gather(&x, &self.be.ids(&at)?)?,
+            self.twin.gather(&y, &self.twin.ids(&at)?)?,
+        );
         self.same(&format!("rows {at:?} of {what}"), &got, &want)
     }
 }

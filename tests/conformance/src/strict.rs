@@ -1,9 +1,11 @@
 //! A device that holds callers to what they promised.
 
-use deepseek_core::rope::Angles;
+use std::ops::Range;
+use std::sync::Arc;
+
 use deepseek_core::weights::WeightView;
 use deepseek_core::{
-    Backend, HostTensor, Kernels, Level, Result, Rounding, RowFormat, Turn, Unary, Use,
+    Backend, HostTensor, Kernels, Level, Result, Rotation, Rounding, RowFormat, Unary, Use,
 };
 
 /// Another device's primitives and the provided bodies, less what it was told not to do: it serves
@@ -34,6 +36,7 @@ impl<B: Kernels> Backend for Strict<B> {
     type Tensor = B::Tensor;
     type Weight = Weight<B::Weight>;
     type Rows = B::Rows;
+    type Ids = B::Ids;
 
     fn name(&self) -> &str {
         "strict"
@@ -48,7 +51,7 @@ impl<B: Kernels> Backend for Strict<B> {
         Ok(Weight { inner, purpose })
     }
 
-    fn lookup(&self, weight: &Self::Weight, at: &[u32]) -> Result<B::Tensor> {
+    fn lookup(&self, weight: &Self::Weight, at: &B::Ids) -> Result<B::Tensor> {
         self.inner.lookup(weight.used(Use::Lookup), at)
     }
 
@@ -64,15 +67,46 @@ impl<B: Kernels> Backend for Strict<B> {
         self.inner.download(t)
     }
 
+    fn ids(&self, host: &[u32]) -> Result<B::Ids> {
+        self.inner.ids(host)
+    }
+
+    fn ids_on_host(&self, ids: &B::Ids) -> Result<Arc<[u32]>> {
+        self.inner.ids_on_host(ids)
+    }
+
+    fn take(&self, x: &B::Tensor, at: &B::Ids, k: usize) -> Result<B::Tensor> {
+        self.inner.take(x, at, k)
+    }
+
+    fn take_ids(
+        &self,
+        ids: &B::Ids,
+        n: usize,
+        at: &B::Ids,
+        k: usize,
+        block: usize,
+    ) -> Result<B::Ids> {
+        self.inner.take_ids(ids, n, at, k, block)
+    }
+
+    fn cut_ids(&self, ids: &B::Ids, n: usize, rows: Range<usize>, to: usize) -> Result<B::Ids> {
+        self.inner.cut_ids(ids, n, rows, to)
+    }
+
+    fn mask(&self, ids: &B::Ids, shape: &[usize]) -> Result<B::Tensor> {
+        self.inner.mask(ids, shape)
+    }
+
     fn rows(&self, format: RowFormat, width: usize, count: usize) -> Result<B::Rows> {
         self.inner.rows(format, width, count)
     }
 
-    fn write_rows(&self, rows: &mut B::Rows, at: &[u32], from: &B::Tensor) -> Result<()> {
+    fn write_rows(&self, rows: &mut B::Rows, at: &B::Ids, from: &B::Tensor) -> Result<()> {
         self.inner.write_rows(rows, at, from)
     }
 
-    fn read_rows(&self, rows: &B::Rows, at: &[u32]) -> Result<B::Tensor> {
+    fn read_rows(&self, rows: &B::Rows, at: &B::Ids) -> Result<B::Tensor> {
         self.inner.read_rows(rows, at)
     }
 
@@ -92,7 +126,7 @@ impl<B: Kernels> Backend for Strict<B> {
         self.inner.concat(parts, dim)
     }
 
-    fn gather(&self, t: &B::Tensor, at: &[u32]) -> Result<B::Tensor> {
+    fn gather(&self, t: &B::Tensor, at: &B::Ids) -> Result<B::Tensor> {
         self.inner.gather(t, at)
     }
 
@@ -134,11 +168,11 @@ impl<B: Kernels> Backend for Strict<B> {
         self.inner.rms_norm(x, weight, eps, rounding)
     }
 
-    fn rope(&self, x: &B::Tensor, angles: &Angles, turn: Turn) -> Result<B::Tensor> {
-        self.inner.rope(x, angles, turn)
+    fn rope(&self, x: &B::Tensor, angles: &B::Tensor, rotation: Rotation) -> Result<B::Tensor> {
+        self.inner.rope(x, angles, rotation)
     }
 
-    fn top_k(&self, x: &B::Tensor, k: usize) -> Result<Vec<u32>> {
+    fn top_k(&self, x: &B::Tensor, k: usize) -> Result<B::Ids> {
         self.inner.top_k(x, k)
     }
 

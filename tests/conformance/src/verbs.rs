@@ -7,16 +7,19 @@
 mod products;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use anyhow::Result;
 use deepseek_core::operands::{
-    Blocks, Chosen, EngramGate, Experts, FeedForward, Fold, Gate, HyperShape, HyperWeights, Inputs,
-    Mix, Pick, Routing, ScoreRounding, Select, Softmax, SwiGlu, TokenTable, WeightRounding,
+    Blocks, EngramGate, Experts, FeedForward, Fold, Gate, Groups, HyperShape, HyperWeights, Inputs,
+    Mix, PoolState, Routing, Runs, ScoreRounding, Select, Selection, Softmax, SwiGlu, TokenTable,
+    TopK, WeightRounding,
 };
 use deepseek_core::quant::decode_row;
 use deepseek_core::weights::{Bytes, WeightView};
 use deepseek_core::{
-    Format, Fp4Scale, HostTensor, Kernels, Rounding, RowFormat, ScaleFormat, Use, reference,
+    DeviceTensor, Format, Fp4Scale, HostTensor, Kernels, Lists, NO_ROW, Rounding, RowFormat,
+    ScaleFormat, Use, reference,
 };
 use half::f16;
 use rand::seq::SliceRandom;
@@ -24,6 +27,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::compare::{relative, same_bits};
+use crate::oracle;
 
 /// What an override may differ by, relative to the largest magnitude of the result.
 const TOLERANCE: f32 = 1e-5;
@@ -271,12 +275,12 @@ fn rows<B: Kernels>(be: &B, format: RowFormat, draw: &mut Draw<'_>) -> Result<()
         let part = &values.data()[from * width..(from + at.len()) * width];
         let part = HostTensor::new(&[at.len(), width], part.to_vec());
         if !at.is_empty() {
-            be.write_rows(&mut pool, at, &be.upload(&part)?)?;
+            be.write_rows(&mut pool, &be.ids(at)?, &be.upload(&part)?)?;
         }
     }
-    let got = be.download(&be.read_rows(&pool, &places[..count])?)?;
+    let got = be.download(&be.read_rows(&pool, &be.ids(&places[..count])?)?)?;
     same_bits(&what, got.data(), values.data());
-    let untouched = be.download(&be.read_rows(&pool, &places[count..])?)?;
+    let untouched = be.download(&be.read_rows(&pool, &be.ids(&places[count..])?)?)?;
     assert!(untouched.data().iter().all(|x| *x == 0.0), "{what}");
     Ok(())
 }
@@ -292,7 +296,7 @@ fn weights<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()
     }
     let table = be.load(&view, Use::Lookup)?;
     let at: Vec<u32> = (0..rows as u32).rev().collect();
-    let got = be.download(&be.lookup(&table, &at)?)?;
+    let got = be.download(&be.lookup(&table, &be.ids(&at)?)?)?;
     let want: Vec<f32> = plain.chunks(columns).rev().flatten().copied().collect();
     same_bits(&format!("lookup of {what}"), got.data(), &want);
 
@@ -362,31 +366,85 @@ fn hyper_connections<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) ->
     Ok(())
 }
 
+/// Groups that begin among rows of the state and end among those of the step.
 fn compress<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
     let width = draw.pick(&[1, 16, 24, 40]);
     let overlap = draw.flag();
     let ratio = if overlap { 4 } else { draw.pick(&[2, 5, 128]) };
-    let groups = draw.count(1..4);
+    let count = draw.count(0..4);
     let first = draw.count(0..2);
-    let ranges: Vec<_> = (first..first + groups)
-        .map(|group| {
-            let before = usize::from(overlap && group > 0);
-            (group - before) * ratio..(group + 1) * ratio
-        })
-        .collect();
-    let rows = (first + groups) * ratio + draw.count(0..3);
+    let mut members = Runs::default();
+    for group in first..first + count {
+        let before = usize::from(overlap && group > 0);
+        let run = ((group - before) * ratio) as u32..((group + 1) * ratio) as u32;
+        members.push(std::iter::once(run));
+    }
+    let rows = (first + count) * ratio + draw.count(1..3);
     let wide = if overlap { 2 * width } else { width };
     let fold = if overlap {
         Fold::Overlap { ratio }
     } else {
         Fold::Plain
     };
-    let kv = be.upload(&draw.tensor(&[rows, wide]))?;
-    let scores = be.upload(&draw.tensor(&[rows, wide]))?;
-    let got = be.download(&be.compress(&kv, &scores, &ranges, fold)?)?;
-    let want = be.download(&reference::compress(be, &kv, &scores, &ranges, fold)?)?;
-    assert_eq!(got.shape(), [groups, width]);
-    relative(&draw.what("compress"), got.data(), want.data(), TOLERANCE);
+    let old = draw.count(0..rows.min(ratio));
+    // What the state keeps of the step: its last rows, in any order.
+    let mut places: Vec<u32> = (0..2 * rows as u32).collect();
+    places.shuffle(draw.rng);
+    let (before, behind) = (&places[..old], &places[old..]);
+    let kept: Vec<u32> = (old..rows)
+        .map(|row| if row % 3 == 0 { NO_ROW } else { behind[row] })
+        .collect();
+    let (all_kv, all_scores) = (draw.tensor(&[rows, wide]), draw.tensor(&[rows, wide]));
+    let state = || -> Result<PoolState<B>> {
+        let filled = |x: &HostTensor| -> Result<B::Rows> {
+            let mut pool = be.rows(RowFormat::F32, wide, 2 * rows)?;
+            let x = be.narrow(&be.upload(x)?, 0, 0, old)?;
+            be.write_rows(&mut pool, &be.ids(before)?, &x)?;
+            Ok(pool)
+        };
+        Ok(PoolState {
+            kv: filled(&all_kv)?,
+            scores: filled(&all_scores)?,
+        })
+    };
+    let groups = Groups {
+        old: be.ids(before)?,
+        old_count: old,
+        members: Selection::Runs(Arc::new(members.clone())),
+        count,
+        kept: be.ids(&kept)?,
+    };
+    let (all_kv_on, all_scores_on) = (be.upload(&all_kv)?, be.upload(&all_scores)?);
+    let kv = be.narrow(&all_kv_on, 0, old, rows - old)?;
+    let scores = be.narrow(&all_scores_on, 0, old, rows - old)?;
+    let (mut ours, mut provided) = (state()?, state()?);
+    let got = be.compress(&kv, &scores, &mut ours, &groups, fold)?;
+    let other = reference::compress(be, &kv, &scores, &mut provided, &groups, fold)?;
+    let what = draw.what("compress");
+    assert_eq!(
+        (got.is_some(), other.is_some()),
+        (count > 0, count > 0),
+        "{what}"
+    );
+    if let (Some(got), Some(other)) = (got, other) {
+        let want = oracle::compress(be, &all_kv_on, &all_scores_on, &members, fold)?;
+        let want = be.download(&want)?;
+        for got in [got, other] {
+            assert_eq!(got.shape(), [count, width], "{what}");
+            relative(&what, be.download(&got)?.data(), want.data(), TOLERANCE);
+        }
+    }
+    let at: Vec<u32> = (0..2 * rows as u32).collect();
+    let mut want = vec![0.0; 2 * rows * wide];
+    for (row, place) in before.iter().chain(&kept).enumerate() {
+        if *place != NO_ROW {
+            want[*place as usize * wide..][..wide].copy_from_slice(all_kv.row(row));
+        }
+    }
+    for state in [ours, provided] {
+        let kept = be.download(&be.read_rows(&state.kv, &be.ids(&at)?)?)?;
+        same_bits(&what, kept.data(), &want);
+    }
     Ok(())
 }
 
@@ -400,7 +458,7 @@ fn index_topk<B: Kernels>(be: &B, format: RowFormat, draw: &mut Draw<'_>) -> Res
         Some(ScoreRounding::ProductsAndSum),
     ]);
     let size = draw.pick(&[2, 8]);
-    let pick = Pick {
+    let top = TopK {
         k: draw.pick(&[1, 4, 32]),
         blocks: draw.flag().then_some(Blocks {
             size,
@@ -411,10 +469,10 @@ fn index_topk<B: Kernels>(be: &B, format: RowFormat, draw: &mut Draw<'_>) -> Res
     let mut keys = be.rows(format, width, count + 4)?;
     let at: Vec<u32> = (0..count as u32).map(|row| row + 3).collect();
     let values = kept(be, format, &draw.tensor(&[count, width]))?;
-    be.write_rows(&mut keys, &at, &values)?;
+    be.write_rows(&mut keys, &be.ids(&at)?, &values)?;
     let q = be.upload(&draw.tensor(&[tokens, heads, width]))?;
     let weights = be.upload(&draw.tensor(&[tokens, heads]))?;
-    let mut seen = Chosen::default();
+    let mut seen = Runs::default();
     let scattered = draw.flag();
     for _ in 0..tokens {
         let visible = 3..3 + draw.count(0..count + 1) as u32;
@@ -424,20 +482,25 @@ fn index_topk<B: Kernels>(be: &B, format: RowFormat, draw: &mut Draw<'_>) -> Res
             false => seen.push([visible]),
         }
     }
-    let got = be.index_topk(&q, &weights, &keys, &seen, &pick)?;
-    let want = reference::index_topk(be, &q, &weights, &keys, &seen, &pick)?;
+    let (rows, candidates) = oracle::index_topk(be, &q, &weights, &keys, &seen, &top)?;
+    let seen = Selection::Runs(Arc::new(seen));
     let what = draw.what(&format!("index_topk of {format:?}"));
-    alike(&what, &got.rows, &want.rows, 1, round.is_some());
-    assert_eq!(got.candidates.is_some(), pick.blocks.is_some(), "{what}");
-    if let (Some(got), Some(want)) = (&got.candidates, &want.candidates) {
-        alike(&what, got, want, size, round.is_some());
+    for got in [
+        be.index_topk(&q, &weights, &keys, &seen, &top)?,
+        reference::index_topk(be, &q, &weights, &keys, &seen, &top)?,
+    ] {
+        alike(&what, &*got.rows.on_host(be)?, &rows, 1, round.is_some());
+        assert_eq!(got.candidates.is_some(), top.blocks.is_some(), "{what}");
+        if let (Some(got), Some(want)) = (&got.candidates, &candidates) {
+            alike(&what, &*got.on_host(be)?, want, size, round.is_some());
+        }
     }
     Ok(())
 }
 
 /// Holds two choices against each other. A difference is a fault unless the scores in question are
 /// as good as tied, which with rounded products they often are: then `most` rows may differ.
-fn alike(what: &str, got: &Chosen, want: &Chosen, most: usize, tied: bool) {
+fn alike(what: &str, got: &Runs, want: &Runs, most: usize, tied: bool) {
     assert_eq!(got.queries(), want.queries(), "{what}");
     for query in 0..got.queries() {
         let (got, want): (Vec<u32>, Vec<u32>) =
@@ -464,8 +527,8 @@ fn attend<B: Kernels>(be: &B, format: RowFormat, draw: &mut Draw<'_>) -> Result<
         let mut rows = be.rows(format, width, count)?;
         let at: Vec<u32> = (0..count as u32).collect();
         let values = kept(be, format, &draw.tensor(&[count, width]))?;
-        be.write_rows(&mut rows, &at, &values)?;
-        let mut chosen = Chosen::default();
+        be.write_rows(&mut rows, &be.ids(&at)?, &values)?;
+        let mut chosen = Runs::default();
         for _ in 0..tokens {
             if draw.flag() {
                 let (a, b) = (draw.count(0..count) as u32, draw.count(0..count) as u32);
@@ -476,7 +539,16 @@ fn attend<B: Kernels>(be: &B, format: RowFormat, draw: &mut Draw<'_>) -> Result<
         }
         pools.push((rows, chosen));
     }
-    let from: Vec<_> = pools.iter().map(|(rows, chosen)| (rows, chosen)).collect();
+    let plain: Vec<_> = pools.iter().map(|(rows, chosen)| (rows, chosen)).collect();
+    let selections: Vec<_> = pools
+        .iter()
+        .map(|(_, chosen)| Selection::<B>::Runs(Arc::new(chosen.clone())))
+        .collect();
+    let from: Vec<_> = pools
+        .iter()
+        .zip(&selections)
+        .map(|((rows, _), chosen)| (rows, chosen))
+        .collect();
     let q = be.upload(&draw.tensor(&[tokens, heads, width]))?;
     let sink = be.upload(&draw.tensor(&[heads]))?;
     let chunks = [64, 7].map(|rows| Some(WeightRounding::Chunks(rows)));
@@ -486,25 +558,41 @@ fn attend<B: Kernels>(be: &B, format: RowFormat, draw: &mut Draw<'_>) -> Result<
             round,
         };
         let got = be.download(&be.attend(&q, &from, &sink, softmax)?)?;
-        let want = be.download(&reference::attend(be, &q, &from, &sink, softmax)?)?;
-        // A rounded exponential may fall to the neighbouring BF16 value.
+        let want = be.download(&oracle::attend(be, &q, &plain, &sink, softmax)?)?;
+        // A rounded exponential may fall to the neighbouring BF16 number.
         let tolerance = match round {
             Some(_) => 2.0_f32.powi(-8),
             None => TOLERANCE,
         };
         relative(&draw.what(&named), got.data(), want.data(), tolerance);
+        let provided = reference::attend(be, &q, &from, &sink, softmax)?;
+        // Its chunks are those of padded lists, so roundings fall otherwise.
+        let tolerance = match round {
+            Some(WeightRounding::Chunks(_)) => 2.0_f32.powi(-6),
+            Some(WeightRounding::OnePeak) | None => tolerance,
+        };
+        let provided = be.download(&provided)?;
+        let what = draw.what(&format!("provided {named}"));
+        relative(&what, provided.data(), want.data(), tolerance);
+        if be.lists() == Lists::Padded {
+            continue;
+        }
 
         // A query yields the same bits alone.
         let alone = be.narrow(&q, 0, tokens - 1, 1)?;
         let last: Vec<_> = pools
             .iter()
-            .map(|(rows, chosen)| {
-                let mut one = Chosen::default();
+            .map(|(_, chosen)| {
+                let mut one = Runs::default();
                 one.push(chosen.runs(tokens - 1).iter().cloned());
-                (rows, one)
+                Selection::Runs(Arc::new(one))
             })
             .collect();
-        let last: Vec<_> = last.iter().map(|(rows, chosen)| (*rows, chosen)).collect();
+        let last = pools
+            .iter()
+            .zip(&last)
+            .map(|((rows, _), chosen)| (rows, chosen));
+        let last: Vec<_> = last.collect();
         let alone = be.download(&be.attend(&alone, &last, &sink, softmax)?)?;
         let size = heads * width;
         same_bits(
@@ -521,6 +609,10 @@ fn attend<B: Kernels>(be: &B, format: RowFormat, draw: &mut Draw<'_>) -> Result<
 struct Bank<B: Kernels>(Vec<FeedForward<B>>);
 
 impl<B: Kernels> Experts<B> for Bank<B> {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
     fn expert(&self, id: u32) -> deepseek_core::Result<&FeedForward<B>> {
         Ok(&self.0[id as usize])
     }
@@ -547,10 +639,9 @@ fn experts<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()
         let first = draw.count(0..count - 1);
         chosen.extend([first as u32, draw.count(first + 1..count) as u32]);
     }
-    let weights = draw.tensor(&[tokens * each]).into_data();
     let routing = Routing {
-        experts: chosen.into(),
-        weights: weights.into(),
+        experts: be.ids(&chosen)?,
+        weights: be.upload(&draw.tensor(&[tokens, each]))?,
         each,
     };
     let x = be.upload(&draw.tensor(&[tokens, hidden]))?;
@@ -585,6 +676,7 @@ fn route<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()> 
             bias: be.upload(&draw.tensor(&[2, experts]))?,
         },
         Select::Token(TokenTable::new(
+            be,
             "table",
             &table(draw, 4, each, experts),
             each,
@@ -600,15 +692,17 @@ fn route<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()> 
             scale: 2.5,
         };
         for media in [&media[..], &[]] {
-            let inputs = Inputs {
-                tokens: &tokens,
-                media,
-            };
-            let got = be.route(&x, &gate, inputs)?;
-            let want = reference::route(be, &x, &gate, inputs)?;
+            let inputs = Inputs::new(be, &tokens, media)?;
+            let got = be.route(&x, &gate, &inputs)?;
+            let want = reference::route(be, &x, &gate, &inputs)?;
             let what = draw.what(&format!("route by {format}"));
-            assert_eq!(got.experts, want.experts, "{what}");
-            relative(&what, &got.weights, &want.weights, TOLERANCE);
+            assert_eq!(
+                be.ids_on_host(&got.experts)?,
+                be.ids_on_host(&want.experts)?,
+                "{what}"
+            );
+            let (got, want) = (be.download(&got.weights)?, be.download(&want.weights)?);
+            relative(&what, got.data(), want.data(), TOLERANCE);
         }
     }
     Ok(())
@@ -635,6 +729,8 @@ fn engram<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
     let recalled = be.upload(&draw.tensor(&[tokens, (n + 1) * hidden]))?;
     let media: Vec<bool> = (0..tokens).map(|_| draw.flag()).collect();
     for media in [&media[..], &[]] {
+        let inputs = Inputs::new(be, &vec![0; tokens], media)?;
+        let media = inputs.media.as_ref();
         let got = be.download(&be.engram(&streams, &recalled, &gate, media)?)?;
         let want = be.download(&reference::engram(be, &streams, &recalled, &gate, media)?)?;
         relative(&draw.what("engram"), got.data(), want.data(), TOLERANCE);

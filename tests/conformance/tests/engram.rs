@@ -4,6 +4,7 @@ use anyhow::Result;
 use backend_candle::Candle;
 use backend_host::Host;
 use conformance::compare::{relative, same_bits};
+use deepseek_core::operands::Inputs;
 use deepseek_core::quant::bf16;
 use deepseek_core::weights::{Shard, Tensors};
 use deepseek_core::{HostTensor, Kernels, Loader, Numerics, Unary};
@@ -131,7 +132,9 @@ impl Case {
             &[self.tokens, columns * head_dim],
             self.e.clone(),
         ))?;
-        let y = be.download(&layer.forward(be, &x, &e, &self.media)?)?;
+        let inputs = Inputs::new(be, &vec![0; self.tokens], &self.media)?;
+        let y = layer.forward(be, &x, &e, inputs.media.as_ref())?;
+        let y = be.download(&y)?;
         assert_eq!(y.shape(), [self.tokens, streams, hidden]);
         Ok(y.into_data())
     }

@@ -78,17 +78,25 @@ fn any_chunking_leaves_the_same_rows_and_tails() -> Result<()> {
 fn remembered(model: &Model<Host>, positions: usize) -> Result<Vec<f32>> {
     let be = model.backend();
     let mut all = Vec::new();
-    for (source, (ratio, _)) in model.plan().sources().into_iter().enumerate() {
+    let read = |rows: &_, at: &[u32]| -> Result<Vec<f32>> {
+        Ok(be.download(&be.read_rows(rows, &be.ids(at)?)?)?.into_data())
+    };
+    let rooms = model.memory().rooms();
+    for source in 0..model.plan().sources().len() {
         let store = model.memory().store(SourceId(source));
-        let rows: Vec<u32> = (0..positions as u32 / ratio).collect();
+        let kind = rooms.kinds()[store.kind];
+        let entries: Vec<u32> = (0..positions as u32 / kind.ratio)
+            .map(|index| rooms.entry_row(&kind, 0, index))
+            .collect();
+        let needed = kind.needed_from(positions as u32, rooms.rewind());
         for pool in std::iter::once(&store.entries).chain(&store.keys) {
-            if !rows.is_empty() {
-                all.extend(be.download(&be.read_rows(pool.rows(), &rows)?)?.into_data());
-            }
-            if let Some((kv, scores, start)) = pool.tail(0).rows() {
-                all.push(start as f32);
-                all.extend(be.download(kv)?.into_data());
-                all.extend(be.download(scores)?.into_data());
+            all.extend(read(&pool.rows, &entries)?);
+            if let Some(tail) = &pool.tail {
+                let rows: Vec<u32> = (needed..positions as u32)
+                    .map(|position| kind.tail_row(0, position))
+                    .collect();
+                all.extend(read(&tail.kv, &rows)?);
+                all.extend(read(&tail.scores, &rows)?);
             }
         }
     }

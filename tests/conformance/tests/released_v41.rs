@@ -5,12 +5,14 @@
 //! reference has before it. Then right sums in another order leave nearly all streams as they are,
 //! and any rounding left out changes most of them (`tests/oracle/v41_sensitivity.py`).
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use backend_candle::Candle;
 use backend_host::Host;
 use conformance::fixture::{Fixture, folder};
 use conformance::model::{Open, logits, meta, open, open_as, prompt, step};
-use deepseek_core::operands::{Chosen, Pick, ScoreRounding, Softmax, WeightRounding};
+use deepseek_core::operands::{Runs, ScoreRounding, Selection, Softmax, TopK, WeightRounding};
 use deepseek_core::weights::{Checkpoint, Tensors};
 use deepseek_core::{Backend, HostTensor, Kernels, Loader, Numerics, RowFormat};
 use deepseek_model::block::Residual;
@@ -285,19 +287,23 @@ fn index_scores_are_rounded_as_the_reference_rounds_them_on<B: Kernels>(be: &B) 
     let (q, keys) = (ops.bf16("index.q")?, ops.bf16("index.keys")?);
     let (shape, want) = ops.integers("index.rows")?;
     let count = keys.shape()[0] as u32;
-    let mut seen = Chosen::default();
+    let mut seen = Runs::default();
     (0..shape[0]).for_each(|_| seen.push(std::iter::once(0..count)));
+    let seen = Selection::Runs(Arc::new(seen));
     let mut rows = be.rows(RowFormat::F32, keys.width(), count as usize)?;
     let at: Vec<u32> = (0..count).collect();
-    be.write_rows(&mut rows, &at, &be.upload(&keys)?)?;
+    be.write_rows(&mut rows, &be.ids(&at)?, &be.upload(&keys)?)?;
     let (q, weights) = (be.upload(&q)?, be.upload(&ops.bf16("index.weights")?)?);
     let choose = |round| {
-        let pick = Pick {
+        let top = TopK {
             k: shape[1],
             blocks: None,
             round,
         };
-        let rows = be.index_topk(&q, &weights, &rows, &seen, &pick)?.rows;
+        let rows = be
+            .index_topk(&q, &weights, &rows, &seen, &top)?
+            .rows
+            .on_host(be)?;
         let queries = want.chunks(shape[1]).enumerate();
         let other = queries
             .filter(|(query, want)| !rows.rows(*query).eq(want.iter().map(|row| *row as u32)));
@@ -322,13 +328,14 @@ fn weights_are_rounded_chunk_by_chunk_on<B: Kernels>(be: &B) -> Result<()> {
     let (q, keys) = (ops.bf16("attend.q")?, ops.bf16("attend.keys")?);
     let (_, counts) = ops.integers("attend.counts")?;
     let (width, all) = (keys.width(), keys.shape()[0]);
-    let mut seen = Chosen::default();
+    let mut seen = Runs::default();
     for count in &counts {
         seen.push(std::iter::once(0..*count as u32));
     }
+    let seen = Selection::Runs(Arc::new(seen));
     let mut rows = be.rows(RowFormat::Bf16, width, all)?;
     let at: Vec<u32> = (0..all as u32).collect();
-    be.write_rows(&mut rows, &at, &be.upload(&keys)?)?;
+    be.write_rows(&mut rows, &be.ids(&at)?, &be.upload(&keys)?)?;
     let (q, sink) = (be.upload(&q)?, be.upload(&ops.floats("attend.sink")?)?);
     let readings = [
         ("out", Some(WeightRounding::Chunks(64))),

@@ -9,7 +9,7 @@ use conformance::compare::{close, same_bits};
 use conformance::fixture::Fixture;
 use conformance::model::{Open, list, logits, meta, open, prompt, step, trace};
 use deepseek_core::rope::{Rope, Yarn};
-use deepseek_core::{Fp4Scale, Kernels, Numerics, Rounding, Turn};
+use deepseek_core::{Fp4Scale, Kernels, Numerics, Rotation, Rounding};
 use deepseek_model::{Decoder, Prefill, SeqId, Span, TokenId, Want};
 
 const FIXTURES: [&str; 4] = [
@@ -422,9 +422,9 @@ fn roundings_and_rotations_are_those_of_the_reference_bit_for_bit_on<B: Kernels>
     ] {
         let want = ops.floats(&format!("{name}.frequencies"))?;
         same_bits(name, rope.frequencies(), want.data());
-        let angles = rope.angles(&positions);
-        let got = be.rope(&x, &angles, Turn::Forward)?;
-        let back = be.download(&be.rope(&x, &angles, Turn::Back)?)?;
+        let angles = be.upload(&rope.angles(&positions).table())?;
+        let got = be.rope(&x, &angles, Rotation::Forward)?;
+        let back = be.download(&be.rope(&x, &angles, Rotation::Inverse)?)?;
         for (what, got) in [("out", be.download(&got)?), ("back", back)] {
             let want = ops.floats(&format!("{name}.{what}"))?;
             let largest = want

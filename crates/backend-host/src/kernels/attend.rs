@@ -1,6 +1,6 @@
 //! Attention over gathered rows.
 
-use deepseek_core::operands::{Chosen, Softmax, WeightRounding};
+use deepseek_core::operands::{Runs, Softmax, WeightRounding};
 use deepseek_core::quant::bf16;
 
 use super::dense::padded;
@@ -19,7 +19,7 @@ pub(crate) fn attend(
     pool: &Pool,
     q: &[f32],
     heads: usize,
-    from: &[(&RowPool, &Chosen)],
+    from: &[(&RowPool, &Runs)],
     sink: &[f32],
     softmax: Softmax,
     out: &mut [f32],
@@ -59,7 +59,7 @@ pub(crate) fn attend(
     }
 }
 
-fn count(from: &[(&RowPool, &Chosen)], query: usize) -> usize {
+fn count(from: &[(&RowPool, &Runs)], query: usize) -> usize {
     from.iter()
         .flat_map(|(_, chosen)| chosen.runs(query))
         .map(ExactSizeIterator::len)
@@ -70,7 +70,7 @@ fn count(from: &[(&RowPool, &Chosen)], query: usize) -> usize {
 fn one(
     pool: &Pool,
     q: &[f32],
-    from: &[(&RowPool, &Chosen)],
+    from: &[(&RowPool, &Runs)],
     query: usize,
     sink: &[f32],
     softmax: Softmax,
@@ -160,7 +160,7 @@ fn exponentials(logits: &mut [f32], peak: f32, round: Option<WeightRounding>) ->
 
 /// The rows of a query in order, at most [`BLOCK`] at a time: where they lie if they are floats in
 /// a run worth it, else widened into a buffer.
-fn blocks(from: &[(&RowPool, &Chosen)], query: usize, mut each: impl FnMut(&[f32])) {
+fn blocks(from: &[(&RowPool, &Runs)], query: usize, mut each: impl FnMut(&[f32])) {
     let width = from[0].0.width();
     let mut buffer = Vec::with_capacity(BLOCK * width);
     for (rows, chosen) in from {

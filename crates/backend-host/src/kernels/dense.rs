@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 
 use deepseek_core::quant::round_row;
-use deepseek_core::rope::Angles;
 use deepseek_core::weights::WeightView;
-use deepseek_core::{Rounding, Turn};
+use deepseek_core::{Rotation, Rounding};
 
 use super::lanes::{LANES, dots, weigh};
 use super::pool::Pool;
@@ -140,10 +139,18 @@ pub(crate) fn rms_norm(pool: &Pool, x: &[f32], width: usize, norm: Norm<'_>, out
     });
 }
 
-/// Whether every number is finite: all are read, which takes less time than to stop at the first.
-pub(crate) fn is_finite(x: &[f32]) -> bool {
-    let magnitudes = x.iter().map(|x| x.to_bits() & 0x7fff_ffff);
-    magnitudes.fold(0, u32::max) < f32::INFINITY.to_bits()
+/// 0 in `out` for each row of `x` whose numbers are all finite, NaN for each other. All numbers are
+/// read, which takes less time than to stop at the first.
+pub(crate) fn finite(x: &[f32], out: &mut [f32]) {
+    let width = (x.len() / out.len().max(1)).max(1);
+    for (out, row) in out.iter_mut().zip(x.chunks_exact(width)) {
+        let magnitudes = row.iter().map(|x| x.to_bits() & 0x7fff_ffff);
+        *out = if magnitudes.fold(0, u32::max) < f32::INFINITY.to_bits() {
+            0.0
+        } else {
+            f32::NAN
+        };
+    }
 }
 
 fn sum_of_squares(row: &[f32]) -> f32 {
@@ -173,18 +180,20 @@ pub(crate) fn rope(
     pool: &Pool,
     x: &[f32],
     (rows, width): (usize, usize),
-    angles: &Angles,
-    turn: Turn,
+    (angles, pairs): (&[f32], usize),
+    rotation: Rotation,
     out: &mut [f32],
 ) {
-    let (piece, pairs) = (x.len() / rows.max(1), angles.pairs());
+    let piece = x.len() / rows.max(1);
     if piece == 0 {
         return;
     }
-    let sign = if turn == Turn::Back { -1.0 } else { 1.0 };
+    let sign = match rotation {
+        Rotation::Forward => 1.0,
+        Rotation::Inverse => -1.0,
+    };
     pool.pieces(out, piece, x.len(), |row, out| {
-        let cos = &angles.cos()[row * pairs..][..pairs];
-        let sin = &angles.sin()[row * pairs..][..pairs];
+        let (cos, sin) = angles[row * 2 * pairs..][..2 * pairs].split_at(pairs);
         let heads = x[row * piece..][..piece].chunks_exact(width);
         for (out, head) in out.chunks_exact_mut(width).zip(heads) {
             let (still, moving) = head.split_at(width - 2 * pairs);

@@ -1,12 +1,11 @@
 //! Residual streams and gated pooling, each in one pass over a token.
 
-use std::ops::Range;
-
-use deepseek_core::operands::{Fold, HyperShape};
+use deepseek_core::operands::{Fold, HyperShape, Runs};
 use deepseek_core::weights::WeightView;
 
 use super::dense::{Norm, linear, rms_norm};
 use super::pool::Pool;
+use super::rows::RowPool;
 
 /// Where [`hc_pre`] puts what it yields for all tokens: the input of the sub-layer and the three
 /// parts of a mix.
@@ -127,35 +126,62 @@ pub(crate) fn hc_post(
     });
 }
 
-/// See [`deepseek_core::Kernels::compress`]. Rows of `kv` and `scores` have `wide` channels.
+/// The rows that are pooled: those of the state, and then those of the step.
+#[derive(Clone, Copy)]
+pub(crate) struct Pooled<'a> {
+    pub(crate) old: &'a [u32],
+    pub(crate) state: &'a RowPool,
+    pub(crate) step: &'a [f32],
+}
+
+impl<'a> Pooled<'a> {
+    fn row(&self, row: usize) -> &'a [f32] {
+        match self.old.get(row) {
+            Some(old) => self
+                .state
+                .floats(*old..*old + 1)
+                .expect("a state is kept as floats"),
+            None => {
+                let wide = self.state.width();
+                &self.step[(row - self.old.len()) * wide..][..wide]
+            }
+        }
+    }
+}
+
+/// See [`deepseek_core::Kernels::compress`].
 pub(crate) fn compress(
     pool: &Pool,
-    (kv, scores): (&[f32], &[f32]),
-    wide: usize,
-    groups: &[Range<usize>],
+    (kv, scores): (Pooled<'_>, Pooled<'_>),
+    groups: &Runs,
     fold: Fold,
     out: &mut [f32],
 ) {
-    let width = if fold == Fold::Plain { wide } else { wide / 2 };
-    let rows: usize = groups.iter().map(ExactSizeIterator::len).sum();
+    let width = out.len() / groups.queries();
+    let rows: usize = (0..groups.queries()).map(|group| groups.count(group)).sum();
     pool.pieces(out, width, rows * width * 16, |group, out| {
         out.fill(0.0);
-        let group = groups[group].clone();
-        // Where the channels of a row begin that take part.
-        let first = |row: usize| match fold {
-            Fold::Overlap { ratio } if row + ratio >= group.end => row * wide + width,
-            Fold::Overlap { .. } | Fold::Plain => row * wide,
+        let count = groups.count(group);
+        let members = || {
+            groups.rows(group).enumerate().map(|(place, row)| {
+                // Where the channels of a row begin that take part.
+                let first = match fold {
+                    Fold::Overlap { ratio } if place + ratio >= count => width,
+                    Fold::Overlap { .. } | Fold::Plain => 0,
+                };
+                (row as usize, first..first + width)
+            })
         };
         let mut peak = vec![f32::NEG_INFINITY; width];
-        for row in group.clone() {
-            let scores = &scores[first(row)..][..width];
+        for (row, channels) in members() {
+            let scores = &scores.row(row)[channels];
             peak.iter_mut()
                 .zip(scores)
                 .for_each(|(peak, score)| *peak = peak.max(*score));
         }
         let mut total = vec![0.0_f32; width];
-        for row in group.clone() {
-            let (kv, scores) = (&kv[first(row)..][..width], &scores[first(row)..][..width]);
+        for (row, channels) in members() {
+            let (kv, scores) = (&kv.row(row)[channels.clone()], &scores.row(row)[channels]);
             for channel in 0..width {
                 let share = (scores[channel] - peak[channel]).exp();
                 total[channel] += share;

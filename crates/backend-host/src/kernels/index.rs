@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use deepseek_core::operands::{Blocks, Chosen, Pick, Picked, ScoreRounding};
+use deepseek_core::operands::{Blocks, Runs, ScoreRounding, TopK};
 use deepseek_core::quant::bf16;
 
 use super::lanes::{COLUMNS, columns};
@@ -24,16 +24,14 @@ pub(crate) fn index_topk(
     q: &[f32],
     weights: &[f32],
     keys: &RowPool,
-    seen: &Chosen,
-    pick: &Pick,
-) -> Picked {
+    seen: &Runs,
+    top: &TopK,
+) -> (Runs, Option<Runs>) {
     let queries = seen.queries();
-    let mut picked = Picked {
-        rows: Chosen::with_capacity(queries),
-        candidates: pick.blocks.map(|_| Chosen::with_capacity(queries)),
-    };
+    let mut chosen = Runs::with_capacity(queries);
+    let mut candidates = top.blocks.map(|_| Runs::with_capacity(queries));
     if queries == 0 {
-        return picked;
+        return (chosen, candidates);
     }
     let heads = weights.len() / queries;
     let groups = groups(seen, heads, pool.count());
@@ -43,25 +41,25 @@ pub(crate) fn index_topk(
         let group = groups[group].clone();
         let q = &q[group.start * heads * keys.width()..group.end * heads * keys.width()];
         let weights = &weights[group.start * heads..group.end * heads];
-        scan(pool, q, weights, keys, (seen, group), pick)
+        scan(pool, q, weights, keys, (seen, group), top)
     });
     for (query, best) in found.into_iter().flatten().enumerate() {
         let runs = seen.runs(query);
-        if seen.count(query) <= pick.k {
-            picked.rows.push(runs.iter().cloned());
-            if let Some(candidates) = &mut picked.candidates {
+        if seen.count(query) <= top.k {
+            chosen.push(runs.iter().cloned());
+            if let Some(candidates) = &mut candidates {
                 candidates.push(runs.iter().cloned());
             }
             continue;
         }
-        let blocks = best.peaks.as_deref().zip(pick.blocks);
+        let blocks = best.peaks.as_deref().zip(top.blocks);
         let blocks = blocks.map(|(peaks, blocks)| kept_places(peaks, blocks, seen.count(query)));
-        picked.rows.push_rows(rows_at(runs, best.places()));
-        if let (Some(candidates), Some(places)) = (&mut picked.candidates, blocks) {
+        chosen.push_rows(rows_at(runs, best.places()));
+        if let (Some(candidates), Some(places)) = (&mut candidates, blocks) {
             candidates.push_rows(rows_at(runs, places));
         }
     }
-    picked
+    (chosen, candidates)
 }
 
 /// The places of the blocks that stay, ascending.
@@ -93,7 +91,7 @@ fn rows_at(runs: &[Range<u32>], places: Vec<u32>) -> impl Iterator<Item = u32> +
 
 /// Neighbouring queries that see one run from the same row on, few enough that every thread has
 /// work. A query that sees several runs is a group of its own.
-fn groups(seen: &Chosen, heads: usize, threads: usize) -> Vec<Range<usize>> {
+fn groups(seen: &Runs, heads: usize, threads: usize) -> Vec<Range<usize>> {
     let most = (ROWS / heads.max(1)).max(1);
     let size = seen.queries().div_ceil(threads * 2).clamp(1, most);
     let first = |query| match seen.runs(query) {
@@ -134,18 +132,18 @@ fn scan(
     q: &[f32],
     weights: &[f32],
     keys: &RowPool,
-    (seen, group): (&Chosen, Range<usize>),
-    pick: &Pick,
+    (seen, group): (&Runs, Range<usize>),
+    top: &TopK,
 ) -> Vec<Best> {
     let (width, queries) = (keys.width(), group.len());
     let heads = weights.len() / queries;
     let counts: Vec<usize> = group.clone().map(|query| seen.count(query)).collect();
-    let scored = |count: usize| count > pick.k;
+    let scored = |count: usize| count > top.k;
     let mut best: Vec<Best> = counts
         .iter()
         .map(|count| Best {
-            top: Top::new(pick.k),
-            peaks: pick
+            top: Top::new(top.k),
+            peaks: top
                 .blocks
                 .filter(|_| scored(*count))
                 .map(|blocks| vec![f32::NEG_INFINITY; count.div_ceil(blocks.size)]),
@@ -180,9 +178,9 @@ fn scan(
             }
             let products = &products[query * heads * COLUMNS..][..heads * COLUMNS];
             let weights = &weights[query * heads..][..heads];
-            score(products, weights, pick.round, &mut scores);
+            score(products, weights, top.round, &mut scores);
             best.top.offer(start as u32, &scores[..visible]);
-            if let (Some(peaks), Some(blocks)) = (&mut best.peaks, pick.blocks) {
+            if let (Some(peaks), Some(blocks)) = (&mut best.peaks, top.blocks) {
                 for (place, score) in (start..).zip(&scores[..visible]) {
                     let peak = &mut peaks[place / blocks.size];
                     *peak = peak.max(*score);

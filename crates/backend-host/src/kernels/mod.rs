@@ -13,17 +13,19 @@ mod index;
 mod lanes;
 mod pool;
 mod reduce;
+mod route;
 mod rows;
 mod widen;
 
 pub(crate) use attend::attend;
 pub(crate) use dense::{
-    Norm, is_finite, linear, matmul, matmul_t, rms_norm, rope, round_in_place, round_rows,
+    Norm, finite, linear, matmul, matmul_t, rms_norm, rope, round_in_place, round_rows,
 };
 pub(crate) use elementwise::{joined, map, zip};
-pub(crate) use hyper::{Read, compress, hc_post, hc_pre};
+pub(crate) use hyper::{Pooled, Read, compress, hc_post, hc_pre};
 pub(crate) use index::{index_topk, top_k};
 pub(crate) use lanes::Isa;
 pub(crate) use pool::Pool;
 pub(crate) use reduce::{Dimension, max, sum};
+pub(crate) use route::route_weights;
 pub(crate) use rows::RowPool;

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use deepseek_core::quant::{pack_row, unpack_row};
-use deepseek_core::{Error, Result, RowFormat};
+use deepseek_core::{Error, NO_ROW, Result, RowFormat};
 use memmap2::MmapMut;
 
 /// `count` rows of `width` channels. Pages that no row was written to cost no memory.
@@ -47,18 +47,22 @@ impl RowPool {
         self.width
     }
 
-    /// Stores rows of `from` at `at`.
+    /// Stores rows of `from` at `at`, but for those that go nowhere.
     pub(crate) fn write(&mut self, at: &[u32], from: &[f32]) {
-        for (row, from) in at.iter().zip(from.chunks_exact(self.width)) {
+        let rows = at.iter().zip(from.chunks_exact(self.width));
+        for (row, from) in rows.filter(|(row, _)| **row != NO_ROW) {
             let places = self.places(*row..*row + 1);
             pack_row(self.format, from, &mut self.bytes[places]);
         }
     }
 
-    /// Reads the rows `at`.
+    /// Reads the rows `at`; those that are none are zeros.
     pub(crate) fn read(&self, at: &[u32], out: &mut [f32]) {
         for (row, out) in at.iter().zip(out.chunks_exact_mut(self.width)) {
-            self.read_run(*row..*row + 1, out);
+            match *row {
+                NO_ROW => out.fill(0.0),
+                row => self.read_run(row..row + 1, out),
+            }
         }
     }
 

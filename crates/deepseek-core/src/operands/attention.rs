@@ -1,103 +1,11 @@
 //! Which rows attention reads, and how it weighs them.
 
-use std::ops::Range;
-
-/// How a run of rows is pooled into one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fold {
-    /// All rows of a group with all their channels.
-    Plain,
-    /// Rows have two halves. The last `ratio` rows of a group take part with their second half,
-    /// the rows before them (the previous group) with their first.
-    Overlap {
-        /// Tokens a compressed row stands for.
-        ratio: usize,
-    },
-}
-
-/// The rows of one pool that each query sees, or has chosen, as runs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Chosen {
-    ends: Vec<u32>,
-    runs: Vec<Range<u32>>,
-}
-
-impl Chosen {
-    /// No queries yet, with room for `queries`.
-    #[must_use]
-    pub fn with_capacity(queries: usize) -> Self {
-        Self {
-            ends: Vec::with_capacity(queries),
-            runs: Vec::with_capacity(queries),
-        }
-    }
-
-    /// Adds a query and its rows. Empty runs are dropped.
-    pub fn push(&mut self, runs: impl IntoIterator<Item = Range<u32>>) {
-        self.runs
-            .extend(runs.into_iter().filter(|run| !run.is_empty()));
-        self.ends
-            .push(u32::try_from(self.runs.len()).expect("fewer runs than rows"));
-    }
-
-    /// Adds a query that attends to single rows, in the order given; neighbours become one run.
-    pub fn push_rows(&mut self, rows: impl IntoIterator<Item = u32>) {
-        let first = self.runs.len();
-        for row in rows {
-            match self.runs[first..].last_mut() {
-                Some(run) if run.end == row => run.end += 1,
-                _ => self.runs.push(row..row + 1),
-            }
-        }
-        self.ends
-            .push(u32::try_from(self.runs.len()).expect("fewer runs than rows"));
-    }
-
-    /// Adds the queries of another choice after ours.
-    pub fn extend(&mut self, other: &Self) {
-        for query in 0..other.queries() {
-            self.push(other.runs(query).iter().cloned());
-        }
-    }
-
-    /// How many queries there are.
-    #[must_use]
-    pub fn queries(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// The runs of one query.
-    ///
-    /// # Panics
-    /// If there is no such query.
-    #[must_use]
-    pub fn runs(&self, query: usize) -> &[Range<u32>] {
-        let start = if query == 0 {
-            0
-        } else {
-            self.ends[query - 1] as usize
-        };
-        &self.runs[start..self.ends[query] as usize]
-    }
-
-    /// How many rows one query has.
-    ///
-    /// # Panics
-    /// If there is no such query.
-    #[must_use]
-    pub fn count(&self, query: usize) -> usize {
-        self.runs(query).iter().map(ExactSizeIterator::len).sum()
-    }
-
-    /// The rows of one query, in order.
-    pub fn rows(&self, query: usize) -> impl Iterator<Item = u32> + '_ {
-        self.runs(query).iter().cloned().flatten()
-    }
-}
+use crate::backend::Backend;
+use crate::operands::Selection;
 
 /// What [`Kernels::index_topk`] picks for each query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pick {
+pub struct TopK {
     /// How many rows.
     pub k: usize,
     /// Blocks of rows to be kept as candidates of later layers.
@@ -127,12 +35,12 @@ pub enum ScoreRounding {
 }
 
 /// What [`Kernels::index_topk`] found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Picked {
+#[derive(Debug, Clone)]
+pub struct TopKRows<B: Backend> {
     /// The best rows of each query, ascending.
-    pub rows: Chosen,
+    pub rows: Selection<B>,
     /// The rows of the best blocks, where those were asked for.
-    pub candidates: Option<Chosen>,
+    pub candidates: Option<Selection<B>>,
 }
 
 /// How [`Kernels::attend`] weighs rows.

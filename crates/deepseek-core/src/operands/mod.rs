@@ -5,11 +5,15 @@ pub mod engram;
 pub mod hyper;
 pub mod linear;
 pub mod moe;
+pub mod pool;
+pub mod selection;
 pub mod token_table;
 
-pub use attention::{Blocks, Chosen, Fold, Pick, Picked, ScoreRounding, Softmax, WeightRounding};
+pub use attention::{Blocks, ScoreRounding, Softmax, TopK, TopKRows, WeightRounding};
 pub use engram::EngramGate;
 pub use hyper::{HyperShape, HyperWeights, Mix, StreamShares};
 pub use linear::Linear;
-pub use moe::{Experts, FeedForward, Gate, Inputs, Routing, Select, SwiGlu};
+pub use moe::{Experts, FeedForward, Gate, Inputs, MediaRows, Routing, Select, SwiGlu};
+pub use pool::{Fold, Groups, PoolState};
+pub use selection::{Runs, Selection};
 pub use token_table::TokenTable;

@@ -1,12 +1,12 @@
 //! What routes tokens to experts, and the experts.
 
 use std::fmt;
-use std::sync::Arc;
 
 use super::TokenTable;
 use crate::backend::Backend;
 use crate::error::Result;
 use crate::format::Rounding;
+use crate::host::HostTensor;
 
 /// How a router chooses experts.
 #[derive(Debug)]
@@ -18,23 +18,55 @@ pub enum Select<B: Backend> {
         bias: B::Tensor,
     },
     /// Fixed experts for each token id.
-    Token(TokenTable),
+    Token(TokenTable<B>),
 }
 
-/// What the rows of a step stand for.
-#[derive(Debug, Clone, Copy)]
-pub struct Inputs<'a> {
-    /// The id of each row.
-    pub tokens: &'a [u32],
-    /// Whether it is a row of an image or of audio; empty where none is.
-    pub media: &'a [bool],
+/// What the rows of a step stand for, on the device.
+#[derive(Debug, Clone)]
+pub struct Inputs<B: Backend> {
+    /// The id of each row, `[t]`.
+    pub tokens: B::Ids,
+    /// Which rows are not text; none where all are.
+    pub media: Option<MediaRows<B>>,
 }
 
-impl<'a> Inputs<'a> {
+/// Which rows of a step are text, and which are rows of an image or of audio.
+#[derive(Debug, Clone)]
+pub struct MediaRows<B: Backend> {
+    /// `[t]`: 0 for a row of text, 1 for another.
+    pub kinds: B::Ids,
+    /// `[t, 1, 1]`: 1 for a row of text, 0 for another.
+    pub text: B::Tensor,
+}
+
+impl<B: Backend> Inputs<B> {
+    /// Rows with these ids; `media` says which are no text, and is empty where all are.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn new(be: &B, tokens: &[u32], media: &[bool]) -> Result<Self> {
+        let tokens = be.ids(tokens)?;
+        if !media.contains(&true) {
+            return Ok(Self::text(tokens));
+        }
+        let kinds: Vec<u32> = media.iter().copied().map(u32::from).collect();
+        let text = media.iter().map(|media| f32::from(!media)).collect();
+        Ok(Self {
+            tokens,
+            media: Some(MediaRows {
+                kinds: be.ids(&kinds)?,
+                text: be.upload(&HostTensor::new(&[media.len(), 1, 1], text))?,
+            }),
+        })
+    }
+
     /// Rows of text.
     #[must_use]
-    pub fn text(tokens: &'a [u32]) -> Self {
-        Self { tokens, media: &[] }
+    pub fn text(tokens: B::Ids) -> Self {
+        Self {
+            tokens,
+            media: None,
+        }
     }
 }
 
@@ -52,12 +84,12 @@ pub struct Gate<B: Backend> {
 }
 
 /// Which experts each token visits, and with what weight.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Routing {
+#[derive(Debug, Clone)]
+pub struct Routing<B: Backend> {
     /// `[t, each]`, ascending for each token, so that sums have one order.
-    pub experts: Arc<[u32]>,
+    pub experts: B::Ids,
     /// `[t, each]`.
-    pub weights: Arc<[f32]>,
+    pub weights: B::Tensor,
     /// Experts per token.
     pub each: usize,
 }
@@ -87,6 +119,8 @@ pub struct SwiGlu {
 
 /// Where experts come from: all at hand, or fetched ahead of use.
 pub trait Experts<B: Backend>: fmt::Debug + Send + Sync {
+    /// How many there are.
+    fn count(&self) -> usize;
     /// One expert, ready to use.
     ///
     /// # Errors

@@ -1,23 +1,26 @@
 //! The fixed experts of each token id.
 
+use crate::backend::Backend;
 use crate::error::Result;
 
-/// The experts of each token id: `[vocabulary, each]`.
+/// The experts of each token id, on the device: `[vocabulary, each]`, ascending for each.
 #[derive(Debug, Clone)]
-pub struct TokenTable {
-    entries: Box<[u32]>,
+pub struct TokenTable<B: Backend> {
+    entries: B::Ids,
+    count: usize,
     each: usize,
 }
 
-impl TokenTable {
+impl<B: Backend> TokenTable<B> {
     /// Takes a table whose every entry is one of `experts`, which is checked here, once.
     ///
     /// # Errors
-    /// [`Error::Tensor`](crate::Error::Tensor) for an entry that names no expert.
+    /// [`Error::Tensor`](crate::Error::Tensor) for an entry that names no expert, or what the device
+    /// says.
     ///
     /// # Panics
     /// If there are not whole rows of entries.
-    pub fn new(name: &str, entries: &[i64], each: usize, experts: usize) -> Result<Self> {
+    pub fn new(be: &B, name: &str, entries: &[i64], each: usize, experts: usize) -> Result<Self> {
         assert_eq!(entries.len() % each, 0, "whole rows of {each} entries");
         let number = |(index, entry): (usize, &i64)| match u32::try_from(*entry) {
             Ok(id) if (id as usize) < experts => Ok(id),
@@ -30,18 +33,20 @@ impl TokenTable {
             }),
         };
         let entries = entries.iter().enumerate().map(number);
+        let mut entries = entries.collect::<Result<Vec<u32>>>()?;
+        entries.chunks_mut(each).for_each(<[u32]>::sort_unstable);
         Ok(Self {
-            entries: entries.collect::<Result<_>>()?,
+            entries: be.ids(&entries)?,
+            count: entries.len(),
             each,
         })
     }
 
-    /// The experts of `token`.
+    /// The experts of `count` tokens, `[count, each]`.
     ///
-    /// # Panics
-    /// If the token is not in the vocabulary.
-    pub fn experts(&self, token: u32) -> impl Iterator<Item = u32> + '_ {
-        let row = &self.entries[token as usize * self.each..][..self.each];
-        row.iter().copied()
+    /// # Errors
+    /// What the device says.
+    pub fn experts(&self, be: &B, tokens: &B::Ids, count: usize) -> Result<B::Ids> {
+        be.take_ids(&self.entries, self.count, tokens, count, self.each)
     }
 }

@@ -1,49 +1,65 @@
-//! Gated pooling of a run of tokens (`docs/models/deepseek-v4.md` §3.5).
-
-use std::ops::Range;
+//! Gated pooling of runs of tokens (`docs/models/deepseek-v4.md` §3.5).
 
 use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;
-use crate::operands::Fold;
+use crate::operands::{Fold, Groups, PoolState};
 
-/// See [`Kernels::compress`](crate::Kernels::compress).
+/// See [`Kernels::compress`](crate::Kernels::compress). All groups go together.
 pub fn compress<B: Backend>(
     be: &B,
     kv: &B::Tensor,
     scores: &B::Tensor,
-    groups: &[Range<usize>],
+    state: &mut PoolState<B>,
+    groups: &Groups<B>,
     fold: Fold,
-) -> Result<B::Tensor> {
-    let pooled = groups
-        .iter()
-        .map(|group| {
-            let kv = members(be, kv, group, fold)?;
-            let scores = members(be, scores, group, fold)?;
-            let peak = be.map(&be.max(&scores, 0)?, Unary::scale(-1.0))?;
-            let shares = be.map(&be.add(&scores, &peak)?, Unary::Exp)?;
-            let total = be.map(&be.sum(&shares, 0)?, Unary::Recip)?;
-            be.mul(&be.sum(&be.mul(&shares, &kv)?, 0)?, &total)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    be.concat(&pooled.iter().collect::<Vec<_>>(), 0)
+) -> Result<Option<B::Tensor>> {
+    let pooled = if groups.count == 0 {
+        None
+    } else {
+        let joined = |rows: &B::Rows, step: &B::Tensor| {
+            if groups.old_count == 0 {
+                return Ok(step.clone());
+            }
+            be.concat(&[&be.read_rows(rows, &groups.old)?, step], 0)
+        };
+        let kv = joined(&state.kv, kv)?;
+        let scores = joined(&state.scores, scores)?;
+        Some(pool(be, &kv, &scores, groups, fold)?)
+    };
+    be.write_rows(&mut state.kv, &groups.kept, kv)?;
+    be.write_rows(&mut state.scores, &groups.kept, scores)?;
+    Ok(pooled)
 }
 
-/// The rows of a group with the channels that take part.
-fn members<B: Backend>(
+/// `Σ kv ⊙ softmax(scores)` over the members of each group, `[groups, width]`.
+fn pool<B: Backend>(
     be: &B,
-    x: &B::Tensor,
-    group: &Range<usize>,
+    kv: &B::Tensor,
+    scores: &B::Tensor,
+    groups: &Groups<B>,
     fold: Fold,
 ) -> Result<B::Tensor> {
-    let rows = be.narrow(x, 0, group.start, group.len())?;
-    let Fold::Overlap { ratio } = fold else {
-        return Ok(rows);
+    let count = groups.count;
+    let k = match fold {
+        Fold::Plain => groups.members.most(),
+        Fold::Overlap { ratio } => 2 * ratio,
     };
-    let (width, before) = (x.width() / 2, group.len() - ratio);
-    let current = be.narrow(&be.narrow(&rows, 0, before, ratio)?, 1, width, width)?;
-    if before == 0 {
-        return Ok(current);
-    }
-    let previous = be.narrow(&be.narrow(&rows, 0, 0, before)?, 1, 0, width)?;
-    be.concat(&[&previous, &current], 0)
+    let ids = groups.members.ids_ending(be, k)?;
+    let members = |x: &B::Tensor| {
+        let rows = be.reshape(&be.gather(x, &ids)?, &[count, k, x.width()])?;
+        let Fold::Overlap { ratio } = fold else {
+            return Ok(rows);
+        };
+        let width = x.width() / 2;
+        let previous = be.narrow(&be.narrow(&rows, 1, 0, ratio)?, 2, 0, width)?;
+        let current = be.narrow(&be.narrow(&rows, 1, ratio, ratio)?, 2, width, width)?;
+        be.concat(&[&previous, &current], 1)
+    };
+    let kv = members(kv)?;
+    let scores = be.add(&members(scores)?, &be.mask(&ids, &[count, k, 1])?)?;
+    let peak = be.map(&be.max(&scores, 1)?, Unary::scale(-1.0))?;
+    let shares = be.map(&be.add(&scores, &peak)?, Unary::Exp)?;
+    let total = be.map(&be.sum(&shares, 1)?, Unary::Recip)?;
+    let pooled = be.mul(&be.sum(&be.mul(&shares, &kv)?, 1)?, &total)?;
+    be.reshape(&pooled, &[count, pooled.width()])
 }

@@ -2,8 +2,7 @@
 
 use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;
-use crate::host::HostTensor;
-use crate::operands::EngramGate;
+use crate::operands::{EngramGate, MediaRows};
 
 /// The smallest agreement that the gate tells from none.
 const AGREEMENT_MIN: f32 = 1e-6;
@@ -14,7 +13,7 @@ pub fn engram<B: Backend>(
     streams: &B::Tensor,
     recalled: &B::Tensor,
     gate: &EngramGate<B>,
-    media: &[bool],
+    media: Option<&MediaRows<B>>,
 ) -> Result<B::Tensor> {
     let [tokens, n, hidden] = streams
         .shape()
@@ -35,10 +34,8 @@ pub fn engram<B: Backend>(
     let agreement = be.map(&be.sum(&products, 2)?, mean)?;
     let root = Unary::SignedSqrt { min: AGREEMENT_MIN };
     let mut opening = be.map(&be.map(&agreement, root)?, Unary::Sigmoid)?;
-    if media.contains(&true) {
-        let open = media.iter().map(|media| f32::from(!media)).collect();
-        let open = be.upload(&HostTensor::new(&[tokens, 1, 1], open))?;
-        opening = be.mul(&opening, &open)?;
+    if let Some(media) = media {
+        opening = be.mul(&opening, &media.text)?;
     }
     be.add(streams, &be.mul(&opening, &values)?)
 }

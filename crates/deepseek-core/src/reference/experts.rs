@@ -3,47 +3,48 @@
 use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;
 use crate::format::Rounding;
-use crate::host::HostTensor;
 use crate::operands::{Experts, FeedForward, Routing, SwiGlu};
 
-/// See [`Kernels::experts`](crate::Kernels::experts).
+/// See [`Kernels::experts`](crate::Kernels::experts). Waits once, to learn which experts are visited.
 pub fn experts<B: Backend>(
     be: &B,
     x: &B::Tensor,
-    routing: &Routing,
+    routing: &Routing<B>,
     bank: &dyn Experts<B>,
     form: SwiGlu,
 ) -> Result<B::Tensor> {
     let (tokens, hidden) = (x.rows(), x.width());
+    let experts = be.ids_on_host(&routing.experts)?;
     // Visits sorted by expert, so that each expert is used once; the sort is stable, and `back`
     // undoes it, so that each token sums its experts in the order of its routing.
-    let mut visits: Vec<u32> = (0..routing.experts.len() as u32).collect();
-    visits.sort_by_key(|visit| routing.experts[*visit as usize]);
+    let mut visits: Vec<u32> = (0..experts.len() as u32).collect();
+    visits.sort_by_key(|visit| experts[*visit as usize]);
     let mut back = vec![0; visits.len()];
     for (place, visit) in visits.iter().enumerate() {
         back[*visit as usize] = place as u32;
     }
+    let rows: Vec<u32> = visits
+        .iter()
+        .map(|visit| visit / routing.each as u32)
+        .collect();
+    let x = be.gather(x, &be.ids(&rows)?)?;
+    let weights = be.reshape(&routing.weights, &[visits.len(), 1])?;
+    let weights = be.gather(&weights, &be.ids(&visits)?)?;
+    let mut first = 0;
     let outputs = visits
-        .chunk_by(|a, b| routing.experts[*a as usize] == routing.experts[*b as usize])
+        .chunk_by(|a, b| experts[*a as usize] == experts[*b as usize])
         .map(|visits| {
-            let rows: Vec<u32> = visits
-                .iter()
-                .map(|visit| visit / routing.each as u32)
-                .collect();
-            let weights = visits
-                .iter()
-                .map(|visit| routing.weights[*visit as usize])
-                .collect();
-            let weights = be.upload(&HostTensor::new(&[visits.len(), 1], weights))?;
-            let expert = bank.expert(routing.experts[visits[0] as usize])?;
-            feed_forward(be, &be.gather(x, &rows)?, expert, Some(&weights), form)
+            let count = visits.len();
+            let x = be.narrow(&x, 0, first, count)?;
+            let weights = be.narrow(&weights, 0, first, count)?;
+            first += count;
+            let expert = bank.expert(experts[visits[0] as usize])?;
+            feed_forward(be, &x, expert, Some(&weights), form)
         })
         .collect::<Result<Vec<_>>>()?;
     let outputs = be.concat(&outputs.iter().collect::<Vec<_>>(), 0)?;
-    let outputs = be.reshape(
-        &be.gather(&outputs, &back)?,
-        &[tokens, routing.each, hidden],
-    )?;
+    let outputs = be.gather(&outputs, &be.ids(&back)?)?;
+    let outputs = be.reshape(&outputs, &[tokens, routing.each, hidden])?;
     be.reshape(&be.sum(&outputs, 1)?, &[tokens, hidden])
 }
 

@@ -20,4 +20,4 @@ pub use experts::{experts, feed_forward};
 pub use hyper_connection::{hc_post, hc_pre, hc_read};
 pub use indexer::index_topk;
 pub use project::{project, project_grouped};
-pub use route::route;
+pub use route::{choose_experts, route};

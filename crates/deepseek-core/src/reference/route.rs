@@ -9,42 +9,40 @@ pub fn route<B: Backend>(
     be: &B,
     x: &B::Tensor,
     gate: &Gate<B>,
-    rows: Inputs<'_>,
-) -> Result<Routing> {
-    let scores = be.map(&be.linear(x, &gate.projection)?, Unary::SqrtSoftplus)?;
-    let experts: Vec<u32> = match &gate.select {
-        Select::Score { bias } if rows.media.contains(&true) && bias.rows() > 1 => {
-            let kinds: Vec<u32> = rows.media.iter().copied().map(u32::from).collect();
-            be.top_k(&be.add(&scores, &be.gather(bias, &kinds)?)?, gate.each)?
-        }
-        Select::Score { bias } => {
-            be.top_k(&be.add(&scores, &be.narrow(bias, 0, 0, 1)?)?, gate.each)?
-        }
-        Select::Token(table) => rows
-            .tokens
-            .iter()
-            .flat_map(|token| {
-                let mut experts: Vec<u32> = table.experts(*token).collect();
-                experts.sort_unstable();
-                experts
-            })
-            .collect(),
-    };
-    let scores = be.download(&scores)?;
-    let mut weights = Vec::with_capacity(experts.len());
-    for (token, experts) in experts.chunks(gate.each).enumerate() {
-        let scores = scores.row(token);
-        let total: f32 = experts.iter().map(|id| scores[*id as usize]).sum();
-        weights.extend(
-            experts
-                .iter()
-                .map(|id| scores[*id as usize] / total * gate.scale),
-        );
-    }
-    debug_assert_eq!(weights.len(), x.rows() * gate.each);
+    rows: &Inputs<B>,
+) -> Result<Routing<B>> {
+    let (scores, experts) = choose_experts(be, x, gate, rows)?;
+    let chosen = be.take(&scores, &experts, gate.each)?;
+    let shares = be.map(&be.sum(&chosen, 1)?, Unary::Recip)?;
+    let weights = be.map(&be.mul(&chosen, &shares)?, Unary::scale(gate.scale))?;
     Ok(Routing {
-        experts: experts.into(),
-        weights: weights.into(),
+        experts,
+        weights,
         each: gate.each,
     })
+}
+
+/// The first half of [`route`], for a device that weighs experts in its own way: the score of every
+/// expert, `[t, experts]`, and those that are chosen, `[t, each]`.
+///
+/// # Errors
+/// What the device says.
+pub fn choose_experts<B: Backend>(
+    be: &B,
+    x: &B::Tensor,
+    gate: &Gate<B>,
+    rows: &Inputs<B>,
+) -> Result<(B::Tensor, B::Ids)> {
+    let scores = be.map(&be.linear(x, &gate.projection)?, Unary::SqrtSoftplus)?;
+    let experts = match &gate.select {
+        Select::Score { bias } => {
+            let bias = match &rows.media {
+                Some(media) if bias.rows() > 1 => be.gather(bias, &media.kinds)?,
+                Some(_) | None => be.narrow(bias, 0, 0, 1)?,
+            };
+            be.top_k(&be.add(&scores, &bias)?, gate.each)?
+        }
+        Select::Token(table) => table.experts(be, &rows.tokens, x.rows())?,
+    };
+    Ok((scores, experts))
 }

@@ -3,5 +3,5 @@
 mod dspark;
 mod mtp;
 
-pub use dspark::{Dspark, Proposal};
+pub use dspark::{Ask, Details, Dspark, Proposal};
 pub use mtp::Mtp;

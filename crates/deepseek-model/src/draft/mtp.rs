@@ -1,7 +1,7 @@
 //! The multi-token prediction module: one more layer that joins a position's streams with the token
 //! that follows, and predicts the one after that.
 
-use deepseek_attn::{Batch, Carry, Memory, Ropes};
+use deepseek_attn::{Batch, Carry, Memory};
 use deepseek_core::operands::Inputs;
 use deepseek_core::{Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result};
 
@@ -27,7 +27,6 @@ impl<B: Kernels> Mtp<B> {
     /// A tensor that is missing, of another shape or of an unusable format.
     pub fn load(
         at: &Loader<'_, B>,
-        ropes: &Ropes,
         plan: BlockPlan,
         layer: usize,
         shape: &BlockShape,
@@ -38,7 +37,7 @@ impl<B: Kernels> Mtp<B> {
             embedding: at.linear("e_proj.weight", [hidden, hidden])?,
             streams_norm: at.vector("hnorm.weight", hidden)?,
             streams: at.linear("h_proj.weight", [hidden, hidden])?,
-            block: Block::load(at, ropes, plan, layer, shape, None)?,
+            block: Block::load(at, plan, layer, shape, None)?,
             head: Head::load(at, shape)?,
             norm_eps: shape.attention.norm_eps,
             numerics: at.numerics,
@@ -55,8 +54,8 @@ impl<B: Kernels> Mtp<B> {
         &self,
         be: &B,
         (streams, embedded): (&B::Tensor, &B::Tensor),
-        next: &[u32],
-        batch: &Batch,
+        next: B::Ids,
+        batch: &Batch<B>,
         memory: &mut Memory<B>,
     ) -> Result<B::Tensor> {
         let numerics = self.numerics;
@@ -73,7 +72,7 @@ impl<B: Kernels> Mtp<B> {
             pre: None,
         };
         let rows = Rows {
-            inputs: Inputs::text(next),
+            inputs: &Inputs::text(next),
             recalled: None,
         };
         let mut carry = Carry::default();

@@ -216,7 +216,7 @@ impl<'a> Lister<'a> {
             ..
         } = *self.config;
         let ratio = role.ratio as usize;
-        if let Some(making) = role.publishes {
+        if let Some(making) = role.produces {
             let stem = "attn.compressor";
             let shape = [ratio, head_dim];
             self.compressor(stem, shape, making.pooling, Component::Compressors);
@@ -228,7 +228,7 @@ impl<'a> Lister<'a> {
             let shape = [index.heads, hidden_size];
             self.plain("attn.indexer.weights_proj.weight", shape, at);
         }
-        match role.publishes.map(|making| (making.keys, making.pooling)) {
+        match role.produces.map(|making| (making.keys, making.pooling)) {
             None | Some((Keys::None, _)) => {}
             Some((Keys::Compressed, pooling)) => {
                 let stem = "attn.indexer.compressor";

@@ -1,0 +1,282 @@
+//! A device that counts what is asked of it. It has no verbs but the provided bodies, so that what they
+//! cost a device is counted, and its lists are padded, as those of accelerators are.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use deepseek_core::operands::{Experts, Routing, SwiGlu};
+use deepseek_core::weights::WeightView;
+use deepseek_core::{
+    Backend, DeviceTensor, Fetched, HostTensor, Kernels, Level, Result, Rotation, Rounding,
+    RowFormat, Unary, Use, reference,
+};
+
+/// What has been asked of a device.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Calls that wait for queued work.
+    pub waits: usize,
+    /// Calls that bring something to the device, and their bytes.
+    pub uploads: usize,
+    /// Bytes to the device.
+    pub bytes_up: usize,
+    /// Bytes from the device.
+    pub bytes_down: usize,
+    /// Every call, in order.
+    pub calls: Vec<&'static str>,
+}
+
+/// A device whose calls are counted, with experts as grouped products have them: which experts a row
+/// visits is known on the device alone.
+#[derive(Debug)]
+pub struct Counting<B: Backend> {
+    inner: B,
+    /// `[experts, experts]`: row `id` is 1 at `id` and 0 elsewhere.
+    identity: B::Tensor,
+    counts: Mutex<Counts>,
+}
+
+impl<B: Backend> Counting<B> {
+    /// Counts what is asked of `inner` by layers with at most so many experts.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn new(inner: B, experts: usize) -> Result<Self> {
+        let mut identity = vec![0.0; experts * experts];
+        identity
+            .iter_mut()
+            .step_by(experts + 1)
+            .for_each(|one| *one = 1.0);
+        Ok(Self {
+            identity: inner.upload(&HostTensor::new(&[experts, experts], identity))?,
+            inner,
+            counts: Mutex::default(),
+        })
+    }
+
+    /// What has been asked since the last time.
+    pub fn take(&self) -> Counts {
+        std::mem::take(&mut *self.counts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn count(&self, name: &'static str, note: impl FnOnce(&mut Counts)) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.calls.push(name);
+        note(&mut counts);
+    }
+
+    fn called(&self, name: &'static str) -> &B {
+        self.count(name, |_| ());
+        &self.inner
+    }
+
+    fn waits(&self, name: &'static str, bytes: usize) {
+        self.count(name, |counts| {
+            counts.waits += 1;
+            counts.bytes_down += bytes;
+        });
+    }
+
+    fn brings(&self, name: &'static str, bytes: usize) -> &B {
+        self.count(name, |counts| {
+            counts.uploads += 1;
+            counts.bytes_up += bytes;
+        });
+        &self.inner
+    }
+}
+
+impl<B: Backend> Backend for Counting<B> {
+    type Tensor = B::Tensor;
+    type Weight = B::Weight;
+    type Rows = B::Rows;
+    type Ids = B::Ids;
+
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn levels(&self) -> &[Level] {
+        self.inner.levels()
+    }
+
+    fn upload(&self, host: &HostTensor) -> Result<B::Tensor> {
+        self.brings("upload", host.data().len() * 4).upload(host)
+    }
+
+    fn download(&self, t: &B::Tensor) -> Result<HostTensor> {
+        let host = self.inner.download(t)?;
+        self.waits("download", host.data().len() * 4);
+        Ok(host)
+    }
+
+    fn ids(&self, host: &[u32]) -> Result<B::Ids> {
+        self.brings("ids", host.len() * 4).ids(host)
+    }
+
+    fn ids_on_host(&self, ids: &B::Ids) -> Result<Arc<[u32]>> {
+        let host = self.inner.ids_on_host(ids)?;
+        self.waits("ids_on_host", host.len() * 4);
+        Ok(host)
+    }
+
+    fn fetch(&self, tensors: &[&B::Tensor], ids: &[&B::Ids]) -> Result<Fetched> {
+        let fetched = self.inner.fetch(tensors, ids)?;
+        let numbers: usize = fetched.tensors.iter().map(|t| t.data().len()).sum();
+        let ids: usize = fetched.ids.iter().map(|ids| ids.len()).sum();
+        self.waits("fetch", (numbers + ids) * 4);
+        Ok(fetched)
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.waits("synchronize", 0);
+        self.inner.synchronize()
+    }
+
+    fn load(&self, weight: &WeightView, purpose: Use) -> Result<B::Weight> {
+        self.inner.load(weight, purpose)
+    }
+
+    fn rows(&self, format: RowFormat, width: usize, count: usize) -> Result<B::Rows> {
+        self.inner.rows(format, width, count)
+    }
+
+    fn write_rows(&self, rows: &mut B::Rows, at: &B::Ids, from: &B::Tensor) -> Result<()> {
+        self.called("write_rows").write_rows(rows, at, from)
+    }
+
+    fn read_rows(&self, rows: &B::Rows, at: &B::Ids) -> Result<B::Tensor> {
+        self.called("read_rows").read_rows(rows, at)
+    }
+
+    fn reshape(&self, t: &B::Tensor, shape: &[usize]) -> Result<B::Tensor> {
+        self.called("reshape").reshape(t, shape)
+    }
+
+    fn narrow(&self, t: &B::Tensor, dim: usize, start: usize, length: usize) -> Result<B::Tensor> {
+        self.called("narrow").narrow(t, dim, start, length)
+    }
+
+    fn concat(&self, parts: &[&B::Tensor], dim: usize) -> Result<B::Tensor> {
+        self.called("concat").concat(parts, dim)
+    }
+
+    fn gather(&self, t: &B::Tensor, at: &B::Ids) -> Result<B::Tensor> {
+        self.called("gather").gather(t, at)
+    }
+
+    fn lookup(&self, weight: &B::Weight, at: &B::Ids) -> Result<B::Tensor> {
+        self.called("lookup").lookup(weight, at)
+    }
+
+    fn linear(&self, x: &B::Tensor, weight: &B::Weight) -> Result<B::Tensor> {
+        self.called("linear").linear(x, weight)
+    }
+
+    fn matmul_t(&self, a: &B::Tensor, b: &B::Tensor) -> Result<B::Tensor> {
+        self.called("matmul_t").matmul_t(a, b)
+    }
+
+    fn matmul(&self, a: &B::Tensor, b: &B::Tensor) -> Result<B::Tensor> {
+        self.called("matmul").matmul(a, b)
+    }
+
+    fn add(&self, a: &B::Tensor, b: &B::Tensor) -> Result<B::Tensor> {
+        self.called("add").add(a, b)
+    }
+
+    fn mul(&self, a: &B::Tensor, b: &B::Tensor) -> Result<B::Tensor> {
+        self.called("mul").mul(a, b)
+    }
+
+    fn map(&self, x: &B::Tensor, f: Unary) -> Result<B::Tensor> {
+        self.called("map").map(x, f)
+    }
+
+    fn sum(&self, x: &B::Tensor, dim: usize) -> Result<B::Tensor> {
+        self.called("sum").sum(x, dim)
+    }
+
+    fn max(&self, x: &B::Tensor, dim: usize) -> Result<B::Tensor> {
+        self.called("max").max(x, dim)
+    }
+
+    fn rms_norm(
+        &self,
+        x: &B::Tensor,
+        weight: Option<&B::Tensor>,
+        eps: f32,
+        rounding: Option<Rounding>,
+    ) -> Result<B::Tensor> {
+        self.called("rms_norm").rms_norm(x, weight, eps, rounding)
+    }
+
+    fn rope(&self, x: &B::Tensor, angles: &B::Tensor, rotation: Rotation) -> Result<B::Tensor> {
+        self.called("rope").rope(x, angles, rotation)
+    }
+
+    fn top_k(&self, x: &B::Tensor, k: usize) -> Result<B::Ids> {
+        self.called("top_k").top_k(x, k)
+    }
+
+    fn take(&self, x: &B::Tensor, at: &B::Ids, k: usize) -> Result<B::Tensor> {
+        self.called("take").take(x, at, k)
+    }
+
+    fn take_ids(
+        &self,
+        ids: &B::Ids,
+        n: usize,
+        at: &B::Ids,
+        k: usize,
+        block: usize,
+    ) -> Result<B::Ids> {
+        self.called("take_ids").take_ids(ids, n, at, k, block)
+    }
+
+    fn cut_ids(&self, ids: &B::Ids, n: usize, rows: Range<usize>, to: usize) -> Result<B::Ids> {
+        self.called("cut_ids").cut_ids(ids, n, rows, to)
+    }
+
+    fn mask(&self, ids: &B::Ids, shape: &[usize]) -> Result<B::Tensor> {
+        self.called("mask").mask(ids, shape)
+    }
+
+    fn round(&self, x: &B::Tensor, to: Rounding) -> Result<B::Tensor> {
+        self.called("round").round(x, to)
+    }
+
+    fn finite(&self, x: &B::Tensor) -> Result<B::Tensor> {
+        self.called("finite").finite(x)
+    }
+}
+
+impl<B: Backend> Kernels for Counting<B> {
+    /// Every expert on every row, those that a row does not visit with weight 0: what grouped products
+    /// give, with nothing of the routing on the host.
+    fn experts(
+        &self,
+        x: &B::Tensor,
+        routing: &Routing<Self>,
+        bank: &dyn Experts<Self>,
+        form: SwiGlu,
+    ) -> Result<B::Tensor> {
+        let (tokens, experts) = (x.rows(), self.identity.width());
+        let visits = self.gather(&self.identity, &routing.experts)?;
+        let visits = self.reshape(&visits, &[tokens, routing.each, experts])?;
+        let weights = self.reshape(&routing.weights, &[tokens, routing.each, 1])?;
+        let weights = self.sum(&self.mul(&visits, &weights)?, 1)?;
+        let weights = self.reshape(&weights, &[tokens, experts])?;
+        let mut total = None;
+        for id in 0..bank.count() {
+            let weight = self.narrow(&weights, 1, id, 1)?;
+            let network = bank.expert(id as u32)?;
+            let y = reference::feed_forward(self, x, network, Some(&weight), form)?;
+            total = Some(match total {
+                None => y,
+                Some(total) => self.add(&total, &y)?,
+            });
+        }
+        Ok(total.expect("a layer has experts"))
+    }
+}
