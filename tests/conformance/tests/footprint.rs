@@ -1,23 +1,25 @@
-//! What `deepseek inspect` says that a sequence of V4 takes is what it takes, at each level of rounding,
-//! with everything that it has: windows, tails, rows, keys, and what the draft head keeps.
+//! What `deepseek inspect` says that a sequence takes is what it takes, for V4 and V4.1, at each level of
+//! rounding, with everything that it has: windows, tails, rows, keys, what waits for a replay, and what
+//! the draft head keeps.
 //!
 //! The test measures its process's memory, and what an allocator has to give again from one model hides
-//! what the next one takes. So each level is measured in a process of its own: this program, started
-//! with the name of the level. The model's rows are wide, so that positions are few for as many bytes; a
-//! million of them are `long_run.rs`.
+//! what the next one takes. So each case is measured in a process of its own: this program, started
+//! with the name of the case, and with an allocator that gives back what is freed. The models' rows are
+//! wide, so that positions are few for as many bytes; a million of them are `long_run.rs`.
 #![allow(clippy::print_stdout, reason = "it stands in for the harness")]
 
 use std::env;
 use std::ops::ControlFlow;
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use backend_host::Host;
 use conformance::footprint::{STEP_TOKENS, check};
 use deepseek_core::Numerics;
 use deepseek_core::weights::Checkpoint;
 use deepseek_model::{Budget, Config, Model, Plan};
-use deepseek_testkit::write_checkpoint;
+use deepseek_testkit::{tiny_v41_config, write_checkpoint};
+use serde_json::{Value, json};
 
 const LEVELS: [(&str, Numerics); 3] = [
     ("exact", Numerics::EXACT),
@@ -25,9 +27,15 @@ const LEVELS: [(&str, Numerics); 3] = [
     ("released", Numerics::RELEASED),
 ];
 
-/// What the system's allocator gives back at once, in bytes. Else it learns from what it sees, and keeps
-/// a step's buffers or gives them back as it happens.
-const THRESHOLD: (&str, &str) = ("MALLOC_MMAP_THRESHOLD_", "1048576");
+/// glibc's allocator learns from what it sees, keeps a step's buffers or gives them back as it happens,
+/// and does so in one arena for each thread. So: one arena, and whatever is freed goes back at once. A
+/// small pool is written to whole when it is made, unless it lies in a mapping of its own.
+const ALLOCATOR: [(&str, &str); 4] = [
+    ("MALLOC_ARENA_MAX", "1"),
+    ("MALLOC_MMAP_THRESHOLD_", "131072"),
+    ("MALLOC_TRIM_THRESHOLD_", "131072"),
+    ("MALLOC_TOP_PAD_", "0"),
+];
 
 /// V4 with one layer of each kind and an MTP module.
 const V4: &str = r#"{
@@ -49,32 +57,56 @@ const V4: &str = r#"{
   "torch_dtype": "float32"
 }"#;
 
+/// Ids of the vocabulary of V4.1, and how many of them differ when they are compressed.
+const V41_IDS: (usize, usize) = (320, 254);
+
+/// The tiny V4.1 with wide rows and room for some.
+fn v41() -> Result<String> {
+    let mut config: Value = serde_json::from_str(&tiny_v41_config(V41_IDS.0, V41_IDS.1)?)?;
+    let text = config["text_config"].as_object_mut().context("a text")?;
+    text.extend([
+        ("head_dim".to_owned(), json!(512)),
+        ("num_attention_heads".to_owned(), json!(2)),
+        ("max_position_embeddings".to_owned(), json!(8192)),
+    ]);
+    Ok(config.to_string())
+}
+
 fn main() -> Result<()> {
-    let asked = env::args().nth(1);
-    if let Some((level, numerics)) = LEVELS
-        .iter()
-        .find(|(level, _)| asked.as_deref() == Some(level))
+    let asked: Vec<String> = env::args().skip(1).collect();
+    if let [release, level] = asked.as_slice()
+        && let Some((_, numerics)) = LEVELS.iter().find(|(name, _)| name == level)
     {
-        return measure(level, *numerics);
+        return measure(release, level, *numerics);
     }
     if !cfg!(target_os = "linux") {
         println!("left out: the system does not tell what a process takes");
         return Ok(());
     }
-    for (level, _) in LEVELS {
-        let mut itself = Command::new(env::current_exe()?);
-        let status = itself.arg(level).env(THRESHOLD.0, THRESHOLD.1).status()?;
-        ensure!(status.success(), "{level}: {status}");
-        println!("test a_sequence_takes_what_inspect_says at {level} ... ok");
+    for release in ["v4", "v4.1"] {
+        for (level, _) in LEVELS {
+            let mut itself = Command::new(env::current_exe()?);
+            let status = itself.args([release, level]).envs(ALLOCATOR).status()?;
+            ensure!(status.success(), "{release}, {level}: {status}");
+            println!("test a_sequence_takes_what_inspect_says of {release} at {level} ... ok");
+        }
     }
     Ok(())
 }
 
-fn measure(level: &str, numerics: Numerics) -> Result<()> {
+fn measure(release: &str, level: &str, numerics: Numerics) -> Result<()> {
     let threads = std::thread::available_parallelism()?.get();
+    let (json, compressed) = match release {
+        "v4" => (V4.to_owned(), None),
+        "v4.1" => {
+            let ids = (0..V41_IDS.0).map(|id| id.min(V41_IDS.1 - 1) as u32);
+            (v41()?, Some(ids.collect::<Vec<_>>()))
+        }
+        _ => bail!("no release {release}"),
+    };
     let folder = tempfile::tempdir()?;
-    write_checkpoint(folder.path(), V4, 11)?;
-    let config = Config::parse(V4)?;
+    write_checkpoint(folder.path(), &json, 11)?;
+    let config = Config::parse(&json)?;
     let plan = |sequences| {
         let budget = Budget {
             context: config.max_positions,
@@ -88,11 +120,12 @@ fn measure(level: &str, numerics: Numerics) -> Result<()> {
         Host::new(threads),
         plan(2)?,
         &Checkpoint::open(folder.path())?,
-        None,
+        compressed,
         &mut |_, _| ControlFlow::Continue(()),
     )?;
     let (all, foretold) = (config.max_positions, plan(1)?.memory_bytes());
-    let logits = check(level, &mut model, all, all, foretold)?;
-    assert!(logits.iter().all(|logit| logit.is_finite()), "{level}");
+    let what = format!("{release} at {level}");
+    let logits = check(&what, &mut model, all, all, foretold)?;
+    assert!(logits.iter().all(|logit| logit.is_finite()), "{what}");
     Ok(())
 }
