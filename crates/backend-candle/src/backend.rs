@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{D, DType, Device};
+use deepseek_core::operands::{ExpertBank, ExpertViews, FeedForward, Residency};
 use deepseek_core::quant::{decode_row, round_row};
 use deepseek_core::weights::WeightView;
 use deepseek_core::{
@@ -22,7 +23,7 @@ pub struct Candle {
 }
 
 /// A weight matrix, widened: BF16 where it holds every value, else 32-bit floats.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Weight(candle_core::Tensor);
 
 /// A pool of cache rows as 32-bit floats `[count, width]`.
@@ -34,8 +35,18 @@ pub struct Rows(candle_core::Tensor);
 #[derive(Debug, Clone)]
 pub struct Ids(candle_core::Tensor);
 
-/// The verbs are their provided bodies.
-impl Kernels for Candle {}
+/// The verbs are their provided bodies, and experts are widened like other weights: all stay.
+impl Kernels for Candle {
+    type Experts = ExpertBank<Self>;
+
+    fn load_experts(&self, experts: &[ExpertViews], _: Residency) -> Result<ExpertBank<Self>> {
+        ExpertBank::copied(self, experts)
+    }
+
+    fn expert(&self, bank: &ExpertBank<Self>, id: u32) -> Result<FeedForward<Self>> {
+        Ok(bank.expert(id))
+    }
+}
 
 impl Candle {
     /// The host as other devices compute: candle's primitives and the provided bodies alone. The plain

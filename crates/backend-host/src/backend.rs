@@ -24,8 +24,8 @@ pub struct Host {
 }
 
 /// A weight matrix as it is stored, borrowed from the mapped file.
-#[derive(Debug)]
-pub struct Weight(WeightView);
+#[derive(Debug, Clone)]
+pub struct Weight(Arc<WeightView>);
 
 impl Weight {
     /// The matrix where it lies.
@@ -120,7 +120,7 @@ impl Backend for Host {
     }
 
     fn load(&self, weight: &WeightView, _purpose: Use) -> Result<Weight> {
-        Ok(Weight(weight.clone()))
+        Ok(Weight(Arc::new(weight.clone())))
     }
 
     fn rows(&self, format: RowFormat, width: usize, count: usize) -> Result<Rows> {

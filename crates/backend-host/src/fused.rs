@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use deepseek_core::operands::{
-    Fold, Gate, Groups, HyperWeights, Inputs, Linear, Mix, PoolState, Routing, Selection, Softmax,
-    TopK, TopKRows,
+    ExpertBank, ExpertViews, FeedForward, Fold, Gate, Groups, HyperWeights, Inputs, Linear, Mix,
+    PoolState, Residency, Routing, Selection, Softmax, TopK, TopKRows,
 };
 use deepseek_core::{Backend, DeviceTensor, Kernels, Result, Rounding, reference};
 
@@ -13,6 +13,25 @@ use crate::kernels::{self, Pooled, Read};
 use crate::tensor::Tensor;
 
 impl Kernels for Host {
+    type Experts = ExpertBank<Self>;
+
+    fn load_experts(
+        &self,
+        experts: &[ExpertViews],
+        residency: Residency,
+    ) -> Result<ExpertBank<Self>> {
+        ExpertBank::mapped(self, experts, residency)
+    }
+
+    fn expert(&self, bank: &ExpertBank<Self>, id: u32) -> Result<FeedForward<Self>> {
+        Ok(bank.expert(id))
+    }
+
+    fn prefetch(&self, bank: &ExpertBank<Self>, ids: &Self::Ids) -> Result<()> {
+        bank.prefetch(ids);
+        Ok(())
+    }
+
     fn hc_pre(
         &self,
         streams: &Tensor,

@@ -127,6 +127,7 @@ pub(crate) fn budget(args: &Model, context: usize, step_tokens: usize, prefill: 
         step_tokens,
         prefill: args.prefill.map_or(prefill, Prefill::from),
         engram: args.engram_memory.map(|bytes| bytes.0),
+        experts: None,
     }
 }
 

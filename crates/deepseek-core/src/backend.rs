@@ -137,8 +137,9 @@ pub const NO_ROW: u32 = u32::MAX;
 pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
     /// What flows: an activation. A clone is a handle, never a copy.
     type Tensor: DeviceTensor;
-    /// What is known: a weight matrix, packed as the device likes it, never written again.
-    type Weight: fmt::Debug + Send + Sync + 'static;
+    /// What is known: a weight matrix, packed as the device likes it, never written again. A clone
+    /// is a handle, never a copy.
+    type Weight: Clone + fmt::Debug + Send + Sync + 'static;
     /// What is remembered: a pool of cache rows, written in place.
     type Rows: fmt::Debug + Send + 'static;
     /// A list of row numbers, on the device. A clone is a handle, never a copy.

@@ -1,17 +1,36 @@
 //! The verbs of the model: what is worth fusing on a device. Each has a provided body, written in
 //! primitives, and that body is what the verb means.
 
+use std::fmt;
+
 use crate::backend::Backend;
 use crate::error::Result;
 use crate::format::Rounding;
 use crate::operands::{
-    EngramGate, Experts, FeedForward, Fold, Gate, Groups, HyperWeights, Inputs, Linear, MediaRows,
-    Mix, PoolState, Routing, Selection, Softmax, StreamShares, SwiGlu, TopK, TopKRows,
+    EngramGate, ExpertViews, FeedForward, Fold, Gate, Groups, HyperWeights, Inputs, Linear,
+    MediaRows, Mix, PoolState, Residency, Routing, Selection, Softmax, StreamShares, SwiGlu, TopK,
+    TopKRows,
 };
 use crate::reference;
 
 /// The verbs. A provided body is the verb's meaning; an override may be faster and must agree.
 pub trait Kernels: Backend {
+    /// The routed experts of a layer, packed, grouped, streamed or cached as the device likes.
+    type Experts: fmt::Debug + Send + Sync + 'static;
+
+    /// Takes the experts of a layer, of which `residency` may stay in the memory that the device has
+    /// for them. A device that keeps all of them takes no notice of it.
+    fn load_experts(&self, experts: &[ExpertViews], residency: Residency) -> Result<Self::Experts>;
+
+    /// One expert, to be used now: what the provided body of [`experts`](Self::experts) visits.
+    fn expert(&self, bank: &Self::Experts, id: u32) -> Result<FeedForward<Self>>;
+
+    /// Tells that these experts will be visited within the step, so that a device may begin to fetch
+    /// them. Does not wait. A device at whose hand all of them are does nothing.
+    fn prefetch(&self, _bank: &Self::Experts, _ids: &Self::Ids) -> Result<()> {
+        Ok(())
+    }
+
     /// Reads the streams `[t, n, hidden]` into one `[t, hidden]`, and says how to write back.
     ///
     /// The streams are read with the mix's own `pre`, or, where given, with the one carried from
@@ -152,7 +171,7 @@ pub trait Kernels: Backend {
         &self,
         x: &Self::Tensor,
         routing: &Routing<Self>,
-        bank: &dyn Experts<Self>,
+        bank: &Self::Experts,
         form: SwiGlu,
     ) -> Result<Self::Tensor> {
         reference::experts(self, x, routing, bank, form)

@@ -149,7 +149,7 @@ pub struct Rows<'a, B: Backend> {
 
 /// One layer (`docs/models/deepseek-v4.md` §3.1, `docs/models/deepseek-v41.md` §3.1).
 #[derive(Debug)]
-pub struct Block<B: Backend> {
+pub struct Block<B: Kernels> {
     engram: Option<Engram<B>>,
     attention_mixer: HyperWeights<B>,
     attention_norm: B::Tensor,
@@ -189,6 +189,14 @@ impl<B: Kernels> Block<B> {
             norm_eps: shape.attention.norm_eps,
             numerics: at.numerics,
         })
+    }
+
+    /// Begins to fetch what it is known that these rows will visit, `count` of them.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn prefetch(&self, be: &B, tokens: &B::Ids, count: usize) -> Result<()> {
+        self.mixture.prefetch(be, tokens, count)
     }
 
     /// Streams in and out, and how the rows were routed.

@@ -62,7 +62,7 @@ impl From<Option<Vec<u32>>> for Extras<'_> {
 
 /// What proposes tokens.
 #[derive(Debug)]
-enum Drafter<B: Backend> {
+enum Drafter<B: Kernels> {
     Mtp(Box<Mtp<B>>),
     Dspark(Box<Dspark<B>>),
 }
@@ -443,6 +443,9 @@ impl<B: Kernels> Model<B> {
         let media = media_rows(step);
         let slots = self.foresee(&tokens, &media, &batch);
         let inputs = Inputs::new(&self.be, &tokens, &media)?;
+        for layer in &self.layers {
+            layer.prefetch(&self.be, &inputs.tokens, tokens.len())?;
+        }
         let mut embedded = self.embed(&inputs.tokens)?;
         if !media.is_empty() {
             embedded = self.gallery.place(&self.be, &embedded, step)?;

@@ -4,7 +4,7 @@ use deepseek_attn::{
     AttentionConfig, Choice, Filter, Keys, Pooling, Producer, Role, RopeSet, Ropes, SourceConfig,
     SourceId,
 };
-use deepseek_core::operands::{HyperShape, ScoreRounding, WeightRounding};
+use deepseek_core::operands::{HyperShape, Residency, ScoreRounding, WeightRounding};
 use deepseek_core::rope::Rope;
 use deepseek_core::{Fp4Scale, Numerics, Rounding, RowFormat};
 use deepseek_moe::{MixtureShape, RouteBy};
@@ -41,6 +41,9 @@ pub struct Budget {
     pub prefill: Prefill,
     /// Bytes of n-gram tables that may stay in memory; none leaves that to the system.
     pub engram: Option<u64>,
+    /// Bytes of routed experts that may stay in memory, on devices that read them where they are
+    /// stored; none leaves that to the system.
+    pub experts: Option<u64>,
 }
 
 /// How much of a prompt runs through the layers that only read compressed rows
@@ -63,6 +66,7 @@ impl Default for Budget {
             step_tokens: 512,
             prefill: Prefill::Full,
             engram: None,
+            experts: None,
         }
     }
 }
@@ -354,6 +358,7 @@ impl Plan {
                 scale: experts.scale,
                 limit: experts.limit.unwrap_or(f32::INFINITY),
                 vocabulary: self.config.vocab_size,
+                residency: self.expert_residency(),
             },
             hyper: HyperShape {
                 streams: hyper.streams,
@@ -362,6 +367,14 @@ impl Plan {
                 norm_eps,
             },
             single_pass: family == Family::V41,
+        }
+    }
+
+    /// What a layer's experts may take of the memory that all may.
+    fn expert_residency(&self) -> Residency {
+        let layers = (self.layers.len() + self.draft_layers()).max(1) as u64;
+        Residency {
+            bytes: self.budget.experts.map(|bytes| bytes / layers),
         }
     }
 

@@ -1,60 +1,49 @@
-//! All experts of a layer at hand.
+//! The experts of a layer, from its files to the device.
 
-use deepseek_core::operands::{Experts, FeedForward};
-use deepseek_core::{Backend, Loader, Result, Rounding, Use};
+use deepseek_core::operands::{ExpertViews, FeedForward, Residency};
+use deepseek_core::{Kernels, Loader, Result, Rounding};
 
-/// Every expert of a layer. On the host their weights stay where they are, in the mapped files.
-#[derive(Debug)]
-pub struct Bank<B: Backend> {
-    experts: Vec<FeedForward<B>>,
-    input: Option<Rounding>,
+/// Takes experts `0..count` below `at` to the device, and tells how the inputs of their products are
+/// rounded.
+///
+/// # Errors
+/// A tensor that is missing, of another shape or of an unusable format.
+pub(crate) fn bank<B: Kernels>(
+    at: &Loader<'_, B>,
+    count: usize,
+    shape: [usize; 2],
+    residency: Residency,
+) -> Result<(B::Experts, Option<Rounding>)> {
+    let views = (0..count)
+        .map(|id| network_views(&at.at(&id.to_string()), shape))
+        .collect::<Result<Vec<_>>>()?;
+    let input = views
+        .last()
+        .and_then(|expert| at.input_rounding(expert.gate.format));
+    Ok((at.be.load_experts(&views, residency)?, input))
 }
 
-impl<B: Backend> Bank<B> {
-    /// Reads experts `0..count` below `at`.
-    ///
-    /// # Errors
-    /// A tensor that is missing, of another shape or of an unusable format.
-    pub fn load(at: &Loader<'_, B>, count: usize, [hidden, inner]: [usize; 2]) -> Result<Self> {
-        let mut input = None;
-        let experts = (0..count)
-            .map(|id| {
-                let (expert, rounding) = network(&at.at(&id.to_string()), [hidden, inner])?;
-                input = rounding;
-                Ok(expert)
-            })
-            .collect::<Result<_>>()?;
-        Ok(Self { experts, input })
-    }
-
-    /// How the inputs of the experts' products are rounded.
-    #[must_use]
-    pub fn input_rounding(&self) -> Option<Rounding> {
-        self.input
-    }
+/// The same for one network.
+///
+/// # Errors
+/// A tensor that is missing, of another shape or of an unusable format.
+pub(crate) fn network<B: Kernels>(
+    at: &Loader<'_, B>,
+    shape: [usize; 2],
+) -> Result<(FeedForward<B>, Option<Rounding>)> {
+    let views = network_views(at, shape)?;
+    let input = at.input_rounding(views.gate.format);
+    Ok((views.load(at.be)?, input))
 }
 
-impl<B: Backend> Experts<B> for Bank<B> {
-    fn count(&self) -> usize {
-        self.experts.len()
-    }
-
-    fn expert(&self, id: u32) -> Result<&FeedForward<B>> {
-        Ok(&self.experts[id as usize])
-    }
-}
-
-/// Reads `w1`, `w3` and `w2` of one network, and how the inputs of its products are rounded.
-pub(crate) fn network<B: Backend>(
+/// Reads `w1`, `w3` and `w2`.
+fn network_views<B: Kernels>(
     at: &Loader<'_, B>,
     [hidden, inner]: [usize; 2],
-) -> Result<(FeedForward<B>, Option<Rounding>)> {
-    let gate = at.tensors.matrix("w1.weight", [inner, hidden])?;
-    let rounding = at.input_rounding(gate.format);
-    let network = FeedForward {
-        gate: at.be.load(&gate, Use::Product)?,
-        up: at.weight("w3.weight", [inner, hidden])?,
-        down: at.weight("w2.weight", [hidden, inner])?,
-    };
-    Ok((network, rounding))
+) -> Result<ExpertViews> {
+    Ok(ExpertViews {
+        gate: at.tensors.matrix("w1.weight", [inner, hidden])?,
+        up: at.tensors.matrix("w3.weight", [inner, hidden])?,
+        down: at.tensors.matrix("w2.weight", [hidden, inner])?,
+    })
 }

@@ -1,9 +1,11 @@
 //! The mixture-of-experts layer.
 
-use deepseek_core::operands::{FeedForward, Gate, Inputs, Routing, Select, SwiGlu, TokenTable};
-use deepseek_core::{Backend, HostTensor, Kernels, Loader, Numerics, Result};
+use deepseek_core::operands::{
+    FeedForward, Gate, Inputs, Residency, Routing, Select, SwiGlu, TokenTable,
+};
+use deepseek_core::{HostTensor, Kernels, Loader, Numerics, Result};
 
-use crate::bank::{Bank, network};
+use crate::bank::{bank, network};
 
 /// How a layer's tokens find their experts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,13 +36,15 @@ pub struct MixtureShape {
     pub limit: f32,
     /// Ids in the vocabulary.
     pub vocabulary: usize,
+    /// How much of the experts may stay in memory.
+    pub residency: Residency,
 }
 
 /// Routed experts and a shared one (`docs/models/deepseek-v4.md` §3.7).
 #[derive(Debug)]
-pub struct Mixture<B: Backend> {
+pub struct Mixture<B: Kernels> {
     gate: Gate<B>,
-    bank: Bank<B>,
+    experts: B::Experts,
     shared: FeedForward<B>,
     routed_form: SwiGlu,
     shared_form: SwiGlu,
@@ -62,6 +66,7 @@ impl<B: Kernels> Mixture<B> {
             scale,
             limit,
             vocabulary,
+            residency,
         } = shape;
         let select = match by {
             RouteBy::Score { media } => {
@@ -80,8 +85,9 @@ impl<B: Kernels> Mixture<B> {
             }
         };
         let projection = at.weight("gate.weight", [experts, hidden])?;
-        let bank = Bank::load(&at.at("experts"), experts, [hidden, inner])?;
-        let (shared, shared_input) = network(&at.at("shared_experts"), [hidden, inner])?;
+        let shape = [hidden, inner];
+        let (experts, routed_input) = bank(&at.at("experts"), experts, shape, residency)?;
+        let (shared, shared_input) = network(&at.at("shared_experts"), shape)?;
         let form = |input| SwiGlu {
             limit,
             input,
@@ -94,12 +100,23 @@ impl<B: Kernels> Mixture<B> {
                 each,
                 scale,
             },
-            routed_form: form(bank.input_rounding()),
+            routed_form: form(routed_input),
             shared_form: form(shared_input),
-            bank,
+            experts,
             shared,
             numerics: at.numerics,
         })
+    }
+
+    /// Begins to fetch the experts that these rows will visit, where their ids say which.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn prefetch(&self, be: &B, tokens: &B::Ids, count: usize) -> Result<()> {
+        match &self.gate.select {
+            Select::Score { .. } => Ok(()),
+            Select::Token(table) => be.prefetch(&self.experts, &table.experts(be, tokens, count)?),
+        }
     }
 
     /// Which experts the rows of `x: [t, hidden]` visit.
@@ -115,7 +132,7 @@ impl<B: Kernels> Mixture<B> {
     /// # Errors
     /// What the device says.
     pub fn forward(&self, be: &B, x: &B::Tensor, routing: &Routing<B>) -> Result<B::Tensor> {
-        let routed = be.experts(x, routing, &self.bank, self.routed_form)?;
+        let routed = be.experts(x, routing, &self.experts, self.routed_form)?;
         let shared = be.feed_forward(x, &self.shared, self.shared_form)?;
         self.numerics.activation(be, be.add(&routed, &shared)?)
     }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use deepseek_core::operands::{Experts, Routing, SwiGlu};
+use deepseek_core::operands::{ExpertBank, ExpertViews, FeedForward, Residency, Routing, SwiGlu};
 use deepseek_core::weights::WeightView;
 use deepseek_core::{
     Backend, DeviceTensor, Fetched, HostTensor, Kernels, Level, Result, Rotation, Rounding,
@@ -252,13 +252,23 @@ impl<B: Backend> Backend for Counting<B> {
 }
 
 impl<B: Backend> Kernels for Counting<B> {
+    type Experts = ExpertBank<Self>;
+
+    fn load_experts(&self, experts: &[ExpertViews], _: Residency) -> Result<ExpertBank<Self>> {
+        ExpertBank::copied(self, experts)
+    }
+
+    fn expert(&self, bank: &ExpertBank<Self>, id: u32) -> Result<FeedForward<Self>> {
+        Ok(bank.expert(id))
+    }
+
     /// Every expert on every row, those that a row does not visit with weight 0: what grouped products
     /// give, with nothing of the routing on the host.
     fn experts(
         &self,
         x: &B::Tensor,
         routing: &Routing<Self>,
-        bank: &dyn Experts<Self>,
+        bank: &ExpertBank<Self>,
         form: SwiGlu,
     ) -> Result<B::Tensor> {
         let (tokens, experts) = (x.rows(), self.identity.width());
@@ -270,8 +280,8 @@ impl<B: Backend> Kernels for Counting<B> {
         let mut total = None;
         for id in 0..bank.count() {
             let weight = self.narrow(&weights, 1, id, 1)?;
-            let network = bank.expert(id as u32)?;
-            let y = reference::feed_forward(self, x, network, Some(&weight), form)?;
+            let network = bank.expert(id as u32);
+            let y = reference::feed_forward(self, x, &network, Some(&weight), form)?;
             total = Some(match total {
                 None => y,
                 Some(total) => self.add(&total, &y)?,

@@ -69,6 +69,7 @@ pub fn open_as<B: Kernels>(be: B, name: &str, open: Open, other: &Value) -> Resu
         step_tokens: open.step_tokens,
         prefill: open.prefill,
         engram: None,
+        experts: None,
     };
     let plan = Plan::new(&config, open.numerics, budget)?;
     let checkpoint = Checkpoint::open(&folder)?;

@@ -1,8 +1,9 @@
 //! A device that holds callers to what they promised.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use deepseek_core::operands::{ExpertBank, ExpertViews, FeedForward, Residency};
 use deepseek_core::weights::WeightView;
 use deepseek_core::{
     Backend, HostTensor, Kernels, Level, Result, Rotation, Rounding, RowFormat, Unary, Use,
@@ -16,10 +17,12 @@ pub struct Strict<B> {
     pub inner: B,
     /// What it serves.
     pub levels: Vec<Level>,
+    /// What was asked for ahead of its use since the last look: the experts of a layer each.
+    pub prefetched: Mutex<Vec<Arc<[u32]>>>,
 }
 
 /// A weight, and what it was loaded for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Weight<W> {
     inner: W,
     purpose: Use,
@@ -181,4 +184,20 @@ impl<B: Kernels> Backend for Strict<B> {
     }
 }
 
-impl<B: Kernels> Kernels for Strict<B> {}
+impl<B: Kernels> Kernels for Strict<B> {
+    type Experts = ExpertBank<Self>;
+
+    fn load_experts(&self, experts: &[ExpertViews], _: Residency) -> Result<ExpertBank<Self>> {
+        ExpertBank::copied(self, experts)
+    }
+
+    fn expert(&self, bank: &ExpertBank<Self>, id: u32) -> Result<FeedForward<Self>> {
+        Ok(bank.expert(id))
+    }
+
+    fn prefetch(&self, _: &ExpertBank<Self>, ids: &B::Ids) -> Result<()> {
+        let ids = self.ids_on_host(ids)?;
+        self.prefetched.lock().expect("no panic").push(ids);
+        Ok(())
+    }
+}

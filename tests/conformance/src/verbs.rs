@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use deepseek_core::operands::{
-    Blocks, EngramGate, Experts, FeedForward, Fold, Gate, Groups, HyperShape, HyperWeights, Inputs,
-    Mix, PoolState, Routing, Runs, ScoreRounding, Select, Selection, Softmax, SwiGlu, TokenTable,
-    TopK, WeightRounding,
+    Blocks, EngramGate, ExpertViews, Fold, Gate, Groups, HyperShape, HyperWeights, Inputs, Mix,
+    PoolState, Residency, Routing, Runs, ScoreRounding, Select, Selection, Softmax, SwiGlu,
+    TokenTable, TopK, WeightRounding,
 };
 use deepseek_core::quant::decode_row;
 use deepseek_core::weights::{Bytes, WeightView};
@@ -604,36 +604,19 @@ fn attend<B: Kernels>(be: &B, format: RowFormat, draw: &mut Draw<'_>) -> Result<
     Ok(())
 }
 
-/// A few random experts.
-#[derive(Debug)]
-struct Bank<B: Kernels>(Vec<FeedForward<B>>);
-
-impl<B: Kernels> Experts<B> for Bank<B> {
-    fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    fn expert(&self, id: u32) -> deepseek_core::Result<&FeedForward<B>> {
-        Ok(&self.0[id as usize])
-    }
-}
-
 fn experts<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()> {
     let (tokens, each, count) = (draw.count(1..9), 2, 5);
     let (hidden, inner) = (draw.pick(&[16, 30, 64]), draw.pick(&[8, 32]));
-    let mut matrix = |shape: [usize; 2]| -> Result<B::Weight> {
-        Ok(be.load(&draw.weight(format, shape), Use::Product)?)
-    };
-    let bank = (0..count)
-        .map(|_| {
-            Ok(FeedForward {
-                gate: matrix([inner, hidden])?,
-                up: matrix([inner, hidden])?,
-                down: matrix([hidden, inner])?,
-            })
+    let views: Vec<_> = (0..count)
+        .map(|_| ExpertViews {
+            gate: draw.weight(format, [inner, hidden]),
+            up: draw.weight(format, [inner, hidden]),
+            down: draw.weight(format, [hidden, inner]),
         })
-        .collect::<Result<Vec<_>>>()?;
-    let bank = Bank(bank);
+        .collect();
+    // A device keeps what it likes of them: too little for one, for some, or as much as there is.
+    let bytes = draw.pick(&[None, Some(0), Some(4096)]);
+    let bank = be.load_experts(&views, Residency { bytes })?;
     let mut chosen = Vec::new();
     for _ in 0..tokens {
         let first = draw.count(0..count - 1);
@@ -645,6 +628,7 @@ fn experts<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()
         each,
     };
     let x = be.upload(&draw.tensor(&[tokens, hidden]))?;
+    be.prefetch(&bank, &routing.experts)?;
     for (input, bf16) in [
         (None, false),
         (Some(Rounding::Fp8 { block: 32, tail: 0 }), true),
@@ -659,6 +643,13 @@ fn experts<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()
         let tolerance = if bf16 { 2.0_f32.powi(-6) } else { TOLERANCE };
         let what = draw.what(&format!("experts in {format}"));
         relative(&what, got.data(), want.data(), tolerance);
+
+        for (id, views) in views.iter().enumerate() {
+            let (own, want) = (be.expert(&bank, id as u32)?, views.load(be)?);
+            let got = be.download(&reference::feed_forward(be, &x, &own, None, form)?)?;
+            let want = be.download(&reference::feed_forward(be, &x, &want, None, form)?)?;
+            same_bits(&what, got.data(), want.data());
+        }
     }
     Ok(())
 }

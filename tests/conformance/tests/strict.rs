@@ -1,9 +1,11 @@
 //! What callers promise a device, and what a device says it does not do.
 
+use std::sync::Mutex;
+
 use anyhow::Result;
 use backend_candle::Candle;
 use conformance::compare::same_bits;
-use conformance::model::{Open, logits, open, prompt};
+use conformance::model::{Open, logits, open, prompt, trace};
 use conformance::strict::Strict;
 use deepseek_core::{Level, Numerics};
 use deepseek_model::{Decoder, SeqId};
@@ -15,6 +17,7 @@ fn strict(levels: &[Level]) -> Strict<Candle> {
     Strict {
         inner: Candle::plain(),
         levels: levels.to_vec(),
+        prefetched: Mutex::default(),
     }
 }
 
@@ -34,6 +37,20 @@ fn weights_are_used_for_what_they_were_loaded_for() -> Result<()> {
         logits(&mut model, &ids[..8], &[8])?;
         model.step(&conformance::model::step(0, 0, &ids[..8]))?;
         model.draft(SeqId(0), ids[8], 2)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn experts_that_the_ids_name_are_asked_for_before_they_are_visited() -> Result<()> {
+    let mut model = open(strict(&Level::ALL), "flashy-s0", Open::default())?;
+    let ids: Vec<_> = prompt("flashy-s0")?.into_iter().take(12).collect();
+    let routing = trace(&mut model, &ids)?.routing;
+    let be = model.backend();
+    let asked = std::mem::take(&mut *be.prefetched.lock().expect("no panic"));
+    assert!(!asked.is_empty(), "layers that route by id");
+    for (asked, routing) in asked.iter().zip(&routing) {
+        assert_eq!(asked, &routing.experts);
     }
     Ok(())
 }

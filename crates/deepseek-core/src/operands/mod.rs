@@ -2,6 +2,7 @@
 
 pub mod attention;
 pub mod engram;
+pub mod experts;
 pub mod hyper;
 pub mod linear;
 pub mod moe;
@@ -11,9 +12,10 @@ pub mod token_table;
 
 pub use attention::{Blocks, ScoreRounding, Softmax, TopK, TopKRows, WeightRounding};
 pub use engram::EngramGate;
+pub use experts::{ExpertBank, ExpertViews, Residency};
 pub use hyper::{HyperShape, HyperWeights, Mix, StreamShares};
 pub use linear::Linear;
-pub use moe::{Experts, FeedForward, Gate, Inputs, MediaRows, Routing, Select, SwiGlu};
+pub use moe::{FeedForward, Gate, Inputs, MediaRows, Routing, Select, SwiGlu};
 pub use pool::{Fold, Groups, PoolState};
 pub use selection::{Runs, Selection};
 pub use token_table::TokenTable;

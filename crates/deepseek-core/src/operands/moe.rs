@@ -1,7 +1,5 @@
 //! What routes tokens to experts, and the experts.
 
-use std::fmt;
-
 use super::TokenTable;
 use crate::backend::Backend;
 use crate::error::Result;
@@ -105,6 +103,16 @@ pub struct FeedForward<B: Backend> {
     pub down: B::Weight,
 }
 
+impl<B: Backend> Clone for FeedForward<B> {
+    fn clone(&self) -> Self {
+        Self {
+            gate: self.gate.clone(),
+            up: self.up.clone(),
+            down: self.down.clone(),
+        }
+    }
+}
+
 /// What the matrices of a gated network do not say.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SwiGlu {
@@ -115,15 +123,4 @@ pub struct SwiGlu {
     pub input: Option<Rounding>,
     /// Whether outputs and the inner activation are BF16.
     pub bf16: bool,
-}
-
-/// Where experts come from: all at hand, or fetched ahead of use.
-pub trait Experts<B: Backend>: fmt::Debug + Send + Sync {
-    /// How many there are.
-    fn count(&self) -> usize;
-    /// One expert, ready to use.
-    ///
-    /// # Errors
-    /// Whatever the device says while fetching it.
-    fn expert(&self, id: u32) -> Result<&FeedForward<B>>;
 }

@@ -3,14 +3,15 @@
 use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;
 use crate::format::Rounding;
-use crate::operands::{Experts, FeedForward, Routing, SwiGlu};
+use crate::kernels::Kernels;
+use crate::operands::{FeedForward, Routing, SwiGlu};
 
 /// See [`Kernels::experts`](crate::Kernels::experts). Waits once, to learn which experts are visited.
-pub fn experts<B: Backend>(
+pub fn experts<B: Kernels>(
     be: &B,
     x: &B::Tensor,
     routing: &Routing<B>,
-    bank: &dyn Experts<B>,
+    bank: &B::Experts,
     form: SwiGlu,
 ) -> Result<B::Tensor> {
     let (tokens, hidden) = (x.rows(), x.width());
@@ -38,8 +39,8 @@ pub fn experts<B: Backend>(
             let x = be.narrow(&x, 0, first, count)?;
             let weights = be.narrow(&weights, 0, first, count)?;
             first += count;
-            let expert = bank.expert(experts[visits[0] as usize])?;
-            feed_forward(be, &x, expert, Some(&weights), form)
+            let expert = be.expert(bank, experts[visits[0] as usize])?;
+            feed_forward(be, &x, &expert, Some(&weights), form)
         })
         .collect::<Result<Vec<_>>>()?;
     let outputs = be.concat(&outputs.iter().collect::<Vec<_>>(), 0)?;

@@ -3,14 +3,14 @@
 
 use deepseek_attn::{Batch, Carry, Memory, Part, Ropes, WindowMask};
 use deepseek_core::operands::Inputs;
-use deepseek_core::{Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result};
+use deepseek_core::{DeviceTensor, Kernels, Linear, Loader, Numerics, Result};
 
 use crate::block::{Block, BlockPlan, BlockShape, Head, Residual, Rows};
 use crate::config::DsparkConfig;
 
 /// A drafter (`docs/models/deepseek-v41.md` §5). Embedding and output matrix are the backbone's.
 #[derive(Debug)]
-pub struct Dspark<B: Backend> {
+pub struct Dspark<B: Kernels> {
     context: Linear<B>,
     context_norm: B::Tensor,
     stages: Vec<Block<B>>,

@@ -3,13 +3,13 @@
 
 use deepseek_attn::{Batch, Carry, Memory};
 use deepseek_core::operands::Inputs;
-use deepseek_core::{Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result};
+use deepseek_core::{DeviceTensor, Kernels, Linear, Loader, Numerics, Result};
 
 use crate::block::{Block, BlockPlan, BlockShape, Head, Residual, Rows};
 
 /// One module (`docs/models/deepseek-v4.md` §3.8). Embedding and output matrix are the backbone's.
 #[derive(Debug)]
-pub struct Mtp<B: Backend> {
+pub struct Mtp<B: Kernels> {
     embedding_norm: B::Tensor,
     embedding: Linear<B>,
     streams_norm: B::Tensor,
