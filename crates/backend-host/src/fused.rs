@@ -119,6 +119,7 @@ impl Kernels for Host {
         state: &mut PoolState<Self>,
         groups: &Groups<Self>,
         fold: Fold,
+        rounding: Option<Rounding>,
     ) -> Result<Option<Tensor>> {
         let width = match fold {
             Fold::Plain => kv.width(),
@@ -140,6 +141,7 @@ impl Kernels for Host {
             };
             Some(self.make(&[groups.count, width], |out| {
                 kernels::compress(self.pool(), (kv, scores), &members, fold, out);
+                kernels::round_in_place(self.pool(), out, width, rounding);
             }))
         };
         self.write_rows(&mut state.kv, &groups.kept, kv)?;

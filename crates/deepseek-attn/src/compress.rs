@@ -1,8 +1,10 @@
 //! From tokens to compressed rows: projection, pooling, norm and rotation.
 
+use std::iter;
+
 use deepseek_core::operands::{Fold, PoolState};
 use deepseek_core::{
-    Backend, DeviceTensor, HostTensor, Kernels, Loader, Numerics, Result, Rotation, Rounding,
+    Backend, HostTensor, Kernels, Linear, Loader, Numerics, Result, Rotation, Rounding,
 };
 
 use crate::batch::{GroupStep, MadeStep, SourceStep};
@@ -12,7 +14,7 @@ use crate::role::Pooling;
 /// One compressor (`docs/models/deepseek-v4.md` §3.5, `docs/models/deepseek-v41.md` §3.5).
 #[derive(Debug)]
 pub struct Compressor<B: Backend> {
-    kv: B::Weight,
+    kv: Linear<B>,
     gate: Option<Gate<B>>,
     norm: B::Tensor,
     config: CompressorConfig,
@@ -22,7 +24,7 @@ pub struct Compressor<B: Backend> {
 /// What weighs the tokens of a group.
 #[derive(Debug)]
 struct Gate<B: Backend> {
-    score: B::Weight,
+    score: Linear<B>,
     bias: Option<B::Tensor>,
 }
 
@@ -96,6 +98,13 @@ impl<B: Kernels> Compressor<B> {
     /// A tensor that is missing, of another shape or of an unusable format.
     pub fn load(at: &Loader<'_, B>, config: CompressorConfig) -> Result<Self> {
         let wide = config.token_width();
+        let product = |name: &str, output| -> Result<Linear<B>> {
+            Ok(Linear {
+                weight: at.weight(name, [wide, config.hidden])?,
+                input: None,
+                output,
+            })
+        };
         let gate = match config.pooling {
             Pooling::Each => None,
             Pooling::Gated { bias, .. } => {
@@ -106,13 +115,19 @@ impl<B: Kernels> Compressor<B> {
                     None
                 };
                 Some(Gate {
-                    score: at.weight("wgate.weight", [wide, config.hidden])?,
+                    score: product("wgate.weight", None)?,
                     bias: bias.map(|bias| at.be.upload(&bias)).transpose()?,
                 })
             }
         };
+        // What is pooled is rounded when it is pooled, not before.
+        let output = if gate.is_none() {
+            at.numerics.rounding()
+        } else {
+            None
+        };
         Ok(Self {
-            kv: at.weight("wkv.weight", [wide, config.hidden])?,
+            kv: product("wkv.weight", output)?,
             gate,
             norm: at.vector("norm.weight", config.width)?,
             config,
@@ -120,8 +135,15 @@ impl<B: Kernels> Compressor<B> {
         })
     }
 
+    /// What multiplies the layer's input: one product, or two where rows are pooled.
+    pub fn products(&self) -> impl Iterator<Item = &Linear<B>> {
+        let score = self.gate.as_ref().map(|gate| &gate.score);
+        iter::once(&self.kv).chain(score)
+    }
+
     /// The rows that a step makes, `[n, width]`, normalised, not yet rotated; nothing where it is known
-    /// that no group is whole. What later groups need of `x: [t, hidden]` is kept in `tail`.
+    /// that no group is whole. `made` holds what the [`products`](Self::products) made of the layer's input,
+    /// in their order; what later groups need of it is kept in `tail`.
     ///
     /// A row depends on the contributions of its own group (and the one before it) alone, so it is
     /// the same however the prompt is cut.
@@ -130,34 +152,31 @@ impl<B: Kernels> Compressor<B> {
     /// What the device says.
     ///
     /// # Panics
-    /// If rows are pooled and there is no tail.
+    /// If a product is missing, or rows are pooled and there is no tail.
     pub fn rows(
         &self,
         be: &B,
-        x: &B::Tensor,
+        made: &mut impl Iterator<Item = B::Tensor>,
         step: &SourceStep<B>,
         tail: Option<&mut PoolState<B>>,
     ) -> Result<Option<B::Tensor>> {
-        let kv = be.linear(x, &self.kv)?;
+        let rounding = self.numerics.rounding();
+        let mut next = || made.next().expect("a result of each product");
+        let kv = next();
         let rows = match (&self.gate, &step.groups) {
             (Some(gate), Some(GroupStep { places, groups })) => {
-                let scores = be.linear(x, &gate.score)?;
+                let scores = next();
                 let scores = match &gate.bias {
                     None => scores,
                     Some(bias) => be.add(&scores, &be.gather(bias, places)?)?,
                 };
                 let tail = tail.expect("a tail of what is pooled");
-                be.compress(&kv, &scores, tail, groups, self.config.fold())?
+                be.compress(&kv, &scores, tail, groups, self.config.fold(), rounding)?
             }
             _ => Some(kv),
         };
-        rows.map(|rows| self.normalise(be, rows)).transpose()
-    }
-
-    fn normalise(&self, be: &B, rows: B::Tensor) -> Result<B::Tensor> {
-        let rows = self.numerics.activation(be, rows)?;
-        debug_assert_eq!(rows.width(), self.config.width);
-        let rounding = self.numerics.rounding();
-        be.rms_norm(&rows, Some(&self.norm), self.config.norm_eps, rounding)
+        let (norm, eps) = (Some(&self.norm), self.config.norm_eps);
+        rows.map(|rows| be.rms_norm(&rows, norm, eps, rounding))
+            .transpose()
     }
 }

@@ -149,6 +149,16 @@ impl<B: Kernels> RowProducer<B> {
             keys_finish: finish(config.index_rounding),
         })
     }
+
+    /// What multiplies the layer's input.
+    fn products(&self) -> impl Iterator<Item = &Linear<B>> {
+        let keys = match &self.keys {
+            Some(KeyProducer::Compressed(keys)) => Some(keys),
+            Some(KeyProducer::Projected { .. }) | None => None,
+        };
+        let keys = keys.into_iter().flat_map(Compressor::products);
+        self.entries.products().chain(keys)
+    }
 }
 
 impl<B: Kernels> Attention<B> {
@@ -239,7 +249,14 @@ impl<B: Kernels> Attention<B> {
         let angles = batch.angles(self.role.rope);
         let tokens = x.rows();
 
-        let latent = be.project_one(x, &self.q_latent)?;
+        // All that multiplies the input does so at once.
+        let produces = self.role.source.is_some() && carry.produced != self.role.source;
+        let producer = self.producer.as_ref().filter(|_| produces);
+        let mut products = vec![&self.q_latent, &self.kv];
+        products.extend(producer.into_iter().flat_map(RowProducer::products));
+        let mut made = be.project(x, &products)?.into_iter();
+        let mut next = || made.next().expect("a result of each product");
+        let (latent, kv) = (next(), next());
         let rounding = self.numerics.rounding();
         let latent = be.rms_norm(&latent, Some(&self.q_norm), norm_eps, rounding)?;
         let q = be.project_one(&latent, &self.q_heads)?;
@@ -251,9 +268,9 @@ impl<B: Kernels> Attention<B> {
         };
         let q = act(be.rope(&q, angles, Rotation::Forward)?)?;
 
-        self.store(be, x, batch, memory)?;
-        if self.role.source.is_some() && carry.produced != self.role.source {
-            self.produce(be, x, batch, memory)?;
+        self.store_window(be, &kv, batch, memory)?;
+        if let Some(producer) = producer {
+            self.produce_from(be, producer, made, batch, memory)?;
         }
         self.choose(be, (x, &latent), batch, memory, carry)?;
         let mut from = vec![(memory.window(self.layer), &batch.window().seen)];
@@ -280,10 +297,19 @@ impl<B: Kernels> Attention<B> {
         batch: &Batch<B>,
         memory: &mut Memory<B>,
     ) -> Result<()> {
+        self.store_window(be, &be.project_one(x, &self.kv)?, batch, memory)
+    }
+
+    fn store_window(
+        &self,
+        be: &B,
+        kv: &B::Tensor,
+        batch: &Batch<B>,
+        memory: &mut Memory<B>,
+    ) -> Result<()> {
         let act = |x: B::Tensor| self.numerics.activation(be, x);
-        let kv = be.project_one(x, &self.kv)?;
         let (norm, rounding) = (Some(&self.kv_norm), self.numerics.rounding());
-        let kv = be.rms_norm(&kv, norm, self.config.norm_eps, rounding)?;
+        let kv = be.rms_norm(kv, norm, self.config.norm_eps, rounding)?;
         let kv = act(be.rope(&kv, batch.angles(self.role.rope), Rotation::Forward)?)?;
         let kv = match self.config.window_rounding {
             Some(rounding) => be.round(&kv, rounding)?,
@@ -319,7 +345,23 @@ impl<B: Kernels> Attention<B> {
         batch: &Batch<B>,
         memory: &mut Memory<B>,
     ) -> Result<()> {
-        let (Some(source), Some(producer)) = (self.role.source, &self.producer) else {
+        let Some(producer) = &self.producer else {
+            return Ok(());
+        };
+        let products: Vec<_> = producer.products().collect();
+        let made = be.project(x, &products)?.into_iter();
+        self.produce_from(be, producer, made, batch, memory)
+    }
+
+    fn produce_from(
+        &self,
+        be: &B,
+        producer: &RowProducer<B>,
+        mut made: impl Iterator<Item = B::Tensor>,
+        batch: &Batch<B>,
+        memory: &mut Memory<B>,
+    ) -> Result<()> {
+        let Some(source) = self.role.source else {
             return Ok(());
         };
         let Store {
@@ -328,7 +370,9 @@ impl<B: Kernels> Attention<B> {
             kind,
         } = memory.store_mut(source);
         let step = batch.source(*kind);
-        let rows = producer.entries.rows(be, x, step, entries.tail.as_mut())?;
+        let rows = producer
+            .entries
+            .rows(be, &mut made, step, entries.tail.as_mut())?;
         if let (Some(rows), Some(made)) = (&rows, &step.made) {
             producer.entries_finish.store(be, rows, made, entries)?;
         }
@@ -337,7 +381,7 @@ impl<B: Kernels> Attention<B> {
         };
         let rows = match producing {
             KeyProducer::Compressed(compressor) => {
-                compressor.rows(be, x, step, keys.tail.as_mut())?
+                compressor.rows(be, &mut made, step, keys.tail.as_mut())?
             }
             KeyProducer::Projected { projection, norm } => rows
                 .map(|rows| {

@@ -88,8 +88,8 @@ pub trait Kernels: Backend {
     /// Pools each group of rows into one: `Σ kv ⊙ softmax(scores)`, the softmax over the group for
     /// each channel on its own. `kv`, `scores`: `[t, width]`, what the rows of the step contribute;
     /// `state` holds what the steps before left, and keeps what later ones need. Returns
-    /// `[groups, width]`, or half the width with [`Fold::Overlap`]; nothing where there are no groups.
-    /// Sums run in the order of the rows.
+    /// `[groups, width]`, or half the width with [`Fold::Overlap`], rounded; nothing where there are no
+    /// groups. Sums run in the order of the rows.
     fn compress(
         &self,
         kv: &Self::Tensor,
@@ -97,8 +97,9 @@ pub trait Kernels: Backend {
         state: &mut PoolState<Self>,
         groups: &Groups<Self>,
         fold: Fold,
+        rounding: Option<Rounding>,
     ) -> Result<Option<Self::Tensor>> {
-        reference::compress(self, kv, scores, state, groups, fold)
+        reference::compress(self, kv, scores, state, groups, fold, rounding)
     }
 
     /// The lightning indexer: the `k` rows of each query with the highest
@@ -178,7 +179,7 @@ pub trait Kernels: Backend {
     }
 
     /// Adds to each of the streams `[t, n, hidden]` what was recalled, as far as the stream agrees
-    /// with it: `stream_j + g_j · value`, where `g_j` is 0 in rows of `media` and else
+    /// with it: `stream_j + g_j · value`, rounded, where `g_j` is 0 in rows of `media` and else
     /// `sigmoid(√a)`, `a` the weighted product of stream and key at unit scale over `√hidden`, its
     /// sign kept (`docs/models/deepseek-v41.md` §3.7). `recalled: [t, (n + 1) * hidden]` holds a
     /// key for each stream, then the value; `media` is none where no row is.
@@ -188,7 +189,8 @@ pub trait Kernels: Backend {
         recalled: &Self::Tensor,
         gate: &EngramGate<Self>,
         media: Option<&MediaRows<Self>>,
+        rounding: Option<Rounding>,
     ) -> Result<Self::Tensor> {
-        reference::engram(self, streams, recalled, gate, media)
+        reference::engram(self, streams, recalled, gate, media, rounding)
     }
 }

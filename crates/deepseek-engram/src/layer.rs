@@ -67,7 +67,7 @@ impl<B: Kernels> Engram<B> {
         media: Option<&MediaRows<B>>,
     ) -> Result<B::Tensor> {
         let recalled = be.project_one(e, &self.wkv)?;
-        let streams = be.engram(streams, &recalled, &self.gate, media)?;
-        self.numerics.activation(be, streams)
+        let rounding = self.numerics.rounding();
+        be.engram(streams, &recalled, &self.gate, media, rounding)
     }
 }

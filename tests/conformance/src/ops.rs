@@ -256,7 +256,14 @@ fn pooling<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
         kv: be.rows(RowFormat::F32, width, 1)?,
         scores: be.rows(RowFormat::F32, width, 1)?,
     };
-    let pooled = be.compress(&flat(kv)?, &flat(gate)?, &mut state, &groups, Fold::Plain)?;
+    let pooled = be.compress(
+        &flat(kv)?,
+        &flat(gate)?,
+        &mut state,
+        &groups,
+        Fold::Plain,
+        None,
+    )?;
     let pooled = pooled.context("groups")?;
     close(
         "pooling",

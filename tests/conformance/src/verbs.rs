@@ -418,8 +418,9 @@ fn compress<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
     let kv = be.narrow(&all_kv_on, 0, old, rows - old)?;
     let scores = be.narrow(&all_scores_on, 0, old, rows - old)?;
     let (mut ours, mut provided) = (state()?, state()?);
-    let got = be.compress(&kv, &scores, &mut ours, &groups, fold)?;
-    let other = reference::compress(be, &kv, &scores, &mut provided, &groups, fold)?;
+    let rounding = draw.rounding();
+    let got = be.compress(&kv, &scores, &mut ours, &groups, fold, rounding)?;
+    let other = reference::compress(be, &kv, &scores, &mut provided, &groups, fold, rounding)?;
     let what = draw.what("compress");
     assert_eq!(
         (got.is_some(), other.is_some()),
@@ -428,10 +429,14 @@ fn compress<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
     );
     if let (Some(got), Some(other)) = (got, other) {
         let want = oracle::compress(be, &all_kv_on, &all_scores_on, &members, fold)?;
-        let want = be.download(&want)?;
+        let want = be.download(&match rounding {
+            Some(rounding) => be.round(&want, rounding)?,
+            None => want,
+        })?;
         for got in [got, other] {
             assert_eq!(got.shape(), [count, width], "{what}");
-            relative(&what, be.download(&got)?.data(), want.data(), TOLERANCE);
+            let got = be.download(&got)?;
+            relative(&what, got.data(), want.data(), tolerance(rounding));
         }
     }
     let at: Vec<u32> = (0..2 * rows as u32).collect();
@@ -722,9 +727,12 @@ fn engram<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
     for media in [&media[..], &[]] {
         let inputs = Inputs::new(be, &vec![0; tokens], media)?;
         let media = inputs.media.as_ref();
-        let got = be.download(&be.engram(&streams, &recalled, &gate, media)?)?;
-        let want = be.download(&reference::engram(be, &streams, &recalled, &gate, media)?)?;
-        relative(&draw.what("engram"), got.data(), want.data(), TOLERANCE);
+        let rounding = draw.rounding();
+        let got = be.engram(&streams, &recalled, &gate, media, rounding)?;
+        let want = reference::engram(be, &streams, &recalled, &gate, media, rounding)?;
+        let (got, want) = (be.download(&got)?, be.download(&want)?);
+        let what = draw.what("engram");
+        relative(&what, got.data(), want.data(), tolerance(rounding));
     }
     Ok(())
 }

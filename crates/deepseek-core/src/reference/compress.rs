@@ -1,7 +1,9 @@
 //! Gated pooling of runs of tokens (`docs/models/deepseek-v4.md` §3.5).
 
+use super::project::round;
 use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;
+use crate::format::Rounding;
 use crate::operands::{Fold, Groups, PoolState};
 
 /// See [`Kernels::compress`](crate::Kernels::compress). All groups go together.
@@ -12,6 +14,7 @@ pub fn compress<B: Backend>(
     state: &mut PoolState<B>,
     groups: &Groups<B>,
     fold: Fold,
+    rounding: Option<Rounding>,
 ) -> Result<Option<B::Tensor>> {
     let pooled = if groups.count == 0 {
         None
@@ -24,7 +27,8 @@ pub fn compress<B: Backend>(
         };
         let kv = joined(&state.kv, kv)?;
         let scores = joined(&state.scores, scores)?;
-        Some(pool(be, &kv, &scores, groups, fold)?)
+        let pooled = pool(be, &kv, &scores, groups, fold)?;
+        Some(round(be, pooled, rounding)?)
     };
     be.write_rows(&mut state.kv, &groups.kept, kv)?;
     be.write_rows(&mut state.scores, &groups.kept, scores)?;

@@ -1,7 +1,9 @@
 //! What a token's n-grams recall, gated into the streams (`docs/models/deepseek-v41.md` §3.7).
 
+use super::project::round;
 use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;
+use crate::format::Rounding;
 use crate::operands::{EngramGate, MediaRows};
 
 /// The smallest agreement that the gate tells from none.
@@ -14,6 +16,7 @@ pub fn engram<B: Backend>(
     recalled: &B::Tensor,
     gate: &EngramGate<B>,
     media: Option<&MediaRows<B>>,
+    rounding: Option<Rounding>,
 ) -> Result<B::Tensor> {
     let [tokens, n, hidden] = streams
         .shape()
@@ -37,5 +40,5 @@ pub fn engram<B: Backend>(
     if let Some(media) = media {
         opening = be.mul(&opening, &media.text)?;
     }
-    be.add(streams, &be.mul(&opening, &values)?)
+    round(be, be.add(streams, &be.mul(&opening, &values)?)?, rounding)
 }
