@@ -163,9 +163,6 @@ pub struct MadeStep<B: Kernels> {
 
 impl<B: Kernels> Batch<B> {
     /// A batch of parts, in this order, for layers of every kind.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn new(
         be: &B,
         ropes: &Ropes,
@@ -186,9 +183,6 @@ impl<B: Kernels> Batch<B> {
     }
 
     /// The same for layers with nothing but a window, such as those of drafters.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn windows(
         be: &B,
         ropes: &Ropes,
@@ -312,12 +306,13 @@ impl<B: Kernels> SourceStep<B> {
                 None => None,
                 Some(_) => Some(GroupStep::new(be, rooms, kind, spans)?),
             },
-            made: match at.is_empty() {
-                true => None,
-                false => Some(MadeStep {
+            made: if at.is_empty() {
+                None
+            } else {
+                Some(MadeStep {
                     at: be.ids(&at)?,
                     angles: be.upload(&rope.angles(&starts).table())?,
-                }),
+                })
             },
             seen: Selection::of(be, &seen, rooms.bucket(kind, seen.most()))?,
             seen_runs: seen,
@@ -363,9 +358,10 @@ impl<B: Kernels> GroupStep<B> {
             let needed = kind.needed_from(span.end(), rooms.rewind());
             for position in span.positions() {
                 places.push(position % kind.ratio);
-                kept.push(match position < needed {
-                    true => NO_ROW,
-                    false => kind.tail_row(span.slot, position),
+                kept.push(if position < needed {
+                    NO_ROW
+                } else {
+                    kind.tail_row(span.slot, position)
                 });
             }
         }

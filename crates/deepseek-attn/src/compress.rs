@@ -54,9 +54,6 @@ pub struct Finish {
 
 impl Finish {
     /// Rotates and rounds `rows: [n, width]`, and stores them.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn store<B: Kernels>(
         &self,
         be: &B,
@@ -93,14 +90,11 @@ impl CompressorConfig {
 
 impl<B: Kernels> Compressor<B> {
     /// Reads `wkv`, `norm`, and as the pooling has it `wgate` and `ape`.
-    ///
-    /// # Errors
-    /// A tensor that is missing, of another shape or of an unusable format.
-    pub fn load(at: &Loader<'_, B>, config: CompressorConfig) -> Result<Self> {
+    pub fn load(load: &Loader<'_, B>, config: CompressorConfig) -> Result<Self> {
         let wide = config.token_width();
         let product = |name: &str, output| -> Result<Linear<B>> {
             Ok(Linear {
-                weight: at.weight(name, [wide, config.hidden])?,
+                weight: load.weight(name, [wide, config.hidden])?,
                 input: None,
                 output,
             })
@@ -110,28 +104,31 @@ impl<B: Kernels> Compressor<B> {
             Pooling::Gated { bias, .. } => {
                 let places = [config.ratio, wide];
                 let bias = if bias {
-                    Some(HostTensor::new(&places, at.tensors.array("ape", &places)?))
+                    Some(HostTensor::new(
+                        &places,
+                        load.tensors.array("ape", &places)?,
+                    ))
                 } else {
                     None
                 };
                 Some(Gate {
                     score: product("wgate.weight", None)?,
-                    bias: bias.map(|bias| at.be.upload(&bias)).transpose()?,
+                    bias: bias.map(|bias| load.be.upload(&bias)).transpose()?,
                 })
             }
         };
         // What is pooled is rounded when it is pooled, not before.
         let output = if gate.is_none() {
-            at.numerics.rounding()
+            load.numerics.rounding()
         } else {
             None
         };
         Ok(Self {
             kv: product("wkv.weight", output)?,
             gate,
-            norm: at.vector("norm.weight", config.width)?,
+            norm: load.vector("norm.weight", config.width)?,
             config,
-            numerics: at.numerics,
+            numerics: load.numerics,
         })
     }
 
@@ -147,9 +144,6 @@ impl<B: Kernels> Compressor<B> {
     ///
     /// A row depends on the contributions of its own group (and the one before it) alone, so it is
     /// the same however the prompt is cut.
-    ///
-    /// # Errors
-    /// What the device says.
     ///
     /// # Panics
     /// If a product is missing, or rows are pooled and there is no tail.

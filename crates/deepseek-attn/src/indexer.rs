@@ -32,22 +32,16 @@ pub struct IndexerConfig {
 
 impl<B: Kernels> Indexer<B> {
     /// Reads `wq_b` and `weights_proj`.
-    ///
-    /// # Errors
-    /// A tensor that is missing, of another shape or of an unusable format.
-    pub fn load(at: &Loader<'_, B>, config: IndexerConfig) -> Result<Self> {
+    pub fn load(load: &Loader<'_, B>, config: IndexerConfig) -> Result<Self> {
         Ok(Self {
-            query: at.linear("wq_b.weight", [config.heads * config.width, config.latent])?,
-            share: at.linear("weights_proj.weight", [config.heads, config.hidden])?,
+            query: load.linear("wq_b.weight", [config.heads * config.width, config.latent])?,
+            share: load.linear("weights_proj.weight", [config.heads, config.hidden])?,
             config,
-            numerics: at.numerics,
+            numerics: load.numerics,
         })
     }
 
     /// Picks among the rows that each query sees. `x: [t, hidden]`, `latent: [t, latent]`.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn choose(
         &self,
         be: &B,

@@ -111,7 +111,7 @@ enum KeyProducer<B: Backend> {
 
 impl<B: Kernels> RowProducer<B> {
     fn load(
-        at: &Loader<'_, B>,
+        load: &Loader<'_, B>,
         (role, producer): (Role, Producer),
         config: &AttentionConfig,
     ) -> Result<Self> {
@@ -124,26 +124,29 @@ impl<B: Kernels> RowProducer<B> {
         };
         let finish = |rounding| Finish {
             rounding,
-            numerics: at.numerics,
+            numerics: load.numerics,
         };
         let (width, pooling) = (config.index_width, producer.pooling);
         let keys = match producer.keys {
             Keys::None => None,
             Keys::Compressed => {
-                let at = at.at("indexer.compressor");
-                let keys = Compressor::load(&at, compressor(width, pooling))?;
+                let load = load.at("indexer.compressor");
+                let keys = Compressor::load(&load, compressor(width, pooling))?;
                 Some(KeyProducer::Compressed(keys))
             }
             Keys::Projected => {
-                let at = at.at("indexer");
+                let load = load.at("indexer");
                 Some(KeyProducer::Projected {
-                    projection: at.linear("wk.weight", [width, config.head_dim])?,
-                    norm: at.vector("k_norm.weight", width)?,
+                    projection: load.linear("wk.weight", [width, config.head_dim])?,
+                    norm: load.vector("k_norm.weight", width)?,
                 })
             }
         };
         Ok(Self {
-            entries: Compressor::load(&at.at("compressor"), compressor(config.head_dim, pooling))?,
+            entries: Compressor::load(
+                &load.at("compressor"),
+                compressor(config.head_dim, pooling),
+            )?,
             entries_finish: finish(config.entry_rounding),
             keys,
             keys_finish: finish(config.index_rounding),
@@ -163,11 +166,8 @@ impl<B: Kernels> RowProducer<B> {
 
 impl<B: Kernels> Attention<B> {
     /// Reads the layer; `layer` is the number of its window in the memory.
-    ///
-    /// # Errors
-    /// A tensor that is missing, of another shape or of an unusable format.
     pub fn load(
-        at: &Loader<'_, B>,
+        load: &Loader<'_, B>,
         role: Role,
         layer: usize,
         config: AttentionConfig,
@@ -181,18 +181,18 @@ impl<B: Kernels> Attention<B> {
             group_latent,
             ..
         } = config;
-        let wo_a = at.tensors.matrix(
+        let wo_a = load.tensors.matrix(
             "wo_a.weight",
             [groups * group_latent, heads * head_dim / groups],
         )?;
         let out_groups = (0..groups)
             .map(|group| {
                 let rows = group * group_latent..(group + 1) * group_latent;
-                Ok(at.linear_of(&wo_a.narrow(rows))?.without_input_rounding())
+                Ok(load.linear_of(&wo_a.narrow(rows))?.without_input_rounding())
             })
             .collect::<Result<_>>()?;
         let producer = match role.produces {
-            Some(producer) => Some(RowProducer::load(at, (role, producer), &config)?),
+            Some(producer) => Some(RowProducer::load(load, (role, producer), &config)?),
             None => None,
         };
         let indexer = match role.choice {
@@ -204,33 +204,30 @@ impl<B: Kernels> Attention<B> {
                     width: config.index_width,
                     rounding: config.index_rounding,
                 };
-                Some(Indexer::load(&at.at("indexer"), indexer)?)
+                Some(Indexer::load(&load.at("indexer"), indexer)?)
             }
             Choice::None | Choice::All | Choice::Random { .. } | Choice::Carried => None,
         };
         Ok(Self {
-            q_latent: at.linear("wq_a.weight", [latent, hidden])?,
-            q_norm: at.vector("q_norm.weight", latent)?,
-            q_heads: at.linear("wq_b.weight", [heads * head_dim, latent])?,
-            kv: at.linear("wkv.weight", [head_dim, hidden])?,
-            kv_norm: at.vector("kv_norm.weight", head_dim)?,
-            sink: at.vector("attn_sink", heads)?,
+            q_latent: load.linear("wq_a.weight", [latent, hidden])?,
+            q_norm: load.vector("q_norm.weight", latent)?,
+            q_heads: load.linear("wq_b.weight", [heads * head_dim, latent])?,
+            kv: load.linear("wkv.weight", [head_dim, hidden])?,
+            kv_norm: load.vector("kv_norm.weight", head_dim)?,
+            sink: load.vector("attn_sink", heads)?,
             out_groups,
-            out: at.linear("wo_b.weight", [hidden, groups * group_latent])?,
+            out: load.linear("wo_b.weight", [hidden, groups * group_latent])?,
             producer,
             indexer,
             role,
             layer,
             config,
-            numerics: at.numerics,
+            numerics: load.numerics,
         })
     }
 
     /// `x: [t, hidden]`, normalised, and so is the shape of the result. Stores the rows of the
     /// batch before it attends, because a token sees itself and the group it completes.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn forward(
         &self,
         be: &B,
@@ -287,9 +284,6 @@ impl<B: Kernels> Attention<B> {
     }
 
     /// Stores what the window keeps of `x: [t, hidden]`, normalised.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn store(
         &self,
         be: &B,
@@ -335,9 +329,6 @@ impl<B: Kernels> Attention<B> {
 
     /// Makes and stores the compressed rows that `x: [t, hidden]`, normalised, completes, if the
     /// layer is the one that makes its source's rows.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn produce(
         &self,
         be: &B,

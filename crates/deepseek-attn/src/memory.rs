@@ -75,9 +75,6 @@ pub struct Pool<B: Backend> {
 
 impl<B: Kernels> Memory<B> {
     /// Rooms for `layers` windows and one store for each source.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn new(
         be: &B,
         config: &MemoryConfig,

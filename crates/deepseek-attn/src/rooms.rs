@@ -93,9 +93,10 @@ impl SourceKind {
         match lists {
             Lists::Runs => {
                 let groups = self.groups(span, lists);
-                match groups.is_empty() {
-                    true => span.at.into(),
-                    false => self.members(groups.start, span.end()).start.into(),
+                if groups.is_empty() {
+                    span.at.into()
+                } else {
+                    self.members(groups.start, span.end()).start.into()
                 }
             }
             Lists::Padded => i64::from(span.at) - self.members_most() as i64,

@@ -32,17 +32,11 @@ impl<'a, B: Backend> Loader<'a, B> {
     }
 
     /// A matrix and the roundings around its product.
-    ///
-    /// # Errors
-    /// A tensor that is missing, of another shape or of an unusable format.
     pub fn linear(&self, name: &str, shape: [usize; 2]) -> Result<Linear<B>> {
         self.linear_of(&self.tensors.matrix(name, shape)?)
     }
 
     /// As [`Loader::linear`], for a matrix at hand.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn linear_of(&self, view: &WeightView) -> Result<Linear<B>> {
         Ok(Linear {
             weight: self.be.load(view, Use::Product)?,
@@ -52,27 +46,18 @@ impl<'a, B: Backend> Loader<'a, B> {
     }
 
     /// A matrix alone, to multiply by.
-    ///
-    /// # Errors
-    /// A tensor that is missing, of another shape or of an unusable format.
     pub fn weight(&self, name: &str, shape: [usize; 2]) -> Result<B::Weight> {
         self.be
             .load(&self.tensors.matrix(name, shape)?, Use::Product)
     }
 
     /// A matrix whose rows are looked up.
-    ///
-    /// # Errors
-    /// A tensor that is missing, of another shape or of an unusable format.
     pub fn embedding(&self, name: &str, shape: [usize; 2]) -> Result<B::Weight> {
         self.be
             .load(&self.tensors.matrix(name, shape)?, Use::Lookup)
     }
 
     /// A vector of floats.
-    ///
-    /// # Errors
-    /// A tensor that is missing, of another shape or of an unusable format.
     pub fn vector(&self, name: &str, length: usize) -> Result<B::Tensor> {
         self.be.upload(&HostTensor::new(
             &[length],

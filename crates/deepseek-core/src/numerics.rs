@@ -122,9 +122,6 @@ impl Numerics {
     }
 
     /// `x` as the released code keeps activations: BF16, or as it is.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn activation<B: Backend>(self, be: &B, x: B::Tensor) -> Result<B::Tensor> {
         if self.bf16 {
             be.round(&x, Rounding::Bf16)

@@ -28,10 +28,7 @@ pub struct Engram<B: Backend> {
 
 impl<B: Kernels> Engram<B> {
     /// Reads `wkv`, `q_weight` and `k_weight`.
-    ///
-    /// # Errors
-    /// A tensor that is missing, of another shape or of an unusable format.
-    pub fn load(at: &Loader<'_, B>, shape: LayerShape) -> Result<Self> {
+    pub fn load(load: &Loader<'_, B>, shape: LayerShape) -> Result<Self> {
         let LayerShape {
             hidden,
             streams,
@@ -40,25 +37,22 @@ impl<B: Kernels> Engram<B> {
             eps,
         } = shape;
         let weights = [streams, hidden];
-        let mut weight = at.tensors.array("q_weight", &weights)?;
-        let keys = at.tensors.array("k_weight", &weights)?;
+        let mut weight = load.tensors.array("q_weight", &weights)?;
+        let keys = load.tensors.array("k_weight", &weights)?;
         weight.iter_mut().zip(keys).for_each(|(q, k)| *q *= k);
         let projection = [hidden * (streams + 1), columns * head_dim];
         Ok(Self {
-            wkv: at.linear("wkv.weight", projection)?,
+            wkv: load.linear("wkv.weight", projection)?,
             gate: EngramGate {
-                weight: at.be.upload(&HostTensor::new(&weights, weight))?,
+                weight: load.be.upload(&HostTensor::new(&weights, weight))?,
                 eps,
             },
-            numerics: at.numerics,
+            numerics: load.numerics,
         })
     }
 
     /// The streams `[t, streams, hidden]` with what the rows `e: [t, columns * head_dim]` add.
     /// Nothing is added in rows of `media`, which is none where no row is.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn forward(
         &self,
         be: &B,

@@ -25,9 +25,6 @@ impl Table {
     /// packed within it, and mapped pages are let go as soon as their rows are copied. Without a
     /// bound the operating system keeps of the file what it has room for.
     ///
-    /// # Errors
-    /// A tensor that is missing, of another shape or of an unusable format.
-    ///
     /// # Panics
     /// If the layer has no table.
     pub fn load(

@@ -68,19 +68,15 @@ impl<B: Backend> Clone for Residual<B> {
 
 impl<B: Backend> Residual<B> {
     /// All streams alike, `x: [t, hidden]`, as the first layer reads them.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn start(be: &B, x: &B::Tensor, shape: &BlockShape) -> Result<Self> {
         let (tokens, n) = (x.rows(), shape.hyper.streams);
         let one = be.reshape(x, &[tokens, 1, x.width()])?;
-        let pre = match shape.single_pass {
-            false => None,
-            true => {
-                let mut first = vec![0.0; tokens * n];
-                first.iter_mut().step_by(n).for_each(|share| *share = 1.0);
-                Some(be.upload(&HostTensor::new(&[tokens, n], first))?)
-            }
+        let pre = if shape.single_pass {
+            let mut first = vec![0.0; tokens * n];
+            first.iter_mut().step_by(n).for_each(|share| *share = 1.0);
+            Some(be.upload(&HostTensor::new(&[tokens, n], first))?)
+        } else {
+            None
         };
         Ok(Self {
             streams: be.concat(&vec![&one; n], 1)?,
@@ -89,17 +85,11 @@ impl<B: Backend> Residual<B> {
     }
 
     /// Some of the rows.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn gather(&self, be: &B, rows: &B::Ids) -> Result<Self> {
         self.each(|x| be.gather(x, rows))
     }
 
     /// `length` rows from `start`.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn narrow(&self, be: &B, start: usize, length: usize) -> Result<Self> {
         self.each(|x| be.narrow(x, 0, start, length))
     }
@@ -112,9 +102,6 @@ impl<B: Backend> Residual<B> {
     }
 
     /// The rows of all parts, one part after the other.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn concat(be: &B, parts: &[&Self]) -> Result<Self> {
         let streams: Vec<_> = parts.iter().map(|part| &part.streams).collect();
         let pre: Option<Vec<_>> = parts.iter().map(|part| part.pre.as_ref()).collect();
@@ -125,9 +112,6 @@ impl<B: Backend> Residual<B> {
     }
 
     /// The mean of the streams, `[t, hidden]`.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn mean(&self, be: &B) -> Result<B::Tensor> {
         let [tokens, n, hidden] = dims(&self.streams);
         let mean = deepseek_core::Unary::scale(1.0 / n as f32);
@@ -164,11 +148,8 @@ pub struct Block<B: Kernels> {
 impl<B: Kernels> Block<B> {
     /// Reads the layer; `layer` is the number of its window in the memory, `engram` the shape of
     /// its n-gram memory, if it has one.
-    ///
-    /// # Errors
-    /// A tensor that is missing, of another shape or of an unusable format.
     pub fn load(
-        at: &Loader<'_, B>,
+        load: &Loader<'_, B>,
         plan: BlockPlan,
         layer: usize,
         shape: &BlockShape,
@@ -178,31 +159,25 @@ impl<B: Kernels> Block<B> {
         let role = plan.role;
         Ok(Self {
             engram: engram
-                .map(|shape| Engram::load(&at.at("engram"), shape))
+                .map(|shape| Engram::load(&load.at("engram"), shape))
                 .transpose()?,
-            attention_mixer: mixer(at, "hc_attn", hidden, shape.hyper)?,
-            attention_norm: at.vector("attn_norm.weight", hidden)?,
-            attention: Attention::load(&at.at("attn"), role, layer, shape.attention)?,
-            mixture_mixer: mixer(at, "hc_ffn", hidden, shape.hyper)?,
-            mixture_norm: at.vector("ffn_norm.weight", hidden)?,
-            mixture: Mixture::load(&at.at("ffn"), plan.route, shape.mixture)?,
+            attention_mixer: mixer(load, "hc_attn", hidden, shape.hyper)?,
+            attention_norm: load.vector("attn_norm.weight", hidden)?,
+            attention: Attention::load(&load.at("attn"), role, layer, shape.attention)?,
+            mixture_mixer: mixer(load, "hc_ffn", hidden, shape.hyper)?,
+            mixture_norm: load.vector("ffn_norm.weight", hidden)?,
+            mixture: Mixture::load(&load.at("ffn"), plan.route, shape.mixture)?,
             norm_eps: shape.attention.norm_eps,
-            numerics: at.numerics,
+            numerics: load.numerics,
         })
     }
 
     /// Begins to fetch what it is known that these rows will visit, `count` of them.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn prefetch(&self, be: &B, tokens: &B::Ids, count: usize) -> Result<()> {
         self.mixture.prefetch(be, tokens, count)
     }
 
     /// Streams in and out, and how the rows were routed.
-    ///
-    /// # Errors
-    /// What the device says.
     ///
     /// # Panics
     /// If the layer has an n-gram memory and nothing was recalled for it.
@@ -243,9 +218,6 @@ impl<B: Kernels> Block<B> {
     /// Makes and stores the compressed rows of the layer, and does nothing else of it
     /// (`docs/models/deepseek-v41.md` §3.10).
     ///
-    /// # Errors
-    /// What the device says.
-    ///
     /// # Panics
     /// If sub-layers settle for themselves how streams are read.
     pub fn produce(
@@ -263,9 +235,6 @@ impl<B: Kernels> Block<B> {
     }
 
     /// Stores what the layer's window keeps of `x: [t, hidden]`, in place of its own input.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn store(
         &self,
         be: &B,
@@ -307,26 +276,21 @@ pub struct Head<B: Backend> {
 
 impl<B: Kernels> Head<B> {
     /// Reads `norm`, and `hc_head` where there is one.
-    ///
-    /// # Errors
-    /// A tensor that is missing, of another shape or of an unusable format.
-    pub fn load(at: &Loader<'_, B>, shape: &BlockShape) -> Result<Self> {
+    pub fn load(load: &Loader<'_, B>, shape: &BlockShape) -> Result<Self> {
         let hidden = shape.attention.hidden;
         Ok(Self {
-            mixer: match shape.single_pass {
-                true => None,
-                false => Some(mixer(at, "hc_head", hidden, shape.hyper)?),
+            mixer: if shape.single_pass {
+                None
+            } else {
+                Some(mixer(load, "hc_head", hidden, shape.hyper)?)
             },
-            norm: at.vector("norm.weight", hidden)?,
+            norm: load.vector("norm.weight", hidden)?,
             norm_eps: shape.attention.norm_eps,
-            numerics: at.numerics,
+            numerics: load.numerics,
         })
     }
 
     /// The streams as one, `[t, hidden]`.
-    ///
-    /// # Errors
-    /// What the device says.
     ///
     /// # Panics
     /// If neither the head nor the last sub-layer says how they are read.
@@ -340,9 +304,6 @@ impl<B: Kernels> Head<B> {
     }
 
     /// `x: [t, hidden]`, collapsed, to logits `[t, vocabulary]`; `output: [vocabulary, hidden]`.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn logits(&self, be: &B, x: &B::Tensor, output: &B::Weight) -> Result<B::Tensor> {
         let rounding = self.numerics.rounding();
         let x = be.rms_norm(x, Some(&self.norm), self.norm_eps, rounding)?;
@@ -350,9 +311,6 @@ impl<B: Kernels> Head<B> {
     }
 
     /// Both.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn forward(&self, be: &B, residual: &Residual<B>, output: &B::Weight) -> Result<B::Tensor> {
         self.logits(be, &self.collapse(be, residual)?, output)
     }
@@ -369,7 +327,7 @@ fn dims<T: DeviceTensor>(streams: &T) -> [usize; 3] {
 /// factor; a layer's mixer has `n` rows that read, `n` that write and `n²` that mix, and a factor
 /// for each of the three.
 fn mixer<B: Kernels>(
-    at: &Loader<'_, B>,
+    load: &Loader<'_, B>,
     name: &str,
     hidden: usize,
     shape: HyperShape,
@@ -381,16 +339,16 @@ fn mixer<B: Kernels>(
         &[n, n, n * n]
     };
     let rows = parts.iter().sum();
-    let factors = at.tensors.vector(&format!("{name}_scale"), parts.len())?;
+    let factors = load.tensors.vector(&format!("{name}_scale"), parts.len())?;
     let scale = parts
         .iter()
         .zip(factors)
         .flat_map(|(rows, f)| vec![f; *rows])
         .collect();
     Ok(HyperWeights {
-        projection: at.weight(&format!("{name}_fn"), [rows, n * hidden])?,
-        scale: at.be.upload(&HostTensor::new(&[rows], scale))?,
-        base: at.vector(&format!("{name}_base"), rows)?,
+        projection: load.weight(&format!("{name}_fn"), [rows, n * hidden])?,
+        scale: load.be.upload(&HostTensor::new(&[rows], scale))?,
+        base: load.vector(&format!("{name}_base"), rows)?,
         shape,
     })
 }

@@ -57,7 +57,7 @@ impl<B: Kernels> Mixture<B> {
     /// # Errors
     /// A tensor that is missing, of another shape or of an unusable format, or a table that names
     /// an expert that is not there.
-    pub fn load(at: &Loader<'_, B>, by: RouteBy, shape: MixtureShape) -> Result<Self> {
+    pub fn load(load: &Loader<'_, B>, by: RouteBy, shape: MixtureShape) -> Result<Self> {
         let MixtureShape {
             hidden,
             inner,
@@ -70,28 +70,28 @@ impl<B: Kernels> Mixture<B> {
         } = shape;
         let select = match by {
             RouteBy::Score { media } => {
-                let mut bias = at.tensors.vector("gate.bias", experts)?;
+                let mut bias = load.tensors.vector("gate.bias", experts)?;
                 if media {
-                    bias.extend(at.tensors.vector("gate.bias_vl", experts)?);
+                    bias.extend(load.tensors.vector("gate.bias_vl", experts)?);
                 }
                 let rows = bias.len() / experts;
-                let bias = at.be.upload(&HostTensor::new(&[rows, experts], bias))?;
+                let bias = load.be.upload(&HostTensor::new(&[rows, experts], bias))?;
                 Select::Score { bias }
             }
             RouteBy::Token => {
-                let name = at.tensors.name("gate.tid2eid");
-                let table = at.tensors.integers("gate.tid2eid", [vocabulary, each])?;
-                Select::Token(TokenTable::new(at.be, &name, &table, each, experts)?)
+                let name = load.tensors.name("gate.tid2eid");
+                let table = load.tensors.integers("gate.tid2eid", [vocabulary, each])?;
+                Select::Token(TokenTable::new(load.be, &name, &table, each, experts)?)
             }
         };
-        let projection = at.weight("gate.weight", [experts, hidden])?;
+        let projection = load.weight("gate.weight", [experts, hidden])?;
         let shape = [hidden, inner];
-        let (experts, routed_input) = bank(&at.at("experts"), experts, shape, residency)?;
-        let (shared, shared_input) = network(&at.at("shared_experts"), shape)?;
+        let (experts, routed_input) = bank(&load.at("experts"), experts, shape, residency)?;
+        let (shared, shared_input) = network(&load.at("shared_experts"), shape)?;
         let form = |input| SwiGlu {
             limit,
             input,
-            bf16: at.numerics.bf16,
+            bf16: load.numerics.bf16,
         };
         Ok(Self {
             gate: Gate {
@@ -104,14 +104,11 @@ impl<B: Kernels> Mixture<B> {
             shared_form: form(shared_input),
             experts,
             shared,
-            numerics: at.numerics,
+            numerics: load.numerics,
         })
     }
 
     /// Begins to fetch the experts that these rows will visit, where their ids say which.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn prefetch(&self, be: &B, tokens: &B::Ids, count: usize) -> Result<()> {
         match &self.gate.select {
             Select::Score { .. } => Ok(()),
@@ -120,17 +117,11 @@ impl<B: Kernels> Mixture<B> {
     }
 
     /// Which experts the rows of `x: [t, hidden]` visit.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn route(&self, be: &B, x: &B::Tensor, rows: &Inputs<B>) -> Result<Routing<B>> {
         be.route(x, &self.gate, rows)
     }
 
     /// The routed experts' weighted sum and the shared expert, which is added last.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn forward(&self, be: &B, x: &B::Tensor, routing: &Routing<B>) -> Result<B::Tensor> {
         let routed = be.experts(x, routing, &self.experts, self.routed_form)?;
         let shared = be.feed_forward(x, &self.shared, self.shared_form)?;

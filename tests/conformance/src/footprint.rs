@@ -36,7 +36,6 @@ pub fn check<B: Kernels>(
     let start = taken()?;
     let logits = feed(model, MEASURED, 0..positions)?;
     let (grown, foretold) = (taken()? as f64 - start as f64, foretold as f64);
-    println!("{what}: grew by {grown} bytes, the plan foretells {foretold}");
     assert!(
         (grown - foretold).abs() <= TOLERANCE * foretold,
         "{what}: grew by {grown} bytes, the plan foretells {foretold}"
@@ -57,9 +56,10 @@ pub fn feed<B: Kernels>(
     let end = positions.end;
     for at in positions.step_by(STEP_TOKENS) {
         let tokens: Vec<TokenId> = (at..end.min(at + STEP_TOKENS)).map(token).collect();
-        let want = match at + tokens.len() == end {
-            true => Want::Last,
-            false => Want::Nothing,
+        let want = if at + tokens.len() == end {
+            Want::Last
+        } else {
+            Want::Nothing
         };
         let span = Span {
             seq,

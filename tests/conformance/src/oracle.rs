@@ -130,9 +130,10 @@ pub fn index_topk<B: Backend>(
 ) -> Result<(Runs, Option<Runs>)> {
     let [_, heads, width] = q.shape().try_into()?;
     let round = |x: B::Tensor, wanted: bool| -> Result<B::Tensor> {
-        match wanted {
-            true => Ok(be.round(&x, Rounding::Bf16)?),
-            false => Ok(x),
+        if wanted {
+            Ok(be.round(&x, Rounding::Bf16)?)
+        } else {
+            Ok(x)
         }
     };
     let products_bf16 = top.round.is_some();

@@ -21,9 +21,6 @@ pub struct ExpertViews {
 
 impl ExpertViews {
     /// Takes the matrices to a device.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn load<B: Backend>(&self, be: &B) -> Result<FeedForward<B>> {
         Ok(FeedForward {
             gate: be.load(&self.gate, Use::Product)?,
@@ -61,9 +58,6 @@ pub struct ExpertBank<B: Backend> {
 
 impl<B: Backend> ExpertBank<B> {
     /// Experts that are copied when they are loaded, all of which stay.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn copied(be: &B, experts: &[ExpertViews]) -> Result<Self> {
         Ok(Self {
             experts: experts
@@ -75,9 +69,6 @@ impl<B: Backend> ExpertBank<B> {
     }
 
     /// Experts that stay in their files and are read through a map, within `residency`.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn mapped(be: &B, experts: &[ExpertViews], residency: Residency) -> Result<Self> {
         Ok(Self {
             pages: Some(ExpertPages::new(experts, residency)),

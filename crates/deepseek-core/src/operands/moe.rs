@@ -39,9 +39,6 @@ pub struct MediaRows<B: Backend> {
 
 impl<B: Backend> Inputs<B> {
     /// Rows with these ids; `media` says which are no text, and is empty where all are.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn new(be: &B, tokens: &[u32], media: &[bool]) -> Result<Self> {
         let tokens = be.ids(tokens)?;
         if !media.contains(&true) {

@@ -145,17 +145,11 @@ impl<B: Backend> Clone for Selection<B> {
 impl<B: Backend> Selection<B> {
     /// The rows of `runs` as the device takes them: as they are, or padded behind to `k` each, or to
     /// as many as the longest list has if that is more.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn of(be: &B, runs: &Arc<Runs>, k: usize) -> Result<Self> {
         Self::as_taken(be, runs, k, Padding::Behind)
     }
 
     /// The same, padded before.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn ending(be: &B, runs: &Arc<Runs>, k: usize) -> Result<Self> {
         Self::as_taken(be, runs, k, Padding::Before)
     }
@@ -182,17 +176,11 @@ impl<B: Backend> Selection<B> {
 
     /// Ids on the device, `[queries, k]`, padded behind, and their `k`, at least 1. What is known as
     /// runs is brought there.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn ids(&self, be: &B) -> Result<(B::Ids, usize)> {
         self.on_device(be, self.most().max(1), Padding::Behind)
     }
 
     /// The same of `k` rows each, padded before where the rows are known as runs.
-    ///
-    /// # Errors
-    /// What the device says.
     ///
     /// # Panics
     /// If a query has more rows.
@@ -211,9 +199,6 @@ impl<B: Backend> Selection<B> {
 
     /// The rows as runs on the host. Waits if they were chosen on a device: within a step only an
     /// onlooker may ask.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn on_host(&self, be: &B) -> Result<Arc<Runs>> {
         match self {
             Self::Runs(runs) => Ok(Arc::clone(runs)),

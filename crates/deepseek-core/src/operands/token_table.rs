@@ -43,9 +43,6 @@ impl<B: Backend> TokenTable<B> {
     }
 
     /// The experts of `count` tokens, `[count, each]`.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn experts(&self, be: &B, tokens: &B::Ids, count: usize) -> Result<B::Ids> {
         be.take_ids(&self.entries, self.count, tokens, count, self.each)
     }

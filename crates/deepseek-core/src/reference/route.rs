@@ -24,9 +24,6 @@ pub fn route<B: Backend>(
 
 /// The first half of [`route`], for a device that weighs experts in its own way: the score of every
 /// expert, `[t, experts]`, and those that are chosen, `[t, each]`.
-///
-/// # Errors
-/// What the device says.
 pub fn choose_experts<B: Backend>(
     be: &B,
     x: &B::Tensor,

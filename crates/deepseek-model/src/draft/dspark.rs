@@ -60,18 +60,15 @@ pub struct Proposal {
 impl<B: Kernels> Dspark<B> {
     /// Reads the stages `mtp.0`, `mtp.1` and on; `layer` is the number of the first one's window in
     /// the memory.
-    ///
-    /// # Errors
-    /// A tensor that is missing, of another shape or of an unusable format.
     pub fn load(
-        at: &Loader<'_, B>,
+        load: &Loader<'_, B>,
         (config, plan): (&DsparkConfig, BlockPlan),
         layer: usize,
         shape: &BlockShape,
     ) -> Result<Self> {
         let hidden = shape.attention.hidden;
         let (vocabulary, rank) = (shape.mixture.vocabulary, config.markov_rank);
-        let stage = |index: usize| at.at(&format!("mtp.{index}"));
+        let stage = |index: usize| load.at(&format!("mtp.{index}"));
         let stages = (0..config.stages)
             .map(|index| Block::load(&stage(index), plan, layer + index, shape, None))
             .collect::<Result<_>>()?;
@@ -88,15 +85,12 @@ impl<B: Kernels> Dspark<B> {
             noise: config.noise,
             block: config.block,
             norm_eps: shape.attention.norm_eps,
-            numerics: at.numerics,
+            numerics: load.numerics,
         })
     }
 
     /// Takes up what the backbone read: `taps: [t, taps * hidden]`, the mean of the streams before
     /// each tapped layer.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn observe(
         &self,
         be: &B,
@@ -115,9 +109,6 @@ impl<B: Kernels> Dspark<B> {
 
     /// Proposes up to `max` tokens for each of `asks`, all in one batch; waits once. What this writes
     /// into windows lies at and behind the positions asked for, where the sequences will write again.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn propose(
         &self,
         be: &B,

@@ -22,34 +22,28 @@ pub struct Mtp<B: Kernels> {
 
 impl<B: Kernels> Mtp<B> {
     /// Reads the module; `layer` is the number of its window in the memory.
-    ///
-    /// # Errors
-    /// A tensor that is missing, of another shape or of an unusable format.
     pub fn load(
-        at: &Loader<'_, B>,
+        load: &Loader<'_, B>,
         plan: BlockPlan,
         layer: usize,
         shape: &BlockShape,
     ) -> Result<Self> {
         let hidden = shape.attention.hidden;
         Ok(Self {
-            embedding_norm: at.vector("enorm.weight", hidden)?,
-            embedding: at.linear("e_proj.weight", [hidden, hidden])?,
-            streams_norm: at.vector("hnorm.weight", hidden)?,
-            streams: at.linear("h_proj.weight", [hidden, hidden])?,
-            block: Block::load(at, plan, layer, shape, None)?,
-            head: Head::load(at, shape)?,
+            embedding_norm: load.vector("enorm.weight", hidden)?,
+            embedding: load.linear("e_proj.weight", [hidden, hidden])?,
+            streams_norm: load.vector("hnorm.weight", hidden)?,
+            streams: load.linear("h_proj.weight", [hidden, hidden])?,
+            block: Block::load(load, plan, layer, shape, None)?,
+            head: Head::load(load, shape)?,
             norm_eps: shape.attention.norm_eps,
-            numerics: at.numerics,
+            numerics: load.numerics,
         })
     }
 
     /// The module's own streams `[t, n, hidden]` for positions whose backbone streams are
     /// `streams: [t, n, hidden]` and whose next tokens are `next`, embedded as
     /// `embedded: [t, hidden]`.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn forward(
         &self,
         be: &B,
@@ -83,9 +77,6 @@ impl<B: Kernels> Mtp<B> {
     }
 
     /// Logits `[t, vocabulary]` of the module's own streams.
-    ///
-    /// # Errors
-    /// What the device says.
     pub fn logits(&self, be: &B, streams: &B::Tensor, output: &B::Weight) -> Result<B::Tensor> {
         let residual = Residual {
             streams: streams.clone(),
