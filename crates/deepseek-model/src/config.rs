@@ -13,34 +13,42 @@
     clippy::panic
 )]
 
+mod agree;
+mod error;
 mod keys;
 mod layers;
 mod media;
 mod rope;
+mod storage;
+mod tokens;
 mod v41;
 
+use std::ops::Deref;
+
 use deepseek_audio::AudioShape;
-use deepseek_core::rope::Yarn;
 use deepseek_vision::VisionShape;
 use deepseek_vision::video::VideoConfig;
 use serde_json::Value;
 
-use self::keys::{Keys, brief, whole};
+pub use self::error::ConfigError;
+use self::error::{Result, clash, unsupported};
+use self::keys::{Keys, brief};
+use self::layers::Modules;
+use self::media::Media;
+pub use self::rope::RopeConfig;
+pub use self::storage::Storage;
+use self::storage::{storage, tile};
+use self::tokens::{id, stops};
 pub use self::v41::{DsparkConfig, EngramConfig, SharingConfig};
 use crate::decoder::Placeholders;
 use crate::limits::{
-    CONFIG_BYTES_MAX, EXPERTS_MAX, HEAD_DIM_MAX, HEADS_MAX, LAYERS_MAX, MODULES_MAX, POSITIONS_MAX,
-    SINKHORN_MAX, STOPS_MAX, STREAMS_MAX, VOCABULARY_MAX, WIDTH_MAX, WINDOW_MAX,
+    CONFIG_BYTES_MAX, EXPERTS_MAX, HEAD_DIM_MAX, HEADS_MAX, LAYERS_MAX, POSITIONS_MAX,
+    SINKHORN_MAX, STREAMS_MAX, VOCABULARY_MAX, WIDTH_MAX, WINDOW_MAX,
 };
 
 /// The ratio that implies overlapping groups and an indexer in V4 (`docs/models/deepseek-v4.md`
 /// §1.2).
 pub const SPARSE_RATIO: u32 = 4;
-
-/// The id that stands for a row of audio where `audio_token_id` does not say, and that of a video: two
-/// reserved ids of the released vocabulary (`docs/models/audio-video.md` §4).
-const AUDIO_TOKEN: u32 = 129_261;
-const VIDEO_TOKEN: u32 = 129_260;
 
 /// The releases of the architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +70,24 @@ impl Family {
     }
 }
 
-/// The numbers of a model, each within its range and in agreement with the others. Only
-/// [`Config::parse`] makes one.
+/// What a `config.json` says, found to fit together: [`Numbers`] to be read. Only [`Config::parse`]
+/// makes one, and nothing changes one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config(Numbers);
+
+impl Deref for Config {
+    type Target = Numbers;
+
+    fn deref(&self) -> &Numbers {
+        &self.0
+    }
+}
+
+/// The numbers of a model. Those of a [`Config`] are each within its range and in agreement with the
+/// others.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Config {
+pub struct Numbers {
     /// The release.
     pub family: Family,
     /// Ids are below this.
@@ -139,6 +160,18 @@ pub struct Config {
     pub storage: Storage,
 }
 
+impl Numbers {
+    /// The ids that stand for media in a prompt.
+    #[must_use]
+    pub fn placeholders(&self) -> Placeholders {
+        Placeholders {
+            image: self.image_token,
+            audio: self.audio_token,
+            video: self.video_token,
+        }
+    }
+}
+
 /// The lightning indexer's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IndexConfig {
@@ -178,92 +211,6 @@ pub struct HyperConfig {
     pub eps: f32,
 }
 
-/// The two sets of rotary frequencies.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RopeConfig {
-    /// Base in layers with nothing but a window, without interpolation.
-    pub theta: f32,
-    /// Base in layers with compressed rows.
-    pub compress_theta: f32,
-    /// Interpolation in layers with compressed rows.
-    pub yarn: Option<Yarn>,
-}
-
-/// How a checkpoint keeps its matrices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Storage {
-    /// FP8 with E8M0 scales; routed experts in FP4.
-    Released,
-    /// FP8 with F32 scales, routed experts too.
-    Base,
-    /// BF16: the upper half of a 32-bit float.
-    Bf16,
-    /// 32-bit floats.
-    F32,
-}
-
-/// Why a config was refused.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// More bytes than any config has.
-    #[error("the config has {bytes} bytes, at most {CONFIG_BYTES_MAX} are read")]
-    TooLarge {
-        /// Its bytes.
-        bytes: usize,
-    },
-    /// Not a JSON object, or one with a key that occurs twice.
-    #[error("the config is not a JSON object with distinct keys")]
-    Json(#[source] serde_json::Error),
-    /// A key that has no safe default.
-    #[error("{key} is missing")]
-    Missing {
-        /// The key, or the keys that would do.
-        key: String,
-    },
-    /// A value of another kind.
-    #[error("{key}: {found}, want {want}")]
-    Kind {
-        /// The key.
-        key: String,
-        /// The value, shortened.
-        found: String,
-        /// The kind that belongs there.
-        want: &'static str,
-    },
-    /// A number beyond its bounds.
-    #[error("{key}: {value}, want {want}")]
-    Range {
-        /// The key.
-        key: String,
-        /// The number.
-        value: String,
-        /// The bounds.
-        want: String,
-    },
-    /// Two statements that cannot both hold.
-    #[error("{left}, but {right}")]
-    Contradiction {
-        /// One.
-        left: String,
-        /// The other.
-        right: String,
-    },
-    /// A variant of the architecture that this engine does not run.
-    #[error("{key}: {found} is not supported, only {only}")]
-    Unsupported {
-        /// The key.
-        key: String,
-        /// The value, shortened.
-        found: String,
-        /// The values that are.
-        only: String,
-    },
-}
-
-/// A result with [`ConfigError`].
-type Result<T> = std::result::Result<T, ConfigError>;
-
 /// Keys that the architecture fixes. Where one is present it must say this.
 const FIXED: [(&str, &str); 9] = [
     ("scoring_func", "\"sqrtsoftplus\""),
@@ -277,24 +224,7 @@ const FIXED: [(&str, &str); 9] = [
     ("n_shared_experts", "1"),
 ];
 
-/// The same within `quantization_config`.
-const QUANTISED: [(&str, &str); 3] = [
-    ("quant_method", "\"fp8\""),
-    ("fmt", "\"e4m3\""),
-    ("scale_fmt", "\"ue8m0\""),
-];
-
 impl Config {
-    /// The ids that stand for media in a prompt.
-    #[must_use]
-    pub fn placeholders(&self) -> Placeholders {
-        Placeholders {
-            image: self.image_token,
-            audio: self.audio_token,
-            video: self.video_token,
-        }
-    }
-
     /// Reads a `config.json`.
     ///
     /// # Errors
@@ -314,47 +244,32 @@ impl Config {
         let keys = nested.as_ref().unwrap_or(&top);
         check_fixed(&top, &FIXED)?;
         check_fixed(keys, &FIXED)?;
-        let refreshed = family == Family::V4 && keys.value("dspark_block_size").is_some();
-        let head_dim = keys.size("head_dim", 1..=HEAD_DIM_MAX)?;
         let layers = keys.size("num_hidden_layers", 1..=LAYERS_MAX)?;
-        let modules = keys
-            .whole("num_nextn_predict_layers", 0..=MODULES_MAX)?
-            .unwrap_or(0);
-        let mtp_layers = match family {
-            Family::V4 if !refreshed => modules,
-            Family::V4 | Family::V41 => 0,
-        };
-        let layers::Ratios { ratios, has_drafts } = layers::ratios(keys, layers, mtp_layers)?;
+        let Modules {
+            ratios,
+            mtp_layers,
+            dspark,
+        } = Modules::parse(keys, family, layers)?;
         let hidden_size = keys.size("hidden_size", 1..=WIDTH_MAX)?;
-        let (sharing, engram, vision, drafter) = match family {
-            Family::V4 => (None, None, None, None),
-            Family::V41 => {
-                let sharing = v41::sharing(keys, &ratios)?;
-                let engram = v41::engram(keys, &sharing)?;
-                let vision = v41::vision(top.object("vision_config")?.as_ref(), hidden_size)?;
-                let drafter = v41::dspark(keys, layers, &sharing)?;
-                (Some(sharing), engram, vision, drafter)
-            }
-        };
-        let image_token = match vision {
-            None => None,
-            Some(_) => Some(id("image_token_id", top.value("image_token_id"))?),
-        };
-        let audio = match family {
-            Family::V4 => None,
-            Family::V41 => media::audio(top.object("audio_config")?.as_ref(), hidden_size)?,
-        };
-        let audio_token = match audio {
-            None => None,
-            Some(_) => Some(token(&top, "audio_token_id")?.unwrap_or(AUDIO_TOKEN)),
-        };
         let vocab_size = keys.size("vocab_size", 1..=VOCABULARY_MAX)?;
-        let known = |id: &u32| usize::try_from(*id).is_ok_and(|id| id < vocab_size);
-        let video_token = match vision {
-            None => None,
-            Some(_) => token(&top, "video_token_id")?.or(Some(VIDEO_TOKEN).filter(known)),
+        let v41::Parts {
+            sharing,
+            engram,
+            drafter,
+        } = match family {
+            Family::V4 => v41::Parts::default(),
+            Family::V41 => v41::Parts::parse(keys, &ratios)?,
         };
-        let config = Self {
+        let Media {
+            vision,
+            image_token,
+            audio,
+            audio_token,
+            video,
+            video_token,
+        } = Media::parse(&top, family, hidden_size, vocab_size)?;
+        let head_dim = keys.size("head_dim", 1..=HEAD_DIM_MAX)?;
+        let numbers = Numbers {
             family,
             vocab_size,
             hidden_size,
@@ -367,157 +282,75 @@ impl Config {
             o_groups: keys.size("o_groups", 1..=HEADS_MAX)?,
             o_lora_rank: keys.size("o_lora_rank", 1..=WIDTH_MAX)?,
             window: keys.size("sliding_window", 1..=WINDOW_MAX)?,
-            index: IndexConfig {
-                heads: keys.size("index_n_heads", 1..=HEADS_MAX)?,
-                head_dim: keys.size("index_head_dim", 2..=HEAD_DIM_MAX)?,
-                topk: keys.size("index_topk", 1..=POSITIONS_MAX)?,
-            },
+            index: IndexConfig::parse(keys)?,
             sharing,
             engram,
             vision,
             image_token,
             audio,
             audio_token,
-            video: media::video(top.object("video_config")?.as_ref())?,
+            video,
             video_token,
-            experts: ExpertConfig {
-                count: keys.size("n_routed_experts", 1..=EXPERTS_MAX)?,
-                each: keys.size("num_experts_per_tok", 1..=EXPERTS_MAX)?,
-                inner: keys.size("moe_intermediate_size", 1..=WIDTH_MAX)?,
-                hash_layers: match family {
-                    Family::V4 => layers::hashed(keys, layers)?,
-                    Family::V41 => 0,
-                },
-                scale: keys.positive("routed_scaling_factor")?,
-                limit: keys.number("swiglu_limit")?.filter(|limit| *limit > 0.0),
-            },
-            hyper: HyperConfig {
-                streams: keys.size("hc_mult", 1..=STREAMS_MAX)?,
-                sinkhorn: keys.size("hc_sinkhorn_iters", 1..=SINKHORN_MAX)?,
-                eps: keys.positive("hc_eps")?,
-            },
+            experts: ExpertConfig::parse(keys, family, layers)?,
+            hyper: HyperConfig::parse(keys)?,
             norm_eps: keys.positive("rms_norm_eps")?,
-            rope: rope::bases(keys)?,
+            rope: RopeConfig::parse(keys)?,
             max_positions: keys.size("max_position_embeddings", 1..=POSITIONS_MAX)?,
             bos: id(&top.name("bos_token_id"), top.value("bos_token_id"))?,
             eos: stops(&top)?,
-            mtp_layers: if has_drafts { mtp_layers } else { 0 },
+            mtp_layers,
             drafter,
-            dspark: refreshed,
+            dspark,
             fp8_tile: tile(&top, family)?,
             storage: storage(&top)?,
         };
-        config.agree()?;
-        Ok(config)
+        numbers.agree()?;
+        Ok(Self(numbers))
     }
 
     /// The same without draft modules: for a checkpoint that holds none, or for who wants none.
     #[must_use]
-    pub fn without_drafts(self) -> Self {
-        Self {
-            mtp_layers: 0,
-            drafter: None,
-            ..self
-        }
-    }
-
-    /// What must hold between keys. The bounds above keep every product here small.
-    fn agree(&self) -> Result<()> {
-        let wide = self.heads.saturating_mul(self.head_dim);
-        if wide.checked_rem(self.o_groups) != Some(0) {
-            return clash(
-                format!(
-                    "num_attention_heads {} times head_dim {} is {wide}",
-                    self.heads, self.head_dim
-                ),
-                format!("o_groups {} does not divide it", self.o_groups),
-            );
-        }
-        if self.rope_dim > self.index.head_dim {
-            return clash(
-                format!("the rotary width is {}", self.rope_dim),
-                format!("index_head_dim is {}", self.index.head_dim),
-            );
-        }
-        if self.family == Family::V4 && !self.index.head_dim.is_power_of_two() {
-            return Err(ConfigError::Range {
-                key: "index_head_dim".to_owned(),
-                value: self.index.head_dim.to_string(),
-                want: "a power of two".to_owned(),
-            });
-        }
-        let packed = [
-            ("head_dim", self.head_dim),
-            ("index_head_dim", self.index.head_dim),
-        ];
-        for (key, width) in packed {
-            if self.family == Family::V41 && width % 2 != 0 {
-                return Err(ConfigError::Range {
-                    key: key.to_owned(),
-                    value: width.to_string(),
-                    want: "an even number".to_owned(),
-                });
-            }
-        }
-        if self.experts.each > self.experts.count {
-            return clash(
-                format!("num_experts_per_tok is {}", self.experts.each),
-                format!("n_routed_experts is {}", self.experts.count),
-            );
-        }
-        let odd = [self.hidden_size, self.experts.inner]
-            .iter()
-            .any(|width| width % 2 != 0);
-        if self.storage == Storage::Released && odd {
-            return clash(
-                "experts are stored as FP4, two columns a byte".to_owned(),
-                format!(
-                    "hidden_size {} and moe_intermediate_size {} are not both even",
-                    self.hidden_size, self.experts.inner
-                ),
-            );
-        }
-        let outside = |id: &u32| usize::try_from(*id).is_ok_and(|id| id >= self.vocab_size);
-        let engram = self.engram.as_ref();
-        let drafter = self.drafter.as_ref();
-        if let Some(engram) = engram.filter(|engram| engram.compressed > self.vocab_size) {
-            return clash(
-                format!("engram_compressed_vocab_size is {}", engram.compressed),
-                format!("vocab_size is {}", self.vocab_size),
-            );
-        }
-        let named = [("bos_token_id", &self.bos)]
-            .into_iter()
-            .chain(self.eos.iter().map(|id| ("eos_token_id", id)))
-            .chain(self.image_token.iter().map(|id| ("image_token_id", id)))
-            .chain(self.audio_token.iter().map(|id| ("audio_token_id", id)))
-            .chain(self.video_token.iter().map(|id| ("video_token_id", id)))
-            .chain(engram.map(|engram| ("engram_pad_token_id", &engram.pad)))
-            .chain(drafter.map(|drafter| ("dspark_noise_token_id", &drafter.noise)));
-        for (key, id) in named {
-            if outside(id) {
-                return clash(
-                    format!("{key} is {id}"),
-                    format!("vocab_size is {}", self.vocab_size),
-                );
-            }
-        }
-        Ok(())
+    pub fn without_drafts(mut self) -> Self {
+        self.0.mtp_layers = 0;
+        self.0.drafter = None;
+        self
     }
 }
 
-/// Two statements that cannot both hold.
-fn clash<T>(left: String, right: String) -> Result<T> {
-    Err(ConfigError::Contradiction { left, right })
+impl IndexConfig {
+    fn parse(keys: &Keys) -> Result<Self> {
+        Ok(Self {
+            heads: keys.size("index_n_heads", 1..=HEADS_MAX)?,
+            head_dim: keys.size("index_head_dim", 2..=HEAD_DIM_MAX)?,
+            topk: keys.size("index_topk", 1..=POSITIONS_MAX)?,
+        })
+    }
 }
 
-/// A value that belongs to another variant of the architecture.
-fn unsupported<T>(key: &str, found: &Value, only: &str) -> Result<T> {
-    Err(ConfigError::Unsupported {
-        key: key.to_owned(),
-        found: brief(found),
-        only: only.to_owned(),
-    })
+impl ExpertConfig {
+    fn parse(keys: &Keys, family: Family, layers: usize) -> Result<Self> {
+        Ok(Self {
+            count: keys.size("n_routed_experts", 1..=EXPERTS_MAX)?,
+            each: keys.size("num_experts_per_tok", 1..=EXPERTS_MAX)?,
+            inner: keys.size("moe_intermediate_size", 1..=WIDTH_MAX)?,
+            hash_layers: match family {
+                Family::V4 => layers::hashed(keys, layers)?,
+                Family::V41 => 0,
+            },
+            scale: keys.positive("routed_scaling_factor")?,
+            limit: keys.number("swiglu_limit")?.filter(|limit| *limit > 0.0),
+        })
+    }
+}
+
+impl HyperConfig {
+    fn parse(keys: &Keys) -> Result<Self> {
+        Ok(Self {
+            streams: keys.size("hc_mult", 1..=STREAMS_MAX)?,
+            sinkhorn: keys.size("hc_sinkhorn_iters", 1..=SINKHORN_MAX)?,
+            eps: keys.positive("hc_eps")?,
+        })
+    }
 }
 
 /// Which release this is, if it is the architecture at all.
@@ -544,96 +377,4 @@ fn check_fixed(keys: &Keys, fixed: &[(&str, &str)]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A token id. Its bound, the vocabulary, is checked once that is known.
-fn id(name: &str, value: Option<&Value>) -> Result<u32> {
-    let value = value.ok_or_else(|| ConfigError::Missing {
-        key: name.to_owned(),
-    })?;
-    let id = whole(name, value, 0..=VOCABULARY_MAX)?;
-    Ok(u32::try_from(id).unwrap_or(u32::MAX))
-}
-
-/// A token id that may be absent.
-fn token(keys: &Keys, key: &str) -> Result<Option<u32>> {
-    match keys.value(key) {
-        None => Ok(None),
-        found => Ok(Some(id(&keys.name(key), found)?)),
-    }
-}
-
-/// One end-of-text id, or several.
-fn stops(keys: &Keys) -> Result<Vec<u32>> {
-    let name = keys.name("eos_token_id");
-    match keys.value("eos_token_id") {
-        Some(Value::Array(list)) if (1..=STOPS_MAX).contains(&list.len()) => {
-            list.iter().map(|value| id(&name, Some(value))).collect()
-        }
-        Some(Value::Array(list)) => Err(ConfigError::Range {
-            key: name,
-            value: format!("{} ids", list.len()),
-            want: format!("1 to {STOPS_MAX}"),
-        }),
-        one => Ok(vec![id(&name, one)?]),
-    }
-}
-
-/// How the matrices are stored. Flash was released without `expert_dtype`, and means FP4.
-fn storage(keys: &Keys) -> Result<Storage> {
-    let Some(quantisation) = keys.object("quantization_config")? else {
-        let named = ["torch_dtype", "dtype"]
-            .into_iter()
-            .find_map(|key| Some((key, keys.value(key)?)));
-        return match named {
-            None => Ok(Storage::Bf16),
-            Some((_, Value::String(name))) if name == "bfloat16" => Ok(Storage::Bf16),
-            Some((_, Value::String(name))) if name == "float32" => Ok(Storage::F32),
-            Some((key, found)) => unsupported(key, found, "\"bfloat16\" and \"float32\""),
-        };
-    };
-    check_fixed(&quantisation, &QUANTISED)?;
-    quantisation.need("quant_method", quantisation.text("quant_method")?)?;
-    let (outer, inner) = (
-        keys.text("expert_dtype")?,
-        quantisation.text("expert_dtype")?,
-    );
-    if let (Some(outer), Some(inner)) = (outer, inner)
-        && outer != inner
-    {
-        return clash(
-            format!("expert_dtype is {outer}"),
-            format!("{} is {inner}", quantisation.name("expert_dtype")),
-        );
-    }
-    match outer.or(inner) {
-        None | Some("fp4") => Ok(Storage::Released),
-        Some("fp8") => Ok(Storage::Base),
-        Some(other) => unsupported("expert_dtype", &Value::from(other), "\"fp4\" and \"fp8\""),
-    }
-}
-
-/// Rows and columns that share a scale. The release has the same in its rounding of activations, even
-/// where the weights are floats.
-fn tile(keys: &Keys, family: Family) -> Result<[usize; 2]> {
-    let released = match family {
-        Family::V4 => [128, 128],
-        Family::V41 => [32, 32],
-    };
-    let Some(quantisation) = keys.object("quantization_config")? else {
-        return Ok(released);
-    };
-    let name = quantisation.name("weight_block_size");
-    match quantisation.list("weight_block_size")? {
-        None => Ok(released),
-        Some([rows, columns]) => Ok([
-            whole(&name, rows, 1..=WIDTH_MAX)?,
-            whole(&name, columns, 1..=WIDTH_MAX)?,
-        ]),
-        Some(list) => Err(ConfigError::Kind {
-            key: name,
-            found: format!("a list of {}", list.len()),
-            want: "a list of 2",
-        }),
-    }
 }

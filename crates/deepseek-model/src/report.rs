@@ -10,7 +10,7 @@ use deepseek_moe::RouteBy;
 
 use crate::bill::{Flops, Phase, Tally, Weights};
 use crate::block::BlockPlan;
-use crate::config::{Config, DsparkConfig, EngramConfig, Family, Storage};
+use crate::config::{Config, DsparkConfig, EngramConfig, Family, Numbers, Storage};
 use crate::inventory::Component;
 use crate::plan::{Budget, Plan, PlanError, SequenceMemory};
 
@@ -146,7 +146,7 @@ impl fmt::Display for Report {
 
 impl Report {
     fn write_model(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Config {
+        let Numbers {
             family,
             layers,
             hidden_size,
@@ -156,7 +156,7 @@ impl Report {
             experts,
             window,
             ..
-        } = self.config();
+        } = &**self.config();
         let model = family.name();
         writeln!(
             f,

@@ -171,7 +171,10 @@ fn parts_may_be_absent() {
         assert_eq!(config, parse(&released()).without_drafts());
     }
     let open = parse(&text(&json!({ "candidate_source_layer_id": "-" })));
-    assert_eq!(open.sharing.and_then(|sharing| sharing.candidates), None);
+    assert_eq!(
+        open.sharing.as_ref().and_then(|sharing| sharing.candidates),
+        None
+    );
     let short = text(&json!({ "compress_ratios": ratios(&[]) }));
     assert_eq!(parse(&short), parse(&released()));
     let wide = json!({ "vision_config": { "max_wh_ratio": 8 } });

@@ -3,17 +3,45 @@
 use serde_json::Value;
 
 use super::keys::{Keys, brief, whole};
-use super::{ConfigError, Result, SPARSE_RATIO, clash, unsupported};
-use crate::limits::WINDOW_MAX;
+use super::{ConfigError, Family, Result, SPARSE_RATIO, clash, unsupported};
+use crate::limits::{MODULES_MAX, WINDOW_MAX};
 
 /// The ratios of the backbone, and whether the file may come with draft modules at all.
-pub(super) struct Ratios {
+struct Ratios {
+    ratios: Vec<u32>,
+    has_drafts: bool,
+}
+
+/// The backbone's ratios, and the draft modules behind it.
+pub(super) struct Modules {
     pub(super) ratios: Vec<u32>,
-    pub(super) has_drafts: bool,
+    /// Those of the MTP kind.
+    pub(super) mtp_layers: usize,
+    /// Whether the modules of a refreshed V4 are of the DSpark kind.
+    pub(super) dspark: bool,
+}
+
+impl Modules {
+    pub(super) fn parse(keys: &Keys, family: Family, layers: usize) -> Result<Self> {
+        let dspark = family == Family::V4 && keys.value("dspark_block_size").is_some();
+        let named = keys
+            .whole("num_nextn_predict_layers", 0..=MODULES_MAX)?
+            .unwrap_or(0);
+        let modules = match family {
+            Family::V4 if !dspark => named,
+            Family::V4 | Family::V41 => 0,
+        };
+        let Ratios { ratios, has_drafts } = ratios(keys, layers, modules)?;
+        Ok(Self {
+            ratios,
+            mtp_layers: if has_drafts { modules } else { 0 },
+            dspark,
+        })
+    }
 }
 
 /// Reads the released list, the list of names, or both if they agree.
-pub(super) fn ratios(keys: &Keys, layers: usize, modules: usize) -> Result<Ratios> {
+fn ratios(keys: &Keys, layers: usize, modules: usize) -> Result<Ratios> {
     let released = listed(keys, layers, modules)?;
     let named = named(keys, layers)?;
     match (released, named) {

@@ -3,16 +3,72 @@
 
 use deepseek_audio::shape::{HOP, RATE};
 use deepseek_audio::{AudioShape, Level, Pool};
+use deepseek_vision::VisionShape;
 use deepseek_vision::video::{self, Number, VideoConfig};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::keys::{Keys, brief};
-use super::{ConfigError, Result, clash, unsupported};
+use super::tokens::{id, token};
+use super::{ConfigError, Family, Result, clash, unsupported, v41};
 use crate::limits::{CHUNK_SECONDS_MAX, HEADS_MAX, LAYERS_MAX, MELS_MAX, POSITIONS_MAX, WIDTH_MAX};
 
+/// The id that stands for a row of audio where `audio_token_id` does not say, and that of a video: two
+/// reserved ids of the released vocabulary (`docs/models/audio-video.md` §4).
+const AUDIO_TOKEN: u32 = 129_261;
+const VIDEO_TOKEN: u32 = 129_260;
+
+/// What a config says about media.
+pub(super) struct Media {
+    pub(super) vision: Option<VisionShape>,
+    pub(super) image_token: Option<u32>,
+    pub(super) audio: Option<AudioShape>,
+    pub(super) audio_token: Option<u32>,
+    pub(super) video: VideoConfig,
+    pub(super) video_token: Option<u32>,
+}
+
+impl Media {
+    /// `width` is that of the text model; its ids are below `vocabulary`.
+    pub(super) fn parse(
+        top: &Keys,
+        family: Family,
+        width: usize,
+        vocabulary: usize,
+    ) -> Result<Self> {
+        let (vision, audio) = match family {
+            Family::V4 => (None, None),
+            Family::V41 => (
+                v41::vision(top.object("vision_config")?.as_ref(), width)?,
+                audio(top.object("audio_config")?.as_ref(), width)?,
+            ),
+        };
+        let image_token = match vision {
+            None => None,
+            Some(_) => Some(id("image_token_id", top.value("image_token_id"))?),
+        };
+        let audio_token = match audio {
+            None => None,
+            Some(_) => Some(token(top, "audio_token_id")?.unwrap_or(AUDIO_TOKEN)),
+        };
+        let known = |id: &u32| usize::try_from(*id).is_ok_and(|id| id < vocabulary);
+        let video_token = match vision {
+            None => None,
+            Some(_) => token(top, "video_token_id")?.or(Some(VIDEO_TOKEN).filter(known)),
+        };
+        Ok(Self {
+            vision,
+            image_token,
+            audio,
+            audio_token,
+            video: video(top.object("video_config")?.as_ref())?,
+            video_token,
+        })
+    }
+}
+
 /// Reads the audio tower, if there is one. `out` is the width of the text model.
-pub(super) fn audio(keys: Option<&Keys>, out: usize) -> Result<Option<AudioShape>> {
+fn audio(keys: Option<&Keys>, out: usize) -> Result<Option<AudioShape>> {
     let Some(keys) = keys else {
         return Ok(None);
     };
@@ -110,7 +166,7 @@ fn agree(keys: &Keys, shape: &AudioShape) -> Result<()> {
 }
 
 /// Reads how videos are watched. Every number has a default.
-pub(super) fn video(keys: Option<&Keys>) -> Result<VideoConfig> {
+fn video(keys: Option<&Keys>) -> Result<VideoConfig> {
     let mut config = VideoConfig::default();
     let Some(keys) = keys else {
         return Ok(config);

@@ -4,7 +4,18 @@ use deepseek_core::rope::Yarn;
 use serde_json::Value;
 
 use super::keys::Keys;
-use super::{ConfigError, Result, RopeConfig, clash, unsupported};
+use super::{ConfigError, Result, clash, unsupported};
+
+/// The two sets of rotary frequencies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RopeConfig {
+    /// Base in layers with nothing but a window, without interpolation.
+    pub theta: f32,
+    /// Base in layers with compressed rows.
+    pub compress_theta: f32,
+    /// Interpolation in layers with compressed rows.
+    pub yarn: Option<Yarn>,
+}
 
 /// Rotary channels of a head: `qk_rope_head_dim`, or `partial_rotary_factor` times the head.
 pub(super) fn width(keys: &Keys, head_dim: usize) -> Result<usize> {
@@ -50,62 +61,64 @@ fn share(factor: f32, head_dim: usize) -> Result<usize> {
         })
 }
 
-/// Both bases and the interpolation, from whichever form is there; from both if they agree.
-pub(super) fn bases(keys: &Keys) -> Result<RopeConfig> {
-    let nested = keys.object("rope_parameters")?;
-    let parts = match &nested {
-        Some(nested) => (nested.object("main")?, nested.object("compress")?),
-        None => (None, None),
-    };
-    let (nested_bases, nested_yarn) = match parts {
-        (Some(main), Some(compress)) => {
-            if yarn(&main)?.is_some() {
+impl RopeConfig {
+    /// Both bases and the interpolation, from whichever form is there; from both if they agree.
+    pub(super) fn parse(keys: &Keys) -> Result<Self> {
+        let nested = keys.object("rope_parameters")?;
+        let parts = match &nested {
+            Some(nested) => (nested.object("main")?, nested.object("compress")?),
+            None => (None, None),
+        };
+        let (nested_bases, nested_yarn) = match parts {
+            (Some(main), Some(compress)) => {
+                if yarn(&main)?.is_some() {
+                    return clash(
+                        format!("{} asks for interpolation", main.name("rope_type")),
+                        "layers with nothing but a window have none".to_owned(),
+                    );
+                }
+                let bases = (
+                    main.positive("rope_theta")?,
+                    compress.positive("rope_theta")?,
+                );
+                (Some(bases), Some(yarn(&compress)?))
+            }
+            // The flat scaling under its newer name.
+            (None, None) => match &nested {
+                Some(flat) => (None, Some(yarn(flat)?)),
+                None => (None, None),
+            },
+            (None, Some(_)) | (Some(_), None) => {
+                let key = "rope_parameters.main and rope_parameters.compress".to_owned();
+                return Err(ConfigError::Missing { key });
+            }
+        };
+        let flat_yarn = match keys.object("rope_scaling")? {
+            Some(scaling) => Some(yarn(&scaling)?),
+            // Null is a statement, absence is not.
+            None => keys.contains("rope_scaling").then_some(None),
+        };
+        let yarn = match (flat_yarn, nested_yarn) {
+            (None, None) => {
+                return Err(ConfigError::Missing {
+                    key: "rope_scaling (or rope_parameters)".to_owned(),
+                });
+            }
+            (Some(flat), Some(nested)) if flat != nested => {
                 return clash(
-                    format!("{} asks for interpolation", main.name("rope_type")),
-                    "layers with nothing but a window have none".to_owned(),
+                    format!("rope_scaling is {}", describe(flat)),
+                    format!("rope_parameters is {}", describe(nested)),
                 );
             }
-            let bases = (
-                main.positive("rope_theta")?,
-                compress.positive("rope_theta")?,
-            );
-            (Some(bases), Some(yarn(&compress)?))
-        }
-        // The flat scaling under its newer name.
-        (None, None) => match &nested {
-            Some(flat) => (None, Some(yarn(flat)?)),
-            None => (None, None),
-        },
-        (None, Some(_)) | (Some(_), None) => {
-            let key = "rope_parameters.main and rope_parameters.compress".to_owned();
-            return Err(ConfigError::Missing { key });
-        }
-    };
-    let flat_yarn = match keys.object("rope_scaling")? {
-        Some(scaling) => Some(yarn(&scaling)?),
-        // Null is a statement, absence is not.
-        None => keys.contains("rope_scaling").then_some(None),
-    };
-    let yarn = match (flat_yarn, nested_yarn) {
-        (None, None) => {
-            return Err(ConfigError::Missing {
-                key: "rope_scaling (or rope_parameters)".to_owned(),
-            });
-        }
-        (Some(flat), Some(nested)) if flat != nested => {
-            return clash(
-                format!("rope_scaling is {}", describe(flat)),
-                format!("rope_parameters is {}", describe(nested)),
-            );
-        }
-        (Some(yarn), _) | (None, Some(yarn)) => yarn,
-    };
-    let (theta, compress_theta) = nested_bases.unzip();
-    Ok(RopeConfig {
-        theta: base(keys, "rope_theta", theta)?,
-        compress_theta: base(keys, "compress_rope_theta", compress_theta)?,
-        yarn,
-    })
+            (Some(yarn), _) | (None, Some(yarn)) => yarn,
+        };
+        let (theta, compress_theta) = nested_bases.unzip();
+        Ok(Self {
+            theta: base(keys, "rope_theta", theta)?,
+            compress_theta: base(keys, "compress_rope_theta", compress_theta)?,
+            yarn,
+        })
+    }
 }
 
 /// A base that stands at the top, in the nested form, or in both alike.

@@ -6,7 +6,8 @@ use deepseek_vision::VisionShape;
 use serde_json::Value;
 
 use super::keys::{Keys, whole};
-use super::{ConfigError, Result, clash, id};
+use super::tokens::id;
+use super::{ConfigError, Result, clash};
 use crate::limits::{
     DRAFTS_MAX, ENGRAM_HEADS_MAX, ENGRAM_ROWS_MAX, EXPERTS_MAX, HEAD_DIM_MAX, HEADS_MAX,
     IMAGE_TOKENS_MAX, LAYERS_MAX, MODULES_MAX, NGRAM_MAX, PATCH_MAX, POSITIONS_MAX, VOCABULARY_MAX,
@@ -64,8 +65,28 @@ pub struct DsparkConfig {
     pub each: usize,
 }
 
+/// What only V4.1 has in its text model.
+#[derive(Default)]
+pub(super) struct Parts {
+    pub(super) sharing: Option<SharingConfig>,
+    pub(super) engram: Option<EngramConfig>,
+    pub(super) drafter: Option<DsparkConfig>,
+}
+
+impl Parts {
+    /// `ratios` are those of the backbone's layers.
+    pub(super) fn parse(keys: &Keys, ratios: &[u32]) -> Result<Self> {
+        let sharing = sharing(keys, ratios)?;
+        Ok(Self {
+            engram: engram(keys, &sharing)?,
+            drafter: dspark(keys, ratios.len(), &sharing)?,
+            sharing: Some(sharing),
+        })
+    }
+}
+
 /// Reads who makes and who chooses rows, and holds it against the ratios.
-pub(super) fn sharing(keys: &Keys, ratios: &[u32]) -> Result<SharingConfig> {
+fn sharing(keys: &Keys, ratios: &[u32]) -> Result<SharingConfig> {
     let kv_sources = layers(keys, "kv_source_layer_ids", ratios.len())?;
     let index_sources = layers(keys, "index_source_layer_ids", ratios.len())?;
     for (layer, ratio) in ratios.iter().enumerate() {
@@ -132,7 +153,7 @@ pub(super) fn sharing(keys: &Keys, ratios: &[u32]) -> Result<SharingConfig> {
 }
 
 /// Reads the n-gram memory, if there is one. It has to end before the layers that a prompt may skip.
-pub(super) fn engram(keys: &Keys, sharing: &SharingConfig) -> Result<Option<EngramConfig>> {
+fn engram(keys: &Keys, sharing: &SharingConfig) -> Result<Option<EngramConfig>> {
     let Some(listed) = keys.list("engram_layer_ids")? else {
         return Ok(None);
     };
@@ -191,11 +212,7 @@ pub(super) fn engram(keys: &Keys, sharing: &SharingConfig) -> Result<Option<Engr
 
 /// Reads the drafter, if there is one. It reads layers that the last positions of a prompt run
 /// through together.
-pub(super) fn dspark(
-    keys: &Keys,
-    count: usize,
-    sharing: &SharingConfig,
-) -> Result<Option<DsparkConfig>> {
+fn dspark(keys: &Keys, count: usize, sharing: &SharingConfig) -> Result<Option<DsparkConfig>> {
     let stages = keys
         .whole("num_nextn_predict_layers", 0..=MODULES_MAX)?
         .unwrap_or(0);

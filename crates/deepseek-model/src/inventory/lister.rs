@@ -6,7 +6,7 @@ use deepseek_core::weights::Dtype;
 use deepseek_vision::VisionShape;
 
 use super::{Component, Kind, TensorSpec};
-use crate::config::{Config, DsparkConfig, EngramConfig, Family, Storage};
+use crate::config::{Config, DsparkConfig, EngramConfig, Family, Numbers, Storage};
 
 /// Writes down the tensors below one prefix.
 pub(super) struct Lister<'a> {
@@ -136,11 +136,11 @@ impl<'a> Lister<'a> {
 
     /// What stands outside of layers, but for images.
     pub(super) fn top(&mut self) {
-        let Config {
+        let Numbers {
             vocab_size,
             hidden_size,
             ..
-        } = *self.config;
+        } = **self.config;
         let rows = [vocab_size, hidden_size];
         self.rows("embed.weight", rows, Component::Embedding);
         self.plain("head.weight", rows, Component::Head);
@@ -185,7 +185,7 @@ impl<'a> Lister<'a> {
     }
 
     fn attention(&mut self) {
-        let Config {
+        let Numbers {
             hidden_size,
             heads,
             head_dim,
@@ -193,7 +193,7 @@ impl<'a> Lister<'a> {
             o_groups,
             o_lora_rank,
             ..
-        } = *self.config;
+        } = **self.config;
         let (wide, latent) = (heads * head_dim, o_groups * o_lora_rank);
         let at = Component::Attention;
         self.wide("attn.attn_sink", &[heads], at);
@@ -208,13 +208,13 @@ impl<'a> Lister<'a> {
 
     /// What makes the layer's rows and keys, and what chooses among those of its source.
     fn compressed(&mut self, role: Role) {
-        let Config {
+        let Numbers {
             hidden_size,
             head_dim,
             q_lora_rank,
             index,
             ..
-        } = *self.config;
+        } = **self.config;
         let ratio = role.ratio as usize;
         if let Some(making) = role.produces {
             let stem = "attn.compressor";
@@ -265,12 +265,12 @@ impl<'a> Lister<'a> {
     }
 
     fn mixture(&mut self, count: usize, by_token: bool) {
-        let Config {
+        let Numbers {
             hidden_size,
             vocab_size,
             experts,
             ..
-        } = *self.config;
+        } = **self.config;
         let at = Component::Routers;
         self.plain("ffn.gate.weight", [count, hidden_size], at);
         if by_token {
@@ -341,11 +341,11 @@ impl<'a> Lister<'a> {
 
     /// What the first and the last layer of a drafter have beside.
     pub(super) fn dspark(&mut self, drafter: &DsparkConfig, stage: usize) {
-        let Config {
+        let Numbers {
             hidden_size,
             vocab_size,
             ..
-        } = *self.config;
+        } = **self.config;
         let at = Component::Drafter;
         if stage == 0 {
             let taps = drafter.taps.len();

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Report, kind, storage};
 use crate::bill::{Flops, Phase, Tally};
-use crate::config::{Config, DsparkConfig, SharingConfig};
+use crate::config::{DsparkConfig, Numbers, SharingConfig};
 
 impl Report {
     /// The same as JSON. Numbers are exact.
@@ -104,12 +104,12 @@ impl Report {
 
     /// N-gram tables, drafter, images and audio.
     fn add_extras(&self, report: &mut Value) {
-        let Config {
+        let Numbers {
             drafter,
             vision,
             audio,
             ..
-        } = self.config();
+        } = &**self.config();
         if let Some((engram, bytes, touched)) = self.tables() {
             report["parameters"]["engram_tables"] = json!(self.weights.tables);
             report["engram"] = json!({
