@@ -1,18 +1,14 @@
-//! Audio as the model hears it: one channel at 16 kHz, read a little at a time, and what keeps a
-//! file from becoming one.
+//! Audio as the model hears it: one channel at 16 kHz, read a little at a time.
 
 use std::fmt;
 use std::io::{self, Cursor, Read, Seek};
 
 use deepseek_core::Note;
 
-use crate::decode::Track;
+use crate::decode::{Track, finite};
+use crate::error::AudioError;
 use crate::limits::Limits;
 use crate::resample::Resampler;
-
-/// The files that are read.
-pub const FORMATS: &str = "WAV, AIFF, AU, CAF, RF64, Wave64, FLAC, MP1 to MP3, AAC, Ogg Vorbis, MP4 and \
-                           Matroska";
 
 /// One channel at 16 kHz. Memory does not grow with its length.
 #[derive(Debug)]
@@ -25,11 +21,6 @@ pub struct Audio {
     raw: Vec<f32>,
     /// Samples that were made and not yet asked for.
     ready: Vec<f32>,
-}
-
-/// A sample, or silence in place of what is no number.
-pub(crate) fn finite(sample: f32) -> f32 {
-    if sample.is_finite() { sample } else { 0.0 }
 }
 
 /// Where samples of one channel come from.
@@ -64,7 +55,7 @@ impl Source {
 }
 
 impl Audio {
-    /// Opens a file of one of the [`FORMATS`], told apart by content.
+    /// Opens a file of one of the [`FORMATS`](crate::FORMATS), told apart by content.
     /// The first audio track is read, its channels averaged.
     ///
     /// Packets that cannot be decoded are left out, up to
@@ -167,100 +158,4 @@ impl Audio {
             Source::Blocks(..) => Vec::new(),
         }
     }
-}
-
-/// Why a file is not taken as audio.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AudioError {
-    /// There are no bytes.
-    #[error("audio: an empty file")]
-    Empty,
-    /// The system refused to read on.
-    #[error("audio: the file cannot be read")]
-    Io(#[from] io::Error),
-    /// The file begins like none of the formats that are read.
-    #[error("audio: begins with {head}, which is none of {FORMATS}")]
-    UnknownFormat {
-        /// Its first bytes, in hexadecimal.
-        head: String,
-    },
-    /// The file is of a known format that is not read.
-    #[error("audio: of a format that is not read: {format}")]
-    UnreadFormat {
-        /// The format.
-        format: &'static str,
-    },
-    /// There is nothing to be heard in the file.
-    #[error("audio: {format} file without an audio track")]
-    NoTrack {
-        /// The format.
-        format: &'static str,
-    },
-    /// The track is there and holds no samples.
-    #[error("audio: no samples")]
-    NoSamples,
-    /// The codec that only the `video` feature can decode.
-    #[error("audio: Opus needs a build with the video feature")]
-    Opus,
-    /// The rate is out of bounds.
-    #[error("audio: {rate} samples a second, want {min} to {max}")]
-    Rate {
-        /// Samples a second, as the file says.
-        rate: u32,
-        /// The lower bound.
-        min: u32,
-        /// The upper bound.
-        max: u32,
-    },
-    /// The rate changes from part to part, too often.
-    #[error("audio: more than {max} changes of the rate")]
-    RateChanges {
-        /// The bound.
-        max: usize,
-    },
-    /// There are no channels, or too many.
-    #[error("audio: {channels} channels, want 1 to {max}")]
-    Channels {
-        /// Channels, as the file says.
-        channels: usize,
-        /// The bound.
-        max: usize,
-    },
-    /// The audio is too long.
-    #[error("audio: longer than {max} seconds")]
-    Length {
-        /// The bound.
-        max: u32,
-    },
-    /// Too many packets in a row could not be decoded, or hold nothing.
-    #[error("audio: more than {max} packets in a row without a sample")]
-    Packets {
-        /// The bound.
-        max: usize,
-    },
-    /// Decoding would take too much memory.
-    #[error("audio: {format} data that takes too much memory: {why}")]
-    Memory {
-        /// The format.
-        format: &'static str,
-        /// What the decoder said.
-        why: String,
-    },
-    /// The file is of a kind within its format that is not read.
-    #[error("audio: {format} of a kind that is not read: {why}")]
-    Unsupported {
-        /// The format.
-        format: &'static str,
-        /// What the decoder said.
-        why: String,
-    },
-    /// The file contradicts itself or its format.
-    #[error("audio: broken {format} data: {why}")]
-    Corrupt {
-        /// The format.
-        format: &'static str,
-        /// What the decoder said.
-        why: String,
-    },
 }

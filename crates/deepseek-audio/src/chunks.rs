@@ -4,7 +4,8 @@ use std::iter;
 
 use deepseek_core::HostTensor;
 
-use crate::audio::{Audio, AudioError};
+use crate::audio::Audio;
+use crate::error::AudioError;
 use crate::mel::{self, LogMel, MARGIN};
 use crate::shape::{AudioShape, HOP, Level};
 

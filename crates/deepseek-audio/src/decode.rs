@@ -32,7 +32,7 @@ use symphonia::core::units::{Duration, TimeBase};
 
 use self::plain::Plain;
 use self::tail::Tail;
-use crate::audio::{AudioError, finite};
+use crate::error::AudioError;
 use crate::limits::{FAILURES_MAX, Limits, PACKET_FRAMES_MAX, RATE_CHANGES_MAX, RATE_MIN};
 use crate::shape::RATE;
 
@@ -92,6 +92,11 @@ const MATROSKA_SLACK: f64 = 0.1;
 
 /// Packets of a transport stream follow one another, with or without the time before each.
 const TRANSPORT: [[usize; 3]; 2] = [[0, 188, 376], [4, 196, 388]];
+
+/// A sample, or silence in place of what is no number.
+pub(crate) fn finite(sample: f32) -> f32 {
+    if sample.is_finite() { sample } else { 0.0 }
+}
 
 /// The first audio track of a file, packet by packet, its channels averaged.
 pub(crate) struct Track {

@@ -7,7 +7,7 @@ use deepseek_recipe::request::{
     DEFAULT_THINKING_MAX_TOKENS,
 };
 
-use crate::encode::{Edition, Effort, Mode, Options};
+use crate::options::{Edition, Effort, Mode, Options};
 
 /// What to draw with where nothing is asked for, and the bounds within which the vendor's own
 /// service draws whatever is asked for (`docs/models/deepseek-v4.md` §4.7,

@@ -2,14 +2,11 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
-use serde::ser::Serializer;
-use serde_json::{Map, Number, Value, json};
+use serde_json::Number;
 
+use crate::delta::Delta;
 use crate::error::{Error, Result};
 use crate::json::Json;
-use crate::reader::Delta;
-use crate::wire;
 
 /// The messages of a conversation, in order.
 ///
@@ -21,14 +18,6 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// Reads a conversation as [`Reading::parse`] does, and keeps to itself what was passed over.
-    ///
-    /// # Errors
-    /// [`Error::Conversation`], with the place and the reason.
-    pub fn parse(json: &str) -> Result<Self> {
-        Ok(Reading::parse(json)?.conversation)
-    }
-
     /// Whether there is something to answer, and all of it can be written as the model knows it.
     ///
     /// # Errors
@@ -94,25 +83,6 @@ pub struct Reading {
     /// Fields that were passed over, by their names and the first message that has them: settings of
     /// a request, and what a message says that no prompt does. At most a handful.
     pub unread: Vec<String>,
-}
-
-impl Reading {
-    /// Reads a JSON list of messages in the chat-completions form, with the fields `role`,
-    /// `content`, `reasoning_content` or `reasoning`, `tool_calls`, `tool_call_id`, `prefix`, and of
-    /// V4 `tools`, `response_format`, `task` and `wo_eos` on a message. Content is a string, or a
-    /// list of parts of the type `text`, `image_url`, `input_audio`, `audio_url` or `video_url`, or
-    /// as the responses protocol calls them; what the model and reminders say is text alone. In what
-    /// a tool returns, other parts are kept as [`Part::Other`]. Tools may be wrapped or flat, or a
-    /// `namespace` of functions; arguments are spelled out or an object.
-    ///
-    /// Or reads a request with such a list as its `messages`: its `tools`, its `response_format` and
-    /// a `tool_choice` of `none` go to the messages, which all else stays out of.
-    ///
-    /// # Errors
-    /// [`Error::Conversation`], with the place and the reason.
-    pub fn parse(json: &str) -> Result<Self> {
-        wire::read(json).map_err(Error::Conversation)
-    }
 }
 
 /// Text and media, in order. A text alone is `"…".into()`.
@@ -204,44 +174,6 @@ impl From<Vec<Part>> for Content {
     fn from(parts: Vec<Part>) -> Self {
         Self(parts)
     }
-}
-
-/// In the chat-completions form, which [`Conversation::parse`] reads: a string, or a list of parts.
-impl Serialize for Content {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0.as_slice() {
-            [] => serializer.serialize_str(""),
-            [Part::Text(text)] => serializer.serialize_str(text),
-            parts => serializer.collect_seq(parts),
-        }
-    }
-}
-
-impl Serialize for Part {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let part = match self {
-            Self::Text(text) => json!({ "type": "text", "text": text }),
-            Self::Image(url) => json!({ "type": "image_url", "image_url": { "url": url } }),
-            Self::Audio(url) => json!({ "type": "audio_url", "audio_url": { "url": url } }),
-            Self::Video(video) => json!({ "type": "video_url", "video_url": fields(video) }),
-            Self::Other(kind) => json!({ "type": kind }),
-        };
-        part.serialize(serializer)
-    }
-}
-
-/// What the wire says of a video: its address, and what else is said.
-fn fields(video: &Video) -> Map<String, Value> {
-    let Video {
-        source,
-        fps,
-        max_frames,
-        audio,
-    } = video;
-    let all = json!({ "url": source, "fps": fps, "max_frames": max_frames, "audio": audio });
-    let all = all.as_object().cloned().unwrap_or_default();
-    let said = all.into_iter().filter(|(_, value)| !value.is_null());
-    said.collect()
 }
 
 /// One message.

@@ -7,102 +7,13 @@
 use std::mem;
 
 use crate::calls::{Block, Read};
+use crate::delta::{Delta, Flaw};
 use crate::detok::Utf8;
-use crate::encode::Mode;
 use crate::error::Result;
 use crate::message::Answer;
+use crate::start::{Stage, Start};
 use crate::stops::Stops;
 use crate::tokenizer::{Tokenizer, marker};
-
-/// Where the model's words begin, and whether they may call tools.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Start {
-    /// Where they begin.
-    pub stage: Stage,
-    /// Whether a tool block is one; else it is plain text. It is one where tools are declared.
-    pub calls: bool,
-}
-
-/// Where the model's words begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// After `<think>`: with reasoning.
-    Reasoning,
-    /// Within reasoning that goes on: leading line breaks count.
-    OpenReasoning,
-    /// After `</think>`: with the answer.
-    Answer,
-    /// Within an answer that goes on, or with the word of a task: leading line breaks count.
-    Continuation,
-    /// Within a tool block that the prompt has opened.
-    Calls,
-}
-
-impl Stage {
-    /// Where a new answer begins.
-    pub(crate) fn of(mode: Mode) -> Self {
-        match mode {
-            Mode::Chat => Self::Answer,
-            Mode::Thinking => Self::Reasoning,
-        }
-    }
-}
-
-/// There, with calls.
-impl From<Stage> for Start {
-    fn from(stage: Stage) -> Self {
-        Self { stage, calls: true }
-    }
-}
-
-/// At the beginning of an answer, with calls.
-impl From<Mode> for Start {
-    fn from(mode: Mode) -> Self {
-        Stage::of(mode).into()
-    }
-}
-
-/// A piece of a completion. It is certain: no marker and no stop string can begin in its text, and a
-/// call is whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Delta {
-    /// More reasoning.
-    Thinking(String),
-    /// More of the answer.
-    Text(String),
-    /// A tool is called.
-    Call {
-        /// The place of the call among those of this completion, from zero.
-        index: usize,
-        /// The tool.
-        name: String,
-        /// What it is called with: a JSON object, whatever the model wrote. Numbers have the digits
-        /// that it wrote, and a value that it marked as JSON and that is none is a string.
-        arguments: String,
-    },
-    /// Something is not as it should be.
-    Flaw(Flaw),
-    /// Nothing follows.
-    Finished {
-        /// The stop string that ended it, if one did.
-        stop: Option<String>,
-    },
-}
-
-/// What is not as it should be in a completion. Nothing is lost by it but what says so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Flaw {
-    /// The reasoning has no end, and so the answer no beginning.
-    OpenReasoning,
-    /// The completion ends within a call, whose text was given as it was written.
-    HalfCall,
-    /// A call could not be read; its text was given as it was written.
-    BadCall,
-    /// What came after the calls was passed over, as the release does.
-    Trailing,
-}
 
 /// Reads a completion, id by id or in pieces of text.
 ///

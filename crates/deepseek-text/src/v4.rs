@@ -10,11 +10,12 @@ use deepseek_recipe_core::conversation::ReasoningEffort;
 use deepseek_recipe_core::prompt;
 use deepseek_recipe_core::prompt::{Prompt, Special};
 
-use crate::encode::{Mode, Options, Rendered, ToolChoice, opener, task_marker};
 use crate::fixed;
 use crate::json::Json;
+use crate::layout::{Rendered, opener, task_marker};
 use crate::message::{Answer, Brief, Call, Conversation, Message, Task, Tool};
-use crate::reader::{Stage, Start};
+use crate::options::{Mode, Options, ToolChoice};
+use crate::start::{Stage, Start};
 use crate::tokenizer::marker;
 
 /// Renders a conversation; `effort` says which order to think harder it begins with.

@@ -10,12 +10,13 @@ use aho_corasick::AhoCorasick;
 use deepseek_recipe_core::prompt;
 use deepseek_recipe_core::prompt::{Prompt, Special};
 
-use crate::encode::{Mode, Options, Rendered, ToolChoice, opener, task_marker};
 use crate::error::{Error, Result};
 use crate::fixed;
 use crate::json::Json;
+use crate::layout::{Rendered, opener, task_marker};
 use crate::message::{Answer, Brief, Call, Content, Conversation, Message, Part, Task, Tool};
-use crate::reader::{Stage, Start};
+use crate::options::{Mode, Options, ToolChoice};
+use crate::start::{Stage, Start};
 use crate::tokenizer::marker;
 use crate::wire;
 

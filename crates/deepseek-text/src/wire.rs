@@ -11,11 +11,13 @@
     clippy::panic
 )]
 
-use std::error::Error;
+use std::error::Error as _;
 
-use serde_json::Number;
+use serde::Serialize;
+use serde::ser::Serializer;
+use serde_json::{Map, Number, Value, json};
 
-use crate::error::Misfit;
+use crate::error::{Error, Misfit};
 use crate::json::Json;
 use crate::message::{
     Answer, Brief, Call, Content, Conversation, Message, Part, Reading, Task, Tool, Video,
@@ -26,8 +28,37 @@ type Result<T, E = Misfit> = std::result::Result<T, E>;
 /// Fields passed over that are named; of more it is told that there are more.
 const UNREAD_MAX: usize = 16;
 
+impl Conversation {
+    /// Reads a conversation as [`Reading::parse`] does, and keeps to itself what was passed over.
+    ///
+    /// # Errors
+    /// [`Error::Conversation`], with the place and the reason.
+    pub fn parse(json: &str) -> Result<Self, Error> {
+        Ok(Reading::parse(json)?.conversation)
+    }
+}
+
+impl Reading {
+    /// Reads a JSON list of messages in the chat-completions form, with the fields `role`,
+    /// `content`, `reasoning_content` or `reasoning`, `tool_calls`, `tool_call_id`, `prefix`, and of
+    /// V4 `tools`, `response_format`, `task` and `wo_eos` on a message. Content is a string, or a
+    /// list of parts of the type `text`, `image_url`, `input_audio`, `audio_url` or `video_url`, or
+    /// as the responses protocol calls them; what the model and reminders say is text alone. In what
+    /// a tool returns, other parts are kept as [`Part::Other`]. Tools may be wrapped or flat, or a
+    /// `namespace` of functions; arguments are spelled out or an object.
+    ///
+    /// Or reads a request with such a list as its `messages`: its `tools`, its `response_format` and
+    /// a `tool_choice` of `none` go to the messages, which all else stays out of.
+    ///
+    /// # Errors
+    /// [`Error::Conversation`], with the place and the reason.
+    pub fn parse(json: &str) -> Result<Self, Error> {
+        read(json).map_err(Error::Conversation)
+    }
+}
+
 /// Reads a list of messages, or a request that has one.
-pub(crate) fn read(text: &str) -> Result<Reading> {
+fn read(text: &str) -> Result<Reading> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let json = Json::parse(text).map_err(|error| match error.source() {
         Some(source) => Misfit::new(&error.to_string(), source),
@@ -369,6 +400,44 @@ fn read_video(node: &Node) -> Result<Video> {
         max_frames: fields.number::<u32>("max_frames", "a whole number")?,
         audio: fields.flag("audio")?,
     })
+}
+
+/// In the chat-completions form, which [`Conversation::parse`] reads: a string, or a list of parts.
+impl Serialize for Content {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [] => serializer.serialize_str(""),
+            [Part::Text(text)] => serializer.serialize_str(text),
+            parts => serializer.collect_seq(parts),
+        }
+    }
+}
+
+impl Serialize for Part {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let part = match self {
+            Self::Text(text) => json!({ "type": "text", "text": text }),
+            Self::Image(url) => json!({ "type": "image_url", "image_url": { "url": url } }),
+            Self::Audio(url) => json!({ "type": "audio_url", "audio_url": { "url": url } }),
+            Self::Video(video) => json!({ "type": "video_url", "video_url": fields(video) }),
+            Self::Other(kind) => json!({ "type": kind }),
+        };
+        part.serialize(serializer)
+    }
+}
+
+/// What the wire says of a video: its address, and what else is said.
+fn fields(video: &Video) -> Map<String, Value> {
+    let Video {
+        source,
+        fps,
+        max_frames,
+        audio,
+    } = video;
+    let all = json!({ "url": source, "fps": fps, "max_frames": max_frames, "audio": audio });
+    let all = all.as_object().cloned().unwrap_or_default();
+    let said = all.into_iter().filter(|(_, value)| !value.is_null());
+    said.collect()
 }
 
 /// What the prompt of V4.1 says of a tool.

@@ -4,7 +4,7 @@ use deepseek_core::{Backend, DeviceTensor, HostTensor, Loader, Numerics, Result,
 
 use crate::block::Affine;
 use crate::grid::Grid;
-use crate::tower::VisionShape;
+use crate::shape::VisionShape;
 
 /// Two projections with GELU between them (`docs/models/deepseek-v41.md` §4.4).
 #[derive(Debug)]

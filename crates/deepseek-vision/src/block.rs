@@ -2,7 +2,7 @@
 
 use deepseek_core::{Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result, Unary};
 
-use crate::tower::VisionShape;
+use crate::shape::VisionShape;
 
 /// What the norms of the tower add to the mean square. The text model has another.
 pub(crate) const NORM_EPS: f32 = 1e-6;

@@ -5,7 +5,7 @@ use deepseek_core::HostTensor;
 use crate::grid::Grid;
 use crate::image::Image;
 use crate::resize::bicubic;
-use crate::tower::VisionShape;
+use crate::shape::VisionShape;
 
 /// Every channel of what the image does not cover.
 const GREY: u8 = 127;

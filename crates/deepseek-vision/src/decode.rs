@@ -110,21 +110,7 @@ pub(crate) fn recognise(bytes: &[u8]) -> Result<(ImageFormat, &'static str), Ima
         [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1A, b'\n', ..] => (ImageFormat::Png, png::FORMAT),
         [0xFF, 0xD8, 0xFF, ..] => (ImageFormat::Jpeg, jpeg::FORMAT),
         [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => (ImageFormat::Gif, gif::FORMAT),
-        [
-            b'R',
-            b'I',
-            b'F',
-            b'F',
-            _,
-            _,
-            _,
-            _,
-            b'W',
-            b'E',
-            b'B',
-            b'P',
-            ..,
-        ] => (ImageFormat::WebP, webp::FORMAT),
+        riff if formats::is_riff(riff, b"WEBP") => (ImageFormat::WebP, webp::FORMAT),
         [b'B', b'M', ..] => (ImageFormat::Bmp, "BMP"),
         [b'I', b'I', b'*' | b'+', 0, ..] | [b'M', b'M', 0, b'*' | b'+', ..] => {
             (ImageFormat::Tiff, "TIFF")

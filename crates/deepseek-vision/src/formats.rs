@@ -120,6 +120,11 @@ const ELEMENTS: [(&[u8], &str); 4] = [
     (b"<html", "HTML page"),
 ];
 
+/// Whether a file is a RIFF container of this kind.
+pub(crate) fn is_riff(bytes: &[u8], kind: &[u8; 4]) -> bool {
+    matches!(bytes, [b'R', b'I', b'F', b'F', _, _, _, _, own @ ..] if own.starts_with(kind))
+}
+
 /// The kind of a file, if it is one that is known by name and not read.
 pub(crate) fn foreign(bytes: &[u8]) -> Option<&'static str> {
     let has = |at: usize, mark: &[u8]| bytes.get(at..).is_some_and(|rest| rest.starts_with(mark));

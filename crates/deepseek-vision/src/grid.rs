@@ -3,7 +3,7 @@
 use std::iter;
 
 use crate::limits::PASSES_MAX;
-use crate::tower::VisionShape;
+use crate::shape::VisionShape;
 
 /// The size of an image on its way into the model. Each pair is columns, then rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

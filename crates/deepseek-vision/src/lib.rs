@@ -12,6 +12,7 @@ pub mod image;
 pub mod limits;
 pub mod resize;
 mod screen;
+pub mod shape;
 pub mod tower;
 pub mod video;
 
@@ -20,4 +21,5 @@ pub use deepseek_core::Note;
 pub use embed::{Delimiters, embed, embed_features, embed_patches};
 pub use grid::{Grid, Place};
 pub use image::{Image, ImageError};
-pub use tower::{Tower, VisionShape};
+pub use shape::VisionShape;
+pub use tower::Tower;

@@ -6,34 +6,7 @@ use deepseek_core::{Backend, DeviceTensor, HostTensor, Kernels, Loader, Numerics
 use crate::aligner::Aligner;
 use crate::block::{Affine, Block, NORM_EPS, Rotation};
 use crate::grid::Grid;
-
-/// The numbers that shape images and their tower (`docs/models/deepseek-v41.md` §1.1,
-/// `vision_config`).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct VisionShape {
-    /// Blocks of the tower.
-    pub layers: usize,
-    /// Channels of a patch within the tower.
-    pub hidden: usize,
-    /// Attention heads, each of a width that is a multiple of four.
-    pub heads: usize,
-    /// Channels inside a block's feed-forward network.
-    pub inner: usize,
-    /// Pixels of a patch's side.
-    pub patch: usize,
-    /// Base of the rotary frequencies.
-    pub rope_theta: f32,
-    /// Patches of a cell's side.
-    pub downsample: usize,
-    /// Most tokens of an image.
-    pub max_tokens: usize,
-    /// Pixels below which an image is enlarged.
-    pub min_pixels: usize,
-    /// Width over height above which an image is stretched; none in the released models.
-    pub max_wh_ratio: Option<f32>,
-    /// Channels of the text model.
-    pub out: usize,
-}
+use crate::shape::VisionShape;
 
 /// Patches to features of the text model's width (`docs/models/deepseek-v41.md` §4.3, §4.4).
 ///

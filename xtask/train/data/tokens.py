@@ -141,10 +141,3 @@ def train(corpus):
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     file["added_tokens"] = [{"id": id, "content": text, **flags} for id, text in markers]
     return json.dumps(file, ensure_ascii=False, separators=(",", ":"))
-
-
-if __name__ == "__main__":
-    from . import tasks
-
-    PATH.parent.mkdir(parents=True, exist_ok=True)
-    PATH.write_text(train(tasks.corpus()) + "\n")

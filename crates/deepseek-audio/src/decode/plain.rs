@@ -28,7 +28,7 @@ use symphonia::core::units::{Duration, Timestamp};
 
 use self::form::Form;
 use super::tail::Tail;
-use crate::audio::AudioError;
+use crate::error::AudioError;
 
 /// Frames of a packet, where blocks do not have more.
 const PACKET_FRAMES: u64 = 1152;

@@ -5,12 +5,13 @@ use deepseek_core::{Kernels, Result};
 use crate::canvas::Canvas;
 use crate::embed::{Delimiters, embed_features};
 use crate::grid::Grid;
-use crate::tower::{Tower, VisionShape};
+use crate::shape::VisionShape;
+use crate::tower::Tower;
 
 use super::config::VideoConfig;
-use super::file::{Video, VideoError};
 use super::label::Label;
 use super::sample::sample;
+use super::{Video, VideoError};
 
 /// The sampled frames of a video, in order, each fitted into the grid of the first
 /// (`docs/models/audio-video.md` §6.2, 6.3).

@@ -1,7 +1,7 @@
 //! What a video may cost: how many frames, how many tokens each.
 
 use crate::limits::{WATCHED_FRAMES_MAX, WATCHED_TOKENS_MAX};
-use crate::tower::VisionShape;
+use crate::shape::VisionShape;
 
 /// Fewest tokens that a frame can have: a start, one cell, a line break, an end.
 const FRAME_TOKENS_MIN: usize = 4;

@@ -14,6 +14,7 @@
     clippy::panic
 )]
 
+mod av;
 mod image;
 mod samples;
 mod serve;
@@ -28,9 +29,9 @@ use std::sync::Arc;
 use crate::image::Image;
 use crate::limits::{AUDIO_RATE_MAX, VIDEO_FRAMES_MAX, VIDEO_SECONDS_MAX};
 
-use super::file::{Video, VideoError};
-use super::reader::{self, FrameReader, Source, Timeline};
+use super::reader::{self, FrameReader, OpenTrack, Parts, Source, Timeline};
 use super::track::Track;
+use super::{Video, VideoError};
 
 pub use self::serve::serve;
 use self::wire::{Ask, Reply, Task};
@@ -88,14 +89,13 @@ impl Workers {
     fn video(&self, source: Source) -> Result<Video, VideoError> {
         match reader::open(&source) {
             Err(error) if error.may_be_read_by_ffmpeg() => {}
-            Ok(mut video) if video.unheard.is_some() => {
+            Ok(mut parts) if matches!(parts.track, Some(Err(_))) => {
                 // Of the audio FFmpeg may know more.
                 let workers = self.clone();
-                video.voice = Some(Box::new(move || workers.track(&source)));
-                video.unheard = None;
-                return Ok(video);
+                parts.track = Some(Ok(Box::new(move || workers.track(&source))));
+                return Ok(Video::of(parts));
             }
-            known => return known,
+            known => return Ok(Video::of(known?)),
         }
         let mut worker = Worker::spawn(&self.start, Task::Frames, &source)?;
         let Reply::Timeline {
@@ -110,8 +110,9 @@ impl Workers {
         let times = timeline.times.clone();
         let workers = self.clone();
         let track = move || workers.track(&source);
-        let voice = has_audio.then(|| -> reader::Voice { Box::new(track) });
-        Ok(reader::video(timeline, Frames { worker, times }, voice))
+        let mut parts = Parts::new(timeline, Frames { worker, times });
+        parts.track = has_audio.then(|| -> Result<OpenTrack, String> { Ok(Box::new(track)) });
+        Ok(Video::of(parts))
     }
 
     fn track(&self, source: &Source) -> Result<Track, VideoError> {

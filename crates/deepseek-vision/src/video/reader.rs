@@ -28,7 +28,7 @@ use crate::formats;
 use crate::image::{Image, ImageError};
 use crate::limits::{FRAME_PIXELS_MAX, VIDEO_FRAMES_MAX, VIDEO_SECONDS_MAX};
 
-use super::file::{Video, VideoError};
+use super::error::VideoError;
 use super::track::Track;
 
 use self::input::Input;
@@ -45,6 +45,31 @@ pub(super) trait FrameReader {
 
     /// From now on frames are rotated as the published loader rotates images.
     fn orient_as_published(&mut self) {}
+}
+
+/// Gives the audio of a video from its beginning, each time that it is called.
+pub(super) type OpenTrack = Box<dyn Fn() -> Result<Track, VideoError>>;
+
+/// What a reader has found in a file.
+pub(super) struct Parts {
+    pub(super) timeline: Timeline,
+    pub(super) reader: Box<dyn FrameReader>,
+    /// The audio, if the file has any, or why it is not read.
+    pub(super) track: Option<Result<OpenTrack, String>>,
+    /// What there is to be told of the file.
+    pub(super) notes: Vec<Note>,
+}
+
+impl Parts {
+    /// Those of a file without audio, of which there is nothing to be told.
+    pub(super) fn new(timeline: Timeline, reader: impl FrameReader + 'static) -> Self {
+        Self {
+            timeline,
+            reader: Box::new(reader),
+            track: None,
+            notes: Vec::new(),
+        }
+    }
 }
 
 /// When frames are seen: at least one of them.
@@ -103,54 +128,30 @@ impl Rate {
 }
 
 /// Opens a file by what it begins with.
-pub(super) fn open(source: &Source) -> Result<Video, VideoError> {
+pub(super) fn open(source: &Source) -> Result<Parts, VideoError> {
     guard::guarded(|| open_known(source))?
 }
 
-fn open_known(source: &Source) -> Result<Video, VideoError> {
+fn open_known(source: &Source) -> Result<Parts, VideoError> {
     let mut input = Input::open(source, "video")?;
     let head = input.head(formats::HEAD_BYTES)?;
-    match head.as_slice() {
-        [] => Err(VideoError::Empty),
-        [b'G', b'I', b'F', b'8', ..] => moving::open(source, moving::Kind::Gif),
-        [0x89, b'P', b'N', b'G', ..] => moving::open(source, moving::Kind::Png),
-        [
-            b'R',
-            b'I',
-            b'F',
-            b'F',
-            _,
-            _,
-            _,
-            _,
-            b'W',
-            b'E',
-            b'B',
-            b'P',
-            ..,
-        ] => moving::open(source, moving::Kind::WebP),
-        [
-            b'R',
-            b'I',
-            b'F',
-            b'F',
-            _,
-            _,
-            _,
-            _,
-            b'A',
-            b'V',
-            b'I',
-            b' ',
-            ..,
-        ] => avi::open(source),
-        head if head.starts_with(b"YUV4MPEG2 ") => y4m::open(source),
-        head => Err(match recognise(head) {
-            Ok((ImageFormat::Jpeg, _)) => VideoError::Foreign { kind: BARE_JPEG },
-            Ok((_, format)) => VideoError::Still { format },
-            Err(ImageError::Foreign { kind }) => VideoError::Foreign { kind },
-            Err(_) => VideoError::UnknownFormat,
-        }),
+    if head.is_empty() {
+        return Err(VideoError::Empty);
+    }
+    if formats::is_riff(&head, b"AVI ") {
+        return avi::open(source);
+    }
+    if head.starts_with(b"YUV4MPEG2 ") {
+        return y4m::open(source);
+    }
+    match recognise(&head) {
+        Ok((ImageFormat::Gif, _)) => moving::open(source, moving::Kind::Gif),
+        Ok((ImageFormat::Png, _)) => moving::open(source, moving::Kind::Png),
+        Ok((ImageFormat::WebP, _)) => moving::open(source, moving::Kind::WebP),
+        Ok((ImageFormat::Jpeg, _)) => Err(VideoError::Foreign { kind: BARE_JPEG }),
+        Ok((_, format)) => Err(VideoError::Still { format }),
+        Err(ImageError::Foreign { kind }) => Err(VideoError::Foreign { kind }),
+        Err(_) => Err(VideoError::UnknownFormat),
     }
 }
 
@@ -176,27 +177,8 @@ fn cut(error: VideoError, count: usize) -> Result<Note, VideoError> {
 }
 
 /// Opens the images of a folder.
-pub(super) fn open_images(at: &Path, fps: f64) -> Result<Video, VideoError> {
+pub(super) fn open_images(at: &Path, fps: f64) -> Result<Parts, VideoError> {
     images::open(at, fps)
-}
-
-/// Gives the audio of a video from its beginning, each time that it is called.
-pub(super) type Voice = Box<dyn Fn() -> Result<Track, VideoError>>;
-
-pub(super) fn video(
-    timeline: Timeline,
-    reader: impl FrameReader + 'static,
-    voice: Option<Voice>,
-) -> Video {
-    Video {
-        timeline,
-        reader: Box::new(reader),
-        voice,
-        unheard: None,
-        next: 0,
-        notes: Vec::new(),
-        damaged: None,
-    }
 }
 
 /// Whether there can be another frame behind `count`.

@@ -22,7 +22,7 @@ use symphonia::core::codecs::audio::well_known::{
 
 use super::super::tail::Tail;
 use super::{Layout, Span};
-use crate::audio::AudioError;
+use crate::error::AudioError;
 use crate::limits::CHUNKS_MAX;
 
 /// Bytes of a chunk that describe the samples, at most.

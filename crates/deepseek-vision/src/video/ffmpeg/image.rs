@@ -10,11 +10,11 @@ use ffmpeg_next::{Packet, Rational, decoder, frame};
 use crate::image::Image;
 use crate::limits::SEEK_SECONDS;
 
-use super::super::file::VideoError;
+use super::super::error::VideoError;
 use super::super::reader::room_for_pixels;
 use super::super::yuv::Matrix;
+use super::av::{codec, fault, seconds, video};
 use super::failure;
-use super::serve::{codec, fault, seconds, video};
 
 /// Seconds by which times may miss each other: less than the tick of any video.
 const SLACK: f64 = 1e-4;

@@ -9,9 +9,9 @@ use ffmpeg_next::{ChannelLayout, Packet, decoder, frame, media};
 
 use crate::limits::SILENCE_SAMPLES;
 
-use super::super::file::VideoError;
+use super::super::error::VideoError;
+use super::av::{codec, fault, seconds, video};
 use super::failure;
-use super::serve::{codec, fault, seconds, video};
 use super::wire::Reply;
 
 /// Sends the audio of a file: its rate, blocks, the end. It begins with the video, if there is one:

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::image::Image;
 use crate::limits::FRAME_PIXELS_MAX;
 
-use super::super::file::VideoError;
+use super::super::error::VideoError;
 use super::super::reader::Source;
 use super::failure;
 

@@ -7,10 +7,12 @@
 use crate::image::Image;
 use crate::limits::{CHUNKS_MAX, VIDEO_SECONDS_MAX};
 
-use super::super::file::{Video, VideoError};
+use super::super::error::VideoError;
 use super::input::{Input, Source};
 use super::pcm::{Pcm, Samples};
-use super::{FrameReader, Rate, Timeline, cut, in_room, room_for_frame, room_for_pixels};
+use super::{
+    FrameReader, OpenTrack, Parts, Rate, Timeline, cut, in_room, room_for_frame, room_for_pixels,
+};
 
 const FORMAT: &str = "AVI";
 /// Most bytes of a stream's format that are of interest.
@@ -66,7 +68,7 @@ struct Avi {
     frames: Vec<Run>,
 }
 
-pub(super) fn open(source: &Source) -> Result<Video, VideoError> {
+pub(super) fn open(source: &Source) -> Result<Parts, VideoError> {
     let mut input = Input::open(source, FORMAT)?;
     let mut contents = Contents::default();
     let mut chunks = 0_usize;
@@ -85,9 +87,9 @@ pub(super) fn open(source: &Source) -> Result<Video, VideoError> {
         let error = input.corrupt("the file ends early");
         notes.push(cut(error, contents.cut_off(&input))?);
     }
-    let mut video = contents.finish(source, input)?;
-    video.notes = notes;
-    Ok(video)
+    let mut parts = contents.finish(source, input)?;
+    parts.notes = notes;
+    Ok(parts)
 }
 
 impl Contents {
@@ -185,7 +187,7 @@ impl Contents {
         Ok(())
     }
 
-    fn finish(self, source: &Source, input: Input) -> Result<Video, VideoError> {
+    fn finish(self, source: &Source, input: Input) -> Result<Parts, VideoError> {
         let Some(video) = self.video else {
             return Err(input.corrupt("no video"));
         };
@@ -203,13 +205,13 @@ impl Contents {
             }
             Pcm::new(source.clone(), audio.runs, audio.format, start)
         });
-        let mut video = super::video(timeline, Avi { input, frames }, None);
-        match pcm {
-            Some(Ok(pcm)) => video.voice = Some(Box::new(move || pcm.track())),
-            Some(Err(why)) => video.unheard = Some(why),
-            None => {}
-        }
-        Ok(video)
+        let mut parts = Parts::new(timeline, Avi { input, frames });
+        parts.track = pcm.map(|pcm| {
+            let pcm = pcm?;
+            let open: OpenTrack = Box::new(move || pcm.track());
+            Ok(open)
+        });
+        Ok(parts)
     }
 }
 

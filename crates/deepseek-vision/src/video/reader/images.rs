@@ -10,8 +10,8 @@ use deepseek_core::file;
 use crate::image::{Image, ImageError};
 use crate::limits::FILE_BYTES_MAX;
 
-use super::super::file::{Video, VideoError};
-use super::{FrameReader, Rate, Timeline, in_room, room_for_frame, video};
+use super::super::error::VideoError;
+use super::{FrameReader, Parts, Rate, Timeline, in_room, room_for_frame};
 
 const FORMAT: &str = "image folder";
 
@@ -36,14 +36,14 @@ pub(super) fn files(at: &Path) -> Result<Vec<PathBuf>, VideoError> {
     })
 }
 
-pub(super) fn open(at: &Path, fps: f64) -> Result<Video, VideoError> {
+pub(super) fn open(at: &Path, fps: f64) -> Result<Parts, VideoError> {
     let rate = Rate::new(fps, 1.0)?;
     let paths = files(at)?;
     let ticks: Vec<u64> = (0..).zip(&paths).map(|(tick, _)| tick).collect();
     let end = u64::try_from(ticks.len()).unwrap_or(u64::MAX);
     let timeline = Timeline::of_ticks(FORMAT, &ticks, end, rate)?;
     let decode = Image::decode;
-    Ok(video(timeline, Images { paths, decode }, None))
+    Ok(Parts::new(timeline, Images { paths, decode }))
 }
 
 /// The files of a folder with such names, by number and then by name.

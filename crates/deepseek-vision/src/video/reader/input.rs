@@ -8,7 +8,7 @@ use deepseek_core::file;
 
 use crate::limits::VIDEO_BYTES_MAX;
 
-use super::super::file::VideoError;
+use super::super::error::VideoError;
 
 /// Bytes that are read at once where a file is walked through by its heads.
 const BUFFER_BYTES: usize = 4096;

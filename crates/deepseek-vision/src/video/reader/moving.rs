@@ -17,9 +17,9 @@ use crate::decode::{Stop, Stored, orientation};
 use crate::image::Image;
 use crate::limits::{DECODE_BYTES_MAX, MOVING_PIXELS_MAX};
 
-use super::super::file::{Video, VideoError};
+use super::super::error::VideoError;
 use super::input::{Head, Input, Source, Stream};
-use super::{FrameReader, Rate, Timeline, cut, room_for_frame, room_for_pixels, video, webp};
+use super::{FrameReader, Parts, Rate, Timeline, cut, room_for_frame, room_for_pixels, webp};
 
 /// Ticks a second: thousandths.
 const TICKS: f64 = 1000.0;
@@ -92,11 +92,11 @@ struct Moving {
     end: Option<VideoError>,
 }
 
-pub(super) fn open(source: &Source, kind: Kind) -> Result<Video, VideoError> {
+pub(super) fn open(source: &Source, kind: Kind) -> Result<Parts, VideoError> {
     let (timeline, notes) = timeline(source, kind)?;
-    let mut video = video(timeline, Moving::open(source, kind)?, None);
-    video.notes = notes;
-    Ok(video)
+    let mut parts = Parts::new(timeline, Moving::open(source, kind)?);
+    parts.notes = notes;
+    Ok(parts)
 }
 
 /// When each frame is seen, and what there is to be told of a file that breaks off.

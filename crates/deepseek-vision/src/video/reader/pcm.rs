@@ -6,7 +6,7 @@ use crate::limits::{
     AUDIO_BLOCK_BYTES, AUDIO_CHANNELS_MAX, AUDIO_RATE_MAX, SILENCE_SAMPLES, VIDEO_SECONDS_MAX,
 };
 
-use super::super::file::VideoError;
+use super::super::error::VideoError;
 use super::super::track::Track;
 use super::avi::Run;
 use super::input::{Input, Source};

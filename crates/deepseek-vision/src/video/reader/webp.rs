@@ -6,7 +6,7 @@
 
 use crate::image::ImageError;
 
-use super::super::file::VideoError;
+use super::super::error::VideoError;
 use super::input::{Input, Source};
 
 pub(crate) const FORMAT: &str = "WebP";

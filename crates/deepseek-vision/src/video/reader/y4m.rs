@@ -3,10 +3,10 @@
 use crate::image::Image;
 use crate::limits::LINE_BYTES_MAX;
 
-use super::super::file::{Video, VideoError};
+use super::super::error::VideoError;
 use super::super::yuv::Matrix;
 use super::input::{Input, Source};
-use super::{FrameReader, Rate, Timeline, cut, room_for_frame, room_for_pixels, video};
+use super::{FrameReader, Parts, Rate, Timeline, cut, room_for_frame, room_for_pixels};
 
 const FORMAT: &str = "Y4M";
 
@@ -27,7 +27,7 @@ struct Y4m {
     frames: Vec<u64>,
 }
 
-pub(super) fn open(source: &Source) -> Result<Video, VideoError> {
+pub(super) fn open(source: &Source) -> Result<Parts, VideoError> {
     let mut input = Input::open(source, FORMAT)?;
     let head = head(&mut input)?;
     let [luma, chroma] = head.plane_bytes();
@@ -53,9 +53,9 @@ pub(super) fn open(source: &Source) -> Result<Video, VideoError> {
         head,
         frames,
     };
-    let mut video = video(timeline, reader, None);
-    video.notes = notes;
-    Ok(video)
+    let mut parts = Parts::new(timeline, reader);
+    parts.notes = notes;
+    Ok(parts)
 }
 
 /// Where the samples of the next frame begin, of which there are so many bytes.
