@@ -4,28 +4,18 @@
 //! A seed is spread by numpy's `SeedSequence` (after O'Neill's `seed_seq_fe`), the generator is
 //! PCG-XSL-RR 128/64, and bounded integers are Lemire's. All arithmetic wraps.
 
-/// The constant factor of the generator's 128-bit state.
-const STEP: u128 = 0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645;
+use rand_pcg::Pcg64;
+use rand_pcg::rand_core::RngCore as _;
 
 /// `numpy.random.default_rng(seed)`.
 #[derive(Debug)]
-pub(crate) struct Draw {
-    state: u128,
-    increment: u128,
-}
+pub(crate) struct Draw(Pcg64);
 
 impl Draw {
     pub(crate) fn new(seed: u64) -> Self {
         let [a, b, c, d] = spread(seed);
         let wide = |high: u64, low: u64| u128::from(high) << 64 | u128::from(low);
-        let mut draw = Self {
-            state: 0,
-            increment: wide(c, d) << 1 | 1,
-        };
-        draw.step();
-        draw.state = draw.state.wrapping_add(wide(a, b));
-        draw.step();
-        draw
+        Self(Pcg64::new(wide(a, b), wide(c, d)))
     }
 
     /// A number below `bound`, as `integers(bound)` draws it.
@@ -36,21 +26,11 @@ impl Draw {
         assert!(bound > 1 << 32, "numbers below {bound} are drawn otherwise");
         let uneven = bound.wrapping_neg() % bound;
         loop {
-            let product = u128::from(self.next()) * u128::from(bound);
+            let product = u128::from(self.0.next_u64()) * u128::from(bound);
             if product as u64 >= uneven {
                 return (product >> 64) as u64;
             }
         }
-    }
-
-    fn next(&mut self) -> u64 {
-        self.step();
-        let folded = (self.state >> 64) as u64 ^ self.state as u64;
-        folded.rotate_right((self.state >> 122) as u32)
-    }
-
-    fn step(&mut self) {
-        self.state = self.state.wrapping_mul(STEP).wrapping_add(self.increment);
     }
 }
 

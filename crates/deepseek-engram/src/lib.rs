@@ -7,7 +7,7 @@ pub mod layer;
 pub mod table;
 
 mod draw;
-mod recent;
+mod lru;
 
 pub use address::{Addresses, EngramShape, Slots};
 pub use history::History;

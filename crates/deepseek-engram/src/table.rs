@@ -7,7 +7,7 @@ use deepseek_core::weights::{Access, Tensors, WeightView};
 use deepseek_core::{HostTensor, Result};
 
 use crate::address::{Addresses, SCALE_COLUMNS};
-use crate::recent::Recent;
+use crate::lru::Lru;
 
 /// The rows of one layer: FP8 with a scale for 32 columns, or floats. Nothing is read when it is
 /// loaded.
@@ -15,7 +15,7 @@ use crate::recent::Recent;
 pub struct Table {
     view: WeightView,
     columns: usize,
-    recent: Option<Mutex<Recent>>,
+    held: Option<Mutex<Lru>>,
 }
 
 impl Table {
@@ -46,19 +46,19 @@ impl Table {
         Ok(Self {
             view,
             columns: addresses.columns(),
-            recent: resident.map(|bound| Mutex::new(Recent::new(bound, row_bytes))),
+            held: resident.map(|bound| Mutex::new(Lru::new(bound, row_bytes))),
         })
     }
 
     /// Begins to fetch rows from the file, without waiting: as soon as the ids of a step are known,
     /// long before its layer runs.
-    pub fn foresee(&self, slots: &[u64]) {
+    pub fn prefetch(&self, slots: &[u64]) {
         let mut slots = slots.to_vec();
         slots.sort_unstable();
         slots.dedup();
-        if let Some(recent) = &self.recent {
-            let recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
-            slots.retain(|slot| !recent.holds(*slot));
+        if let Some(held) = &self.held {
+            let held = held.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.retain(|slot| !held.holds(*slot));
         }
         for slot in slots {
             self.advise(slot as usize, Access::Soon);
@@ -80,24 +80,24 @@ impl Table {
         let width = self.view.shape[1];
         let mut rows = vec![0.0; slots.len() * width];
         let pairs = slots.iter().zip(rows.chunks_exact_mut(width));
-        match &self.recent {
+        match &self.held {
             None => pairs.for_each(|(slot, out)| decode_row(&self.view, *slot as usize, out)),
-            Some(recent) => {
-                let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
-                pairs.for_each(|(slot, out)| self.read_within(&mut recent, *slot, out));
+            Some(held) => {
+                let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+                pairs.for_each(|(slot, out)| self.read_within(&mut held, *slot, out));
             }
         }
         HostTensor::new(&[slots.len() / self.columns, self.columns * width], rows)
     }
 
-    fn read_within(&self, recent: &mut Recent, slot: u64, out: &mut [f32]) {
-        if let Some(packed) = recent.get(slot) {
+    fn read_within(&self, held: &mut Lru, slot: u64, out: &mut [f32]) {
+        if let Some(packed) = held.get(slot) {
             let (codes, scales) = packed.split_at(self.view.row_bytes());
             return decode_packed(self.view.format, codes, scales, out);
         }
         let index = slot as usize;
         decode_row(&self.view, index, out);
-        recent.insert(slot, self.view.row(index), self.view.row_scales(index));
+        held.insert(slot, self.view.row(index), self.view.row_scales(index));
         self.advise(index, Access::Over);
     }
 

@@ -104,7 +104,7 @@ fn a_bounded_table_stays_within_its_bound_and_reads_the_same() {
     let mut sums = Vec::new();
     let mut most = 0;
     for step in &steps {
-        bounded.foresee(step);
+        bounded.prefetch(step);
         let read = bounded.read(step);
         sums.push(read.data().iter().map(|x| f64::from(*x)).sum::<f64>());
         most = most.max(resident().saturating_sub(before));
@@ -121,7 +121,7 @@ fn a_bounded_table_stays_within_its_bound_and_reads_the_same() {
     // The test sees memory that is taken: without a bound, pages of the map stay.
     let unbounded = load(None);
     for (step, sum) in steps.iter().zip(&sums) {
-        unbounded.foresee(step);
+        unbounded.prefetch(step);
         let read = unbounded.read(step);
         assert_eq!(read.data().iter().map(|x| f64::from(*x)).sum::<f64>(), *sum);
         assert_eq!(read, bounded.read(step));

@@ -76,7 +76,7 @@ fn a_row_has_a_scale_for_32_columns() {
     for resident in [None, Some(0), Some(2 * (66 + 80)), Some(1 << 20)] {
         let table = load(&file, resident).expect("a table");
         for _ in 0..2 {
-            table.foresee(&slots);
+            table.prefetch(&slots);
             let got = table.read(&slots);
             assert_eq!(got.shape(), [2, 4 * HEAD_DIM]);
             for (place, (slot, row)) in slots.iter().zip(got.data().chunks(HEAD_DIM)).enumerate() {

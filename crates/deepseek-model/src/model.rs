@@ -441,7 +441,7 @@ impl<B: Kernels> Model<B> {
             .flat_map(|span| span.tokens.iter().copied())
             .collect();
         let media = media_rows(step);
-        let slots = self.foresee(&tokens, &media, &batch);
+        let slots = self.prefetch(&tokens, &media, &batch);
         let inputs = Inputs::new(&self.be, &tokens, &media)?;
         for layer in &self.layers {
             layer.prefetch(&self.be, &inputs.tokens, tokens.len())?;
@@ -503,7 +503,7 @@ impl<B: Kernels> Model<B> {
     }
 
     /// Tells the n-gram tables which rows the step will read.
-    fn foresee(&mut self, tokens: &[TokenId], media: &[bool], batch: &Batch<B>) -> Option<Slots> {
+    fn prefetch(&mut self, tokens: &[TokenId], media: &[bool], batch: &Batch<B>) -> Option<Slots> {
         let ngrams = self.ngrams.as_ref()?;
         let mut slots = ngrams.slots();
         for span in batch.spans() {
@@ -512,7 +512,7 @@ impl<B: Kernels> Model<B> {
             let media = media.get(span.rows.clone()).unwrap_or(&[]);
             slots.extend(&ngrams.append(history, &tokens[span.rows.clone()], media));
         }
-        ngrams.foresee(&slots);
+        ngrams.prefetch(&slots);
         Some(slots)
     }
 
@@ -546,7 +546,7 @@ impl<B: Kernels> Model<B> {
                 );
             }
             let recalled = match (plan.engram, &self.ngrams, slots) {
-                (Some(table), Some(ngrams), Some(slots)) => Some(ngrams.recall(be, table, slots)?),
+                (Some(table), Some(ngrams), Some(slots)) => Some(ngrams.lookup(be, table, slots)?),
                 _ => None,
             };
             let (memory, batch) = (&mut self.memory, &flow.batch);

@@ -85,14 +85,14 @@ impl Ngrams {
     }
 
     /// Has the rows of all tables brought into memory, without waiting for them.
-    pub(crate) fn foresee(&self, slots: &Slots) {
+    pub(crate) fn prefetch(&self, slots: &Slots) {
         for (table, hasher) in self.tables.iter().zip(self.addresses.tables()) {
-            table.foresee(slots.layer(hasher.layer));
+            table.prefetch(slots.layer(hasher.layer));
         }
     }
 
     /// The rows of one table, `[t, columns * head_dim]`.
-    pub(crate) fn recall<B: Backend>(
+    pub(crate) fn lookup<B: Backend>(
         &self,
         be: &B,
         table: usize,
