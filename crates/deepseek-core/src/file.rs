@@ -96,9 +96,10 @@ fn kind(kind: FileType) -> &'static str {
             return "a socket";
         }
     }
-    match kind.is_dir() {
-        true => "a folder",
-        false => "a device",
+    if kind.is_dir() {
+        "a folder"
+    } else {
+        "a device"
     }
 }
 

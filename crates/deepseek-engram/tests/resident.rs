@@ -75,9 +75,12 @@ fn a_bounded_table_stays_within_its_bound_and_reads_the_same() {
     // Steps of 16 positions; half of their rows are among a few that come again and again.
     let steps: Vec<Vec<u64>> = (0..100)
         .map(|_| {
-            let mut slot = || match rng.random() {
-                true => rng.random_range(0..rows),
-                false => rng.random_range(0..4000) * (rows / 4000),
+            let mut slot = || {
+                if rng.random() {
+                    rng.random_range(0..rows)
+                } else {
+                    rng.random_range(0..4000) * (rows / 4000)
+                }
             };
             (0..16 * addresses.columns()).map(|_| slot()).collect()
         })

@@ -79,9 +79,10 @@ enum Says {
 impl Tag {
     /// Whether it may become a tag that means something.
     fn may_be(&self) -> bool {
-        let names: &[&str] = match self.closes {
-            true => &["invoke", "parameter", "tool_calls", "calls"],
-            false => &["invoke", "parameter"],
+        let names: &[&str] = if self.closes {
+            &["invoke", "parameter", "tool_calls", "calls"]
+        } else {
+            &["invoke", "parameter"]
         };
         let text = self.text.trim_start();
         let begins = |name: &&str| name.starts_with(text) || text.starts_with(*name);
@@ -144,9 +145,10 @@ impl Block {
         };
         if character != '>' {
             tag.text.push(character);
-            return match tag.may_be() {
-                true => Read::More,
-                false => self.misread(),
+            return if tag.may_be() {
+                Read::More
+            } else {
+                self.misread()
             };
         }
         match says(tag.closes, &tag.text) {
@@ -226,9 +228,10 @@ impl Block {
             },
             (Place::Between, _) => {
                 self.gap.clone_from(&self.raw);
-                match self.begun {
-                    true => Read::More,
-                    false => self.no_block(),
+                if self.begun {
+                    Read::More
+                } else {
+                    self.no_block()
                 }
             }
             (Place::Call, Says::Parameter { key, is_string }) => {
@@ -293,9 +296,10 @@ impl Block {
 /// A value as JSON: what is marked as such and is none is a string.
 fn json(value: &str, is_string: bool) -> String {
     let trimmed = value.trim_matches([' ', '\t', '\n', '\r']);
-    match is_string || Json::parse(trimmed).is_err() {
-        true => Json::from(value).to_string(),
-        false => trimmed.to_owned(),
+    if is_string || Json::parse(trimmed).is_err() {
+        Json::from(value).to_string()
+    } else {
+        trimmed.to_owned()
     }
 }
 

@@ -210,9 +210,10 @@ impl<'a> Page<'a> {
         } else if !step.kind.answers() {
             prompt.push_special(marker::ASSISTANT);
             let is_last = self.last_ask.is_none_or(|ask| index >= ask);
-            prompt.push_special(match !self.drops || is_last {
-                true => opener(self.options.mode),
-                false => marker::THINK_END,
+            prompt.push_special(if !self.drops || is_last {
+                opener(self.options.mode)
+            } else {
+                marker::THINK_END
             });
         }
     }

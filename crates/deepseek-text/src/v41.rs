@@ -87,12 +87,13 @@ impl<'a> Page<'a> {
         sort_results(&mut steps);
         let briefs = || messages.iter().filter_map(Message::brief);
         let shows = options.tool_choice != ToolChoice::None;
-        let tools = match briefs().any(|brief| shows && !brief.tools.is_empty()) {
-            true => Some(match messages.first().and_then(Message::brief) {
+        let tools = if briefs().any(|brief| shows && !brief.tools.is_empty()) {
+            Some(match messages.first().and_then(Message::brief) {
                 Some(brief) => lines(&brief.tools)?,
                 None => Vec::new(),
-            }),
-            false => None,
+            })
+        } else {
+            None
         };
         // What a later message declares is written with it; better to know now whether it can be.
         for brief in briefs().filter(|_| shows) {
@@ -186,15 +187,14 @@ impl<'a> Page<'a> {
         // What answers a task has no header, and was never reasoned about.
         if !self.does_task(index) {
             prompt.push_special(marker::ASSISTANT);
-            match self.shows_reasoning(index, open) {
-                true => {
-                    prompt.push_special(marker::THINK);
-                    push_grounded(prompt, &answer.reasoning);
-                    if !(open && is_unbegun(answer)) {
-                        prompt.push_special(marker::THINK_END);
-                    }
+            if self.shows_reasoning(index, open) {
+                prompt.push_special(marker::THINK);
+                push_grounded(prompt, &answer.reasoning);
+                if !(open && is_unbegun(answer)) {
+                    prompt.push_special(marker::THINK_END);
                 }
-                false => prompt.push_special(marker::THINK_END),
+            } else {
+                prompt.push_special(marker::THINK_END);
             }
         }
         push_grounded(prompt, &answer.text);

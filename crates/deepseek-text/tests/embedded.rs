@@ -24,9 +24,10 @@ fn prompts_are_those_of_training() {
         let conversation = Conversation::parse(&messages).expect("messages");
         let options = Options {
             edition: Edition::V41,
-            mode: match case["thinking"] == json!(true) {
-                true => Mode::Thinking,
-                false => Mode::Chat,
+            mode: if case["thinking"] == json!(true) {
+                Mode::Thinking
+            } else {
+                Mode::Chat
             },
             ..Options::default()
         };

@@ -134,9 +134,10 @@ fn segment(source: &mut (impl Read + Seek), bytes: u64) -> io::Result<Tail> {
             .saturating_add(length)
             .saturating_add(size);
     }
-    Ok(match read(source, at, 4)?.as_slice() == EBML {
-        true => Tail::behind(at, bytes),
-        false => Tail::ends(at, bytes),
+    Ok(if read(source, at, 4)?.as_slice() == EBML {
+        Tail::behind(at, bytes)
+    } else {
+        Tail::ends(at, bytes)
     })
 }
 

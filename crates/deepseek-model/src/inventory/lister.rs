@@ -427,9 +427,10 @@ impl<'a> Lister<'a> {
         let inputs = hidden * pool.stack();
         for (stem, inputs) in [("linear_1", inputs), ("linear_2", out)] {
             let (stem, shape) = (format!("audio_aligner.{stem}"), [out, inputs]);
-            match projector_bias {
-                true => self.affine(&stem, shape, Component::AudioAligner),
-                false => self.plain(&format!("{stem}.weight"), shape, Component::AudioAligner),
+            if projector_bias {
+                self.affine(&stem, shape, Component::AudioAligner);
+            } else {
+                self.plain(&format!("{stem}.weight"), shape, Component::AudioAligner);
             }
         }
         for name in ["audio_start", "audio_end"] {

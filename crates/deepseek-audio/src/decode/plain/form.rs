@@ -184,9 +184,10 @@ impl Form {
                     let end = chunk.start.saturating_add(chunk.bytes);
                     let is_part = is_name(&chunk.name) && end <= bytes && !is_other(&chunk.name);
                     if let Some(span) = span.as_mut().filter(|_| !is_part) {
-                        span.tail.behind = match is_tag(&chunk.name) {
-                            true => 0,
-                            false => bytes.saturating_sub(at),
+                        span.tail.behind = if is_tag(&chunk.name) {
+                            0
+                        } else {
+                            bytes.saturating_sub(at)
                         };
                         break;
                     }
