@@ -6,22 +6,9 @@ use deepseek_vision::{Grid, Image, VisionShape};
 pub(crate) fn read(bytes: &[u8]) -> bool {
     match Image::decode(bytes) {
         Ok(image) => {
-            let shape = VisionShape {
-                layers: 32,
-                hidden: 1024,
-                heads: 16,
-                inner: 2816,
-                patch: 14,
-                rope_theta: 10_000.0,
-                downsample: 3,
-                max_tokens: 1024,
-                min_pixels: 544 * 544,
-                max_wh_ratio: None,
-                out: 5120,
-            };
             // Whatever its size, it has a place in a prompt.
-            let grid = Grid::fit(image.width(), image.height(), &shape);
-            assert!(grid.tokens() <= shape.max_tokens);
+            let grid = Grid::fit(image.width(), image.height(), &VisionShape::RELEASED);
+            assert!(grid.tokens() <= VisionShape::RELEASED.max_tokens);
             true
         }
         Err(error) => {

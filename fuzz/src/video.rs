@@ -24,21 +24,8 @@ pub(crate) fn read(bytes: &[u8]) -> bool {
             assert!(!block.is_empty() && block.iter().all(|sample| sample.is_finite()));
         }
     }
-    let shape = VisionShape {
-        layers: 1,
-        hidden: 8,
-        heads: 2,
-        inner: 8,
-        patch: 14,
-        rope_theta: 10_000.0,
-        downsample: 3,
-        max_tokens: 1024,
-        min_pixels: 544 * 544,
-        max_wh_ratio: None,
-        out: 8,
-    };
     let config = VideoConfig::default();
-    for shot in Clip::new(video, &shape, &config).take(SHOTS) {
+    for shot in Clip::new(video, &VisionShape::RELEASED, &config).take(SHOTS) {
         match shot {
             Ok(shot) => assert!(shot.grid().tokens() <= config.frame_max_tokens),
             Err(error) => assert!(!error.to_string().is_empty()),

@@ -134,21 +134,8 @@ fn frames_may_be_left_out() {
             frames.get(index)
         );
     }
-    let shape = VisionShape {
-        layers: 1,
-        hidden: 8,
-        heads: 2,
-        inner: 8,
-        patch: 14,
-        rope_theta: 10_000.0,
-        downsample: 3,
-        max_tokens: 1024,
-        min_pixels: 544 * 544,
-        max_wh_ratio: None,
-        out: 8,
-    };
     let video = workers().open(&fixture("601.mp4")).expect("a video");
-    let clip = Clip::new(video, &shape, &VideoConfig::default());
+    let clip = Clip::new(video, &VisionShape::RELEASED, &VideoConfig::default());
     assert_eq!(
         clip.collect::<Result<Vec<_>, _>>().expect("frames").len(),
         4

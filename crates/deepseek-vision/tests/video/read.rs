@@ -292,20 +292,6 @@ fn a_folder_without_order_or_images_is_refused() {
     );
 }
 
-const SHAPE: VisionShape = VisionShape {
-    layers: 1,
-    hidden: 32,
-    heads: 2,
-    inner: 32,
-    patch: 14,
-    rope_theta: 10_000.0,
-    downsample: 3,
-    max_tokens: 1024,
-    min_pixels: 544 * 544,
-    max_wh_ratio: None,
-    out: 32,
-};
-
 #[test]
 fn a_clip_has_frames_of_one_grid_and_their_own_times() -> Result<(), VideoError> {
     let shades: Vec<u8> = (0..100).collect();
@@ -314,7 +300,7 @@ fn a_clip_has_frames_of_one_grid_and_their_own_times() -> Result<(), VideoError>
         3 * 32 * 18,
         &shades,
     ))?;
-    let clip = Clip::new(video, &SHAPE, &VideoConfig::default());
+    let clip = Clip::new(video, &VisionShape::RELEASED, &VideoConfig::default());
     let labels: Vec<String> = clip.labels().iter().map(ToString::to_string).collect();
     let want = [
         "<0.0s>", "<0.5s>", "<1.0s>", "<1.5s>", "<2.0s>", "<2.5s>", "<3.0s>", "<3.5s>",
@@ -341,7 +327,7 @@ fn merged_frames_have_the_label_of_the_first() -> Result<(), VideoError> {
         temporal_merge: 2,
         ..VideoConfig::default()
     };
-    let clip = Clip::new(video, &SHAPE, &config);
+    let clip = Clip::new(video, &VisionShape::RELEASED, &config);
     let labels = clip.labels().to_vec();
     let shots = clip.collect::<Result<Vec<_>, _>>()?;
     let sizes: Vec<usize> = shots.iter().map(|shot| shot.frames.len()).collect();
@@ -363,7 +349,8 @@ fn frames_of_other_sizes_are_fitted_into_the_grid_of_the_first() -> Result<(), V
         image.save(folder.0.join(name)).expect("an image");
     }
     let video = Video::from_images(&folder.0, 1.0)?;
-    let shots = Clip::new(video, &SHAPE, &VideoConfig::default()).collect::<Result<Vec<_>, _>>()?;
+    let shots = Clip::new(video, &VisionShape::RELEASED, &VideoConfig::default())
+        .collect::<Result<Vec<_>, _>>()?;
     let [columns, rows] = shots[0].grid().canvas;
     assert!(columns > rows);
     let white = |shot: usize| {
@@ -380,7 +367,7 @@ fn a_broken_frame_ends_a_clip() {
     let frames = [jpeg(1), b"no image".to_vec(), jpeg(3), jpeg(4)];
     let chunks = frames.map(|frame| chunk(b"00dc", &frame));
     let video = Video::from_bytes(avi(&[video_stream()], &chunks)).expect("a video");
-    let mut clip = Clip::new(video, &SHAPE, &VideoConfig::default());
+    let mut clip = Clip::new(video, &VisionShape::RELEASED, &VideoConfig::default());
     assert!(clip.next().expect("a block").is_ok());
     let error = clip.next().expect("a block").expect_err("no image");
     assert_eq!(error.to_string(), "video: frame 1");
