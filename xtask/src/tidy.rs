@@ -22,6 +22,7 @@ type Findings = Vec<String>;
 const RULES: [fn(&House, &mut Findings); 21] = [
     manifests::the_map_is_the_manifests,
     manifests::one_backend_knows_candle,
+    manifests::the_engine_knows_the_model_alone,
     manifests::no_system_library_is_linked,
     manifests::the_promised_compiler_is_the_tested_one,
     manifests::crates_are_described,
@@ -31,7 +32,6 @@ const RULES: [fn(&House, &mut Findings); 21] = [
     sources::readers_deny_panics,
     sources::readers_are_fuzzed,
     sources::devices_are_named_in_one_file,
-    sources::the_engine_knows_ids_alone,
     sources::layers_call_devices_alone,
     sources::verbs_have_cases,
     sources::serde_stands_at_the_edges,

@@ -3,49 +3,33 @@
 
 use std::io::{self, Write};
 
-use deepseek_engine::{
-    Delta, Engine, Limits, Reason, Sampling, SamplingOptions, Turn, TurnOptions, Usage,
+use deepseek_chat::limits::{CONTEXT, STEP_TOKENS};
+use deepseek_chat::{
+    Completion, Defaults, Delta, Description, ModelSource, Orientation, Session, SessionOptions,
+    Turn, TurnOptions,
 };
-use deepseek_model::{Config, Family, Prefill};
-use deepseek_text::{
-    Answer, Call, Conversation, Edition, Flaw, Message, Mode, Options, Part, Tokenizer,
-};
+use deepseek_engine::{Engine, Limits, Sampling, SamplingOptions};
+use deepseek_model::{Config, Prefill};
+use deepseek_text::{Call, Conversation, Message, Mode, Options, Part};
 use indicatif::ProgressBar;
 
 use crate::args::{self, Generation, Model};
 use crate::ending;
-use crate::fault::{Result, note};
+use crate::fault::{Fault, Result, note};
 use crate::interrupt::Interrupt;
-use crate::load::{self, STEP_TOKENS};
-use crate::media::Senses;
-use crate::origin::{Habits, Origin};
+use crate::load;
+use crate::media::{self, Notes};
 use crate::screen::{self, Screen};
 use crate::stats;
 use crate::trouble;
 
-/// Positions of a sequence, unless asked otherwise or the model has fewer.
-pub(crate) const CONTEXT: usize = 8192;
-
-/// A model at work, and how it is to answer.
+/// A model at work, as the user asked for it.
 #[derive(Debug)]
-pub(crate) struct Engaged {
-    origin: Origin,
+pub(crate) struct Opened {
+    source: ModelSource,
     config: Config,
-    engine: Engine,
-    tokenizer: Tokenizer,
-    senses: Senses,
-    prompt: Options,
-    answer: TurnOptions,
-}
-
-/// An answer, and what it took.
-#[derive(Debug)]
-pub(crate) struct Said {
-    pub(crate) answer: Answer,
-    /// What in it is not as it should be.
-    pub(crate) flaws: Vec<Flaw>,
-    pub(crate) reason: Reason,
-    pub(crate) usage: Usage,
+    session: Session,
+    notes: Notes,
 }
 
 /// How a conversation begins.
@@ -53,47 +37,52 @@ pub(crate) fn opening(system: Option<&str>) -> Vec<Message> {
     system.map(Message::system).into_iter().collect()
 }
 
-impl Engaged {
+impl Opened {
     /// Loads what the user named.
     pub(crate) fn open(args: &Model, asked: &Generation, interrupt: &Interrupt) -> Result<Self> {
-        let origin = Origin::open(args.folder.as_deref())?;
-        let habits = origin.habits();
-        let sampling = sampling(&asked.sampling, habits)?;
-        let (config, tokenizer) = load::describe(&origin, asked.draft)?;
-        let senses = Senses::new(&config, &asked.watch)?;
-        let prompt = prompt_options(asked, &config, habits);
+        let source = load::source(args.folder.as_deref())?;
+        let defaults = source.defaults();
+        let sampling = sampling(&asked.sampling, defaults)?;
+        let description = load::describe(&source, asked.draft)?;
+        let config = &description.config;
+        let loader = media::loader(config, &asked.video, Orientation::Tagged)?;
+        let prompt = prompt_options(asked, &description, defaults);
         // What the model cannot be told is better known before its weights are loaded.
-        deepseek_text::encode(&tokenizer, &Conversation::default(), &prompt)?;
+        deepseek_text::encode(&description.tokenizer, &Conversation::default(), &prompt)?;
         let context = asked
             .context
             .map_or(CONTEXT.min(config.max_positions), |n| n as usize);
         let step_tokens = STEP_TOKENS.min(context);
         let budget = load::budget(args, context, step_tokens, Prefill::Replay);
-        let plan = load::plan(args, &config, budget)?;
-        let decoder = load::decoder(args, &origin, plan, interrupt)?;
+        let plan = load::plan(args, config, budget)?;
+        let decoder = load::decoder(args, &source, plan, interrupt)?;
         let answer = TurnOptions {
             max_tokens: asked.max_tokens,
             sampling,
             drafts: asked.draft,
-            media: Vec::new(),
             stops: asked.sampling.stop.clone(),
             ends: config.eos.clone(),
+            ..TurnOptions::default()
         };
         let engine = Engine::spawn(decoder, Limits::default());
+        let options = SessionOptions { prompt, answer };
+        let Description { config, tokenizer } = description;
         Ok(Self {
-            origin,
+            source,
             config,
-            engine,
-            tokenizer,
-            senses,
-            prompt,
-            answer,
+            session: Session::new(engine, tokenizer, loader, options),
+            notes: Notes::default(),
         })
+    }
+
+    /// Where it was loaded from.
+    pub(crate) fn source(&self) -> &ModelSource {
+        &self.source
     }
 
     /// How prompts are written, as it was asked for.
     pub(crate) fn prompt_options(&self) -> Options {
-        self.prompt
+        self.session.options().prompt
     }
 
     /// Answers a conversation.
@@ -102,51 +91,47 @@ impl Engaged {
         conversation: &Conversation,
         prompt: &Options,
         interrupt: &Interrupt,
-    ) -> Result<Said> {
-        let (engine, tokenizer) = (&self.engine, &self.tokenizer);
-        let answer = TurnOptions {
-            media: self.senses.take_in(conversation)?,
-            ..self.answer.clone()
-        };
-        let turn = Turn::start(engine, tokenizer, conversation, prompt, answer)?;
+    ) -> Result<Completion> {
+        let media = media::load_all(self.session.loader(), conversation, &self.notes)?;
+        let answer = self.session.options().answer.clone();
+        let turn = self.session.turn(conversation, prompt, answer, media)?;
         self.show(turn, interrupt)
     }
 
     /// Shows an answer, and names the tensor that broke it, if one did.
-    fn show(&self, turn: Turn, interrupt: &Interrupt) -> Result<Said> {
+    fn show(&self, turn: Turn, interrupt: &Interrupt) -> Result<Completion> {
         show(turn, interrupt)
-            .map_err(|fault| trouble::name(fault, &self.origin, &self.config, interrupt))
+            .map_err(|fault| trouble::name(fault, &self.source, &self.config, interrupt))
     }
 
     /// Whether a medium can be shown or played.
     pub(crate) fn look(&self, part: &Part) -> Result<()> {
-        self.senses.take(part).map(drop)
+        media::load(self.session.loader(), part, &self.notes).map(drop)
     }
 
     /// Goes on with a text as it stands.
-    pub(crate) fn go_on(&self, text: &str, interrupt: &Interrupt) -> Result<Said> {
-        let ids = [vec![self.tokenizer.bos()], self.tokenizer.encode(text)?].concat();
-        let answer = self.answer.clone();
-        let turn = Turn::complete(&self.engine, &self.tokenizer, ids, answer)?;
+    pub(crate) fn go_on(&self, text: &str, interrupt: &Interrupt) -> Result<Completion> {
+        let turn = self.session.go_on(text)?;
         self.show(turn, interrupt)
     }
 
     /// Writes the figures of an answer.
-    pub(crate) fn report(&self, out: &mut impl Write, said: &Said) -> io::Result<()> {
-        let seed = self.answer.sampling.options().seed;
-        stats::write(out, said, seed, self.answer.drafts > 0)
+    pub(crate) fn report(&self, out: &mut impl Write, said: &Completion) -> io::Result<()> {
+        let answer = &self.session.options().answer;
+        let seed = answer.sampling.options().seed;
+        stats::write(out, said, seed, answer.drafts > 0)
     }
 }
 
 /// Shows an answer as it comes, and says so if it is not whole. Ctrl-C stops it.
-fn show(turn: Turn, interrupt: &Interrupt) -> Result<Said> {
+fn show(turn: Turn, interrupt: &Interrupt) -> Result<Completion> {
     let _watch = interrupt.watch(turn.canceller());
     let (out, err) = (screen::stdout(), screen::stderr());
     let dims = err.is_terminal() && !args::wants_no_colour();
-    let mut page = Page::new(out, err, dims);
-    let said = follow(turn, |delta| page.show(delta));
+    let mut terminal = Terminal::new(out, err, dims);
+    let said = turn.follow(|delta| terminal.show(delta).map_err(Fault::from));
     // Whatever happened, the terminal is left as it was found.
-    page.close()?;
+    terminal.close()?;
     let said = said?;
     if let Some(text) = ending::note(&said) {
         note(&text);
@@ -154,45 +139,10 @@ fn show(turn: Turn, interrupt: &Interrupt) -> Result<Said> {
     Ok(said)
 }
 
-/// Takes in an answer, showing each piece as it comes.
-pub(crate) fn follow(turn: Turn, mut show: impl FnMut(&Delta) -> io::Result<()>) -> Result<Said> {
-    let mut answer = Answer::default();
-    let mut flaws = Vec::new();
-    for delta in turn {
-        let delta = delta?;
-        show(&delta)?;
-        match delta {
-            Delta::Thinking(text) => answer.reasoning.push_str(&text),
-            Delta::Text(text) => answer.text.push_str(&text),
-            Delta::ToolCall {
-                id,
-                name,
-                arguments,
-            } => answer.calls.push(Call {
-                id: Some(id),
-                name,
-                arguments,
-            }),
-            Delta::Flaw(flaw) => flaws.push(flaw),
-            Delta::Finished { reason, usage } => {
-                return Ok(Said {
-                    answer,
-                    flaws,
-                    reason,
-                    usage,
-                });
-            }
-            // How far the prompt is, and kinds of pieces that are no part of an answer.
-            _ => {}
-        }
-    }
-    unreachable!("a turn ends with its end or an error")
-}
-
 /// Draws as asked, by a seed of our own where none is given.
-fn sampling(args: &args::Sampling, habits: Habits) -> Result<Sampling> {
+fn sampling(args: &args::Sampling, defaults: Defaults) -> Result<Sampling> {
     Ok(Sampling::new(SamplingOptions {
-        temperature: args.temperature.unwrap_or(habits.temperature),
+        temperature: args.temperature.unwrap_or(defaults.temperature),
         top_k: args.top_k,
         top_p: args.top_p,
         min_p: args.min_p,
@@ -204,32 +154,22 @@ fn sampling(args: &args::Sampling, habits: Habits) -> Result<Sampling> {
 }
 
 /// How prompts are written.
-fn prompt_options(asked: &Generation, config: &Config, habits: Habits) -> Options {
+fn prompt_options(asked: &Generation, description: &Description, defaults: Defaults) -> Options {
     Options {
         mode: match (asked.thinking, asked.no_thinking) {
             (true, _) => Mode::Thinking,
             (_, true) => Mode::Chat,
-            (false, false) => habits.mode,
+            (false, false) => defaults.mode,
         },
         effort: asked.effort,
-        edition: edition(config),
+        edition: description.edition(),
         ..Options::default()
-    }
-}
-
-/// Which words the model knows. The refreshed checkpoints have other words for effort, and another
-/// drafter by which they are known (`docs/models/deepseek-v4.md` §1.4).
-pub(crate) fn edition(config: &Config) -> Edition {
-    match (config.family, config.dspark) {
-        (Family::V41, _) => Edition::V41,
-        (Family::V4, true) => Edition::Refreshed,
-        (Family::V4, false) => Edition::First,
     }
 }
 
 /// Where an answer is shown: words on `out`, reasoning on `err`.
 #[derive(Debug)]
-struct Page<O, E> {
+struct Terminal<O, E> {
     out: Screen<O>,
     err: Screen<E>,
     /// Whether reasoning is dimmed.
@@ -253,7 +193,7 @@ enum Place {
 const DIM: &str = "\x1b[2m";
 const PLAIN: &str = "\x1b[0m";
 
-impl<O: Write, E: Write> Page<O, E> {
+impl<O: Write, E: Write> Terminal<O, E> {
     fn new(out: Screen<O>, err: Screen<E>, dims: bool) -> Self {
         Self {
             out,
@@ -348,22 +288,25 @@ mod tests {
     use super::*;
 
     /// What `show` leaves on stdout and on stderr, which are dimmed terminals if `dims`.
-    fn shown(dims: bool, show: impl FnOnce(&mut Page<&mut Vec<u8>, &mut Vec<u8>>)) -> [String; 2] {
+    fn shown(
+        dims: bool,
+        show: impl FnOnce(&mut Terminal<&mut Vec<u8>, &mut Vec<u8>>),
+    ) -> [String; 2] {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let screens = (Screen::new(&mut out, dims), Screen::new(&mut err, dims));
-        let mut page = Page::new(screens.0, screens.1, dims);
-        show(&mut page);
-        page.close().expect("memory takes all");
+        let mut terminal = Terminal::new(screens.0, screens.1, dims);
+        show(&mut terminal);
+        terminal.close().expect("memory takes all");
         [out, err].map(|bytes| String::from_utf8(bytes).expect("text"))
     }
 
     #[test]
     fn reasoning_is_dimmed_on_a_terminal_alone() {
-        let show = |page: &mut Page<&mut Vec<u8>, &mut Vec<u8>>| {
+        let show = |terminal: &mut Terminal<&mut Vec<u8>, &mut Vec<u8>>| {
             for text in ["so ", "it is"] {
-                page.think(text).expect("memory takes all");
+                terminal.think(text).expect("memory takes all");
             }
-            page.say("It is.").expect("memory takes all");
+            terminal.say("It is.").expect("memory takes all");
         };
         assert_eq!(shown(true, show), ["It is.\n", "\x1b[2mso it is\x1b[0m\n"]);
         assert_eq!(shown(false, show), ["It is.\n", "so it is\n"]);
@@ -371,8 +314,8 @@ mod tests {
 
     #[test]
     fn reasoning_that_was_stopped_leaves_the_terminal_plain() {
-        let show = |page: &mut Page<&mut Vec<u8>, &mut Vec<u8>>| {
-            page.think("so").expect("memory takes all");
+        let show = |terminal: &mut Terminal<&mut Vec<u8>, &mut Vec<u8>>| {
+            terminal.think("so").expect("memory takes all");
         };
         assert_eq!(shown(true, show), ["", "\x1b[2mso\x1b[0m\n"]);
     }
@@ -380,7 +323,9 @@ mod tests {
     #[test]
     fn an_answer_ends_its_line_once() {
         for text in ["one", "one\n"] {
-            let [out, _] = shown(false, |page| page.say(text).expect("memory takes all"));
+            let [out, _] = shown(false, |terminal| {
+                terminal.say(text).expect("memory takes all");
+            });
             assert_eq!(out, "one\n");
         }
         assert_eq!(shown(true, |_| ()), ["", ""]);
@@ -388,14 +333,15 @@ mod tests {
 
     #[test]
     fn an_answer_does_nothing_to_a_terminal() {
-        let show = |page: &mut Page<&mut Vec<u8>, &mut Vec<u8>>| {
+        let show = |terminal: &mut Terminal<&mut Vec<u8>, &mut Vec<u8>>| {
             for text in ["\x1b", "[0mI am out"] {
-                page.think(text).expect("memory takes all");
+                terminal.think(text).expect("memory takes all");
             }
             for text in ["\x1b", "]0;title\x07"] {
-                page.say(text).expect("memory takes all");
+                terminal.say(text).expect("memory takes all");
             }
-            page.call("\x7f", "{ \"a\": \"\u{9b}\" }")
+            terminal
+                .call("\x7f", "{ \"a\": \"\u{9b}\" }")
                 .expect("memory takes all");
         };
         let [out, err] = shown(true, show);
@@ -416,11 +362,14 @@ mod tests {
 
     #[test]
     fn calls_are_json_a_line_each() {
-        let [out, _] = shown(false, |page| {
-            page.say("Looking.").expect("memory takes all");
-            page.call("find", r#"{ "x": 1 }"#)
+        let [out, _] = shown(false, |terminal| {
+            terminal.say("Looking.").expect("memory takes all");
+            terminal
+                .call("find", r#"{ "x": 1 }"#)
                 .expect("memory takes all");
-            page.call("find", r#"{ "x": "#).expect("memory takes all");
+            terminal
+                .call("find", r#"{ "x": "#)
+                .expect("memory takes all");
         });
         let lines: Vec<&str> = out.lines().collect();
         assert_eq!(lines[0], "Looking.");

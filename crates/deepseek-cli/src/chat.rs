@@ -7,18 +7,17 @@ use std::io::Write;
 use std::path::{self, PathBuf};
 
 use anyhow::{Context, anyhow};
+use deepseek_chat::{Completion, media_files};
 use deepseek_engine::Reason;
 use deepseek_text::{Answer, Conversation, Message, Mode, Options, Part};
 use serde_json::{Value, json};
 
 use self::lines::Lines;
-use crate::answer::{Engaged, Said, opening};
+use crate::answer::{Opened, opening};
 use crate::args::{Chat, Media};
 use crate::fault::{Fault, Kind, Result};
 use crate::interrupt::{Interrupt, Second};
 use crate::load;
-use crate::media;
-use crate::origin::Origin;
 use crate::output::Place;
 use crate::run::content;
 use crate::screen;
@@ -44,20 +43,21 @@ the embedded model answers: it knows the small world it was trained on; --model 
 
 pub(crate) fn run(args: &Chat) -> Result<()> {
     let interrupt = Interrupt::listen(Second::WaitsForAnswer)?;
-    let engaged = Engaged::open(&args.model, &args.generation, &interrupt)?;
+    let opened = Opened::open(&args.model, &args.generation, &interrupt)?;
     if args.model.folder.is_none() {
         writeln!(screen::stderr(), "{EMBEDDED}")?;
     }
     let mut lines = Lines::open(!args.no_history)?;
+    let files = load::files(&args.model, opened.source())?;
     let mut talk = Talk {
-        options: engaged.prompt_options(),
-        engaged,
+        options: opened.prompt_options(),
+        opened,
         interrupt,
         messages: opening(args.generation.system.as_deref()),
         media: Vec::new(),
         stats: args.generation.stats,
         last: None,
-        files: load::files(&args.model, &Origin::open(args.model.folder.as_deref())?)?,
+        files,
     };
     talk.hold(&mut lines)
 }
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Chat) -> Result<()> {
 /// A conversation under way.
 #[derive(Debug)]
 struct Talk {
-    engaged: Engaged,
+    opened: Opened,
     interrupt: Interrupt,
     options: Options,
     messages: Vec<Message>,
@@ -73,7 +73,7 @@ struct Talk {
     media: Vec<Part>,
     /// Whether each answer's figures are shown.
     stats: bool,
-    last: Option<Said>,
+    last: Option<Completion>,
     /// What the model was read from.
     files: Vec<PathBuf>,
 }
@@ -134,7 +134,7 @@ impl Talk {
             messages: self.messages.clone(),
         };
         let said = self
-            .engaged
+            .opened
             .answer(&conversation, &self.options, &self.interrupt);
         let said = match said {
             Ok(said) => said,
@@ -154,7 +154,7 @@ impl Talk {
             self.messages.push(Message::assistant(answer));
         }
         if self.stats {
-            self.engaged.report(&mut screen::stderr(), &said)?;
+            self.opened.report(&mut screen::stderr(), &said)?;
         }
         self.last = Some(said);
         Ok(Next::GoOn)
@@ -186,7 +186,7 @@ impl Talk {
             ("/image" | "/audio" | "/video", file) if !file.is_empty() => {
                 let kind = command.trim_start_matches('/');
                 let part = Media::part(kind, anywhere(file)?);
-                self.engaged.look(&part)?;
+                self.opened.look(&part)?;
                 self.media.push(part);
             }
             ("/system", "") => match self.messages.first() {
@@ -203,7 +203,7 @@ impl Talk {
                 self.options.effort = effort.parse().map_err(Fault::usage)?;
             }
             ("/stats", "") => match &self.last {
-                Some(said) => self.engaged.report(&mut out, said)?,
+                Some(said) => self.opened.report(&mut out, said)?,
                 None => writeln!(out, "no answer yet")?,
             },
             ("/save", path) if !path.is_empty() => self.save(path, Old::Stays)?,
@@ -221,7 +221,7 @@ impl Talk {
         let said = Conversation {
             messages: self.messages.clone(),
         };
-        let media = said.media().chain(&self.media).flat_map(media::files);
+        let media = said.media().chain(&self.media).flat_map(media_files);
         let place = Place::find(path.as_ref()).map_err(Fault::input)?;
         place
             .spare(self.files.iter().cloned().chain(media))

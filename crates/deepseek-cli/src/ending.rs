@@ -1,9 +1,8 @@
 //! How an answer ended, and what there is to say about one that is not whole.
 
+use deepseek_chat::Completion;
 use deepseek_engine::Reason;
 use deepseek_text::Flaw;
-
-use crate::answer::Said;
 
 /// How figures and reports name an end.
 pub(crate) fn name(reason: Reason) -> &'static str {
@@ -18,7 +17,7 @@ pub(crate) fn name(reason: Reason) -> &'static str {
 }
 
 /// A line about an answer that looks whole and is not. One that the user stopped needs none.
-pub(crate) fn note(said: &Said) -> Option<String> {
+pub(crate) fn note(said: &Completion) -> Option<String> {
     let has = |flaw| said.flaws.contains(&flaw);
     let within = match () {
         () if has(Flaw::HalfCall) => " within a call, which is shown as it was written",
@@ -66,7 +65,7 @@ mod tests {
 
     #[track_caller]
     fn check(reason: Reason, flaws: &[Flaw], want: Option<&str>) {
-        let said = Said {
+        let said = Completion {
             answer: Answer::default(),
             flaws: flaws.to_vec(),
             reason,

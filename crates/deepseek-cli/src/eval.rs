@@ -15,21 +15,23 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::anyhow;
-use deepseek_engine::{Engine, Limits, Reason, Sampling, Turn, TurnOptions};
-use deepseek_model::{Ablation, Config, Prefill, TokenId};
-use deepseek_text::{Edition, Mode, Options, Tokenizer};
+use deepseek_chat::limits::{CONTEXT, STEP_TOKENS};
+use deepseek_chat::{
+    Address, Completion, Description, ModelSource, Orientation, Session, SessionOptions, Turn,
+    TurnOptions,
+};
+use deepseek_engine::{Engine, Limits, Reason, Sampling};
+use deepseek_model::{Ablation, Config, Prefill};
+use deepseek_text::{Mode, Options, Tokenizer};
 
 use self::report::Report;
 use self::task::Item;
-use crate::address::Address;
-use crate::answer::{CONTEXT, Said, edition, follow};
-use crate::args::{Ablated, Eval, Watch};
+use crate::args::{Ablated, Eval, VideoArgs};
 use crate::fault::{Fault, Result};
 use crate::input;
 use crate::interrupt::{Interrupt, Second};
-use crate::load::{self, STEP_TOKENS};
-use crate::media::Senses;
-use crate::origin::Origin;
+use crate::load;
+use crate::media::{self, Notes};
 use crate::screen;
 use crate::trouble;
 
@@ -106,14 +108,10 @@ fn read(file: &Path) -> Result<Vec<Item>> {
 /// A model at work on items.
 #[derive(Debug)]
 struct Bench {
-    origin: Origin,
+    source: ModelSource,
     config: Config,
-    engine: Engine,
-    tokenizer: Tokenizer,
-    senses: Senses,
-    edition: Edition,
-    drafts: u32,
-    ends: Vec<TokenId>,
+    session: Session,
+    notes: Notes,
     /// Items that the engine holds at a time, so that none of its places is ever free.
     ahead: usize,
 }
@@ -121,11 +119,14 @@ struct Bench {
 impl Bench {
     /// Loads the model with room for the longest of the items.
     fn open(args: &Eval, items: &[Item], interrupt: &Interrupt) -> Result<Self> {
-        let origin = Origin::open(args.model.folder.as_deref())?;
-        let (config, tokenizer) = load::describe(&origin, args.draft)?;
-        let edition = edition(&config);
-        let senses = Senses::new(&config, &Watch::default())?;
-        let longest = longest(items, &tokenizer, edition)?;
+        let source = load::source(args.model.folder.as_deref())?;
+        let description = load::describe(&source, args.draft)?;
+        let config = &description.config;
+        let loader = media::loader(config, &VideoArgs::default(), Orientation::Tagged)?;
+        let mut options = SessionOptions::of(&description, source.defaults());
+        options.answer.drafts = args.draft;
+        options.answer.sampling = Sampling::greedy();
+        let longest = longest(items, &description.tokenizer, &options.prompt)?;
         let context = args
             .context
             .map_or(longest.max(CONTEXT).min(config.max_positions), |n| {
@@ -139,23 +140,21 @@ impl Bench {
             Prefill::Replay,
         );
         budget.sequences = sequences;
-        let mut plan = load::plan(&args.model, &config, budget)?;
+        let mut plan = load::plan(&args.model, config, budget)?;
         for part in &args.ablate {
             plan = plan.without(match part {
                 Ablated::Engram => Ablation::Engram,
                 Ablated::Indexer => Ablation::Indexer { seed: args.seed },
             });
         }
-        let decoder = load::decoder(&args.model, &origin, plan, interrupt)?;
+        let decoder = load::decoder(&args.model, &source, plan, interrupt)?;
+        let engine = Engine::spawn(decoder, Limits::default());
+        let Description { config, tokenizer } = description;
         Ok(Self {
-            engine: Engine::spawn(decoder, Limits::default()),
-            tokenizer,
-            senses,
-            edition,
-            drafts: args.draft,
-            ends: config.eos.clone(),
+            session: Session::new(engine, tokenizer, loader, options),
+            notes: Notes::default(),
             ahead: 2 * sequences,
-            origin,
+            source,
             config,
         })
     }
@@ -180,7 +179,7 @@ impl Bench {
                 break;
             };
             let said = hear(turn, interrupt).map_err(|fault| {
-                trouble::name(fault, &self.origin, &self.config, interrupt).at(item.place())
+                trouble::name(fault, &self.source, &self.config, interrupt).at(item.place())
             })?;
             if said.reason == Reason::Cancelled {
                 break;
@@ -195,32 +194,23 @@ impl Bench {
     }
 
     fn ask(&self, item: &Item) -> Result<Turn> {
-        let conversation = &item.conversation;
-        let options = TurnOptions {
+        let SessionOptions { prompt, answer } = self.session.options();
+        let answer = TurnOptions {
             max_tokens: Some(item.max_tokens),
-            sampling: Sampling::greedy(),
-            drafts: self.drafts,
-            media: self.senses.take_in(conversation)?,
-            ends: self.ends.clone(),
-            ..TurnOptions::default()
+            ..answer.clone()
         };
-        let prompt = prompt_options(item, self.edition);
-        let turn = Turn::start(
-            &self.engine,
-            &self.tokenizer,
-            conversation,
-            &prompt,
-            options,
-        )?;
-        Ok(turn)
+        let conversation = &item.conversation;
+        let media = media::load_all(self.session.loader(), conversation, &self.notes)?;
+        let prompt = prompt_options(item, prompt);
+        Ok(self.session.turn(conversation, &prompt, answer, media)?)
     }
 }
 
 /// Positions that the longest item needs as far as its text goes.
-fn longest(items: &[Item], tokenizer: &Tokenizer, edition: Edition) -> Result<usize> {
+fn longest(items: &[Item], tokenizer: &Tokenizer, prompt: &Options) -> Result<usize> {
     let mut longest = 0;
     for item in items {
-        let options = prompt_options(item, edition);
+        let options = prompt_options(item, prompt);
         let encoded = deepseek_text::encode(tokenizer, &item.conversation, &options)
             .map_err(|error| Fault::from(error).at(item.place()))?;
         longest = longest.max(encoded.ids.len() + item.max_tokens as usize);
@@ -228,19 +218,18 @@ fn longest(items: &[Item], tokenizer: &Tokenizer, edition: Edition) -> Result<us
     Ok(longest)
 }
 
-fn prompt_options(item: &Item, edition: Edition) -> Options {
+fn prompt_options(item: &Item, prompt: &Options) -> Options {
     Options {
         mode: match item.thinking {
             true => Mode::Thinking,
             false => Mode::Chat,
         },
-        edition,
-        ..Options::default()
+        ..*prompt
     }
 }
 
 /// An answer, whole. Ctrl-C stops it.
-fn hear(turn: Turn, interrupt: &Interrupt) -> Result<Said> {
+fn hear(turn: Turn, interrupt: &Interrupt) -> Result<Completion> {
     let _watch = interrupt.watch(turn.canceller());
-    follow(turn, |_| Ok(()))
+    Ok(turn.wait()?)
 }

@@ -4,7 +4,8 @@ use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
-use deepseek_engine::{Refusal, TapeError, TurnError};
+use deepseek_chat::{AudioSourceError, SourceError, TurnError};
+use deepseek_engine::Refusal;
 use deepseek_model::{ConfigError, Trouble};
 
 use crate::output::OutputError;
@@ -264,6 +265,19 @@ impl From<deepseek_model::Error> for Fault {
     }
 }
 
+impl From<SourceError> for Fault {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Weights(error) => error.into(),
+            SourceError::Vocabulary { .. } => {
+                Self::input(error).hint("the two files are of different models")
+            }
+            error if error.names_no_model() => Self::input(error).hint(FOLDER),
+            error => Self::input(error),
+        }
+    }
+}
+
 impl From<ConfigError> for Fault {
     fn from(error: ConfigError) -> Self {
         Self::input(anyhow::Error::new(error).context("config.json"))
@@ -279,19 +293,25 @@ impl From<deepseek_text::Error> for Fault {
 impl From<deepseek_engine::Fault> for Fault {
     fn from(error: deepseek_engine::Fault) -> Self {
         match error {
-            deepseek_engine::Fault::Sound(fault) if matches!(&*fault, TapeError::Thread(_)) => {
-                Self::machine(deepseek_engine::Fault::Sound(fault)).hint(NO_THREADS)
+            deepseek_engine::Fault::Media { kind, source } => {
+                let has_no_thread =
+                    matches!(source.downcast_ref(), Some(AudioSourceError::Thread(_)));
+                let fault = deepseek_engine::Fault::Media { kind, source };
+                match has_no_thread {
+                    true => Self::machine(fault).hint(NO_THREADS),
+                    false => Self::input(fault),
+                }
             }
-            deepseek_engine::Fault::Sound(_)
-            | deepseek_engine::Fault::NotFinite(_)
-            | deepseek_engine::Fault::NotANumber { .. } => Self::input(error),
+            deepseek_engine::Fault::NotFinite(_) | deepseek_engine::Fault::NotANumber { .. } => {
+                Self::input(error)
+            }
             error => Self::machine(error),
         }
     }
 }
 
-impl From<TapeError> for Fault {
-    fn from(error: TapeError) -> Self {
+impl From<AudioSourceError> for Fault {
+    fn from(error: AudioSourceError) -> Self {
         Self::input(error)
     }
 }
@@ -312,8 +332,8 @@ impl From<Refusal> for Fault {
             Refusal::UnknownToken { .. } => {
                 Self::input(refusal).hint("tokenizer.json and config.json are of different models")
             }
-            Refusal::Empty | Refusal::Blind => Self::input(refusal),
-            Refusal::Deaf => Self::usage(refusal),
+            Refusal::Empty | Refusal::NoVision => Self::input(refusal),
+            Refusal::NoAudio => Self::usage(refusal),
             Refusal::Ended { .. } => Self::machine(refusal).hint(NO_THREADS),
             refusal => Self::machine(refusal),
         }

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::anyhow;
+use deepseek_chat::limits::STEP_TOKENS;
+use deepseek_chat::read_config;
 use deepseek_core::Error;
 use deepseek_core::weights::{Checkpoint, Dtype, TensorSource, Tensors};
 use deepseek_model::bill::Tally;
@@ -16,8 +18,7 @@ use serde_json::{Map, Value, json};
 
 use crate::args::Inspect;
 use crate::fault::{Fault, Result, one_line};
-use crate::load::STEP_TOKENS;
-use crate::origin::{Origin, read_config};
+use crate::load;
 use crate::screen;
 
 /// Flaws that are shown. One cause often has thousands.
@@ -78,8 +79,8 @@ fn open(path: Option<&Path>) -> Result<(Config, Option<Checkpoint>)> {
     {
         return Ok((read_config(path)?, None));
     }
-    let origin = Origin::open(path)?;
-    Ok((origin.config()?, origin.weights()?))
+    let source = load::source(path)?;
+    Ok((source.config()?, source.find_checkpoint()?))
 }
 
 /// Whether the files hold draft modules: those that transformers writes do not.

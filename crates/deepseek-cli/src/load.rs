@@ -1,15 +1,16 @@
 //! The way from a model's files to a model at work.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::anyhow;
+use deepseek_chat::{CarriedModel, Defaults, Description, ModelSource, SourceError};
 use deepseek_core::Numerics;
 use deepseek_core::weights::{Checkpoint, Shard};
 use deepseek_model::bill::Weights;
 use deepseek_model::{Budget, Config, Decoder, Extras, Plan, PlanError, Prefill};
-use deepseek_text::Tokenizer;
+use deepseek_text::Mode;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{Level, Model};
@@ -17,30 +18,40 @@ use crate::device;
 use crate::fault::{Fault, Result, note};
 use crate::interrupt::Interrupt;
 use crate::memory;
-use crate::origin::Origin;
 
-/// Tokens that are run at a time, unless asked otherwise: enough for every expert to be shared by
-/// several, few enough to stop soon.
-pub(crate) const STEP_TOKENS: usize = 512;
+/// Where the model lies that the user named, or else the one in this program.
+pub(crate) fn source(folder: Option<&Path>) -> Result<ModelSource> {
+    match folder {
+        Some(folder) => Ok(ModelSource::open(folder)?),
+        None => Ok(embedded()),
+    }
+}
+
+/// The model in this program. It was trained to answer at once where nothing has to be worked out, and
+/// knows one answer to a question.
+fn embedded() -> ModelSource {
+    ModelSource::Carried(CarriedModel {
+        config: deepseek_assets::CONFIG,
+        tokenizer: deepseek_assets::TOKENIZER,
+        weights: deepseek_assets::WEIGHTS,
+        defaults: Defaults {
+            mode: Mode::Chat,
+            temperature: 0.0,
+        },
+    })
+}
 
 /// What a model says of itself before its weights are loaded. The draft head, which is to propose
 /// `drafts` tokens, takes no part where that is 0.
-pub(crate) fn describe(origin: &Origin, drafts: u32) -> Result<(Config, Tokenizer)> {
-    let config = origin.config()?;
-    let tokenizer = origin.tokenizer()?;
-    if tokenizer.vocab_size() > config.vocab_size {
-        let (ids, most) = (tokenizer.vocab_size(), config.vocab_size);
-        let error = anyhow!("{ids} ids in tokenizer.json, {most} in config.json");
-        return Err(Fault::input(error).hint("the two files are of different models"));
-    }
-    if drafts == 0 {
-        return Ok((config.without_drafts(), tokenizer));
-    }
-    if config.mtp_layers == 0 && config.drafter.is_none() {
-        let error = anyhow!("--draft {drafts}: the checkpoint has no draft head");
-        return Err(Fault::input(error).hint("leave out --draft"));
-    }
-    Ok((config, tokenizer))
+pub(crate) fn describe(source: &ModelSource, drafts: u32) -> Result<Description> {
+    let description = source.describe()?.with_drafts(drafts);
+    description.map_err(|error| match error {
+        SourceError::NoDraftHead => {
+            let error = anyhow!("--draft {drafts}: {error}");
+            Fault::input(error).hint("leave out --draft")
+        }
+        error => error.into(),
+    })
 }
 
 /// Lays out a model within `budget`.
@@ -51,7 +62,7 @@ pub(crate) fn plan(args: &Model, config: &Config, budget: Budget) -> Result<Plan
 /// Loads what `plan` describes, with progress on stderr where that is a terminal.
 pub(crate) fn decoder(
     args: &Model,
-    origin: &Origin,
+    source: &ModelSource,
     plan: Plan,
     interrupt: &Interrupt,
 ) -> Result<Box<dyn Decoder>> {
@@ -61,10 +72,10 @@ pub(crate) fn decoder(
         false => 0,
     };
     memory::check(&plan, threads, widened)?;
-    let checkpoint = origin.checkpoint()?;
+    let checkpoint = source.checkpoint()?;
     let projector = args.audio_projector.as_ref().map(Shard::open).transpose()?;
     let extras = Extras {
-        compressed: origin.compressed_ids(plan.config())?,
+        compressed: source.compressed_ids(plan.config())?,
         projector: projector.as_ref().map(|file| file as _),
     };
     read_ahead(&checkpoint, interrupt)?;
@@ -87,8 +98,8 @@ pub(crate) fn decoder(
 }
 
 /// All files that a model is read from.
-pub(crate) fn files(args: &Model, origin: &Origin) -> Result<Vec<PathBuf>> {
-    let mut files = origin.files()?;
+pub(crate) fn files(args: &Model, source: &ModelSource) -> Result<Vec<PathBuf>> {
+    let mut files = source.files()?;
     files.extend(args.audio_projector.clone());
     Ok(files)
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::anyhow;
-use deepseek_engine::{Prompt, Source};
+use deepseek_chat::{ModelSource, Orientation, Prompt, PromptMedia, media_files};
 use deepseek_model::{Config, Decoder, Insert, MediaId, Prefill, SeqId, Span, Step, TokenId, Want};
 use serde_json::json;
 
@@ -13,32 +13,24 @@ use crate::ids::Ids;
 use crate::input;
 use crate::interrupt::{Interrupt, Second};
 use crate::load;
-use crate::media::{self, Loader, Senses};
-use crate::origin::Origin;
+use crate::media::{self, Notes};
 use crate::output::{Output, OutputError, Place};
 use crate::trouble;
 
 pub(crate) fn run(args: &Logits) -> Result<()> {
     let interrupt = Interrupt::listen(Second::Leaves)?;
-    let origin = Origin::open(args.model.folder.as_deref())?;
+    let source = load::source(args.model.folder.as_deref())?;
     let place = Place::find(&args.out).map_err(unwritten)?;
-    place.spare(inputs(args, &origin)?).map_err(unwritten)?;
-    let config = origin.config()?.without_drafts();
-    let Prompt {
-        ids,
-        sources,
-        placed,
-    } = prompt(args, &origin, &config)?;
+    place.spare(inputs(args, &source)?).map_err(unwritten)?;
+    let config = source.config()?.without_drafts();
+    let Prompt { ids, spans, media } = prompt(args, &source, &config)?;
     check(&ids, &config)?;
     let chunk = ids.len().min(args.chunk as usize);
     let budget = load::budget(&args.model, ids.len(), chunk, Prefill::Full);
     let plan = load::plan(&args.model, &config, budget)?;
     let (output, _litter) = interrupt.open(place).map_err(unwritten)?;
-    let mut decoder = load::decoder(&args.model, &origin, plan, &interrupt)?;
-    let media: Vec<Vec<MediaId>> = sources
-        .iter()
-        .map(|source| attach(&mut *decoder, source))
-        .collect::<Result<_>>()?;
+    let mut decoder = load::decoder(&args.model, &source, plan, &interrupt)?;
+    let media = attach(&mut *decoder, &media)?;
 
     // A prompt that is cut has one row of logits.
     let cut = budget.prefill == Prefill::Replay && config.sharing.is_some();
@@ -53,13 +45,13 @@ pub(crate) fn run(args: &Logits) -> Result<()> {
             return Err(Fault::interrupted());
         }
         let end = at + tokens.len();
-        let inserts = placed.iter().filter_map(|placed| {
-            let places = placed.places();
+        let inserts = spans.iter().filter_map(|span| {
+            let places = span.places();
             let (first, last) = (places.start.max(at), places.end.min(end));
             (first < last).then(|| Insert {
-                media: media[placed.source][placed.number],
+                media: media[span.media],
                 tokens: first - at..last - at,
-                from: placed.rows.start + first - places.start,
+                from: span.rows.start + first - places.start,
             })
         });
         let span = Span {
@@ -76,7 +68,7 @@ pub(crate) fn run(args: &Logits) -> Result<()> {
         let logits = decoder.step(&Step { spans: vec![span] })?;
         if let Some(trouble) = decoder.trouble(SeqId(0)) {
             bar.finish_and_clear();
-            return Err(trouble::explain(trouble, &origin, &config, &interrupt));
+            return Err(trouble::explain(trouble, &source, &config, &interrupt));
         }
         table.push(&logits.into_values())?;
         at = end;
@@ -87,10 +79,10 @@ pub(crate) fn run(args: &Logits) -> Result<()> {
 }
 
 /// All files that are read.
-fn inputs(args: &Logits, origin: &Origin) -> Result<Vec<PathBuf>> {
-    let mut files = load::files(&args.model, origin)?;
+fn inputs(args: &Logits, source: &ModelSource) -> Result<Vec<PathBuf>> {
+    let mut files = load::files(&args.model, source)?;
     files.extend(args.ids.as_ref().and_then(Ids::file).map(input::name));
-    files.extend(args.media.0.iter().flat_map(media::files));
+    files.extend(args.media.0.iter().flat_map(media_files));
     Ok(files)
 }
 
@@ -104,33 +96,34 @@ fn unwritten(error: OutputError) -> Fault {
     }
 }
 
-/// Has the decoder take in all that a source has, in its order.
-fn attach(decoder: &mut dyn Decoder, source: &Source) -> Result<Vec<MediaId>> {
-    let mut media = Vec::new();
-    source.each(|medium| {
-        media.push(decoder.attach(medium)?);
+/// Has the decoder take in all media of the prompt, in their order.
+fn attach(decoder: &mut dyn Decoder, media: &PromptMedia) -> Result<Vec<MediaId>> {
+    let mut ids = Vec::new();
+    media.each(|medium| {
+        ids.push(decoder.attach(medium)?);
         Ok::<_, Fault>(())
     })?;
-    Ok(media)
+    Ok(ids)
 }
 
 /// What is run: ids, and which of them are rows of media.
-fn prompt(args: &Logits, origin: &Origin, config: &Config) -> Result<Prompt> {
+fn prompt(args: &Logits, source: &ModelSource, config: &Config) -> Result<Prompt> {
     let mut prompt = Prompt::default();
     match (&args.ids, &args.prompt) {
         (Some(ids), _) => prompt.ids = ids.read()?,
         (None, Some(text)) => {
-            let tokenizer = origin.tokenizer()?;
+            let tokenizer = source.tokenizer()?;
             prompt.ids.push(tokenizer.bos());
-            let loader = match args.no_orientation {
-                true => Loader::Published,
-                false => Loader::Ours,
+            let orientation = match args.no_orientation {
+                true => Orientation::Published,
+                false => Orientation::Tagged,
             };
-            let senses = Senses::new(config, &args.watch)?.with_loader(loader);
+            let loader = media::loader(config, &args.video, orientation)?;
+            let notes = Notes::default();
             for part in &args.media.0 {
-                let medium = senses.take(part)?;
+                let item = media::load(&loader, part, &notes)?;
                 // No id alone means a medium, so any stands for its rows where the config names none.
-                prompt.push(&tokenizer, &medium, config.placeholders(), 0)?;
+                prompt.push(&tokenizer, &item, config.placeholders(), 0)?;
             }
             prompt.ids.extend(tokenizer.encode(text)?);
         }

@@ -1,11 +1,9 @@
 //! Run DeepSeek-V4 checkpoints from the command line.
 #![deny(unsafe_code)]
 
-mod address;
 mod answer;
 mod args;
 mod chat;
-mod clips;
 mod device;
 mod ending;
 mod eval;
@@ -20,7 +18,6 @@ mod load;
 mod logits;
 mod media;
 mod memory;
-mod origin;
 mod output;
 mod run;
 mod screen;
@@ -65,7 +62,7 @@ fn command(command: &Command) -> Result<()> {
         Command::Logits(args) => logits::run(args),
         Command::Eval(args) => eval::run(args),
         #[cfg(feature = "video")]
-        Command::VideoWorker => clips::worker::run(),
+        Command::VideoWorker => media::worker::run(),
     }
 }
 

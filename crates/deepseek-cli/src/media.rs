@@ -1,238 +1,130 @@
-//! Media that the user names: files, and data URLs in conversations.
+//! Media that the user names: how they are read, what is told of them, and what can be done about
+//! those that are refused.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::fmt::Display;
-use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Error, anyhow};
-use deepseek_audio::{AudioShape, FORMATS};
-use deepseek_core::Note;
-use deepseek_engine::{Medium, Tape};
+use anyhow::Error;
+use deepseek_audio::FORMATS;
+use deepseek_chat::{
+    AddressError, MediaError, MediaItem, MediaLoader, MediaOptions, Orientation, brief,
+};
 use deepseek_model::Config;
-use deepseek_text::{Conversation, Part, Video};
+use deepseek_text::{Conversation, Part};
 use deepseek_vision::formats::{IMAGES, VIDEOS};
 use deepseek_vision::limits::FILE_BYTES_MAX;
-use deepseek_vision::video::{Clip, VideoConfig, VideoError};
-use deepseek_vision::{Canvas, Image, VisionShape};
+use deepseek_vision::video::VideoError;
 
-use crate::address::{Address, AddressError};
-use crate::args::{Hearing, Watch};
-use crate::clips::Source;
+use crate::args::VideoArgs;
 use crate::fault::{Fault, Result, note};
 use crate::input;
 
-/// Whose way of reading images is followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Loader {
-    /// Turned as their orientation tags say.
-    Ours,
-    /// That of the published code, which turns TIFF alone.
-    Published,
+/// What loads media for a model, which watches videos as asked.
+pub(crate) fn loader(
+    config: &Config,
+    args: &VideoArgs,
+    orientation: Orientation,
+) -> Result<MediaLoader> {
+    let mut options = MediaOptions {
+        fps: args.fps,
+        video_audio: args.video_audio.into(),
+        orientation,
+        ..MediaOptions::of(config)
+    };
+    let video = &mut options.video;
+    for setting in &args.video_config {
+        let set = setting.apply(video);
+        set.map_err(Error::msg).map_err(Fault::usage)?;
+    }
+    if let Some(fps) = args.video_fps {
+        video.fps = fps;
+    }
+    if let Some(frames) = args.video_max_frames {
+        video.max_frames = frames as usize;
+        video.min_frames = video.min_frames.min(video.max_frames);
+    }
+    let loader = MediaLoader::new(config, options)?;
+    #[cfg(feature = "video")]
+    let loader = loader.with_workers(worker::workers().map_err(Fault::machine)?);
+    Ok(loader)
 }
 
-/// What the model can look at and listen to, and how.
-#[derive(Debug, Clone)]
-pub(crate) struct Senses {
-    vision: Option<VisionShape>,
-    audio: Option<AudioShape>,
-    video: VideoConfig,
-    /// At which rate numbered pictures play, if not at that at which they are looked at.
-    fps: Option<f64>,
-    hearing: Hearing,
-    loader: Loader,
-    /// Notes that were printed.
-    told: RefCell<HashSet<String>>,
-}
+/// Notes that were printed: media are read again with each answer.
+#[derive(Debug, Default)]
+pub(crate) struct Notes(RefCell<HashSet<String>>);
 
-impl Senses {
-    /// Those of a model, which watches films as asked.
-    pub(crate) fn new(config: &Config, watch: &Watch) -> Result<Self> {
-        let mut video = config.video;
-        for setting in &watch.video_config {
-            let set = setting.apply(&mut video);
-            set.map_err(Error::msg).map_err(Fault::usage)?;
-        }
-        watch_at(&mut video, watch.video_fps, watch.video_max_frames)?;
-        Ok(Self {
-            vision: config.vision,
-            audio: config.audio,
-            video,
-            fps: watch.fps,
-            hearing: watch.video_audio,
-            loader: Loader::Ours,
-            told: RefCell::default(),
-        })
-    }
-
-    /// The same, which reads images as another loader does.
-    pub(crate) fn with_loader(self, loader: Loader) -> Self {
-        Self { loader, ..self }
-    }
-
-    /// The media of a conversation, in its order.
-    pub(crate) fn take_in(&self, conversation: &Conversation) -> Result<Vec<Medium>> {
-        let mut media: Vec<(&Part, Medium)> = Vec::new();
-        for part in conversation.media() {
-            let known = media.iter().find(|(known, _)| *known == part);
-            let medium = match known {
-                Some((_, medium)) => medium.clone(),
-                None => self.take(part)?,
-            };
-            media.push((part, medium));
-        }
-        Ok(media.into_iter().map(|(_, medium)| medium).collect())
-    }
-
-    /// One medium, as far as it is read at once.
-    pub(crate) fn take(&self, part: &Part) -> Result<Medium> {
-        let (name, medium) = match part {
-            Part::Text(_) | Part::Other(_) => unreachable!("what is said is no medium"),
-            Part::Image(name) => (name, self.picture(name)?),
-            Part::Audio(name) => (name, self.sound(name)?),
-            Part::Video(video) => (&video.source, self.film(video)?),
-        };
-        for note in medium.notes() {
-            self.tell(format!("{}: {note}", brief(name)));
-        }
-        Ok(medium)
-    }
-
-    /// Prints a note, if it has not been printed before: media are read again with each answer.
+impl Notes {
+    /// Prints a note, if it has not been printed before.
     fn tell(&self, text: String) {
-        let mut told = self.told.borrow_mut();
+        let mut told = self.0.borrow_mut();
         if !told.contains(&text) {
             note(&text);
             told.insert(text);
         }
     }
-
-    fn picture(&self, name: &str) -> Result<Medium> {
-        let shape = self.vision(name)?;
-        let bytes = match data(name)? {
-            Some(bytes) => bytes,
-            None => input::stream(Path::new(name), FILE_BYTES_MAX as u64)?,
-        };
-        let picture = match self.loader {
-            Loader::Ours => Image::decode(&bytes),
-            Loader::Published => Image::decode_as_published(&bytes),
-        };
-        let picture = picture.with_context(|| brief(name)).map_err(|error| {
-            let hint = format!("read are {IMAGES}; videos go with --video, sounds with --audio");
-            Fault::input(error).hint(hint)
-        })?;
-        let medium = Medium::picture(Canvas::new(&picture, &shape));
-        Ok(medium.with_notes(picture.notes()))
-    }
-
-    fn sound(&self, name: &str) -> Result<Medium> {
-        let shape = self.audio(name)?;
-        let source = Source::new(name, data(name)?);
-        let tape = Tape::new(shape, move || source.sound());
-        let tape = tape
-            .with_context(|| brief(name))
-            .map_err(|error| Fault::input(error).hint(format!("{FORMATS} are read")))?;
-        Ok(Medium::sound(tape))
-    }
-
-    fn film(&self, video: &Video) -> Result<Medium> {
-        let name = &video.source;
-        let shape = self.vision(name)?;
-        let mut config = self.video;
-        let wanted = video.fps.as_ref().and_then(serde_json::Number::as_f64);
-        watch_at(&mut config, wanted, video.max_frames)?;
-        let source = Source::new(name, data(name)?);
-        let refuse = |error: VideoError| {
-            let hint = way_out(&error);
-            let error = Error::new(error).context(brief(name));
-            Fault::input(error).hint(hint)
-        };
-        let fps = self.fps.unwrap_or(config.fps);
-        let mut film = source.film(fps).map_err(refuse)?;
-        if self.loader == Loader::Published {
-            film = film.as_published();
-        }
-        let hearing = match video.audio {
-            None => self.hearing,
-            Some(true) => Hearing::On,
-            Some(false) => Hearing::Off,
-        };
-        let has_sound = film.audio().map_err(refuse)?.is_some();
-        let mut notes = Vec::new();
-        let mut unheard =
-            |why: &dyn Display| notes.push(Note::new(format!("its sound is not read: {why}")));
-        let tape = match (hearing, self.audio) {
-            (Hearing::Off, _) | (Hearing::Auto, None) => None,
-            (Hearing::Auto, Some(_)) if !has_sound => {
-                film.unheard().into_iter().for_each(|why| unheard(&why));
-                None
-            }
-            (Hearing::On, Some(_)) if !has_sound => {
-                let why = film
-                    .unheard()
-                    .map(|why| format!("its sound is not read: {why}"));
-                let why = why.unwrap_or_else(|| "the film has no sound".to_owned());
-                let error = anyhow!("{}: {why}", brief(name));
-                return Err(Fault::input(error).hint(SOUND));
-            }
-            (Hearing::On | Hearing::Auto, _) => {
-                match Tape::new(self.audio(name)?, move || source.track(fps)) {
-                    Ok(tape) => Some(tape),
-                    Err(error) if hearing == Hearing::Auto => {
-                        unheard(&format!("{:#}", Error::new(error)));
-                        None
-                    }
-                    Err(error) => {
-                        let error = Error::new(error).context(brief(name));
-                        return Err(Fault::input(error).hint(SOUND));
-                    }
-                }
-            }
-        };
-        let clip = Clip::new(film, &shape, &config);
-        let medium = Medium::film(clip, &config, tape).map_err(refuse)?;
-        Ok(medium.with_notes(&notes))
-    }
-
-    fn vision(&self, name: &str) -> Result<VisionShape> {
-        self.vision.ok_or_else(|| {
-            let error = anyhow!("{}: the model does not look at pictures", brief(name));
-            let hint = "pictures want a V4.1 checkpoint with a vision tower";
-            Fault::input(error).hint(hint)
-        })
-    }
-
-    fn audio(&self, name: &str) -> Result<AudioShape> {
-        self.audio.ok_or_else(|| {
-            let error = anyhow!(
-                "{}: the model does not listen to sounds: no audio_config in its config.json",
-                brief(name)
-            );
-            Fault::usage(error).hint("sounds want a checkpoint with an audio tower")
-        })
-    }
 }
 
-/// The files that a medium is read from.
-pub(crate) fn files(part: &Part) -> Vec<PathBuf> {
-    let name = match part {
-        Part::Text(_) | Part::Other(_) => return Vec::new(),
+/// Loads one medium; an image may be on stdin. What there is to be told of it is told.
+pub(crate) fn load(loader: &MediaLoader, part: &Part, notes: &Notes) -> Result<MediaItem> {
+    let item = loader.load_with(part, |path| input::stream(path, FILE_BYTES_MAX as u64))?;
+    for note in item.notes() {
+        notes.tell(format!("{}: {note}", brief(name(part))));
+    }
+    Ok(item)
+}
+
+/// Loads the media of a conversation, in its order.
+pub(crate) fn load_all(
+    loader: &MediaLoader,
+    conversation: &Conversation,
+    notes: &Notes,
+) -> Result<Vec<MediaItem>> {
+    MediaLoader::load_all(conversation, |part| load(loader, part, notes))
+}
+
+/// The name of a medium.
+fn name(part: &Part) -> &str {
+    match part {
+        Part::Text(_) | Part::Other(_) => "",
         Part::Image(name) | Part::Audio(name) => name,
         Part::Video(video) => &video.source,
-    };
-    match Address::of(name) {
-        Ok(Address::File) => Source::new(name, None).files(),
-        Ok(Address::Data(_)) | Err(_) => Vec::new(),
     }
 }
 
-/// How a film becomes one that is read.
+impl From<MediaError> for Fault {
+    fn from(error: MediaError) -> Self {
+        let hint = match &error {
+            MediaError::Address {
+                source: AddressError::Remote,
+                ..
+            } => "name a file, or put the data into a data URL".to_owned(),
+            MediaError::Image { .. } => {
+                format!("read are {IMAGES}; videos go with --video, sounds with --audio")
+            }
+            MediaError::Audio { .. } => format!("{FORMATS} are read"),
+            MediaError::Video { source, .. } => way_out(source),
+            MediaError::VideoAudio { .. } | MediaError::NoVideoAudio { .. } => SOUND.to_owned(),
+            MediaError::NoVision { .. } => {
+                "pictures want a V4.1 checkpoint with a vision tower".to_owned()
+            }
+            MediaError::NoAudio { .. } => {
+                let hint = "sounds want a checkpoint with an audio tower";
+                return Self::usage(error).hint(hint);
+            }
+            MediaError::VideoConfig(_) => return Self::usage(error),
+            _ => return Self::input(error),
+        };
+        Self::input(error).hint(hint)
+    }
+}
+
+/// How a video becomes one that is read.
 const CONVERT: &str = "ffmpeg -i FILE -c:v mjpeg -q:v 3 -c:a pcm_s16le OUT.avi";
 
-/// What can be done about the sound of a film.
+/// What can be done about the audio of a video.
 const SOUND: &str = "leave it to --video-audio auto; PCM in AVI is read";
 
-/// What can be done about a film that is refused.
+/// What can be done about a video that is refused.
 fn way_out(error: &VideoError) -> String {
     match error {
         error if error.may_be_read_by_ffmpeg() => match cfg!(feature = "video") {
@@ -262,38 +154,27 @@ fn way_out(error: &VideoError) -> String {
     }
 }
 
-/// Watches films at another rate, or for fewer frames.
-fn watch_at(config: &mut VideoConfig, fps: Option<f64>, frames: Option<u32>) -> Result<()> {
-    if let Some(fps) = fps {
-        config.fps = fps;
-    }
-    if let Some(frames) = frames {
-        config.max_frames = frames as usize;
-        config.min_frames = config.min_frames.min(config.max_frames);
-    }
-    config.check().map_err(Fault::usage)
-}
+#[cfg(feature = "video")]
+pub(crate) mod worker {
+    //! What FFmpeg alone reads is decoded by this program under another name, `video-worker`.
 
-/// What a data URL holds; nothing where the name is that of a file.
-fn data(name: &str) -> Result<Option<Vec<u8>>> {
-    let refuse = |error: AddressError| {
-        let is_remote = matches!(error, AddressError::Remote);
-        let fault = Fault::input(Error::new(error).context(brief(name)));
-        match is_remote {
-            true => fault.hint("name a file, or put the data into a data URL"),
-            false => fault,
-        }
-    };
-    match Address::of(name).map_err(refuse)? {
-        Address::File => Ok(None),
-        Address::Data(data) => data.read().map(Some).map_err(refuse),
-    }
-}
+    use std::io;
+    use std::process::Command;
 
-/// A name as messages show it.
-fn brief(name: &str) -> String {
-    match name.char_indices().nth(60) {
-        Some((end, _)) => format!("{}…", name.get(..end).unwrap_or_default()),
-        None => name.to_owned(),
+    use deepseek_vision::video::ffmpeg::{Workers, serve};
+
+    /// Decodes for the process that started this one.
+    #[allow(clippy::disallowed_methods, reason = "another process reads it")]
+    pub(crate) fn run() -> crate::fault::Result<()> {
+        Ok(serve(&mut io::stdin().lock(), &mut io::stdout().lock())?)
+    }
+
+    pub(super) fn workers() -> io::Result<Workers> {
+        let program = std::env::current_exe()?;
+        Ok(Workers::new(move || {
+            let mut command = Command::new(&program);
+            command.arg("video-worker");
+            command
+        }))
     }
 }

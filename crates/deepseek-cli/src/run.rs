@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow};
 use deepseek_engine::Reason;
 use deepseek_text::{Content, Conversation, Error, Message, Part, Reading, Tokenizer};
 
-use crate::answer::{Engaged, opening};
+use crate::answer::{Opened, opening};
 use crate::args::Run;
 use crate::fault::{Fault, Result, note};
 use crate::input;
@@ -38,16 +38,16 @@ pub(crate) fn run(args: &Run) -> Result<()> {
     if !args.raw {
         check(&conversation)?;
     }
-    let engaged = Engaged::open(&args.model, &args.generation, &interrupt)?;
+    let opened = Opened::open(&args.model, &args.generation, &interrupt)?;
     let said = match args.raw {
-        true => engaged.go_on(&prompt, &interrupt)?,
+        true => opened.go_on(&prompt, &interrupt)?,
         false => {
-            let options = engaged.prompt_options();
-            engaged.answer(&conversation, &options, &interrupt)?
+            let options = opened.prompt_options();
+            opened.answer(&conversation, &options, &interrupt)?
         }
     };
     if args.generation.stats {
-        engaged.report(&mut screen::stderr(), &said)?;
+        opened.report(&mut screen::stderr(), &said)?;
     }
     match said.reason {
         Reason::Cancelled => Err(Fault::interrupted()),

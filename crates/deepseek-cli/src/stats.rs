@@ -4,12 +4,18 @@ use std::fs;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use crate::answer::Said;
+use deepseek_chat::Completion;
+
 use crate::ending;
 
 /// Writes what an answer took, the seed that gives it again, and how it ended. `drafts` says whether
 /// the draft head was at work.
-pub(crate) fn write(out: &mut impl Write, said: &Said, seed: u64, drafts: bool) -> io::Result<()> {
+pub(crate) fn write(
+    out: &mut impl Write,
+    said: &Completion,
+    seed: u64,
+    drafts: bool,
+) -> io::Result<()> {
     let usage = &said.usage;
     // The first id comes with the prompt's last step.
     let decoded = usage.generated.saturating_sub(1);
@@ -115,7 +121,7 @@ mod tests {
             prefill: Duration::from_millis(400),
             decode: Duration::from_secs(2),
         };
-        let said = Said {
+        let said = Completion {
             answer: Answer::default(),
             flaws: Vec::new(),
             reason: Reason::Length,

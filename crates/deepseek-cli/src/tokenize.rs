@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use deepseek_chat::read_tokenizer;
 use deepseek_model::TokenId;
 use deepseek_text::Tokenizer;
 use serde_json::json;
@@ -9,13 +10,13 @@ use serde_json::json;
 use crate::args::Tokenize;
 use crate::fault::Result;
 use crate::input;
-use crate::origin::{Origin, read_tokenizer};
+use crate::load;
 use crate::screen;
 
 pub(crate) fn run(args: &Tokenize) -> Result<()> {
     let tokenizer = match (&args.tokenizer, &args.model) {
         (Some(file), _) => read_tokenizer(file)?,
-        (None, folder) => Origin::open(folder.as_deref())?.tokenizer()?,
+        (None, folder) => load::source(folder.as_deref())?.tokenizer()?,
     };
     if let Some(ids) = &args.decode {
         return decode(&tokenizer, &ids.read()?, args.json);

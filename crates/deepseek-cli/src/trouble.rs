@@ -1,26 +1,31 @@
 //! Numbers that are not finite: where they came from, found out after the fact.
 
 use anyhow::anyhow;
+use deepseek_chat::ModelSource;
 use deepseek_model::flaw::{self, Flaw};
 use deepseek_model::names::Renamed;
 use deepseek_model::{Config, Place, Trouble};
 
 use crate::fault::Fault;
 use crate::interrupt::Interrupt;
-use crate::origin::Origin;
 
 /// The same fault, if it is of another kind; else the tensor that is to blame for it, if one is.
-pub(crate) fn name(fault: Fault, origin: &Origin, config: &Config, interrupt: &Interrupt) -> Fault {
+pub(crate) fn name(
+    fault: Fault,
+    source: &ModelSource,
+    config: &Config,
+    interrupt: &Interrupt,
+) -> Fault {
     match fault.trouble() {
         None => fault,
-        Some(trouble) => explain(trouble, origin, config, interrupt),
+        Some(trouble) => explain(trouble, source, config, interrupt),
     }
 }
 
 /// What made a number that is not finite.
 pub(crate) fn explain(
     trouble: Trouble,
-    origin: &Origin,
+    source: &ModelSource,
     config: &Config,
     interrupt: &Interrupt,
 ) -> Fault {
@@ -32,9 +37,9 @@ pub(crate) fn explain(
         );
         return Fault::input(error).hint(damaged);
     }
-    let found = origin.checkpoint().map(|checkpoint| {
-        let source = Renamed::new(&checkpoint);
-        flaw::find(config, &source, trouble.place, &mut || interrupt.poll())
+    let found = source.checkpoint().map(|checkpoint| {
+        let tensors = Renamed::new(&checkpoint);
+        flaw::find(config, &tensors, trouble.place, &mut || interrupt.poll())
     });
     if interrupt.poll().is_break() {
         return Fault::interrupted();
@@ -49,6 +54,6 @@ pub(crate) fn explain(
             Fault::input(error).hint("the weights there are finite, but what is made of them is not: hold them against their config")
         }
         Ok(Err(error)) => error.into(),
-        Err(fault) => fault,
+        Err(error) => error.into(),
     }
 }

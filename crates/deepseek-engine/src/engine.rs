@@ -1,24 +1,28 @@
-//! The door to the thread that owns the decoder.
+//! The handle of the thread that owns the decoder.
 
 use std::sync::Arc;
+use std::task::Waker;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use deepseek_model::{Capacity, Decoder};
 
-use crate::bell::Bell;
-use crate::desk::{Desk, Door};
-use crate::events::{Events, Fault, line};
+use crate::events::{Events, Fault, channel};
 use crate::limits::Limits;
-use crate::request::{Job, Refusal, Request};
+use crate::queue::{Queue, QueueState};
+use crate::refusal::Refusal;
+use crate::request::{Queued, Request};
 use crate::run::run;
+use crate::wake::waker;
 
 /// A decoder at work on a thread of its own. Without work it sleeps.
 ///
 /// Dropping it closes it at once; see [`close`](Self::close).
 #[derive(Debug)]
 pub struct Engine {
-    desk: Arc<Desk>,
+    queue: Arc<Queue>,
+    /// Wakes the thread, if there is one.
+    waker: Waker,
     capacity: Capacity,
     limits: Limits,
     thread: Option<JoinHandle<()>>,
@@ -43,17 +47,22 @@ impl Engine {
             capacity.vocabulary > 0 && capacity.context > 1,
             "{capacity:?}"
         );
-        let desk = Arc::new(Desk::new(limits.queue_max, Arc::new(Bell::default())));
+        let queue = Arc::new(Queue::new(limits.queue_max));
         let thread = thread::Builder::new().name("engine".to_owned()).spawn({
-            let desk = Arc::clone(&desk);
-            move || run(decoder, &desk)
+            let queue = Arc::clone(&queue);
+            move || run(decoder, limits, &queue)
         });
-        if let Err(error) = &thread {
-            let why = Arc::from(error.to_string());
-            desk.end(Some(&Fault::NoThread { why }));
-        }
+        let waker = match &thread {
+            Ok(thread) => waker(thread.thread().clone()),
+            Err(error) => {
+                let why = Arc::from(error.to_string());
+                queue.end(Some(&Fault::NoThread { why }));
+                Waker::noop().clone()
+            }
+        };
         Self {
-            desk,
+            queue,
+            waker,
             capacity,
             limits,
             thread: thread.ok(),
@@ -77,13 +86,14 @@ impl Engine {
     /// # Errors
     /// Why it cannot be taken: what is wrong with it, or that there is no room, or none any more.
     pub fn submit(&self, request: Request) -> Result<Events, Refusal> {
-        let order = request.check(&self.capacity, &self.limits)?;
-        let (sender, events) = line(self.limits.unread_max, Arc::clone(self.desk.bell()));
-        self.desk.submit(Job {
-            order,
+        let accepted = request.check(&self.capacity, &self.limits)?;
+        let (sender, events) = channel(self.limits.unread_max, self.waker.clone());
+        self.queue.submit(Queued {
+            accepted,
             sender,
             submitted: Instant::now(),
         })?;
+        self.waker.wake_by_ref();
         Ok(events)
     }
 
@@ -101,15 +111,16 @@ impl Engine {
     }
 
     fn shut(&mut self, drain: Duration) -> Result<(), Fault> {
-        self.desk.close(Instant::now().checked_add(drain));
+        self.queue.close(Instant::now().checked_add(drain));
+        self.waker.wake_by_ref();
         if let Some(thread) = self.thread.take() {
             thread
                 .join()
                 .expect("the loop catches what the decoder throws");
         }
-        match self.desk.door() {
-            Door::Ended(Some(fault)) => Err(fault),
-            Door::Ended(None) | Door::Open | Door::Closing(_) => Ok(()),
+        match self.queue.state() {
+            QueueState::Ended(Some(fault)) => Err(fault),
+            QueueState::Ended(None) | QueueState::Open | QueueState::Closing(_) => Ok(()),
         }
     }
 }

@@ -1,16 +1,18 @@
-//! One request's events on the way to its reader: a bounded line that always has an end.
+//! One request's events on the way to its reader: a bounded channel that always has an end.
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::TryRecvError;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use deepseek_model::TokenId;
+use futures_core::Stream;
 
-use crate::bell::Bell;
-use crate::source::TapeError;
+use crate::media_source::{MediaError, MediaKind};
 
 /// What a reader learns of its request. [`Finished`](Event::Finished) or
 /// [`Failed`](Event::Failed) comes last, and comes always.
@@ -94,9 +96,15 @@ pub enum Fault {
     /// The decoder returned an error from a step or a draft.
     #[error("the decoder failed")]
     Decoder(#[source] Arc<deepseek_model::Error>),
-    /// A sound of the prompt broke off while the prompt was run.
-    #[error("a sound of the prompt cannot be read on")]
-    Sound(#[source] Arc<TapeError>),
+    /// A medium of the prompt could not be had while the prompt was run.
+    #[error("{kind} of the prompt cannot be read on")]
+    Media {
+        /// What it should have been.
+        kind: MediaKind,
+        /// What its source said.
+        #[source]
+        source: MediaError,
+    },
     /// Logits from which nothing can be drawn: a NaN, an infinity, or nothing but `-inf`.
     #[error("logits for position {position} are not numbers")]
     NotANumber {
@@ -123,29 +131,31 @@ pub enum Fault {
     Closed,
 }
 
-/// The reader's end. Dropping it cancels the request.
+/// The reader's end: an iterator that waits, or a [`Stream`] for those who may not; what one of them
+/// has given the other does not. Dropping it cancels the request.
 pub struct Events {
-    line: Arc<Line>,
+    channel: Arc<Channel>,
 }
 
 /// Cancels a request from another thread, such as a signal's. Its reader then meets
 /// [`Reason::Cancelled`].
 #[derive(Clone)]
 pub struct Canceller {
-    line: Arc<Line>,
+    channel: Arc<Channel>,
 }
 
 /// The engine's end. Dropped without an end, it fails the request, so that no reader waits in vain.
 pub(crate) struct Sender {
-    line: Arc<Line>,
+    channel: Arc<Channel>,
     unread_max: usize,
 }
 
-struct Line {
+struct Channel {
     state: Mutex<State>,
     arrived: Condvar,
     cancelled: AtomicBool,
-    bell: Arc<Bell>,
+    /// Wakes the engine.
+    engine: Waker,
 }
 
 /// What is unread. Progress precedes every token, the end follows them.
@@ -155,38 +165,40 @@ struct State {
     tokens: VecDeque<TokenId>,
     end: Option<Event>,
     ended: bool,
-    /// The engine found the line full and passed the request over.
+    /// The engine found the channel full and passed the request over.
     paused: bool,
+    /// Whom to wake at the next event, if the reader does not wait by itself.
+    reader: Option<Waker>,
 }
 
-/// Makes a line that holds `unread_max` tokens. The bell is rung when a paused request can go on
-/// and when one is cancelled.
-pub(crate) fn line(unread_max: usize, bell: Arc<Bell>) -> (Sender, Events) {
-    let line = Arc::new(Line {
+/// Makes a channel that holds `unread_max` tokens. The engine is woken when a paused request can go
+/// on and when one is cancelled.
+pub(crate) fn channel(unread_max: usize, engine: Waker) -> (Sender, Events) {
+    let channel = Arc::new(Channel {
         state: Mutex::default(),
         arrived: Condvar::new(),
         cancelled: AtomicBool::new(false),
-        bell,
+        engine,
     });
     (
         Sender {
-            line: Arc::clone(&line),
+            channel: Arc::clone(&channel),
             unread_max,
         },
-        Events { line },
+        Events { channel },
     )
 }
 
 impl Events {
     /// Waits for the next event; `None` after the last.
     pub fn recv(&mut self) -> Option<Event> {
-        let mut state = self.line.lock();
+        let mut state = self.channel.lock();
         loop {
-            match self.line.take(&mut state) {
+            match self.channel.take(&mut state) {
                 Ok(event) => return Some(event),
                 Err(TryRecvError::Disconnected) => return None,
                 Err(TryRecvError::Empty) => {
-                    state = self.line.arrived.wait(state).expect(UNPOISONED);
+                    state = self.channel.arrived.wait(state).expect(UNPOISONED);
                 }
             }
         }
@@ -197,14 +209,14 @@ impl Events {
     /// # Errors
     /// `Empty` if there is none yet, `Disconnected` after the last.
     pub fn try_recv(&mut self) -> Result<Event, TryRecvError> {
-        self.line.take(&mut self.line.lock())
+        self.channel.take(&mut self.channel.lock())
     }
 
     /// A handle that cancels this request.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         Canceller {
-            line: Arc::clone(&self.line),
+            channel: Arc::clone(&self.channel),
         }
     }
 }
@@ -217,40 +229,56 @@ impl Iterator for Events {
     }
 }
 
+impl Stream for Events {
+    type Item = Event;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        let mut state = self.channel.lock();
+        match self.channel.take(&mut state) {
+            Ok(event) => Poll::Ready(Some(event)),
+            Err(TryRecvError::Disconnected) => Poll::Ready(None),
+            Err(TryRecvError::Empty) => {
+                state.reader = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
 impl Drop for Events {
     fn drop(&mut self) {
-        self.line.cancel();
+        self.channel.cancel();
     }
 }
 
 impl Canceller {
     /// Ends the request after the step that is running. What has been written can still be read.
     pub fn cancel(&self) {
-        self.line.cancel();
+        self.channel.cancel();
     }
 }
 
 impl Sender {
-    /// Tokens that can be sent before the reader takes one. At 0 the reader's next move rings.
+    /// Tokens that can be sent before the reader takes one. At 0 the reader's next move wakes the engine.
     pub(crate) fn room(&self) -> usize {
-        let mut state = self.line.lock();
+        let mut state = self.channel.lock();
         let room = self.unread_max - state.tokens.len();
         state.paused = room == 0;
         room
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.line.cancelled.load(Ordering::Acquire)
+        self.channel.cancelled.load(Ordering::Acquire)
     }
 
     pub(crate) fn progress(&self, done: u32, total: u32) {
-        self.line
+        self.channel
             .change(|state| state.progress = Some((done, total)));
     }
 
     pub(crate) fn token(&self, id: TokenId) {
         let mut unread = 0;
-        self.line.change(|state| {
+        self.channel.change(|state| {
             state.tokens.push_back(id);
             unread = state.tokens.len();
         });
@@ -261,24 +289,24 @@ impl Sender {
     }
 
     pub(crate) fn end(self, event: Event) {
-        self.line.end(event);
+        self.channel.end(event);
     }
 }
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        self.line.end(Event::Failed(Fault::Closed));
+        self.channel.end(Event::Failed(Fault::Closed));
     }
 }
 
-impl Line {
+impl Channel {
     fn take(&self, state: &mut State) -> Result<Event, TryRecvError> {
         if let Some((done, total)) = state.progress.take() {
             return Ok(Event::Prefill { done, total });
         }
         if let Some(id) = state.tokens.pop_front() {
             if std::mem::take(&mut state.paused) {
-                self.bell.ring();
+                self.engine.wake_by_ref();
             }
             return Ok(Event::Token { id });
         }
@@ -290,8 +318,14 @@ impl Line {
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.lock());
+        let mut state = self.lock();
+        change(&mut state);
+        let reader = state.reader.take();
+        drop(state);
         self.arrived.notify_one();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
 
     /// The first end counts.
@@ -306,7 +340,7 @@ impl Line {
 
     fn cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
-        self.bell.ring();
+        self.engine.wake_by_ref();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -332,14 +366,14 @@ impl fmt::Debug for Sender {
     }
 }
 
-const UNPOISONED: &str = "nothing panics while it holds the line";
+const UNPOISONED: &str = "nothing panics while it holds the channel";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn pair(unread_max: usize) -> (Sender, Events) {
-        line(unread_max, Arc::default())
+        channel(unread_max, Waker::noop().clone())
     }
 
     #[test]

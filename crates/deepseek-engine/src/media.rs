@@ -1,86 +1,101 @@
 //! The media of one request on their way through the decoder.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use deepseek_model::{Decoder, Insert, MediaId, Result, TokenId};
+use deepseek_model::{Decoder, Insert, Media, MediaId, Result, TokenId};
 
-use crate::bell::Bell;
-use crate::feed::Feed;
-use crate::request::Placed;
-use crate::source::{Source, TapeError};
+use crate::events::Fault;
+use crate::media_source::{
+    BrokenSource, MediaError, MediaKind, MediaShape, MediaSource, MediaStream,
+};
+use crate::request::MediaSpan;
 
 /// What of a prompt is no text.
-#[derive(Debug)]
-pub(crate) struct Media {
-    sources: Vec<Source>,
-    /// One behind the other, each with its medium.
-    placed: Vec<(Placed, usize)>,
-    /// By their first rows.
-    seen: Vec<Seen>,
-    feed: Option<Feed>,
-    /// Those of `seen` that the feed brings, in order.
-    fed: Vec<usize>,
-    /// How many of these have been taken from it.
-    taken: usize,
+pub(crate) struct PromptMedia {
+    /// One behind the other.
+    spans: Vec<MediaSpan>,
+    /// By number.
+    media: Vec<Medium>,
+    stream: Option<MediaStream>,
+    /// Those behind `attached` that are at hand.
+    ready: VecDeque<Arc<Media>>,
+    /// How many have been attached.
+    attached: usize,
 }
 
 /// A medium of the prompt.
 #[derive(Debug)]
-struct Seen {
-    source: usize,
-    number: usize,
+struct Medium {
+    shape: MediaShape,
     /// From its first row to behind its last.
     places: Range<usize>,
-    /// Its number in the decoder, from the step that reads its first row to the one that reads its last.
+    /// Its number in the decoder, from the step that reads its first row to the one that reads its
+    /// last.
     id: Option<MediaId>,
 }
 
-impl Media {
-    /// The media of a prompt. Where there are tapes, a thread begins to read, which rings `bell`.
-    pub(crate) fn new(all: Vec<Placed>, sources: Vec<Source>, bell: &Arc<Bell>) -> Self {
-        let mut seen: Vec<Seen> = Vec::new();
-        let mut known = HashMap::new();
-        let mut placed = Vec::with_capacity(all.len());
-        for place in all {
-            let index = *known
-                .entry((place.source, place.number))
-                .or_insert(seen.len());
-            match seen.get_mut(index) {
-                Some(seen) => seen.places.end = place.places().end,
-                None => seen.push(Seen {
-                    source: place.source,
-                    number: place.number,
-                    places: place.places(),
-                    id: None,
-                }),
-            }
-            placed.push((place, index));
-        }
-        let (mut fed, mut order) = (Vec::new(), Vec::new());
-        for (index, seen) in seen.iter().enumerate() {
-            if let Source::Tape(tape) = &sources[seen.source] {
-                fed.push(index);
-                order.push(Arc::clone(tape));
-            }
-        }
+/// How much of the media of all prompts may be encoded before the next step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EncoderShare {
+    rows: usize,
+    untouched: bool,
+}
+
+impl EncoderShare {
+    /// So many rows, and one medium whatever its size.
+    pub(crate) fn new(rows: usize) -> Self {
         Self {
-            feed: (!order.is_empty()).then(|| Feed::start(order, Arc::clone(bell))),
-            sources,
-            placed,
-            seen,
-            fed,
-            taken: 0,
+            rows,
+            untouched: true,
         }
     }
 
-    /// Ids of the prompt that are rows of pictures and frames, and those that are rows of sounds.
+    /// Takes `rows` of it, if there are as many left.
+    fn take(&mut self, rows: usize) -> bool {
+        let fits = self.untouched || rows <= self.rows;
+        if fits {
+            self.untouched = false;
+            self.rows = self.rows.saturating_sub(rows);
+        }
+        fits
+    }
+}
+
+impl PromptMedia {
+    /// The media of a prompt, which have been checked. Whoever gives them begins.
+    pub(crate) fn new(spans: Vec<MediaSpan>, source: Option<&dyn MediaSource>) -> Self {
+        let mut media: Vec<Medium> = Vec::new();
+        let shapes = source.map_or(&[][..], MediaSource::shapes);
+        for span in &spans {
+            match media.get_mut(span.media) {
+                Some(known) => known.places.end = span.places().end,
+                None => media.push(Medium {
+                    shape: shapes[span.media],
+                    places: span.places(),
+                    id: None,
+                }),
+            }
+        }
+        let source = source.filter(|_| !media.is_empty());
+        Self {
+            stream: source.map(|source| source.open(0)),
+            spans,
+            media,
+            ready: VecDeque::new(),
+            attached: 0,
+        }
+    }
+
+    /// Ids of the prompt that are rows of images and frames, and those that are rows of audio.
     pub(crate) fn tokens(&self) -> [u32; 2] {
         let mut counts = [0; 2];
-        for (placed, _) in &self.placed {
-            let is_sound = self.sources[placed.source].is_sound(placed.number);
-            counts[usize::from(is_sound)] += placed.rows.len() as u32;
+        for span in &self.spans {
+            let kind = self.media[span.media].shape.kind;
+            counts[usize::from(kind == MediaKind::Audio)] += span.rows.len() as u32;
         }
         counts
     }
@@ -89,8 +104,8 @@ impl Media {
     pub(crate) fn words(&self, prompt: &[TokenId]) -> Vec<TokenId> {
         let mut words = Vec::with_capacity(prompt.len());
         let mut read = 0;
-        for (placed, _) in &self.placed {
-            let places = placed.places();
+        for span in &self.spans {
+            let places = span.places();
             words.extend_from_slice(&prompt[read..places.start]);
             read = places.end;
         }
@@ -98,14 +113,38 @@ impl Media {
         words
     }
 
-    /// The place of the first row that is not at hand yet; nothing where all are.
-    pub(crate) fn reach(&mut self) -> std::result::Result<Option<usize>, TapeError> {
-        let Some(feed) = self.feed.as_mut().filter(|_| self.taken < self.fed.len()) else {
-            return Ok(None);
-        };
-        let missing = self.taken + usize::from(feed.poll()?);
-        let missing = self.fed.get(missing).map(|index| &self.seen[*index]);
-        Ok(missing.map(|seen| seen.places.start))
+    /// The place of the first row that cannot be run in the next step, because its medium is not at
+    /// hand or not in the `share`; nothing where all can. A step ends at place `end` or before.
+    pub(crate) fn reach(
+        &mut self,
+        context: &mut Context<'_>,
+        end: usize,
+        share: &mut EncoderShare,
+    ) -> std::result::Result<Option<usize>, Fault> {
+        self.fetch(context, end)?;
+        let ready = self.ready.iter();
+        let now = ready.take_while(|media| share.take(media.tokens())).count();
+        let missing = self.media.get(self.attached + now);
+        Ok(missing.map(|medium| medium.places.start))
+    }
+
+    /// Takes the media that begin before place `end` from the stream, as far as it has them.
+    fn fetch(&mut self, context: &mut Context<'_>, end: usize) -> std::result::Result<(), Fault> {
+        while let Some(medium) = self.media.get(self.attached + self.ready.len())
+            && medium.places.start < end
+            && let Some(stream) = &mut self.stream
+        {
+            let want = medium.shape;
+            let given = match stream.as_mut().poll_next(context) {
+                Poll::Pending => break,
+                Poll::Ready(Some(given)) => given.and_then(|given| kept(given, want)),
+                Poll::Ready(None) => Err(Arc::new(BrokenSource::Ended) as MediaError),
+            };
+            let kind = want.kind;
+            let given = given.map_err(|source| Fault::Media { kind, source })?;
+            self.ready.push_back(given);
+        }
+        Ok(())
     }
 
     /// Has the decoder take in what stands in `places`, all of which is at hand.
@@ -114,28 +153,21 @@ impl Media {
         decoder: &mut dyn Decoder,
         places: &Range<usize>,
     ) -> Result<()> {
-        for seen in &mut self.seen {
-            let reached = seen.places.start < places.end && seen.places.end > places.start;
-            if !reached || seen.id.is_some() {
-                continue;
-            }
-            seen.id = Some(match (&self.sources[seen.source], &mut self.feed) {
-                (Source::Ready(media), _) => decoder.attach(&media[seen.number])?,
-                (Source::Tape(_), Some(feed)) => {
-                    self.taken += 1;
-                    decoder.attach(&feed.take())?
-                }
-                (Source::Tape(_), None) => unreachable!("a feed reads the tapes"),
-            });
+        while let Some(medium) = self.media.get_mut(self.attached)
+            && medium.places.start < places.end
+        {
+            let media = self.ready.pop_front().expect("a medium that is at hand");
+            self.attached += 1;
+            medium.id = Some(decoder.attach(&media)?);
         }
         Ok(())
     }
 
     /// Lets go of what ends at or before place `read`.
     pub(crate) fn release(&mut self, decoder: &mut dyn Decoder, read: usize) {
-        for seen in &mut self.seen {
-            if seen.places.end <= read
-                && let Some(id) = seen.id.take()
+        for medium in &mut self.media {
+            if medium.places.end <= read
+                && let Some(id) = medium.id.take()
             {
                 decoder.release(id);
             }
@@ -144,15 +176,40 @@ impl Media {
 
     /// Which of the ids in `places` are rows of media.
     pub(crate) fn inserts(&self, places: &Range<usize>) -> Vec<Insert> {
-        let insert = |(placed, seen): &(Placed, usize)| {
-            let own = placed.places();
+        let insert = |span: &MediaSpan| {
+            let own = span.places();
             let (first, last) = (own.start.max(places.start), own.end.min(places.end));
             Some(Insert {
-                media: self.seen[*seen].id.filter(|_| first < last)?,
+                media: self.media[span.media].id.filter(|_| first < last)?,
                 tokens: first - places.start..last - places.start,
-                from: placed.rows.start + first - own.start,
+                from: span.rows.start + first - own.start,
             })
         };
-        self.placed.iter().filter_map(insert).collect()
+        self.spans.iter().filter_map(insert).collect()
+    }
+}
+
+/// A medium, if it is what was announced.
+fn kept(given: Arc<Media>, want: MediaShape) -> std::result::Result<Arc<Media>, MediaError> {
+    let MediaShape { kind, rows } = MediaShape::from(&*given);
+    if (kind, rows) == (want.kind, want.rows) {
+        return Ok(given);
+    }
+    Err(Arc::new(BrokenSource::Other { kind, rows, want }))
+}
+
+impl fmt::Debug for PromptMedia {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            spans,
+            media,
+            attached,
+            ..
+        } = self;
+        f.debug_struct("PromptMedia")
+            .field("spans", spans)
+            .field("media", media)
+            .field("attached", attached)
+            .finish_non_exhaustive()
     }
 }

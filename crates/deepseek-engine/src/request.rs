@@ -1,15 +1,16 @@
-//! What is asked of the engine, and the ways in which it says no.
+//! What is asked of the engine.
 
-use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use deepseek_model::{Capacity, TokenId};
 
 use crate::events::{Reason, Sender};
 use crate::limits::Limits;
+use crate::media_source::{MediaKind, MediaSource};
+use crate::refusal::{Invalid, Refusal};
 use crate::sampler::Sampling;
-use crate::source::Source;
 
 /// One prompt to be continued. Held against the engine's bounds by
 /// [`Engine::submit`](crate::Engine::submit).
@@ -17,11 +18,10 @@ use crate::source::Source;
 pub struct Request {
     /// The ids to go on from, at least one.
     pub prompt: Vec<TokenId>,
-    /// What in the prompt is no text, in order. A tape is read once and forward: its chunks stand in
-    /// the prompt in their order, from the first on.
-    pub media: Vec<Placed>,
-    /// Where the media come from.
-    pub sources: Vec<Source>,
+    /// What in the prompt is no text, in order.
+    pub spans: Vec<MediaSpan>,
+    /// Where the media come from that the spans name.
+    pub media: Option<Arc<dyn MediaSource>>,
     /// Ids to draw at most, at least 1. Whatever is asked, prompt and answer together end where
     /// the context does.
     pub max_tokens: Option<u32>,
@@ -39,18 +39,16 @@ pub struct Request {
 
 /// Ids of a prompt that stand for rows of a medium.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placed {
+pub struct MediaSpan {
     /// The first of the ids.
     pub at: usize,
-    /// Which of the request's sources the medium is of.
-    pub source: usize,
-    /// Which of the source's media it is.
-    pub number: usize,
-    /// The rows, at least one, for each of which there is an id.
+    /// The number of the medium: the next one that no span before has named, or one of those.
+    pub media: usize,
+    /// The rows of it, at least one, for each of which there is an id.
     pub rows: Range<usize>,
 }
 
-impl Placed {
+impl MediaSpan {
     /// The ids.
     #[must_use]
     pub fn places(&self) -> Range<usize> {
@@ -65,8 +63,8 @@ impl Request {
     pub fn new(prompt: Vec<TokenId>) -> Self {
         Self {
             prompt,
-            media: Vec::new(),
-            sources: Vec::new(),
+            spans: Vec::new(),
+            media: None,
             max_tokens: None,
             stop_ids: Vec::new(),
             never: Vec::new(),
@@ -76,7 +74,7 @@ impl Request {
     }
 
     /// Turns what was asked into what can be run, or refuses.
-    pub(crate) fn check(self, capacity: &Capacity, limits: &Limits) -> Result<Order, Refusal> {
+    pub(crate) fn check(self, capacity: &Capacity, limits: &Limits) -> Result<Accepted, Refusal> {
         if self.prompt.is_empty() {
             return Err(Refusal::Empty);
         }
@@ -97,21 +95,21 @@ impl Request {
             let bounds = format!("at most {}", limits.stop_ids_max);
             return Err(Invalid::new("stop_ids", self.stop_ids.len(), bounds).into());
         }
-        self.check_media(capacity, limits)?;
+        self.check_media(capacity)?;
         let vocabulary = capacity.vocabulary;
         let mut ids = self.prompt.iter().chain(&self.stop_ids);
         if let Some(&id) = ids.find(|&&id| id >= vocabulary) {
             return Err(Refusal::UnknownToken { id, vocabulary });
         }
-        Ok(Order {
+        Ok(Accepted {
             length_max: context - room + self.max_tokens.unwrap_or(room).min(room),
             at_length_max: match self.max_tokens {
                 Some(most) if most <= room => Reason::Length,
                 Some(_) | None => Reason::Context,
             },
             prompt: self.prompt,
+            spans: self.spans,
             media: self.media,
-            sources: self.sources,
             never: never(&self.never, &self.stop_ids, capacity),
             stop_ids: self.stop_ids,
             sampling: self.sampling,
@@ -119,44 +117,34 @@ impl Request {
         })
     }
 
-    /// Whether the model looks at or listens to such media, and each lies in the prompt behind the one
+    /// Whether the model has an encoder for each medium, and each lies in the prompt behind the one
     /// before.
-    fn check_media(&self, capacity: &Capacity, limits: &Limits) -> Result<(), Refusal> {
-        if self.sources.len() > limits.media_max {
-            let bounds = format!("at most {}", limits.media_max);
-            return Err(Invalid::new("sources", self.sources.len(), bounds).into());
-        }
-        let mut free = 0;
-        let mut begun = vec![0; self.sources.len()];
-        for placed in &self.media {
-            let source = self.sources.get(placed.source).ok_or_else(|| {
-                let bounds = format!("below {}", self.sources.len());
-                Invalid::new("source", placed.source, bounds)
-            })?;
-            match source.is_sound(placed.number) {
-                true if capacity.audio.is_none() => return Err(Refusal::Deaf),
-                false if capacity.vision.is_none() => return Err(Refusal::Blind),
-                true | false => {}
+    fn check_media(&self, capacity: &Capacity) -> Result<(), Refusal> {
+        let shapes = self.media.as_ref().map_or(&[][..], |media| media.shapes());
+        let (mut free, mut next) = (0, 0);
+        for span in &self.spans {
+            let shape = shapes.get(span.media).filter(|_| span.media <= next);
+            let Some(shape) = shape else {
+                let bounds = format!("at most {next}, the next, of {}", shapes.len());
+                return Err(Invalid::new("media", span.media, bounds).into());
+            };
+            next = next.max(span.media + 1);
+            match shape.kind {
+                MediaKind::Audio if capacity.audio.is_none() => return Err(Refusal::NoAudio),
+                MediaKind::Image if capacity.vision.is_none() => return Err(Refusal::NoVision),
+                MediaKind::Audio | MediaKind::Image => {}
             }
-            let has = source.rows(placed.number).unwrap_or_default();
-            if placed.rows.is_empty() || placed.rows.end > has {
-                let rows = format!("{:?} of {}", placed.rows, placed.number);
-                return Err(Invalid::new("rows", rows, format!("some of {has}")).into());
+            if span.rows.is_empty() || span.rows.end > shape.rows {
+                let rows = format!("{:?} of {}", span.rows, span.media);
+                let bounds = format!("some of {}", shape.rows);
+                return Err(Invalid::new("rows", rows, bounds).into());
             }
-            let (ids, count) = (placed.places(), placed.rows.len());
+            let (ids, count) = (span.places(), span.rows.len());
             if ids.start < free || ids.end > self.prompt.len() {
                 let bounds = format!("{count} ids between {free} and {}", self.prompt.len());
-                return Err(Invalid::new("media", placed.at, bounds).into());
+                return Err(Invalid::new("spans", span.at, bounds).into());
             }
             free = ids.end;
-            // A tape runs forward alone.
-            let next = &mut begun[placed.source];
-            let in_order = placed.number == *next || placed.number + 1 == *next;
-            if matches!(source, Source::Tape(_)) && !in_order {
-                let bounds = format!("{next}, the next, or the one before");
-                return Err(Invalid::new("chunk", placed.number, bounds).into());
-            }
-            *next = (placed.number + 1).max(*next);
         }
         Ok(())
     }
@@ -188,11 +176,11 @@ fn never(
 /// A request that this engine can run: the prompt is neither empty nor too long, every id is in the
 /// vocabulary.
 #[derive(Debug)]
-pub(crate) struct Order {
+pub(crate) struct Accepted {
     pub(crate) prompt: Vec<TokenId>,
     /// One behind the other, within the prompt.
-    pub(crate) media: Vec<Placed>,
-    pub(crate) sources: Vec<Source>,
+    pub(crate) spans: Vec<MediaSpan>,
+    pub(crate) media: Option<Arc<dyn MediaSource>>,
     /// Ids that are not drawn.
     pub(crate) never: Vec<Range<TokenId>>,
     /// Ids of prompt and answer together: more than the prompt's, no more than the context's.
@@ -205,87 +193,12 @@ pub(crate) struct Order {
     pub(crate) drafts: u32,
 }
 
-/// An order that waits for a place, with the line to whoever placed it.
+/// A request that waits for a place, with the channel to whoever made it.
 #[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) order: Order,
+pub(crate) struct Queued {
+    pub(crate) accepted: Accepted,
     pub(crate) sender: Sender,
     pub(crate) submitted: Instant,
-}
-
-/// Why the engine did not take a request. The caller can act on it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// The queue is full. Try again later.
-    #[error("busy: {waiting} requests are waiting")]
-    Busy {
-        /// Requests in the queue, which is all that it holds.
-        waiting: usize,
-    },
-    /// The prompt has no tokens.
-    #[error("the prompt is empty")]
-    Empty,
-    /// The prompt leaves no room for an answer.
-    #[error("a prompt of {tokens} tokens, with its answer, in a context of {context}")]
-    TooLong {
-        /// Tokens of the prompt.
-        tokens: usize,
-        /// Tokens of the context, of which an answer needs at least one.
-        context: u32,
-    },
-    /// An id is not in the vocabulary.
-    #[error("token {id} in a vocabulary of {vocabulary}")]
-    UnknownToken {
-        /// The id.
-        id: TokenId,
-        /// The ids of the model are below this.
-        vocabulary: u32,
-    },
-    /// The prompt holds a picture or a film, and the model does not look at any.
-    #[error("the model does not look at pictures")]
-    Blind,
-    /// The prompt holds a sound, and the model does not listen to any.
-    #[error("the model does not listen to sounds: no audio_config in its config.json")]
-    Deaf,
-    /// A parameter is out of its bounds.
-    #[error(transparent)]
-    Invalid(#[from] Invalid),
-    /// The engine has been told to close.
-    #[error("the engine is closing")]
-    Closing,
-    /// The engine's thread panicked; there will be no more answers.
-    #[error("the engine has ended: {why}")]
-    Ended {
-        /// What ended it.
-        why: String,
-    },
-}
-
-/// A parameter that is out of its bounds.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {value}, must be {bounds}")]
-pub struct Invalid {
-    /// The parameter's name.
-    pub field: &'static str,
-    /// What was asked for.
-    pub value: String,
-    /// What may be asked for.
-    pub bounds: String,
-}
-
-impl Invalid {
-    pub(crate) fn new(
-        field: &'static str,
-        value: impl fmt::Display,
-        bounds: impl Into<String>,
-    ) -> Self {
-        Self {
-            field,
-            value: format!("{value}"),
-            bounds: bounds.into(),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -310,7 +223,7 @@ mod tests {
         },
     };
 
-    fn check(change: impl FnOnce(&mut Request)) -> Result<Order, Refusal> {
+    fn check(change: impl FnOnce(&mut Request)) -> Result<Accepted, Refusal> {
         let mut request = Request::new(vec![1, 2, 3]);
         change(&mut request);
         let limits = Limits {

@@ -3,29 +3,34 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::thread;
 use std::time::Instant;
 
 use deepseek_model::{Decoder, Logits, SeqId, Step, TokenId};
 
-use crate::desk::{Desk, Door};
 use crate::events::{Event, Fault, Reason, Usage};
-use crate::request::Job;
+use crate::limits::Limits;
+use crate::media::EncoderShare;
+use crate::queue::{Queue, QueueState};
+use crate::request::Queued;
 use crate::scheduler::{Grant, Standing, schedule};
 use crate::sequence::Sequence;
 use crate::speculate::propose;
+use crate::wake;
 
-/// Runs until the desk is closed and empty, or the decoder panics. Either way every request that
-/// was taken has ended, and the desk takes no more.
-pub(crate) fn run(decoder: Box<dyn Decoder>, desk: &Desk) {
-    let mut run = Run::new(decoder, desk);
-    // After a panic only the readers' lines are touched, never the decoder.
+/// Runs until the queue is closed and empty, or the decoder panics. Either way every request that
+/// was taken has ended, and the queue takes no more.
+pub(crate) fn run(decoder: Box<dyn Decoder>, limits: Limits, queue: &Queue) {
+    let mut run = Run::new(decoder, limits, queue);
+    // After a panic only the readers' channels are touched, never the decoder.
     let fault = catch_unwind(AssertUnwindSafe(|| run.turns()))
         .err()
         .map(|payload| {
             let message = Arc::from(said(&*payload));
             Fault::Panicked { message }
         });
-    desk.end(fault.as_ref());
+    queue.end(fault.as_ref());
     for mut sequence in run.running.drain(..) {
         sequence.fail(fault.clone().unwrap_or(Fault::Closed));
         sequence.conclude();
@@ -34,8 +39,11 @@ pub(crate) fn run(decoder: Box<dyn Decoder>, desk: &Desk) {
 
 struct Run<'a> {
     decoder: Box<dyn Decoder>,
-    desk: &'a Desk,
+    queue: &'a Queue,
+    /// Wakes this thread.
+    waker: Waker,
     step_tokens: u32,
+    encoder_rows_max: usize,
     /// Places in the decoder that nobody has.
     places: Vec<SeqId>,
     /// Whoever has one, the oldest first.
@@ -49,14 +57,16 @@ struct Part {
 }
 
 impl<'a> Run<'a> {
-    fn new(decoder: Box<dyn Decoder>, desk: &'a Desk) -> Self {
+    fn new(decoder: Box<dyn Decoder>, limits: Limits, queue: &'a Queue) -> Self {
         let capacity = decoder.capacity();
         // Everybody who has a place must fit into one step.
         let places = capacity.sequences.min(capacity.step_tokens);
         Self {
             decoder,
-            desk,
+            queue,
+            waker: wake::waker(thread::current()),
             step_tokens: capacity.step_tokens,
+            encoder_rows_max: limits.encoder_rows_max,
             places: (0..places).rev().map(SeqId).collect(),
             running: Vec::new(),
         }
@@ -66,15 +76,15 @@ impl<'a> Run<'a> {
         loop {
             self.retire();
             self.admit();
-            let door = self.desk.door();
-            if self.is_over(&door) {
+            let state = self.queue.state();
+            if self.is_over(&state) {
                 return;
             }
             let grants = self.schedule();
             let parts = self.attach(grants);
             let parts = self.draft(parts);
             if parts.is_empty() {
-                self.wait(&door);
+                self.wait(&state);
                 continue;
             }
             let step = self.step(&parts);
@@ -86,8 +96,8 @@ impl<'a> Run<'a> {
     }
 
     /// Whether nobody may come and nobody is left, or nobody may stay.
-    fn is_over(&self, door: &Door) -> bool {
-        let Door::Closing(deadline) = door else {
+    fn is_over(&self, state: &QueueState) -> bool {
+        let QueueState::Closing(deadline) = state else {
             return false;
         };
         self.running.is_empty() || deadline.is_some_and(|deadline| deadline <= Instant::now())
@@ -96,23 +106,34 @@ impl<'a> Run<'a> {
     /// Gives places to those who have waited longest, and ends those who no longer wait. Whoever is
     /// still waiting afterwards, it is because every place is taken.
     fn admit(&mut self) {
-        for job in self.desk.take(self.places.len()) {
-            if job.sender.is_cancelled() {
-                turn_away(job);
+        for queued in self.queue.take(self.places.len()) {
+            if queued.sender.is_cancelled() {
+                turn_away(queued);
                 continue;
             }
             let seq = self
                 .places
                 .pop()
-                .expect("the desk gives out no more than there are places");
-            self.running.push(Sequence::new(seq, job, self.desk.bell()));
+                .expect("the queue gives out no more than there are places");
+            self.running.push(Sequence::new(seq, queued));
         }
     }
 
+    /// Shares out the next step. What an encoder does before it is bounded while somebody decodes,
+    /// and by the step otherwise.
     fn schedule(&mut self) -> Vec<Grant> {
-        let standings = self.running.iter_mut().map(Sequence::standing);
-        let standings: Vec<Standing> = standings.collect();
-        schedule(&standings, self.step_tokens)
+        let rows = match self.running.iter().any(Sequence::decodes) {
+            true => self.encoder_rows_max,
+            false => usize::MAX,
+        };
+        let mut share = EncoderShare::new(rows);
+        let mut context = Context::from_waker(&self.waker);
+        let step_tokens = self.step_tokens;
+        let standings = self.running.iter_mut();
+        let standings: Vec<Standing> = standings
+            .map(|sequence| sequence.standing(&mut context, step_tokens, &mut share))
+            .collect();
+        schedule(&standings, step_tokens)
     }
 
     /// Has the media taken in that the step will read. Who fails at that is left out of it.
@@ -186,26 +207,27 @@ impl<'a> Run<'a> {
     }
 
     /// Waits until someone comes, goes or reads on.
-    fn wait(&self, door: &Door) {
-        let deadline = match door {
-            Door::Closing(deadline) => *deadline,
-            Door::Open | Door::Ended(_) => None,
+    fn wait(&self, state: &QueueState) {
+        let deadline = match state {
+            QueueState::Closing(deadline) => *deadline,
+            QueueState::Open | QueueState::Ended(_) => None,
         };
         // Who failed at drafting is still to be retired.
         if !self.running.iter().any(Sequence::is_over) {
-            self.desk.bell().wait(deadline);
+            wake::wait(deadline);
         }
     }
 }
 
 /// Ends a request that was cancelled before it had a place.
-fn turn_away(job: Job) {
+fn turn_away(queued: Queued) {
+    let prompt = queued.accepted.prompt.len();
     let usage = Usage {
-        prompt: u32::try_from(job.order.prompt.len()).expect("a prompt fits the context"),
-        queued: job.submitted.elapsed(),
+        prompt: u32::try_from(prompt).expect("a prompt fits the context"),
+        queued: queued.submitted.elapsed(),
         ..Usage::default()
     };
-    job.sender.end(Event::Finished {
+    queued.sender.end(Event::Finished {
         reason: Reason::Cancelled,
         usage,
     });

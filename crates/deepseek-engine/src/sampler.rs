@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use crate::events::Fault;
-use crate::request::Invalid;
+use crate::refusal::Invalid;
 
 /// How to draw, as asked for. The default draws from the model's own distribution.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,14 +1,14 @@
 //! One request in the decoder.
 
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Instant;
 
 use deepseek_model::{Decoder, SeqId, Span, TokenId, Trouble, Want};
 
-use crate::bell::Bell;
 use crate::events::{Event, Fault, Reason, Sender, Usage};
-use crate::media::Media;
-use crate::request::{Job, Order};
+use crate::media::{EncoderShare, PromptMedia};
+use crate::request::{Accepted, Queued};
 use crate::sampler::Sampler;
 use crate::scheduler::Standing;
 use crate::speculate::verify;
@@ -20,7 +20,7 @@ use crate::speculate::verify;
 pub(crate) struct Sequence {
     pub(crate) seq: SeqId,
     ids: Vec<TokenId>,
-    media: Media,
+    media: PromptMedia,
     fed: u32,
     length_max: u32,
     at_length_max: Reason,
@@ -42,26 +42,25 @@ enum End {
 }
 
 impl Sequence {
-    /// `bell` is rung when media arrive that its prompt waits for.
-    pub(crate) fn new(seq: SeqId, job: Job, bell: &Arc<Bell>) -> Self {
-        let Job {
-            order,
+    pub(crate) fn new(seq: SeqId, queued: Queued) -> Self {
+        let Queued {
+            accepted,
             sender,
             submitted,
-        } = job;
-        let Order {
+        } = queued;
+        let Accepted {
             prompt,
+            spans,
             media,
-            sources,
             never,
             length_max,
             at_length_max,
             stop_ids,
             sampling,
             drafts,
-        } = order;
+        } = accepted;
         let admitted = Instant::now();
-        let media = Media::new(media, sources, bell);
+        let media = PromptMedia::new(spans, media.as_deref());
         let [image_tokens, audio_tokens] = media.tokens();
         Self {
             seq,
@@ -87,13 +86,25 @@ impl Sequence {
         }
     }
 
-    /// What the next step could do for it.
-    pub(crate) fn standing(&mut self) -> Standing {
+    /// Whether its prompt has been run and its reader keeps up.
+    pub(crate) fn decodes(&self) -> bool {
+        self.fed >= self.usage.prompt && self.sender.room() > 0
+    }
+
+    /// What the next step, of `step_tokens`, could do for it. Takes what is then to be encoded out of
+    /// the `share`.
+    pub(crate) fn standing(
+        &mut self,
+        context: &mut Context<'_>,
+        step_tokens: u32,
+        share: &mut EncoderShare,
+    ) -> Standing {
         if self.fed < self.usage.prompt {
-            let reach = match self.media.reach() {
+            let end = self.fed as usize + step_tokens as usize;
+            let reach = match self.media.reach(context, end, share) {
                 Ok(reach) => reach.map_or(self.usage.prompt, count),
-                Err(error) => {
-                    self.fail(Fault::Sound(Arc::new(error)));
+                Err(fault) => {
+                    self.fail(fault);
                     self.fed
                 }
             };

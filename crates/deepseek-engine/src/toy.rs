@@ -24,14 +24,21 @@
 //! # Ok::<(), deepseek_engine::Refusal>(())
 //! ```
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod contract;
+mod logits;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use deepseek_model::{
-    Capacity, Decoder, Error, Logits, Media, MediaId, Placeholders, Result, SeqId, Span, Step,
-    TokenId, Want,
+    Capacity, Decoder, Error, Logits, Media, MediaId, Placeholders, Result, SeqId, Step, TokenId,
+    Want,
 };
+
+use self::logits::{Mark, hash};
 
 /// What a [`ToyDecoder`] says, and when it breaks.
 #[derive(Debug, Clone)]
@@ -152,14 +159,6 @@ impl Sequence {
     }
 }
 
-/// A history, in short.
-#[derive(Debug, Clone, Copy, Default)]
-struct Mark {
-    hash: u64,
-    /// Ids of the script with which it ends.
-    said: usize,
-}
-
 impl ToyDecoder {
     /// Makes one.
     ///
@@ -193,102 +192,6 @@ impl ToyDecoder {
     #[must_use]
     pub fn tally(&self) -> Arc<ToyTally> {
         Arc::clone(&self.tally)
-    }
-
-    fn after(&self, mark: Mark, id: TokenId) -> Mark {
-        let script = &self.toy.script;
-        let mut said = mark.said;
-        while said > 0 && script.get(said) != Some(&id) {
-            said = self.borders[said];
-        }
-        said += usize::from(script.get(said) == Some(&id));
-        Mark {
-            hash: mix(mark.hash ^ u64::from(id)),
-            said,
-        }
-    }
-
-    /// The history after token `index` of a span, be it text or a row of a medium.
-    fn after_row(&self, mark: Mark, span: &Span, index: usize) -> Mark {
-        let insert = span.media.iter().find(|own| own.tokens.contains(&index));
-        let Some(insert) = insert else {
-            return self.after(mark, span.tokens[index]);
-        };
-        let row = insert.from + index - insert.tokens.start;
-        let (medium, rows) = self.media[&insert.media];
-        assert!(row < rows, "row {row} of {rows}");
-        Mark {
-            hash: mix(mark.hash ^ mix(medium ^ row as u64)),
-            said: 0,
-        }
-    }
-
-    fn row(&self, mark: Mark) -> Vec<f32> {
-        let history = mix(self.toy.seed ^ mark.hash);
-        let mut row: Vec<f32> = (0..self.toy.capacity.vocabulary)
-            .map(|id| unit(mix(history ^ u64::from(id))) * 4.0 - 2.0)
-            .collect();
-        if let Some(&id) = self.toy.script.get(mark.said).or(self.toy.script.last()) {
-            row[id as usize] += 100.0;
-        }
-        row
-    }
-
-    fn likeliest(&self, mark: Mark) -> TokenId {
-        let row = self.row(mark);
-        (0..)
-            .zip(row)
-            .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
-            .expect("a vocabulary")
-            .0
-    }
-
-    fn check(&self, step: &Step) {
-        let capacity = &self.toy.capacity;
-        let mut seen = HashSet::new();
-        let mut tokens = 0;
-        assert!(!step.spans.is_empty(), "a step without spans");
-        for span in &step.spans {
-            let seq = span.seq;
-            assert!(
-                seq.0 < capacity.sequences,
-                "{seq:?} of {}",
-                capacity.sequences
-            );
-            assert!(seen.insert(seq), "{seq:?} twice in a step");
-            assert!(!span.tokens.is_empty(), "{seq:?}: a span without tokens");
-            let sequence = self.sequences.get(&seq);
-            assert!(
-                sequence.is_none_or(|s| !s.lost),
-                "{seq:?} was lost in a step that failed"
-            );
-            let stands = sequence.map_or(0, |s| s.marks.len());
-            assert_eq!(
-                span.at as usize, stands,
-                "{seq:?}: where it begins, where it stands"
-            );
-            let end = stands + span.tokens.len();
-            assert!(
-                end <= capacity.context as usize,
-                "{seq:?}: {end} of {}",
-                capacity.context
-            );
-            self.check_ids(&span.tokens);
-            tokens += span.tokens.len();
-        }
-        assert!(
-            tokens <= capacity.step_tokens as usize,
-            "{tokens} of {}",
-            capacity.step_tokens
-        );
-    }
-
-    fn check_ids(&self, ids: &[TokenId]) {
-        let vocabulary = self.toy.capacity.vocabulary;
-        assert!(
-            ids.iter().all(|&id| id < vocabulary),
-            "{ids:?}, {vocabulary} ids"
-        );
     }
 
     fn tell(&self) {
@@ -376,7 +279,7 @@ impl Decoder for ToyDecoder {
         let mut drafted = Vec::with_capacity(max as usize);
         for _ in 0..max {
             mark = self.after(mark, id);
-            let chance = unit(mix(!self.toy.seed ^ mark.hash)) * 100.0;
+            let chance = self.chance(mark) * 100.0;
             let wrong = u32::from(chance >= self.toy.drafts_right_percent as f32);
             id = (self.likeliest(mark) + wrong) % self.toy.capacity.vocabulary;
             drafted.push(id);
@@ -424,211 +327,5 @@ impl Decoder for ToyDecoder {
     fn release(&mut self, media: MediaId) {
         assert!(self.media.remove(&media).is_some(), "{media:?}");
         self.tell();
-    }
-}
-
-/// A number that another medium does not have.
-fn hash(media: &Media) -> u64 {
-    let bytes = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .fold(0, |hash, byte| mix(hash ^ u64::from(*byte)))
-    };
-    match media {
-        Media::Image(canvas) => bytes(canvas.rgb()),
-        Media::Shot(shot) => shot
-            .frames
-            .iter()
-            .fold(1, |hash, frame| mix(hash ^ bytes(frame.rgb()))),
-        Media::Audio(chunk) => {
-            let features = chunk.features.data().iter();
-            features.fold(2, |hash, x| mix(hash ^ u64::from(x.to_bits())))
-        }
-        _ => unreachable!("other media are not known here"),
-    }
-}
-
-/// A bijection without pattern: the finaliser of splitmix64.
-fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
-
-/// The upper 24 bits, from 0 to 1.
-fn unit(x: u64) -> f32 {
-    (x >> 40) as f32 / (1_u32 << 24) as f32
-}
-
-#[cfg(test)]
-mod tests {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-
-    use super::*;
-
-    fn run(decoder: &mut ToyDecoder, at: u32, tokens: &[TokenId], want: Want) -> Vec<f32> {
-        let span = Span {
-            seq: SeqId(0),
-            at,
-            tokens: tokens.to_vec(),
-            media: Vec::new(),
-            want,
-        };
-        decoder
-            .step(&Step { spans: vec![span] })
-            .unwrap()
-            .into_values()
-    }
-
-    /// Whether the decoder, standing at 3 after a step of 2, objects.
-    fn objects(act: impl FnOnce(&mut ToyDecoder)) -> bool {
-        let mut decoder = ToyDecoder::new(Toy {
-            capacity: Capacity {
-                context: 8,
-                rewind: 2,
-                ..Toy::default().capacity
-            },
-            ..Toy::default()
-        });
-        run(&mut decoder, 0, &[1], Want::Nothing);
-        run(&mut decoder, 1, &[2, 3], Want::Nothing);
-        catch_unwind(AssertUnwindSafe(|| act(&mut decoder))).is_err()
-    }
-
-    #[test]
-    fn cuts_and_rewinds_leave_no_trace() {
-        let mut whole = ToyDecoder::new(Toy::default());
-        let all = run(&mut whole, 0, &[1, 2, 3], Want::All);
-        let mut cut = ToyDecoder::new(Toy::default());
-        let mut rows = run(&mut cut, 0, &[1], Want::Last);
-        run(&mut cut, 1, &[9, 9], Want::All);
-        cut.rewind(SeqId(0), 1);
-        rows.extend(run(&mut cut, 1, &[2], Want::Last));
-        cut.draft(SeqId(0), 3, 4).unwrap();
-        rows.extend(run(&mut cut, 2, &[3], Want::Last));
-        assert_eq!(all, rows);
-    }
-
-    #[test]
-    fn a_script_is_said_after_any_prompt_and_through_its_own_repeats() {
-        let script = [4, 4, 5, 4, 4, 4, 5, 6];
-        let mut decoder = ToyDecoder::new(Toy {
-            script: script.to_vec(),
-            ..Toy::default()
-        });
-        run(&mut decoder, 0, &[1, 2], Want::Nothing);
-        let mut id = 3;
-        for (at, want) in (2..).zip(script) {
-            run(&mut decoder, at, &[id], Want::Nothing);
-            id = decoder.likeliest(*decoder.sequences[&SeqId(0)].marks.last().unwrap());
-            assert_eq!(id, want, "at {at}");
-        }
-    }
-
-    #[test]
-    fn drafts_are_as_right_as_told() {
-        for (percent, least, most) in [(0, 0, 0), (50, 400, 600), (100, 1000, 1000)] {
-            let toy = Toy {
-                drafts_right_percent: percent,
-                ..Toy::default()
-            };
-            let mut decoder = ToyDecoder::new(toy);
-            let right = (0..1000).filter(|&at| {
-                run(&mut decoder, at, &[at % 64], Want::Nothing);
-                let drafted = decoder.draft(SeqId(0), 1, 1).unwrap();
-                let mark = *decoder.sequences[&SeqId(0)].marks.last().unwrap();
-                drafted == [decoder.likeliest(decoder.after(mark, 1))]
-            });
-            let right = right.count();
-            assert!(
-                least <= right && right <= most,
-                "{right} of 1000 at {percent} %"
-            );
-        }
-    }
-
-    #[test]
-    fn breaches_of_the_contract_are_met_with_a_panic() {
-        let step = |at, count: usize| {
-            move |decoder: &mut ToyDecoder| {
-                run(decoder, at, &vec![1; count], Want::Nothing);
-            }
-        };
-        assert!(!objects(step(3, 5)), "up to the context");
-        assert!(objects(step(3, 6)), "one past the context");
-        assert!(objects(step(2, 1)), "behind where it stands");
-        assert!(objects(step(4, 1)), "ahead of where it stands");
-        assert!(objects(step(3, 0)), "no tokens");
-        assert!(
-            objects(|d| drop(run(d, 3, &[64], Want::Nothing))),
-            "an unknown id"
-        );
-        assert!(
-            !objects(|d| d.rewind(SeqId(0), 1)),
-            "as far back as it goes"
-        );
-        assert!(objects(|d| d.rewind(SeqId(0), 0)), "one further");
-        assert!(objects(|d| d.rewind(SeqId(0), 4)), "ahead");
-        assert!(
-            objects(|d| d.rewind(SeqId(1), 0)),
-            "a sequence that never began"
-        );
-        assert!(
-            !objects(|d| drop(d.draft(SeqId(0), 1, 4))),
-            "as many drafts as it has"
-        );
-        assert!(objects(|d| drop(d.draft(SeqId(0), 1, 5))), "one more");
-        assert!(
-            objects(|d| drop(d.draft(SeqId(0), 64, 1))),
-            "a draft after an unknown id"
-        );
-        let twice = Span {
-            seq: SeqId(1),
-            at: 0,
-            tokens: vec![1],
-            media: Vec::new(),
-            want: Want::Last,
-        };
-        let twice = Step {
-            spans: vec![twice.clone(), twice],
-        };
-        assert!(objects(move |d| drop(d.step(&twice))), "one sequence twice");
-        let beyond = Span {
-            seq: SeqId(4),
-            at: 0,
-            tokens: vec![1],
-            media: Vec::new(),
-            want: Want::Last,
-        };
-        assert!(
-            objects(move |d| drop(d.step(&Step {
-                spans: vec![beyond]
-            }))),
-            "no such place"
-        );
-        assert!(objects(|d| drop(d.step(&Step::default()))), "no spans");
-    }
-
-    #[test]
-    fn a_sequence_of_a_failed_step_can_only_be_forgotten() {
-        let faults = BTreeMap::from([(1, ToyFault::Error)]);
-        let mut decoder = ToyDecoder::new(Toy {
-            faults,
-            ..Toy::default()
-        });
-        run(&mut decoder, 0, &[1], Want::Nothing);
-        let span = Span {
-            seq: SeqId(0),
-            at: 1,
-            tokens: vec![2],
-            media: Vec::new(),
-            want: Want::Last,
-        };
-        let step = Step { spans: vec![span] };
-        assert!(decoder.step(&step).is_err());
-        assert!(catch_unwind(AssertUnwindSafe(|| decoder.rewind(SeqId(0), 1))).is_err());
-        decoder.forget(SeqId(0));
-        run(&mut decoder, 0, &[1], Want::Nothing);
     }
 }

@@ -3,25 +3,26 @@
 mod alone;
 mod senses;
 
-use std::collections::BTreeMap;
-use std::io;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::TryRecvError;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alone::{alone, below, some_sampling};
-use deepseek_audio::Audio;
 use deepseek_engine::toy::{Toy, ToyDecoder, ToyFault, ToyTally};
 use deepseek_engine::{
-    Engine, Event, Events, Fault, Limits, Placed, Reason, Refusal, Request, Sampling,
-    SamplingOptions, Source, Tape, Usage,
+    Engine, Event, Events, Fault, Limits, MediaError, MediaShape, MediaSource, MediaSpan,
+    MediaStream, Reason, Refusal, Request, Sampling, SamplingOptions, Usage,
 };
-use deepseek_model::{Capacity, Media, Placeholders, TokenId};
+use deepseek_model::{
+    Capacity, Decoder, Logits, Media, MediaId, Placeholders, SeqId, Step, TokenId,
+};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
-use senses::{AUDIO, VISION, canvas, tape};
+use senses::{AUDIO, Pace, Source, VISION, audio, image};
 
 fn spawn(toy: Toy, limits: Limits) -> (Engine, Arc<ToyTally>) {
     let decoder = ToyDecoder::new(toy);
@@ -526,47 +527,48 @@ fn swarm(seed: u64) {
 fn some_request(rng: &mut ChaCha8Rng, capacity: &Capacity) -> Request {
     // One prompt in a while is too long.
     let length = 1 + below(rng, capacity.context + 2).min(below(rng, capacity.context + 2));
-    let (mut media, mut sources) = (Vec::new(), Vec::new());
+    let (mut spans, mut media) = (Vec::new(), Vec::new());
     let mut free = 0;
     while below(rng, 3) > 0 {
-        let source = match below(rng, 2) {
-            0 if capacity.vision.is_some() => Media::Image(canvas(rng)).into(),
+        let all = match below(rng, 2) {
+            0 if capacity.vision.is_some() => vec![image(rng)],
             1 if capacity.audio.is_some() => {
                 // Up to three chunks, of which some are short.
                 let samples = 1 + below(rng, 40_000) as usize;
-                Source::Tape(tape(rng, samples).into())
+                audio(rng, samples)
             }
             _ => continue,
         };
-        let first = (media.len(), free);
-        for (number, rows) in (0..).map_while(|number| Some((number, source.rows(number)?))) {
+        let first = (spans.len(), media.len());
+        for medium in all {
             // The whole of it, or a few runs of rows one behind the other.
-            let mut row = 0;
+            let (mut row, rows) = (0, medium.tokens());
             while row < rows {
                 let end = rows.min(row + 1 + below(rng, 40) as usize);
                 let at = free + below(rng, 3) as usize;
-                media.push(Placed {
+                spans.push(MediaSpan {
                     at,
-                    source: sources.len(),
-                    number,
+                    media: media.len(),
                     rows: row..end,
                 });
                 free = at + (end - row);
                 row = end;
             }
+            media.push(medium);
         }
         if free > length as usize {
-            media.truncate(first.0);
+            spans.truncate(first.0);
+            media.truncate(first.1);
             break;
         }
-        sources.push(source);
     }
+    let pace = [Pace::AtHand, Pace::Threaded][below(rng, 2) as usize];
     Request {
         prompt: (0..length)
             .map(|_| below(rng, capacity.vocabulary))
             .collect(),
-        media,
-        sources,
+        spans,
+        media: Some(Arc::new(Source::new(media, pace))),
         max_tokens: [None, Some(1 + below(rng, 12))][below(rng, 2) as usize],
         never: Vec::new(),
         stop_ids: (0..below(rng, 3))
@@ -584,139 +586,333 @@ fn in_a_swarm_every_request_yields_what_it_yields_alone() {
     }
 }
 
-#[test]
-fn a_medium_has_to_lie_in_the_prompt_of_a_model_with_a_sense_for_it() {
-    let rng = &mut ChaCha8Rng::seed_from_u64(1);
-    let picture = Source::from(Media::Image(canvas(rng)));
-    let rows = picture.rows(0).unwrap();
-    let sound = Source::Tape(tape(rng, 40_000).into());
-    let request = |source: &Source, places: &[(usize, usize, Range<usize>)]| {
-        let placed = |(at, number, rows): &(usize, usize, Range<usize>)| Placed {
-            at: *at,
-            source: 0,
-            number: *number,
-            rows: rows.clone(),
-        };
-        Request {
-            media: places.iter().map(placed).collect(),
-            sources: vec![source.clone()],
-            ..greedy(&[1; 100], 1)
-        }
+/// Media of so many rows each, named as `(at, media, rows)`.
+fn showing(media: &Source, spans: &[(usize, usize, Range<usize>)]) -> Request {
+    let span = |(at, media, rows): &(usize, usize, Range<usize>)| MediaSpan {
+        at: *at,
+        media: *media,
+        rows: rows.clone(),
     };
-    let (toy, _) = spawn(Toy::default(), Limits::default());
-    let all = 0..rows;
-    let refusal = toy.submit(request(&picture, &[(0, 0, all.clone())]));
-    assert_eq!(refusal.unwrap_err(), Refusal::Blind);
-    let refusal = toy.submit(request(&sound, &[(0, 0, 0..27)])).unwrap_err();
-    assert_eq!(refusal, Refusal::Deaf);
-    assert!(refusal.to_string().contains("audio_config"), "{refusal}");
+    Request {
+        spans: spans.iter().map(span).collect(),
+        media: Some(Arc::new(media.clone())),
+        ..greedy(&[1; 100], 1)
+    }
+}
 
+/// A toy that looks and listens.
+fn sensing() -> Toy {
     let capacity = Capacity {
         vision: Some(VISION),
         audio: Some(AUDIO),
         ..Toy::default().capacity
     };
-    let toy = Toy {
+    Toy {
         capacity,
         ..Toy::default()
-    };
-    let limits = Limits {
-        media_max: 1,
-        ..Limits::default()
-    };
-    let (engine, _) = spawn(toy, limits);
-    let taken = |source: &Source, places: &[_]| engine.submit(request(source, places));
+    }
+}
+
+#[test]
+fn a_medium_has_to_lie_in_the_prompt_of_a_model_with_an_encoder_for_it() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(1);
+    let picture = Source::new(vec![image(rng), image(rng)], Pace::AtHand);
+    let rows = picture.shapes()[0].rows;
+    let sound = Source::new(audio(rng, 40_000), Pace::AtHand);
+    let (toy, _) = spawn(Toy::default(), Limits::default());
+    let all = 0..rows;
+    let refusal = toy.submit(showing(&picture, &[(0, 0, all.clone())]));
+    assert_eq!(refusal.unwrap_err(), Refusal::NoVision);
+    let refusal = toy.submit(showing(&sound, &[(0, 0, 0..27)])).unwrap_err();
+    assert_eq!(refusal, Refusal::NoAudio);
+    assert!(refusal.to_string().contains("audio_config"), "{refusal}");
+
+    let (engine, _) = spawn(sensing(), Limits::default());
+    let taken = |source: &Source, spans: &[_]| engine.submit(showing(source, spans));
     taken(&picture, &[(0, 0, all.clone()), (rows, 0, all.clone())]).unwrap();
     taken(
         &sound,
-        &[(0, 0, 0..27), (30, 0, 3..5), (40, 1, 0..27), (70, 2, 0..15)],
+        &[
+            (0, 0, 0..27),
+            (30, 0, 3..5),
+            (40, 1, 0..27),
+            (70, 2, 0..15),
+            (85, 0, 2..3),
+        ],
     )
     .unwrap();
-    let refused = |source: &Source, places: &[_], field: &str| {
-        let refusal = taken(source, places).unwrap_err();
+    let refused = |source: &Source, spans: &[_], field: &str| {
+        let refusal = taken(source, spans).unwrap_err();
         assert!(
             matches!(&refusal, Refusal::Invalid(invalid) if invalid.field == field),
-            "{places:?}: {refusal}"
+            "{spans:?}: {refusal}"
         );
     };
-    refused(&picture, &[(101 - rows, 0, all.clone())], "media");
+    refused(&picture, &[(101 - rows, 0, all.clone())], "spans");
     refused(
         &picture,
         &[(0, 0, all.clone()), (rows - 1, 0, all.clone())],
-        "media",
+        "spans",
     );
-    refused(&picture, &[(usize::MAX, 0, all.clone())], "media");
+    refused(&picture, &[(usize::MAX, 0, all.clone())], "spans");
     refused(&picture, &[(0, 0, 0..rows + 1)], "rows");
     refused(&picture, &[(0, 0, 2..2)], "rows");
-    refused(&picture, &[(0, 1, all)], "rows");
-    refused(&sound, &[(0, 3, 0..1)], "rows");
-    refused(&sound, &[(0, 2, 0..16)], "rows");
-    refused(&sound, &[(0, 1, 0..27)], "chunk");
-    refused(&sound, &[(0, 0, 0..27), (30, 2, 0..15)], "chunk");
-    refused(&sound, &[(0, 0, 0..1), (1, 1, 0..1), (2, 0, 0..1)], "chunk");
-    let two = Request {
-        sources: vec![sound.clone(), picture],
-        ..request(&sound, &[])
+    refused(
+        &sound,
+        &[(0, 0, 0..27), (27, 1, 0..27), (54, 2, 0..16)],
+        "rows",
+    );
+    refused(&picture, &[(0, 1, all)], "media");
+    refused(&sound, &[(0, 1, 0..27)], "media");
+    refused(&sound, &[(0, 0, 0..27), (30, 2, 0..15)], "media");
+    let none = Request {
+        media: None,
+        ..showing(&picture, &[(0, 0, 0..1)])
     };
-    let refusal = engine.submit(two).unwrap_err();
-    assert!(matches!(&refusal, Refusal::Invalid(invalid) if invalid.field == "sources"));
+    let refusal = engine.submit(none).unwrap_err();
+    assert!(matches!(&refusal, Refusal::Invalid(invalid) if invalid.field == "media"));
 }
 
-/// What the reader of a sound says is what a prompt is told, be it that the file was changed between.
+/// A source that breaks its word.
+#[derive(Debug)]
+struct Broken {
+    shapes: Vec<MediaShape>,
+    gives: Vec<Result<Arc<Media>, MediaError>>,
+}
+
+impl MediaSource for Broken {
+    fn shapes(&self) -> &[MediaShape] {
+        &self.shapes
+    }
+
+    fn open(&self, first: usize) -> MediaStream {
+        Box::pin(Gives(self.gives[first..].iter().cloned().collect()))
+    }
+}
+
+struct Gives(VecDeque<Result<Arc<Media>, MediaError>>);
+
+impl futures_core::Stream for Gives {
+    type Item = Result<Arc<Media>, MediaError>;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        std::task::Poll::Ready(self.0.pop_front())
+    }
+}
+
 #[test]
-fn a_sound_that_is_another_one_when_it_is_run_fails_its_request_alone() {
-    let capacity = Capacity {
-        audio: Some(AUDIO),
-        ..Toy::default().capacity
-    };
-    let toy = Toy {
-        capacity,
-        ..Toy::default()
-    };
-    // What is opened first is counted, what is opened next is run: samples, or none for an error.
-    for (then, says) in [
-        (Some(40_000 - 640), "chunk 2 has 12 tokens, 13 when"),
-        (Some(40_000 + 640), "chunk 2 has 14 tokens, 13 when"),
-        (Some(48_000 + 1), "chunk 2 has 26 tokens, 13 when"),
-        (Some(32_000), "chunk 2 has 0 tokens, 13 when"),
-        (None, "the file cannot be read"),
+fn a_source_that_breaks_its_word_fails_its_request_alone() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(1);
+    let media: Vec<Arc<Media>> = audio(rng, 32_000).into_iter().map(Arc::new).collect();
+    let short: Arc<Media> = Arc::new(audio(rng, 8_000).remove(0));
+    let picture = Arc::new(image(rng));
+    let gone: MediaError = Arc::new(std::io::Error::other("gone"));
+    let shapes: Vec<MediaShape> = media
+        .iter()
+        .map(|media| MediaShape::from(&**media))
+        .collect();
+    for (second, says) in [
+        (Some(Err(gone)), "gone"),
+        (Some(Ok(short)), "of 15 rows, "),
+        (Some(Ok(picture)), "an image of "),
+        (None, "its source ended before it"),
     ] {
-        let opened = AtomicUsize::new(0);
-        let open = move || {
-            let samples = match opened.fetch_add(1, Ordering::AcqRel) {
-                0 => Some(40_000),
-                _ => then,
-            };
-            let blocks = std::iter::once(match samples {
-                Some(samples) => Ok(vec![0.25; samples]),
-                None => Err(io::Error::other("gone")),
-            });
-            Ok(Audio::from_track(16_000, blocks))
+        let source = Broken {
+            shapes: shapes.clone(),
+            gives: [Ok(media[0].clone())].into_iter().chain(second).collect(),
         };
-        let source = Source::Tape(Tape::new(AUDIO, open).unwrap().into());
-        let (engine, tally) = spawn(toy.clone(), Limits::default());
-        let rows = [27, 27, 15];
-        let media = (0..3).map(|number| Placed {
+        let spans = (0..2).map(|number| MediaSpan {
             at: 27 * number,
-            source: 0,
-            number,
-            rows: 0..rows[number],
+            media: number,
+            rows: 0..27,
         });
+        let (engine, tally) = spawn(sensing(), Limits::default());
         let request = Request {
-            media: media.collect(),
-            sources: vec![source],
+            spans: spans.collect(),
+            media: Some(Arc::new(source)),
             ..greedy(&[1; 100], 1)
         };
         let (_, end) = read(engine.submit(request).unwrap());
-        let Err(Fault::Sound(error)) = end else {
+        let Err(Fault::Media { source, .. }) = end else {
             panic!("{says}: {end:?}");
         };
-        assert!(error.to_string().contains(says), "{error}");
+        assert!(source.to_string().contains(says), "{source}");
         let (_, end) = read(engine.submit(greedy(&[1], 3)).unwrap());
         assert!(end.is_ok(), "{end:?}");
         engine.close(Duration::MAX).unwrap();
         assert_eq!((tally.sequences(), tally.media()), (0, 0));
     }
+}
+
+/// A decoder that writes down how many rows its encoders made before each step, and how many spans
+/// the step had.
+#[derive(Debug)]
+struct Watched {
+    toy: ToyDecoder,
+    rows: usize,
+    steps: Arc<Mutex<Vec<(usize, usize)>>>,
+}
+
+impl Decoder for Watched {
+    fn capacity(&self) -> Capacity {
+        self.toy.capacity()
+    }
+
+    fn step(&mut self, step: &Step) -> deepseek_model::Result<Logits> {
+        let rows = std::mem::take(&mut self.rows);
+        self.steps.lock().unwrap().push((rows, step.spans.len()));
+        self.toy.step(step)
+    }
+
+    fn draft(
+        &mut self,
+        seq: SeqId,
+        after: TokenId,
+        max: u32,
+    ) -> deepseek_model::Result<Vec<TokenId>> {
+        self.toy.draft(seq, after, max)
+    }
+
+    fn rewind(&mut self, seq: SeqId, position: u32) {
+        self.toy.rewind(seq, position);
+    }
+
+    fn forget(&mut self, seq: SeqId) {
+        self.toy.forget(seq);
+    }
+
+    fn attach(&mut self, media: &Media) -> deepseek_model::Result<MediaId> {
+        self.rows += media.tokens();
+        self.toy.attach(media)
+    }
+
+    fn release(&mut self, media: MediaId) {
+        self.toy.release(media);
+    }
+}
+
+/// The images of a long video are encoded a few at a time while another request decodes, and as many
+/// as a step takes while nobody does.
+#[test]
+fn a_long_video_stalls_no_one_who_decodes() {
+    let rng = &mut ChaCha8Rng::seed_from_u64(4);
+    let frames: Vec<Media> = (0..60).map(|_| image(rng)).collect();
+    let largest = frames.iter().map(Media::tokens).max().unwrap();
+    let total: usize = frames.iter().map(Media::tokens).sum();
+    for (rows_max, pace) in [(0, Pace::AtHand), (20, Pace::AtHand), (20, Pace::Threaded)] {
+        let capacity = Capacity {
+            context: 1 << 24,
+            step_tokens: 200,
+            ..sensing().capacity
+        };
+        let steps = Arc::default();
+        let watched = Watched {
+            toy: ToyDecoder::new(Toy {
+                capacity,
+                ..sensing()
+            }),
+            rows: 0,
+            steps: Arc::clone(&steps),
+        };
+        let limits = Limits {
+            encoder_rows_max: rows_max,
+            unread_max: 1 << 24,
+            ..Limits::default()
+        };
+        let engine = Engine::spawn(Box::new(watched), limits);
+        let mut at = 0;
+        let spans = (0..).zip(&frames).map(|(number, frame)| {
+            at += frame.tokens();
+            MediaSpan {
+                at: at - frame.tokens(),
+                media: number,
+                rows: 0..frame.tokens(),
+            }
+        });
+        let film = Request {
+            spans: spans.collect(),
+            media: Some(Arc::new(Source::new(frames.clone(), pace))),
+            ..greedy(&vec![1; total], 1)
+        };
+        // It talks until it is stopped, however slow the others are.
+        let mut talker = engine.submit(greedy(&[1], 1 << 23)).unwrap();
+        first(&mut talker);
+        let (_, end) = read(engine.submit(film.clone()).unwrap());
+        assert!(end.is_ok(), "{end:?}");
+        talker.canceller().cancel();
+        assert_eq!(read(talker).1.unwrap().0, Reason::Cancelled);
+        let beside = std::mem::take(&mut *steps.lock().unwrap());
+        assert_eq!(beside.iter().map(|(rows, _)| rows).sum::<usize>(), total);
+        for (rows, spans) in &beside {
+            assert!(*rows <= rows_max.max(largest), "{rows} rows at once");
+            assert!(*rows == 0 || *spans == 2, "the talker is left out");
+        }
+
+        let (_, end) = read(engine.submit(film).unwrap());
+        assert!(end.is_ok(), "{end:?}");
+        let alone = steps.lock().unwrap();
+        if pace == Pace::AtHand {
+            assert_eq!(alone.len(), total.div_ceil(200), "as few steps as can be");
+        }
+    }
+}
+
+/// A waker that counts.
+#[derive(Debug, Default)]
+struct Count(AtomicUsize, Mutex<Option<std::thread::Thread>>);
+
+impl std::task::Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        if let Some(thread) = &*self.1.lock().unwrap() {
+            thread.unpark();
+        }
+    }
+}
+
+#[test]
+fn events_are_a_stream_that_wakes_its_reader() {
+    use futures_core::Stream;
+    use std::task::{Context, Poll, Waker};
+
+    let toy = Toy::default();
+    let (engine, _) = spawn(toy.clone(), Limits::default());
+    let request = greedy(&[1, 2, 3], 40);
+    let (want, _) = alone(&toy, &request);
+    let mut events = engine.submit(request).unwrap();
+    let count = Arc::new(Count::default());
+    *count.1.lock().unwrap() = Some(std::thread::current());
+    let waker = Waker::from(Arc::clone(&count));
+    let mut context = Context::from_waker(&waker);
+    let (mut ids, mut waits, mut finished) = (Vec::new(), 0, false);
+    loop {
+        match Pin::new(&mut events).poll_next(&mut context) {
+            Poll::Ready(Some(Event::Token { id })) => ids.push(id),
+            Poll::Ready(Some(Event::Finished { .. })) => finished = true,
+            Poll::Ready(Some(_)) => {}
+            Poll::Ready(None) => break,
+            Poll::Pending => {
+                waits += 1;
+                // Nothing but the waker ends this wait.
+                while count.0.load(Ordering::Acquire) < waits {
+                    std::thread::park();
+                }
+            }
+        }
+    }
+    assert_eq!((ids, finished), (want, true));
+    assert_eq!(
+        count.0.load(Ordering::Acquire),
+        waits,
+        "a wake for each wait"
+    );
+    assert!(matches!(
+        Pin::new(&mut events).poll_next(&mut context),
+        Poll::Ready(None)
+    ));
 }
 
 #[test]
@@ -767,21 +963,14 @@ fn usage_tells_what_of_a_prompt_is_seen_and_heard() {
         },
         Limits::default(),
     );
-    let picture = Source::from(Media::Image(canvas(rng)));
-    let rows = picture.rows(0).unwrap();
-    let place = |at, source, rows: Range<usize>| Placed {
-        at,
-        source,
-        number: 0,
-        rows,
-    };
+    let picture = image(rng);
+    let rows = picture.tokens();
+    let mut media = audio(rng, 16_000);
+    media.insert(0, picture);
+    let span = |at, media, rows: Range<usize>| MediaSpan { at, media, rows };
     let request = Request {
-        media: vec![
-            place(2, 0, 0..rows),
-            place(20, 1, 0..1),
-            place(21, 1, 3..10),
-        ],
-        sources: vec![picture, Source::Tape(tape(rng, 16_000).into())],
+        spans: vec![span(2, 0, 0..rows), span(20, 1, 0..1), span(21, 1, 3..10)],
+        media: Some(Arc::new(Source::new(media, Pace::AtHand))),
         ..greedy(&[1; 40], 1)
     };
     let (_, end) = read(engine.submit(request).unwrap());

@@ -71,8 +71,8 @@ fn with_drafts_and_without_the_ids_are_the_same() {
         };
         let first = 0..u32::from(capacity.vocabulary > 4);
         let request = Request {
-            media: Vec::new(),
-            sources: Vec::new(),
+            spans: Vec::new(),
+            media: None,
             prompt: (0..1 + below(rng, 7))
                 .map(|_| below(rng, capacity.vocabulary))
                 .collect(),

@@ -9,6 +9,9 @@ use super::house::House;
 const MAP: &str = "ARCHITECTURE.md";
 /// How the head of that map ends.
 const MAP_HEAD: &str = "| may use |";
+/// The crate that schedules, and the one of ours that it may use.
+const ENGINE: &str = "deepseek-engine";
+const ENGINE_USES: &str = "deepseek-model";
 /// Packages whose names say that they link something, and why each may stay: the first four link
 /// nothing, the last is the regular expressions of the vendor's prompt crates, built from source.
 const LINKED: [&str; 5] = [
@@ -112,6 +115,23 @@ pub(super) fn one_backend_knows_candle(house: &House, found: &mut Findings) {
                 "{}: {name} belongs to {CANDLE}",
                 package.file("Cargo.toml")
             ));
+        }
+    }
+}
+
+/// The engine sees ids and logits: whatever knows text, files or media stands above it or below the
+/// decoder.
+pub(super) fn the_engine_knows_the_model_alone(house: &House, found: &mut Findings) {
+    let packages = house.packages();
+    let ours: BTreeSet<&str> = packages.iter().map(|package| &*package.name).collect();
+    for package in packages.iter().filter(|package| package.name == ENGINE) {
+        for name in package.dependencies().intersection(&ours) {
+            if *name != ENGINE_USES {
+                found.push(format!(
+                    "{}: {name}, but {ENGINE} knows {ENGINE_USES} alone",
+                    package.file("Cargo.toml")
+                ));
+            }
         }
     }
 }
@@ -318,6 +338,25 @@ mod tests {
         );
         let candle = backend("backend-candle");
         check(rule, &[("crates/backend-candle/Cargo.toml", &candle)], &[]);
+    }
+
+    #[test]
+    fn an_engine_that_knows_more_than_the_model_is_found() {
+        let text = (
+            "crates/deepseek-text/Cargo.toml",
+            "[package]\nname = \"deepseek-text\"\n",
+        );
+        let check = |uses: &str, want: &[&str]| {
+            let engine = format!("[package]\nname = \"deepseek-engine\"\n[dependencies]\n{uses}");
+            let engine = ("crates/deepseek-engine/Cargo.toml", &*engine);
+            check(the_engine_knows_the_model_alone, &[text, engine], want);
+        };
+        check("deepseek-model.workspace = true\nthiserror = \"2\"\n", &[]);
+        check(
+            "deepseek-text.workspace = true\n",
+            &["crates/deepseek-engine/Cargo.toml: deepseek-text"],
+        );
+        check("[dev-dependencies]\ndeepseek-text = \"1\"\n", &[]);
     }
 
     #[test]

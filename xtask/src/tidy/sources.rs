@@ -39,9 +39,6 @@ const DEVICES: [&str; 6] = ["ascend", "cambricon", "candle", "cuda", "metal", "r
 /// The one file above the backends that may say them.
 const DEVICE_FILE: &str = "crates/deepseek-cli/src/device.rs";
 
-/// Files of the engine that may see text.
-const TEXT_FILES: [&str; 2] = ["turn.rs", "constrain.rs"];
-
 /// Files whose types are read from or written to the outside.
 const SERDE_FILES: [&str; 5] = [
     "crates/deepseek-cli/src/eval/task.rs",
@@ -165,22 +162,6 @@ pub(super) fn devices_are_named_in_one_file(house: &House, found: &mut Findings)
             found.push(format!(
                 "{path}:{line}: names {word}, which {DEVICE_FILE} may"
             ));
-        }
-    }
-}
-
-/// The engine's loop never sees a character.
-pub(super) fn the_engine_knows_ids_alone(house: &House, found: &mut Findings) {
-    for (path, line, code) in lines_of_code(house) {
-        let Some(file) = path.strip_prefix("crates/deepseek-engine/src/") else {
-            continue;
-        };
-        let beginning = file.split(['/', '.']).next().unwrap_or("");
-        let may = TEXT_FILES
-            .iter()
-            .any(|may| *may == format!("{beginning}.rs"));
-        if !may && code.contains("deepseek_text") {
-            found.push(format!("{path}:{line}: knows text"));
         }
     }
 }
@@ -467,22 +448,6 @@ mod tests {
             let want = format!("{VERBS}: {name} has no case");
             check(rule, &[(VERBS, verbs), (cases, &rest)], &[&want]);
         }
-    }
-
-    #[test]
-    fn text_inside_the_engine_is_found() {
-        let rule = the_engine_knows_ids_alone;
-        let line = "use deepseek_text::Tokenizer;\n";
-        check(
-            rule,
-            &[("crates/deepseek-engine/src/run.rs", line)],
-            &["crates/deepseek-engine/src/run.rs:1"],
-        );
-        let may = [
-            "crates/deepseek-engine/src/turn.rs",
-            "crates/deepseek-engine/src/turn/stop.rs",
-        ];
-        check(rule, &may.map(|path| (path, line)), &[]);
     }
 
     #[test]

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use deepseek_chat::{Address, Completion};
 use deepseek_text::{Message, Part};
 use serde_json::{Value, json};
 
 use super::score::Score;
 use super::task::Item;
 use super::want;
-use crate::address::Address;
-use crate::answer::Said;
 use crate::args::Eval;
 use crate::ending;
 use crate::fault::one_line;
@@ -65,7 +64,7 @@ impl Report {
     }
 
     /// Takes in an answer.
-    pub(super) fn add(&mut self, item: &Item, said: &Said) {
+    pub(super) fn add(&mut self, item: &Item, said: &Completion) {
         let right = item.want.is_met_by(&said.answer);
         self.tasks.entry(item.task.clone()).or_default().add(right);
         let finish = ending::name(said.reason);

@@ -1,11 +1,10 @@
 //! What a request yields with nobody beside it, worked out one token at a time without an engine.
 
 use std::collections::BTreeMap;
+use std::task::{Context, Poll, Waker};
 
 use deepseek_engine::toy::{Toy, ToyDecoder};
-use deepseek_engine::{
-    Placed, Reason, Request, Sampler, Sampling, SamplingOptions, Source, TapeError,
-};
+use deepseek_engine::{MediaSpan, Reason, Request, Sampler, Sampling, SamplingOptions};
 use deepseek_model::{Capacity, Decoder, Insert, MediaId, SeqId, Span, Step, TokenId, Want};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::RngCore;
@@ -23,8 +22,8 @@ pub(crate) fn alone(toy: &Toy, request: &Request) -> (Vec<TokenId>, Reason) {
         ..toy.clone()
     });
     let is_media = |at: usize| {
-        let within = |placed: &&Placed| placed.places().contains(&at);
-        request.media.iter().find(within)
+        let within = |span: &&MediaSpan| span.places().contains(&at);
+        request.spans.iter().find(within)
     };
     let words: Vec<TokenId> = (0..request.prompt.len())
         .filter(|at| is_media(*at).is_none())
@@ -35,16 +34,7 @@ pub(crate) fn alone(toy: &Toy, request: &Request) -> (Vec<TokenId>, Reason) {
     let asked = asked.filter(|id| !request.stop_ids.contains(id));
     let never = placeholders.chain(asked).map(|id| id..id + 1).collect();
     let mut sampler = Sampler::new(request.sampling, &words).never(never);
-    let attach = |source: &Source| {
-        let mut media = Vec::new();
-        let attached = source.each(|medium| {
-            media.push(decoder.attach(medium).unwrap());
-            Ok::<_, TapeError>(())
-        });
-        attached.unwrap();
-        media
-    };
-    let seen: Vec<Vec<MediaId>> = request.sources.iter().map(attach).collect();
+    let seen = attach(&mut decoder, request);
     let mut ids = request.prompt.clone();
     let mut at = 0;
     loop {
@@ -53,10 +43,10 @@ pub(crate) fn alone(toy: &Toy, request: &Request) -> (Vec<TokenId>, Reason) {
             at,
             tokens: vec![ids[at as usize]],
             media: is_media(at as usize)
-                .map(|placed| Insert {
-                    media: seen[placed.source][placed.number],
+                .map(|span| Insert {
+                    media: seen[span.media],
                     tokens: 0..1,
-                    from: placed.rows.start + at as usize - placed.at,
+                    from: span.rows.start + at as usize - span.at,
                 })
                 .into_iter()
                 .collect(),
@@ -84,6 +74,24 @@ pub(crate) fn alone(toy: &Toy, request: &Request) -> (Vec<TokenId>, Reason) {
             return (answer(&ids), Reason::Context);
         }
     }
+}
+
+/// Has the decoder take in all media of a request.
+fn attach(decoder: &mut ToyDecoder, request: &Request) -> Vec<MediaId> {
+    let Some(source) = &request.media else {
+        return Vec::new();
+    };
+    let mut stream = source.open(0);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut media = Vec::new();
+    while media.len() < source.shapes().len() {
+        match stream.as_mut().poll_next(&mut context) {
+            Poll::Ready(Some(given)) => media.push(decoder.attach(&given.unwrap()).unwrap()),
+            Poll::Ready(None) => panic!("media are missing"),
+            Poll::Pending => std::thread::yield_now(),
+        }
+    }
+    media
 }
 
 /// A number below `bound`.

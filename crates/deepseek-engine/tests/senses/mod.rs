@@ -1,12 +1,19 @@
-//! Pictures and sounds for decoders that have neither eyes nor ears.
+//! Images and audio for decoders that have no encoders, and sources that give them.
 
-use deepseek_audio::{Audio, AudioShape, Level, Pool};
-use deepseek_engine::Tape;
+use std::pin::Pin;
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+
+use deepseek_audio::{Audio, AudioShape, Chunks, Level, Pool};
+use deepseek_engine::{MediaError, MediaShape, MediaSource, MediaStream};
+use deepseek_model::Media;
 use deepseek_vision::{Canvas, Image, VisionShape};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::RngCore;
 
-/// How the toys of these tests look at pictures: no more than a few tokens each.
+/// How the toys of these tests look at images: no more than a few tokens each.
 pub(crate) const VISION: VisionShape = VisionShape {
     layers: 1,
     hidden: 4,
@@ -38,8 +45,8 @@ pub(crate) const AUDIO: AudioShape = AudioShape {
     out: 4,
 };
 
-/// Some sound of so many samples.
-pub(crate) fn tape(rng: &mut ChaCha8Rng, samples: usize) -> Tape {
+/// The chunks of some audio of so many samples.
+pub(crate) fn audio(rng: &mut ChaCha8Rng, samples: usize) -> Vec<Media> {
     let wave: Vec<f32> = (0..samples)
         .map(|_| rng.next_u32() as f32 / u32::MAX as f32 - 0.5)
         .collect();
@@ -47,16 +54,104 @@ pub(crate) fn tape(rng: &mut ChaCha8Rng, samples: usize) -> Tape {
         let blocks: Vec<Vec<f32>> = wave.chunks(1000).map(<[f32]>::to_vec).collect();
         Ok(Audio::from_blocks(16_000, blocks.into_iter()))
     };
-    Tape::new(AUDIO, open).unwrap()
+    let chunks = Chunks::new(&AUDIO, open).unwrap();
+    chunks.map(|chunk| Media::Audio(chunk.unwrap())).collect()
 }
 
-/// Some picture of a few pixels.
-pub(crate) fn canvas(rng: &mut ChaCha8Rng) -> Canvas {
+/// Some image of a few pixels.
+pub(crate) fn image(rng: &mut ChaCha8Rng) -> Media {
     let mut side = || 1 + rng.next_u32() as usize % 3;
     let (width, height) = (side(), side());
     let pixels = (0..width * height * 3)
         .map(|_| rng.next_u32() as u8)
         .collect();
     let picture = Image::from_rgb(width, height, pixels);
-    Canvas::new(&picture, &VISION)
+    Media::Image(Canvas::new(&picture, &VISION))
+}
+
+/// Media for a prompt, and when they are there.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) media: Vec<Arc<Media>>,
+    shapes: Vec<MediaShape>,
+    pace: Pace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// All at once.
+    AtHand,
+    /// When another thread has made them.
+    Threaded,
+}
+
+impl Source {
+    pub(crate) fn new(media: Vec<Media>, pace: Pace) -> Self {
+        Self {
+            shapes: media.iter().map(MediaShape::from).collect(),
+            media: media.into_iter().map(Arc::new).collect(),
+            pace,
+        }
+    }
+}
+
+impl MediaSource for Source {
+    fn shapes(&self) -> &[MediaShape] {
+        &self.shapes
+    }
+
+    fn open(&self, first: usize) -> MediaStream {
+        let media = self.media[first..].to_vec();
+        match self.pace {
+            Pace::AtHand => Box::pin(AtHand(media.into_iter())),
+            Pace::Threaded => Box::pin(Threaded::new(media)),
+        }
+    }
+}
+
+struct AtHand(std::vec::IntoIter<Arc<Media>>);
+
+impl futures_core::Stream for AtHand {
+    type Item = Result<Arc<Media>, MediaError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(self.0.next().map(Ok))
+    }
+}
+
+struct Threaded {
+    arrived: Receiver<Arc<Media>>,
+    reader: Arc<Mutex<Waker>>,
+}
+
+impl Threaded {
+    fn new(media: Vec<Arc<Media>>) -> Self {
+        let (sender, arrived) = sync_channel(1);
+        let reader = Arc::new(Mutex::new(Waker::noop().clone()));
+        let wakes = Arc::clone(&reader);
+        thread::spawn(move || {
+            for media in media {
+                // Nobody listens once the request is over.
+                if sender.send(media).is_err() {
+                    return;
+                }
+                let reader = wakes.lock().unwrap().clone();
+                reader.wake();
+            }
+        });
+        Self { arrived, reader }
+    }
+}
+
+impl futures_core::Stream for Threaded {
+    type Item = Result<Arc<Media>, MediaError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        *self.reader.lock().unwrap() = context.waker().clone();
+        match self.arrived.try_recv() {
+            Ok(media) => Poll::Ready(Some(Ok(media))),
+            Err(TryRecvError::Empty) => Poll::Pending,
+            Err(TryRecvError::Disconnected) => Poll::Ready(None),
+        }
+    }
 }

@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::time::Duration;
 
+use deepseek_chat::{Delta, Turn, TurnOptions};
 use deepseek_engine::toy::{Toy, ToyDecoder};
-use deepseek_engine::{Delta, Engine, Limits, Turn, TurnOptions};
+use deepseek_engine::{Engine, Limits};
 use deepseek_model::Capacity;
 use deepseek_text::{Conversation, Options, Tokenizer, marker};
 

@@ -1,4 +1,4 @@
-//! Where the media of a prompt come from: at hand, or read while the prompt is run.
+//! Audio whose length is known, and whose samples are read while its prompt is run.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,77 +9,24 @@ use deepseek_model::Media;
 /// Samples that are read at a time where they are merely counted.
 const COUNTED_AT_ONCE: usize = 1 << 16;
 
-/// Media that a prompt names by their numbers. A clone is a handle.
-#[derive(Debug, Clone)]
-pub enum Source {
-    /// They are at hand.
-    Ready(Arc<[Media]>),
-    /// The chunks of a sound, which is read while the prompt is run.
-    Tape(Arc<Tape>),
-}
-
-impl From<Media> for Source {
-    fn from(media: Media) -> Self {
-        Self::Ready([media].into())
-    }
-}
-
-impl Source {
-    /// Rows of one of its media, if there is such a one.
-    #[must_use]
-    pub fn rows(&self, number: usize) -> Option<usize> {
-        match self {
-            Self::Ready(media) => media.get(number).map(Media::tokens),
-            Self::Tape(tape) => tape.rows(number),
-        }
-    }
-
-    /// Whether one of its media is a sound.
-    #[must_use]
-    pub fn is_sound(&self, number: usize) -> bool {
-        match self {
-            Self::Ready(media) => matches!(media.get(number), Some(Media::Audio(_))),
-            Self::Tape(_) => true,
-        }
-    }
-}
-
-impl Source {
-    /// Shows all of its media, in order, until one is refused.
-    ///
-    /// # Errors
-    /// What `take` says, or a sound that cannot be read any more.
-    pub fn each<E: From<TapeError>>(
-        &self,
-        mut take: impl FnMut(&Media) -> Result<(), E>,
-    ) -> Result<(), E> {
-        match self {
-            Self::Ready(media) => media.iter().try_for_each(take),
-            Self::Tape(tape) => {
-                let mut player = Player::new(Arc::clone(tape));
-                (0..tape.chunks()).try_for_each(|_| take(&player.next()?))
-            }
-        }
-    }
-}
-
 /// Opens a sound at its beginning, as often as it is asked to.
 type Open = dyn Fn() -> Result<Audio, AudioError> + Send + Sync;
 
-/// A sound whose length is known and whose samples are not: they are read, chunk after chunk, when a
+/// Audio whose length is known and whose samples are not: they are read, chunk after chunk, when a
 /// prompt gets there. Its memory does not grow with its length.
-pub struct Tape {
+pub struct AudioSource {
     shape: AudioShape,
     samples: u64,
     notes: Vec<Note>,
     open: Box<Open>,
 }
 
-impl Tape {
-    /// Reads the sound once, to count its samples. `open` opens it at its beginning.
+impl AudioSource {
+    /// Reads the audio once, to count its samples, because no container can be trusted to tell. `open`
+    /// opens it at its beginning.
     ///
     /// # Errors
-    /// All that can be wrong with the sound.
+    /// All that can be wrong with the audio.
     pub fn new(
         shape: AudioShape,
         open: impl Fn() -> Result<Audio, AudioError> + Send + Sync + 'static,
@@ -96,7 +43,7 @@ impl Tape {
         })
     }
 
-    /// How it is heard.
+    /// How the model hears it.
     #[must_use]
     pub fn shape(&self) -> &AudioShape {
         &self.shape
@@ -115,13 +62,13 @@ impl Tape {
         self.samples.div_ceil(whole) as usize
     }
 
-    /// Tokens of all chunks, delimiters aside.
+    /// Rows of all chunks, delimiters aside.
     #[must_use]
     pub fn tokens(&self) -> usize {
         self.shape.tokens(self.samples) as usize
     }
 
-    /// Tokens of one chunk, if there is such a one.
+    /// Rows of one chunk, delimiters aside, if there is such a one.
     #[must_use]
     pub fn chunk_tokens(&self, number: usize) -> Option<usize> {
         let whole = self.shape.chunk_samples() as u64;
@@ -130,19 +77,21 @@ impl Tape {
         Some(self.shape.tokens(left.min(whole)) as usize)
     }
 
-    fn rows(&self, number: usize) -> Option<usize> {
+    /// Rows of one chunk, delimiters among them, if there is such a one.
+    #[must_use]
+    pub fn chunk_rows(&self, number: usize) -> Option<usize> {
         self.chunk_tokens(number).map(|tokens| tokens + 2)
     }
 
     /// Begins to read.
-    fn play(&self) -> Result<Chunks, AudioError> {
+    fn read(&self) -> Result<Chunks, AudioError> {
         Chunks::new(&self.shape, || (self.open)())
     }
 }
 
-impl fmt::Debug for Tape {
+impl fmt::Debug for AudioSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tape({} samples)", self.samples)
+        write!(f, "AudioSource({} samples)", self.samples)
     }
 }
 
@@ -160,10 +109,10 @@ fn count(mut sound: Audio) -> Result<(u64, Vec<Note>), AudioError> {
     }
 }
 
-/// Why a sound broke off while its prompt was run.
+/// Why audio broke off while its prompt was run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum TapeError {
+pub enum AudioSourceError {
     /// It cannot be read, or no longer.
     #[error(transparent)]
     Audio(#[from] AudioError),
@@ -185,35 +134,35 @@ pub enum TapeError {
     Gone,
 }
 
-/// A tape that is being played.
-pub(crate) struct Player {
-    tape: Arc<Tape>,
+/// Audio that is being read, chunk after chunk.
+pub(crate) struct ChunkReader {
+    source: Arc<AudioSource>,
     chunks: Option<Chunks>,
     next: usize,
 }
 
-impl Player {
-    pub(crate) fn new(tape: Arc<Tape>) -> Self {
+impl ChunkReader {
+    pub(crate) fn new(source: Arc<AudioSource>) -> Self {
         Self {
-            tape,
+            source,
             chunks: None,
             next: 0,
         }
     }
 
     /// The next chunk. The one that was counted last must be the last.
-    pub(crate) fn next(&mut self) -> Result<Media, TapeError> {
+    pub(crate) fn next(&mut self) -> Result<Media, AudioSourceError> {
         let chunks = match &mut self.chunks {
             Some(chunks) => chunks,
-            None => self.chunks.insert(self.tape.play()?),
+            None => self.chunks.insert(self.source.read()?),
         };
         let (number, mut found) = (self.next, 0);
         self.next += 1;
         let chunk = chunks.next().transpose()?;
-        let counted = self.tape.chunk_tokens(number).unwrap_or_default();
+        let counted = self.source.chunk_tokens(number).unwrap_or_default();
         if let Some(chunk) = chunk {
             found = chunk.tokens;
-            if self.next == self.tape.chunks()
+            if self.next == self.source.chunks()
                 && let Some(more) = chunks.next().transpose()?
             {
                 found += more.tokens;
@@ -222,7 +171,7 @@ impl Player {
                 return Ok(Media::Audio(chunk));
             }
         }
-        Err(TapeError::Changed {
+        Err(AudioSourceError::Changed {
             number,
             found,
             counted,

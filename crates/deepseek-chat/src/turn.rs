@@ -1,18 +1,21 @@
-//! A conversation in, typed pieces of the answer out.
+//! One answer: a conversation in, typed pieces out.
 
 use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use deepseek_model::{Placeholders, TokenId};
-use deepseek_text::{Conversation, Detokenizer, Encoded, Flaw, Message, Reader, Stops, Tokenizer};
+use deepseek_engine::{
+    Canceller, Engine, Event, Events, Fault, Invalid, Reason, Refusal, Request, Sampling, Usage,
+};
+use deepseek_model::TokenId;
+use deepseek_text::{Conversation, Detokenizer, Flaw, Message, Reader, Stops, Tokenizer};
+use futures_core::Stream;
 
-use crate::engine::Engine;
-use crate::events::{Canceller, Event, Events, Fault, Reason, Usage};
-use crate::limits::Limits;
-use crate::medium::{Medium, Piece};
-use crate::request::{Invalid, Placed, Refusal, Request};
-use crate::sampler::Sampling;
-use crate::source::Source;
+use crate::limits::{MEDIA_MAX, STOP_STRING_BYTES_MAX, STOP_STRINGS_MAX};
+use crate::media_item::MediaItem;
+use crate::prompt::Prompt;
 
 /// How an answer is to be made.
 #[derive(Debug, Clone, Default)]
@@ -24,7 +27,7 @@ pub struct TurnOptions {
     /// As in [`Request::drafts`].
     pub drafts: u32,
     /// What in the conversation is no text, one for each of [`Conversation::media`].
-    pub media: Vec<Medium>,
+    pub media: Vec<MediaItem>,
     /// Strings before which the answer ends. Only visible text is searched, neither reasoning nor
     /// calls.
     pub stops: Vec<String>,
@@ -93,23 +96,32 @@ pub enum TurnError {
     Fault(#[from] Fault),
 }
 
-/// One answer, as it comes: an iterator that ends after [`Delta::Finished`] or an error. Dropping
-/// it cancels the request.
+/// One answer, as it comes, which ends after [`Delta::Finished`] or an error: an iterator that waits,
+/// and a [`Stream`] for those who may not. Dropping it cancels the request.
 #[derive(Debug)]
 pub struct Turn {
     events: Events,
-    voice: Voice,
+    parser: OutputParser,
     stops: Stops,
     call_ids: HashSet<String>,
     ready: VecDeque<Result<Delta, TurnError>>,
     /// What was asked and how much has been read, should the engine fail to tell.
     usage: Usage,
-    over: bool,
+    stage: Stage,
+}
+
+/// How far an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Answering,
+    /// A stop string was met. The engine has been told, and is still to say what the answer took.
+    Cut,
+    Over,
 }
 
 /// How ids become text.
 #[derive(Debug)]
-enum Voice {
+enum OutputParser {
     Answer(Box<Reader>),
     Plain(Detokenizer),
 }
@@ -133,6 +145,7 @@ impl Turn {
         if found != want {
             return Err(TurnError::Media { found, want });
         }
+        check_media(&media).map_err(Refusal::from)?;
         let encoded = deepseek_text::encode(tokenizer, conversation, prompt)?;
         let reader = Reader::new(tokenizer, encoded.start, Vec::new());
         let placeholders = engine.capacity().placeholders;
@@ -142,7 +155,7 @@ impl Turn {
             tokenizer,
             prompt,
             options,
-            Voice::Answer(reader.into()),
+            OutputParser::Answer(reader.into()),
         )?;
         turn.call_ids = call_ids(conversation);
         Ok(turn)
@@ -159,12 +172,12 @@ impl Turn {
         prompt: Vec<TokenId>,
         options: TurnOptions,
     ) -> Result<Self, TurnError> {
-        let voice = Voice::Plain(Detokenizer::new(tokenizer));
+        let parser = OutputParser::Plain(Detokenizer::new(tokenizer));
         let prompt = Prompt {
             ids: prompt,
             ..Prompt::default()
         };
-        Self::submit(engine, tokenizer, prompt, options, voice)
+        Self::submit(engine, tokenizer, prompt, options, parser)
     }
 
     fn submit(
@@ -172,7 +185,7 @@ impl Turn {
         tokenizer: &Tokenizer,
         prompt: Prompt,
         options: TurnOptions,
-        voice: Voice,
+        parser: OutputParser,
     ) -> Result<Self, TurnError> {
         let TurnOptions {
             max_tokens,
@@ -182,7 +195,7 @@ impl Turn {
             ends,
             ..
         } = options;
-        check_stops(&stops, engine.limits()).map_err(Refusal::from)?;
+        check_stops(&stops).map_err(Refusal::from)?;
         let stop_ids = [&[tokenizer.eos()][..], &ends].concat();
         let usage = Usage {
             // Too long a prompt is refused below.
@@ -191,8 +204,8 @@ impl Turn {
         };
         let request = Request {
             prompt: prompt.ids,
-            media: prompt.placed,
-            sources: prompt.sources,
+            spans: prompt.spans,
+            media: Some(Arc::new(prompt.media)),
             max_tokens,
             stop_ids,
             never: vec![without_text(tokenizer, engine.capacity().vocabulary)],
@@ -201,12 +214,12 @@ impl Turn {
         };
         Ok(Self {
             events: engine.submit(request)?,
-            voice,
+            parser,
             stops: Stops::new(stops),
             call_ids: HashSet::new(),
             ready: VecDeque::new(),
             usage,
-            over: false,
+            stage: Stage::Answering,
         })
     }
 
@@ -217,22 +230,32 @@ impl Turn {
     }
 
     fn take(&mut self, event: Event) {
+        match (self.stage, event) {
+            (Stage::Answering, event) => self.read(event),
+            (Stage::Cut, Event::Finished { usage, .. }) => self.end_cut(usage),
+            (Stage::Cut, Event::Failed(_)) => self.end_cut(self.usage),
+            (Stage::Cut | Stage::Over, _) => {}
+        }
+    }
+
+    fn read(&mut self, event: Event) {
         match event {
             Event::Prefill { done, total } => {
                 self.ready.push_back(Ok(Delta::Prefill { done, total }));
             }
             Event::Token { id } => {
                 self.usage.generated += 1;
-                match self.voice.push(id) {
+                match self.parser.push(id) {
                     Ok(deltas) => {
                         if self.hear(deltas) {
-                            self.cut();
+                            self.events.canceller().cancel();
+                            self.stage = Stage::Cut;
                         }
                     }
                     Err(error) => self.end(Err(error.into())),
                 }
             }
-            Event::Finished { reason, usage } => match self.voice.finish() {
+            Event::Finished { reason, usage } => match self.parser.finish() {
                 Ok(deltas) => {
                     let reason = if self.hear(deltas) {
                         Reason::StopString
@@ -244,6 +267,7 @@ impl Turn {
                 Err(error) => self.end(Err(error.into())),
             },
             Event::Failed(fault) => self.end(Err(fault.into())),
+            _ => {}
         }
     }
 
@@ -281,16 +305,11 @@ impl Turn {
         false
     }
 
-    /// Ends the answer at a stop string. The engine is told, and asked what it took.
-    fn cut(&mut self) {
-        self.events.canceller().cancel();
-        let usage = self.events.by_ref().find_map(|event| match event {
-            Event::Finished { usage, .. } => Some(usage),
-            Event::Prefill { .. } | Event::Token { .. } | Event::Failed(_) => None,
-        });
+    /// Ends an answer that a stop string ended. Of what it took, only the ids that were read count.
+    fn end_cut(&mut self, usage: Usage) {
         let usage = Usage {
             generated: self.usage.generated,
-            ..usage.unwrap_or(self.usage)
+            ..usage
         };
         self.end(Ok(Delta::Finished {
             reason: Reason::StopString,
@@ -301,7 +320,7 @@ impl Turn {
     fn end(&mut self, last: Result<Delta, TurnError>) {
         self.end_text();
         self.ready.push_back(last);
-        self.over = true;
+        self.stage = Stage::Over;
     }
 
     fn end_text(&mut self) {
@@ -330,7 +349,7 @@ impl Iterator for Turn {
 
     /// Waits for the next piece.
     fn next(&mut self) -> Option<Self::Item> {
-        while self.ready.is_empty() && !self.over {
+        while self.ready.is_empty() && self.stage != Stage::Over {
             let event = self.events.recv()?;
             self.take(event);
         }
@@ -338,7 +357,22 @@ impl Iterator for Turn {
     }
 }
 
-impl Voice {
+impl Stream for Turn {
+    type Item = Result<Delta, TurnError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        while this.ready.is_empty() && this.stage != Stage::Over {
+            match ready!(Pin::new(&mut this.events).poll_next(context)) {
+                Some(event) => this.take(event),
+                None => return Poll::Ready(None),
+            }
+        }
+        Poll::Ready(this.ready.pop_front())
+    }
+}
+
+impl OutputParser {
     fn push(&mut self, id: TokenId) -> deepseek_text::Result<Vec<deepseek_text::Delta>> {
         match self {
             Self::Answer(reader) => reader.push(id),
@@ -354,16 +388,26 @@ impl Voice {
     }
 }
 
+/// Holds media against their bound: a video with audio counts as two.
+fn check_media(items: &[MediaItem]) -> Result<(), Invalid> {
+    let sources: usize = items.iter().map(|item| item.sources().len()).sum();
+    if sources > MEDIA_MAX {
+        let bounds = format!("at most {MEDIA_MAX}");
+        return Err(Invalid::new("media", sources, bounds));
+    }
+    Ok(())
+}
+
 /// Holds stop strings against their bounds.
-fn check_stops(strings: &[String], limits: &Limits) -> Result<(), Invalid> {
-    if strings.len() > limits.stop_strings_max {
-        let bounds = format!("at most {}", limits.stop_strings_max);
+fn check_stops(strings: &[String]) -> Result<(), Invalid> {
+    if strings.len() > STOP_STRINGS_MAX {
+        let bounds = format!("at most {STOP_STRINGS_MAX}");
         return Err(Invalid::new("stop strings", strings.len(), bounds));
     }
-    let most = limits.stop_string_bytes_max;
-    if let Some(string) = strings.iter().find(|s| s.is_empty() || s.len() > most) {
-        let bounds = format!("from 1 to {most} bytes");
-        let bytes = format_args!("{} bytes", string.len());
+    let is_out = |string: &&String| string.is_empty() || string.len() > STOP_STRING_BYTES_MAX;
+    if let Some(string) = strings.iter().find(is_out) {
+        let bounds = format!("from 1 to {STOP_STRING_BYTES_MAX} bytes");
+        let bytes = format!("{} bytes", string.len());
         return Err(Invalid::new("stop string", bytes, bounds));
     }
     Ok(())
@@ -393,107 +437,18 @@ fn call_ids(conversation: &Conversation) -> HashSet<String> {
     conversation.messages.iter().flat_map(ids).collect()
 }
 
-/// A prompt with its media in their places, as a [`Request`] takes it.
-#[derive(Debug, Default)]
-pub struct Prompt {
-    /// As in [`Request::prompt`].
-    pub ids: Vec<TokenId>,
-    /// As in [`Request::media`].
-    pub placed: Vec<Placed>,
-    /// As in [`Request::sources`].
-    pub sources: Vec<Source>,
-}
-
-impl Prompt {
-    /// Puts the pieces of each medium where its one placeholder stands.
-    fn unfold(
-        tokenizer: &Tokenizer,
-        encoded: &Encoded,
-        media: &[Medium],
-        placeholders: Placeholders,
-    ) -> deepseek_text::Result<Self> {
-        let mut prompt = Self::default();
-        let mut read = 0;
-        for place in &encoded.media {
-            prompt.ids.extend_from_slice(&encoded.ids[read..place.at]);
-            let stands = encoded.ids[place.at];
-            prompt.push(tokenizer, &media[place.index], placeholders, stands)?;
-            read = place.at + 1;
-        }
-        prompt.ids.extend_from_slice(&encoded.ids[read..]);
-        Ok(prompt)
-    }
-
-    /// Adds a medium. `stands` is the id for its rows where the model does not say.
-    ///
-    /// # Errors
-    /// A label that the tokenizer does not take.
-    pub fn push(
-        &mut self,
-        tokenizer: &Tokenizer,
-        medium: &Medium,
-        placeholders: Placeholders,
-        stands: TokenId,
-    ) -> deepseek_text::Result<()> {
-        let first = self.sources.len();
-        self.sources.extend_from_slice(medium.sources());
-        for piece in medium.pieces() {
-            match piece {
-                Piece::Text(text) => self.ids.extend(tokenizer.encode(text)?),
-                Piece::Rows {
-                    source,
-                    number,
-                    rows,
-                } => {
-                    let placed = Placed {
-                        at: self.ids.len(),
-                        source: first + source,
-                        number: *number,
-                        rows: rows.clone(),
-                    };
-                    let id = match self.sources[placed.source].is_sound(*number) {
-                        true => placeholders.audio,
-                        false => placeholders.image,
-                    };
-                    let end = placed.places().end;
-                    self.ids.resize(end, id.unwrap_or(stands));
-                    self.placed.push(placed);
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn bounds_of_stop_strings_are_kept_and_named() {
-        let limits = Limits {
-            stop_strings_max: 3,
-            stop_string_bytes_max: 8,
-            ..Limits::default()
-        };
-        let check = |strings: &[&str]| {
-            let strings: Vec<String> = strings.iter().map(ToString::to_string).collect();
-            check_stops(&strings, &limits)
-        };
-        assert!(check(&["a", "b", "c"]).is_ok());
-        let refused = |strings: &[&str]| check(strings).unwrap_err().to_string();
-        assert_eq!(
-            refused(&["a", "b", "c", "d"]),
-            "stop strings: 4, must be at most 3"
-        );
-        assert!(check(&["12345678"]).is_ok());
-        assert_eq!(
-            refused(&["123456789"]),
-            "stop string: 9 bytes, must be from 1 to 8 bytes"
-        );
-        assert_eq!(
-            refused(&[""]),
-            "stop string: 0 bytes, must be from 1 to 8 bytes"
-        );
+        let check = |count: usize, bytes: usize| check_stops(&vec!["x".repeat(bytes); count]);
+        assert!(check(STOP_STRINGS_MAX, STOP_STRING_BYTES_MAX).is_ok());
+        let refused = |count, bytes| check(count, bytes).unwrap_err().to_string();
+        assert_eq!(refused(17, 1), "stop strings: 17, must be at most 16");
+        let bounds = "must be from 1 to 256 bytes";
+        assert_eq!(refused(1, 257), format!("stop string: 257 bytes, {bounds}"));
+        assert_eq!(refused(1, 0), format!("stop string: 0 bytes, {bounds}"));
     }
 }

@@ -14,7 +14,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 /// What a name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Address<'a> {
+pub enum Address<'a> {
     /// A path.
     File,
     /// A data URL.
@@ -23,7 +23,7 @@ pub(crate) enum Address<'a> {
 
 /// A URL with the data in it, as RFC 2397 has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct DataUrl<'a> {
+pub struct DataUrl<'a> {
     /// The media type and its parameters, up to the comma.
     kind: &'a str,
     /// What follows it.
@@ -32,7 +32,8 @@ pub(crate) struct DataUrl<'a> {
 
 /// Why a name leads to nothing.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AddressError {
+#[non_exhaustive]
+pub enum AddressError {
     /// It is a URL of another kind.
     #[error("a URL, and nothing is fetched")]
     Remote,
@@ -46,7 +47,10 @@ pub(crate) enum AddressError {
 
 impl<'a> Address<'a> {
     /// Tells what a name is.
-    pub(crate) fn of(name: &'a str) -> Result<Self, AddressError> {
+    ///
+    /// # Errors
+    /// A URL that is fetched from elsewhere, or a data URL without data.
+    pub fn of(name: &'a str) -> Result<Self, AddressError> {
         let Some((scheme, rest)) = name.trim_start().split_once(':') else {
             return Ok(Self::File);
         };
@@ -71,7 +75,10 @@ impl<'a> Address<'a> {
 
 impl DataUrl<'_> {
     /// The data. Base64 may have either alphabet, blanks within, and its padding or not.
-    pub(crate) fn read(self) -> Result<Vec<u8>, AddressError> {
+    ///
+    /// # Errors
+    /// Data that are not base64, though they say so.
+    pub fn read(self) -> Result<Vec<u8>, AddressError> {
         let mut bytes = unescape(self.data);
         let mut parameters = self.kind.split(';').skip(1);
         if !parameters.any(|parameter| parameter.trim().eq_ignore_ascii_case("base64")) {

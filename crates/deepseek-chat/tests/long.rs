@@ -1,12 +1,15 @@
-//! The longest sound needs no more memory than a short one. Alone in its process, whose peak it reads.
+//! The longest audio needs no more memory than a short one. Alone in its process, whose peak it reads.
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::sync::Arc;
 
 use deepseek_audio::{Audio, AudioShape, Level, Limits as Bounds, Pool};
+use deepseek_chat::{AudioSource, MediaItem, Prompt};
 use deepseek_engine::toy::{Toy, ToyDecoder};
-use deepseek_engine::{Engine, Event, Limits, Medium, Piece, Placed, Request, Sampling, Tape};
-use deepseek_model::Capacity;
+use deepseek_engine::{Engine, Event, Limits, Request, Sampling};
+use deepseek_model::{Capacity, Placeholders};
+use deepseek_text::Tokenizer;
 
 const SECONDS: u32 = 8 * 3600;
 /// What `docs/models/audio-video.md` §5 asks for.
@@ -62,32 +65,17 @@ fn eight_hours_are_run_in_less_than_two_hundred_mebibytes() {
     // The rest is a hole: silence that takes no room on the disk.
     file.set_len(44 + u64::from(data)).unwrap();
 
-    let tape = Tape::new(AUDIO, move || {
+    let audio = AudioSource::new(AUDIO, move || {
         Audio::open(File::open(&path)?, Bounds::default())
     });
-    let medium = Medium::sound(tape.unwrap());
-    let (mut prompt, mut media) = (vec![1], Vec::new());
-    for piece in medium.pieces() {
-        match piece {
-            Piece::Text(text) => prompt.extend(text.bytes().map(u32::from)),
-            Piece::Rows {
-                source,
-                number,
-                rows,
-            } => {
-                media.push(Placed {
-                    at: prompt.len(),
-                    source: *source,
-                    number: *number,
-                    rows: rows.clone(),
-                });
-                prompt.resize(prompt.len() + rows.len(), 1);
-            }
-        }
-    }
+    let item = MediaItem::audio(audio.unwrap());
+    let tokenizer = Tokenizer::parse(Tokenizer::tiny_json(300).unwrap().as_bytes()).unwrap();
+    let mut prompt = Prompt::default();
+    let placeholders = Placeholders::default();
+    prompt.push(&tokenizer, &item, placeholders, 1).unwrap();
     let decoder = ToyDecoder::new(Toy {
         capacity: Capacity {
-            vocabulary: 128,
+            vocabulary: 300,
             context: 1 << 20,
             sequences: 1,
             step_tokens: 512,
@@ -99,11 +87,11 @@ fn eight_hours_are_run_in_less_than_two_hundred_mebibytes() {
     let tally = decoder.tally();
     let engine = Engine::spawn(Box::new(decoder), Limits::default());
     let request = Request {
-        media,
-        sources: medium.sources().to_vec(),
+        spans: prompt.spans,
+        media: Some(Arc::new(prompt.media)),
         max_tokens: Some(1),
         sampling: Sampling::greedy(),
-        ..Request::new(prompt)
+        ..Request::new(prompt.ids)
     };
     let mut most = 0;
     let end = engine.submit(request).unwrap().find_map(|event| {

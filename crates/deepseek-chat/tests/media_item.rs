@@ -1,13 +1,13 @@
-//! What stands in a prompt for sounds and films: times in order, every token once.
+//! What stands in a prompt for audio and videos: times in order, every token once.
 
-#[expect(dead_code, reason = "the others need its pictures and tapes")]
+#[expect(dead_code, reason = "the others need its images and audio")]
 mod senses;
 
 use std::fmt::Write;
 use std::ops::Range;
 
 use deepseek_audio::{Audio, AudioShape, Level, Pool};
-use deepseek_engine::{Medium, Piece, Source, Tape};
+use deepseek_chat::{AudioSource, MediaItem, MediaRows, Segment};
 use deepseek_vision::video::{Clip, Video, VideoConfig};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -23,13 +23,13 @@ const WHISPER: AudioShape = AudioShape {
     ..AUDIO
 };
 
-fn silence(shape: AudioShape, samples: usize) -> Tape {
+fn silence(shape: AudioShape, samples: usize) -> AudioSource {
     let blocks = move || {
         (0..samples)
             .step_by(4000)
             .map(move |at| vec![0.0; 4000.min(samples - at)])
     };
-    Tape::new(shape, move || Ok(Audio::from_blocks(16_000, blocks()))).unwrap()
+    AudioSource::new(shape, move || Ok(Audio::from_blocks(16_000, blocks()))).unwrap()
 }
 
 /// A film of grey frames, `fps` a second as a ratio.
@@ -43,19 +43,19 @@ fn film(frames: usize, fps: [u32; 2]) -> Video {
     Video::from_bytes(bytes).unwrap()
 }
 
-fn watch(film: Video, config: &VideoConfig, tape: Option<Tape>) -> Medium {
-    Medium::film(Clip::new(film, &VISION, config), config, tape).unwrap()
+fn watch(film: Video, config: &VideoConfig, tape: Option<AudioSource>) -> MediaItem {
+    MediaItem::video(Clip::new(film, &VISION, config), config, tape).unwrap()
 }
 
 /// The pieces of a medium as `docs/models/audio-video.md` writes them: `▣` for a frame, `♪` with the
 /// number of its tokens for a block of sound.
-fn shown(medium: &Medium) -> String {
+fn shown(medium: &MediaItem) -> String {
     let mut shown = String::new();
     let mut tokens = None;
-    for piece in medium.pieces() {
+    for piece in medium.segments() {
         match piece {
-            Piece::Text(text) => shown.push_str(text),
-            Piece::Rows {
+            Segment::Text(text) => shown.push_str(text),
+            Segment::Rows {
                 source,
                 number,
                 rows,
@@ -63,22 +63,22 @@ fn shown(medium: &Medium) -> String {
                 let source = &medium.sources()[*source];
                 let last = source.rows(*number).unwrap() - 1;
                 match (source, &mut tokens) {
-                    (Source::Ready(_), _) => {
+                    (MediaRows::Ready(_), _) => {
                         assert_eq!(*rows, 0..last + 1, "a frame is whole");
                         shown.push('▣');
                     }
-                    (Source::Tape(_), None) if *rows == (0..last + 1) => {
+                    (MediaRows::Audio(_), None) if *rows == (0..last + 1) => {
                         write!(shown, "♪×{} ", last - 1).unwrap();
                     }
-                    (Source::Tape(_), None) => {
+                    (MediaRows::Audio(_), None) => {
                         assert_eq!(*rows, 0..1, "a block begins with a start");
                         tokens = Some(0);
                     }
-                    (Source::Tape(_), Some(count)) if *rows == (last..last + 1) => {
+                    (MediaRows::Audio(_), Some(count)) if *rows == (last..last + 1) => {
                         write!(shown, "♪×{count} ").unwrap();
                         tokens = None;
                     }
-                    (Source::Tape(_), Some(count)) => {
+                    (MediaRows::Audio(_), Some(count)) => {
                         assert!(rows.start > 0 && rows.end <= last, "tokens lie within");
                         *count += rows.len();
                     }
@@ -92,7 +92,7 @@ fn shown(medium: &Medium) -> String {
 
 #[test]
 fn a_sound_of_one_chunk_is_one_block_and_a_longer_one_tells_the_time() {
-    let shown = |seconds: usize| shown(&Medium::sound(silence(WHISPER, seconds * 16_000)));
+    let shown = |seconds: usize| shown(&MediaItem::audio(silence(WHISPER, seconds * 16_000)));
     assert_eq!(shown(1), "♪×13 ");
     assert_eq!(shown(30), "♪×375 ");
     assert_eq!(shown(31), "<00:00>♪×375 <00:30>♪×13 ");
@@ -157,20 +157,20 @@ fn times_never_fall_and_every_token_stands_once() {
 
         let mut heard: Vec<Range<usize>> = Vec::new();
         let (mut time, mut frames) = (0.0, 0);
-        for piece in medium.pieces() {
+        for piece in medium.segments() {
             match piece {
-                Piece::Text(text) => {
+                Segment::Text(text) => {
                     let label = text.trim_matches(['<', '>', 's']).parse::<f64>().unwrap();
                     assert!(label >= time, "seed {seed}: {label} after {time}");
                     time = label;
                 }
-                Piece::Rows {
+                Segment::Rows {
                     source: 0, number, ..
                 } => {
                     assert_eq!(*number, frames, "seed {seed}");
                     frames += 1;
                 }
-                Piece::Rows { number, rows, .. } => {
+                Segment::Rows { number, rows, .. } => {
                     let last = medium.sources()[1].rows(*number).unwrap() - 1;
                     let inner = rows.start.max(1)..rows.end.min(last);
                     if !inner.is_empty() {
@@ -195,7 +195,7 @@ fn times_never_fall_and_every_token_stands_once() {
     }
 }
 
-fn count(source: &Source) -> usize {
+fn count(source: &MediaRows) -> usize {
     (0..)
         .take_while(|number| source.rows(*number).is_some())
         .count()

@@ -3,18 +3,24 @@
 mod senses;
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
 use std::time::Duration;
 
+use deepseek_chat::limits::{STOP_STRING_BYTES_MAX, STOP_STRINGS_MAX};
+use deepseek_chat::{Delta, MediaItem, Turn, TurnError, TurnOptions};
 use deepseek_engine::toy::{Toy, ToyDecoder, ToyFault};
-use deepseek_engine::{
-    Delta, Engine, Fault, Limits, Medium, Reason, Refusal, Sampling, Turn, TurnError, TurnOptions,
-    Usage,
-};
-use deepseek_model::{Capacity, TokenId};
+use deepseek_engine::{Engine, Fault, Limits, Reason, Refusal, Sampling, Usage};
+use deepseek_model::{Capacity, Decoder, Logits, SeqId, Step, TokenId};
 use deepseek_text::{
     Answer, Brief, Call, Conversation, Edition, Error, Flaw, Json, Message, Mode, Options, Part,
     Tokenizer, Tool, marker,
 };
+use futures_core::Stream;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -411,6 +417,142 @@ fn a_cancelled_turn_ends_and_says_so() {
     engine.close(Duration::MAX).unwrap();
 }
 
+/// A reader that waits by being woken, as an executor does: with no runtime, and with nothing that
+/// looks again by itself.
+#[test]
+fn a_turn_is_a_stream_that_wakes_its_reader() {
+    struct Unpark(thread::Thread, AtomicUsize);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.1.fetch_add(1, Ordering::AcqRel);
+            self.0.unpark();
+        }
+    }
+
+    let said = format!("Hm.</think>One 素, two STOP.{CALLS}");
+    for stops in [&[][..], &["STOP"]] {
+        let engine = spawn(toy(script(&said)));
+        let want: Vec<String> = start(&engine, Mode::Thinking, options(stops))
+            .unwrap()
+            .filter_map(|delta| spoken(&delta.unwrap()))
+            .collect();
+        let mut turn = start(&engine, Mode::Thinking, options(stops)).unwrap();
+        let wakes = Arc::new(Unpark(thread::current(), AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut context = Context::from_waker(&waker);
+        let (mut heard, mut waits) = (Vec::new(), 0);
+        loop {
+            match Pin::new(&mut turn).poll_next(&mut context) {
+                Poll::Ready(Some(delta)) => heard.extend(spoken(&delta.unwrap())),
+                Poll::Ready(None) => break,
+                Poll::Pending => {
+                    waits += 1;
+                    while wakes.1.load(Ordering::Acquire) < waits {
+                        thread::park();
+                    }
+                }
+            }
+        }
+        assert_eq!(heard, want);
+    }
+}
+
+/// A piece as text, if it is one of the answer: how much of the prompt is told at a time depends on
+/// who is faster.
+fn spoken(delta: &Delta) -> Option<String> {
+    match delta {
+        Delta::Prefill { .. } => None,
+        Delta::Finished { reason, usage } => Some(format!("{reason:?} {}", usage.generated)),
+        delta => Some(format!("{delta:?}")),
+    }
+}
+
+/// A decoder whose steps wait until they are let go on.
+#[derive(Debug)]
+struct Held {
+    toy: ToyDecoder,
+    steps: Receiver<()>,
+}
+
+impl Decoder for Held {
+    fn capacity(&self) -> Capacity {
+        self.toy.capacity()
+    }
+
+    fn step(&mut self, step: &Step) -> deepseek_model::Result<Logits> {
+        // Whoever lets go on has gone: so does this.
+        let _ = self.steps.recv();
+        self.toy.step(step)
+    }
+
+    fn draft(
+        &mut self,
+        seq: SeqId,
+        after: TokenId,
+        max: u32,
+    ) -> deepseek_model::Result<Vec<TokenId>> {
+        self.toy.draft(seq, after, max)
+    }
+
+    fn rewind(&mut self, seq: SeqId, position: u32) {
+        self.toy.rewind(seq, position);
+    }
+
+    fn forget(&mut self, seq: SeqId) {
+        self.toy.forget(seq);
+    }
+}
+
+/// What was certain before a stop string is given at once, though the engine is still in its step; the
+/// end follows when it says what the answer took.
+#[test]
+fn a_stop_string_does_not_keep_a_reader_waiting_inside_a_call() {
+    let ids = script("one STOP two three four");
+    let capacity = Capacity {
+        step_tokens: 64,
+        ..toy(Vec::new()).capacity
+    };
+    let (go, steps) = sync_channel(100);
+    let decoder = Held {
+        toy: ToyDecoder::new(Toy {
+            capacity,
+            ..toy(ids)
+        }),
+        steps,
+    };
+    let engine = Engine::spawn(Box::new(decoder), Limits::default());
+    let prompt = tokenizer().encode("x").unwrap();
+    let mut turn = Turn::complete(&engine, &tokenizer(), prompt, options(&["STOP"])).unwrap();
+    // The step of the prompt draws the first of the ids, and each of the others takes one more.
+    let before = script("one STOP").len() - 1;
+    for _ in 0..before {
+        go.send(()).unwrap();
+    }
+    let mut context = Context::from_waker(Waker::noop());
+    let mut text = String::new();
+    while text != "one " {
+        match Pin::new(&mut turn).poll_next(&mut context) {
+            Poll::Ready(Some(Ok(Delta::Text(piece)))) => text.push_str(&piece),
+            Poll::Ready(Some(Ok(_))) => {}
+            Poll::Ready(other) => panic!("{other:?}"),
+            Poll::Pending => thread::yield_now(),
+        }
+    }
+    // The engine is in a step that nobody lets end: this returns all the same.
+    let waits = Pin::new(&mut turn).poll_next(&mut context).is_pending();
+    drop(go);
+    assert!(waits);
+    let Some(Ok(Delta::Finished { reason, usage })) = turn.next() else {
+        panic!("no end");
+    };
+    assert_eq!(
+        (reason, usage.generated as usize),
+        (Reason::StopString, before)
+    );
+    assert!(turn.next().is_none());
+}
+
 #[test]
 fn faults_and_refusals_are_errors_with_their_kind() {
     let faults = BTreeMap::from([(20, ToyFault::Error)]);
@@ -428,13 +570,12 @@ fn faults_and_refusals_are_errors_with_their_kind() {
         "{error:?}"
     );
 
-    let limits = Limits::default();
-    let long = "x".repeat(limits.stop_string_bytes_max);
+    let long = "x".repeat(STOP_STRING_BYTES_MAX);
     assert!(start(&engine, Mode::Chat, options(&[&long])).is_ok());
     for stops in [
         vec![""],
         vec![&*format!("{long}x")],
-        vec!["x"; limits.stop_strings_max + 1],
+        vec!["x"; STOP_STRINGS_MAX + 1],
     ] {
         let error = start(&engine, Mode::Chat, options(&stops)).unwrap_err();
         assert!(
@@ -501,8 +642,8 @@ fn media_stand_where_the_conversation_names_them() {
         };
         Turn::start(&engine, &tokenizer, &conversation, &prompt, options)
     };
-    let picture = Medium::picture(senses::canvas(rng));
-    let sound = Medium::sound(senses::tape(rng, 20_000));
+    let picture = MediaItem::image(senses::canvas(rng));
+    let sound = MediaItem::audio(senses::audio(rng, 20_000));
     let plain = deepseek_text::encode(&tokenizer, &conversation, &prompt).unwrap();
     let rows = picture.sources()[0].rows(0).unwrap();
     let times = tokenizer.encode("<00:00><00:01>").unwrap().len();

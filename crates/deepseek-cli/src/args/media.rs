@@ -1,0 +1,170 @@
+//! Media, and how videos are watched.
+
+use std::str::FromStr;
+
+use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, ValueEnum};
+use deepseek_audio::FORMATS;
+use deepseek_chat::VideoAudio;
+use deepseek_text::{Part, Video};
+use deepseek_vision::formats::{IMAGES, VIDEOS};
+use deepseek_vision::video::VideoConfig;
+
+/// Media before the prompt, in the order in which they are typed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Media(pub(crate) Vec<Part>);
+
+impl Media {
+    /// The flags, in the order of the help: what each does, and what it reads.
+    const KINDS: [(&str, &str, &str); 3] = [
+        (
+            "image",
+            "Show this picture before the prompt. May be repeated, as --audio and --video may; their \
+             order counts (V4.1)",
+            IMAGES,
+        ),
+        ("audio", "Play this sound before the prompt", FORMATS),
+        (
+            "video",
+            "Show this film before the prompt: a file, a folder of numbered images, or a pattern with \
+             one *",
+            VIDEOS,
+        ),
+    ];
+
+    /// A medium of a kind, by its name.
+    pub(crate) fn part(kind: &str, name: String) -> Part {
+        match kind {
+            "image" => Part::Image(name),
+            "audio" => Part::Audio(name),
+            _ => Part::Video(Video {
+                source: name,
+                ..Video::default()
+            }),
+        }
+    }
+}
+
+impl Args for Media {
+    fn augment_args(mut command: clap::Command) -> clap::Command {
+        for (kind, help, formats) in Self::KINDS {
+            let help = format!("{help}. Read are {formats}");
+            let arg = Arg::new(kind).long(kind).value_name("FILE").help(help);
+            command = command.arg(arg.action(ArgAction::Append));
+        }
+        command
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Media {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut media = Self::default();
+        media.update_from_arg_matches(matches)?;
+        Ok(media)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        let mut all = Vec::new();
+        for (kind, ..) in Self::KINDS {
+            let names = matches.get_many::<String>(kind).unwrap_or_default();
+            let indices = matches.indices_of(kind).unwrap_or_default();
+            all.extend(
+                indices
+                    .zip(names)
+                    .map(|(index, name)| (index, Self::part(kind, name.clone()))),
+            );
+        }
+        all.sort_by_key(|(index, _)| *index);
+        self.0 = all.into_iter().map(|(_, part)| part).collect();
+        Ok(())
+    }
+}
+
+/// How videos are watched.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Films")]
+pub(crate) struct VideoArgs {
+    /// Look at so many frames of a film a second [default: 2, or what the checkpoint says].
+    #[arg(long, value_name = "F")]
+    pub(crate) video_fps: Option<f64>,
+    /// Take numbered pictures for so many frames a second [default: for as many as are looked at].
+    #[arg(long, value_name = "F", value_parser = rate)]
+    pub(crate) fps: Option<f64>,
+    /// Look at no more than so many frames of a film [default: 512, or what the checkpoint says].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
+    pub(crate) video_max_frames: Option<u32>,
+    /// VideoArgs otherwise than by the checkpoint's `video_config`. KEY is `fps`, `min_frames`,
+    /// `max_frames`, `frame_max_tokens`, `frame_min_tokens`, `frame_min_pixels`, `max_tokens`,
+    /// `temporal_merge` or `segment_seconds`. May be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) video_config: Vec<Setting>,
+    /// Listen to the sound of films.
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(crate) video_audio: VideoAudioArg,
+}
+
+/// A number of a [`VideoConfig`], and what it is to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    name: String,
+    value: f64,
+}
+
+impl Setting {
+    /// Sets it, or says what may be set.
+    pub(crate) fn apply(&self, config: &mut VideoConfig) -> Result<(), String> {
+        let Some(number) = config.number(&self.name) else {
+            let names = config.numbers().map(|(name, _)| name);
+            return Err(format!("want one of {}", names.join(", ")));
+        };
+        number.set(self.value)
+    }
+}
+
+impl FromStr for Setting {
+    type Err = String;
+
+    /// Reads one that can be applied.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once('=').ok_or("want KEY=VALUE")?;
+        let setting = Self {
+            name: name.to_owned(),
+            value: value.parse().map_err(|_| "want a number")?,
+        };
+        setting.apply(&mut VideoConfig::default())?;
+        Ok(setting)
+    }
+}
+
+/// A number of frames a second.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if f64::is_finite(rate) && rate > 0.0 => Ok(rate),
+        _ => Err("want a number above 0".to_owned()),
+    }
+}
+
+/// Whether the sound of films is listened to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VideoAudioArg {
+    /// Where the film has a sound and the model an audio tower.
+    #[default]
+    Auto,
+    /// In any case; a film without sound is refused.
+    On,
+    /// Not at all.
+    Off,
+}
+
+impl From<VideoAudioArg> for VideoAudio {
+    fn from(arg: VideoAudioArg) -> Self {
+        match arg {
+            VideoAudioArg::Auto => Self::Auto,
+            VideoAudioArg::On => Self::On,
+            VideoAudioArg::Off => Self::Off,
+        }
+    }
+}

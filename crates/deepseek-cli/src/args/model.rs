@@ -1,0 +1,97 @@
+//! The checkpoint, the device, and how the model is run.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use deepseek_model::Prefill;
+
+use crate::device::DeviceName;
+
+/// The checkpoint, and how it is run.
+#[derive(Debug, Args)]
+pub(crate) struct Model {
+    /// Load this checkpoint [default: the embedded model, a small one that this program carries].
+    #[arg(long = "model", value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Round as this level does.
+    #[arg(long, value_name = "LEVEL", default_value = "exact")]
+    pub(crate) numerics: Level,
+    /// Compute on this device.
+    #[arg(long, value_name = "DEVICE", default_value_t, long_help = DeviceName::HELP)]
+    pub(crate) device: DeviceName,
+    /// Run this much of a prompt through the layers that make no rows of their own (V4.1).
+    ///
+    /// [default: replay for answers, full for logits]
+    #[arg(long, value_name = "MUCH")]
+    pub(crate) prefill: Option<PrefillArg>,
+    /// Hold so many bytes of n-gram tables in memory, such as 512M or 8G (V4.1) [default: what the
+    /// system finds room for].
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) engram_memory: Option<Bytes>,
+    /// Take the projector of the audio tower from this safetensors file, for a checkpoint that has
+    /// none (V4.1).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audio_projector: Option<PathBuf>,
+    /// Use so many threads [default: one for each core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+}
+
+/// How much of a prompt runs through all layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PrefillArg {
+    /// All of it: the reference.
+    Full,
+    /// The last positions alone, as many as a window holds: what the vendor's service does, at less
+    /// than half the work. The same as full for a prompt that fits the window.
+    Replay,
+}
+
+impl From<PrefillArg> for Prefill {
+    fn from(arg: PrefillArg) -> Self {
+        match arg {
+            PrefillArg::Full => Self::Full,
+            PrefillArg::Replay => Self::Replay,
+        }
+    }
+}
+
+/// A number of bytes, as `512M` or `8G`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bytes(pub(crate) u64);
+
+impl FromStr for Bytes {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let shift = match text.as_bytes().last().map(u8::to_ascii_uppercase) {
+            Some(b'K') => 10,
+            Some(b'M') => 20,
+            Some(b'G') => 30,
+            Some(b'T') => 40,
+            _ => 0,
+        };
+        let digits = text.trim_end_matches(|c: char| shift > 0 && c.is_ascii_alphabetic());
+        let number: u64 = digits
+            .parse()
+            .map_err(|_| "want a number, with K, M, G or T")?;
+        let bytes = number
+            .checked_mul(1 << shift)
+            .ok_or("more than can be counted")?;
+        Ok(Self(bytes))
+    }
+}
+
+/// Which roundings the model applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// 32-bit floats throughout, nothing rounded.
+    Exact,
+    /// Round the stored cache and the indexer alone: less memory for long contexts.
+    Cache,
+    /// Round these and what goes into products with FP8 and FP4 weights: memory as with cache.
+    Full,
+    /// Round all that the vendor's own code rounds.
+    Released,
+}
