@@ -15,10 +15,10 @@ use crate::decoder::{
     Capacity, Decoder, Logits, Media, MediaId, Place, SeqId, Step, TokenId, Trouble, Want,
 };
 use crate::draft::{Ask, Details, Dspark, Mtp, Proposal};
+use crate::encoders::Encoders;
 use crate::error::{Error, Result};
 use crate::finite::Checks;
 use crate::limits::{MTP_DRAFTS_MAX, REWIND_MAX};
-use crate::media::Gallery;
 use crate::names::Renamed;
 use crate::ngrams::Ngrams;
 use crate::plan::Plan;
@@ -32,7 +32,7 @@ pub struct Model<B: Kernels> {
     embedding: B::Weight,
     layers: Vec<Block<B>>,
     ngrams: Option<Ngrams>,
-    gallery: Gallery<B>,
+    encoders: Encoders<B>,
     head: Head<B>,
     output: B::Weight,
     drafter: Option<Drafter<B>>,
@@ -272,7 +272,7 @@ impl<B: Kernels> Model<B> {
         let towers = (config.vision, config.audio);
         let projector = projector.map(Renamed::new);
         let projector = projector.as_ref().map(|file| file as _);
-        let gallery = Gallery::load(&at, towers, (&source, checkpoint), projector)?;
+        let encoders = Encoders::load(&at, towers, (&source, checkpoint), projector)?;
         let head = Head::load(&at, &shape)?;
         let embedding = at.embedding("embed.weight", [vocabulary, hidden])?;
         let output = at.weight("head.weight", [vocabulary, hidden])?;
@@ -299,7 +299,7 @@ impl<B: Kernels> Model<B> {
             embedding,
             layers,
             ngrams,
-            gallery,
+            encoders,
             head,
             output,
             drafter,
@@ -359,7 +359,7 @@ impl<B: Kernels> Model<B> {
     /// # Errors
     /// A model that does not look at images, or a fault of the device.
     pub fn attach_patches(&mut self, patches: &HostTensor, grid: &Grid) -> Result<MediaId> {
-        self.gallery.attach_patches(&self.be, patches, grid)
+        self.encoders.attach_patches(&self.be, patches, grid)
     }
 
     /// The MTP module's logits `[n - 1, vocabulary]` over a fresh sequence of `n` tokens: what the
@@ -448,7 +448,7 @@ impl<B: Kernels> Model<B> {
         }
         let mut embedded = self.embed(&inputs.tokens)?;
         if !media.is_empty() {
-            embedded = self.gallery.place(&self.be, &embedded, step)?;
+            embedded = self.encoders.place(&self.be, &embedded, step)?;
         }
         let mut checks = Checks::default();
         checks.embedding(&self.be, &embedded, batch.spans(), &media)?;
@@ -802,7 +802,7 @@ impl<B: Kernels> Model<B> {
             );
             let mut free = 0;
             for insert in &span.media {
-                assert!(self.gallery.has(insert), "{insert:?} is there");
+                assert!(self.encoders.has(insert), "{insert:?} is there");
                 assert!(
                     free <= insert.tokens.start && insert.tokens.end <= span.tokens.len(),
                     "{insert:?} in its place"
@@ -894,10 +894,10 @@ impl<B: Kernels> Decoder for Model<B> {
     }
 
     fn attach(&mut self, media: &Media) -> Result<MediaId> {
-        self.gallery.attach(&self.be, media)
+        self.encoders.attach(&self.be, media)
     }
 
     fn release(&mut self, media: MediaId) {
-        self.gallery.release(media);
+        self.encoders.release(media);
     }
 }

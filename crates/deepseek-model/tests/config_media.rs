@@ -60,7 +60,7 @@ fn the_section_of_whisper_is_read() {
 }
 
 #[test]
-fn the_released_config_has_neither_ears_nor_rules_for_videos() {
+fn the_released_config_has_neither_audio_nor_rules_for_videos() {
     let mut config = hearing(&json!({}));
     config["audio_config"] = Value::Null;
     let config = parse(&config);

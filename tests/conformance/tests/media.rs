@@ -70,8 +70,8 @@ impl Scene {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let capacity = model.capacity();
         let (vision, audio) = (
-            capacity.vision.expect("eyes"),
-            capacity.audio.expect("ears"),
+            capacity.vision.expect("a vision encoder"),
+            capacity.audio.expect("an audio encoder"),
         );
         let wave: Vec<f32> = (0..50_000)
             .map(|at| (at as f32 * 0.05).sin() * rng.random::<f32>())
@@ -303,7 +303,7 @@ fn a_scene_of_other_media_gives_other_logits() -> Result<()> {
 }
 
 #[test]
-fn a_model_without_ears_refuses_audio_and_watches_videos() -> Result<()> {
+fn a_model_without_an_audio_encoder_refuses_audio_and_watches_videos() -> Result<()> {
     let folder = checkpoint()?;
     let mut config: serde_json::Value =
         serde_json::from_str(&tiny_v41_config(VOCABULARY, COMPRESSED)?)?;
@@ -312,7 +312,7 @@ fn a_model_without_ears_refuses_audio_and_watches_videos() -> Result<()> {
     let json = config.to_string();
     let mut model = load(folder.path(), &json, 2, (Numerics::EXACT, Prefill::Full))?;
     let hearing = Config::parse(&tiny_v41_config(VOCABULARY, COMPRESSED)?)?;
-    let audio = hearing.audio.expect("ears");
+    let audio = hearing.audio.expect("an audio encoder");
     let silence = || {
         Ok(Audio::from_blocks(
             16_000,
@@ -320,12 +320,12 @@ fn a_model_without_ears_refuses_audio_and_watches_videos() -> Result<()> {
         ))
     };
     let chunk = Chunks::new(&audio, silence)?.next().expect("a chunk")?;
-    let error = model.attach(&Media::Audio(chunk)).expect_err("no ears");
+    let error = model.attach(&Media::Audio(chunk)).expect_err("no audio encoder");
     assert!(matches!(error, Error::NoAudio), "{error}");
     assert!(error.to_string().contains("audio_config"), "{error}");
     let mut video = b"YUV4MPEG2 W24 H16 F2:1 Ip C444\nFRAME\n".to_vec();
     video.extend([90; 24 * 16 * 3]);
-    let vision = model.capacity().vision.expect("eyes");
+    let vision = model.capacity().vision.expect("a vision encoder");
     let mut clip = Clip::new(
         Video::from_bytes(video)?,
         &vision,

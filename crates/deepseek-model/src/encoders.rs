@@ -1,4 +1,4 @@
-//! The media that sequences look at and listen to, as rows in place of embedded tokens.
+//! The encoders of media, and what they made: rows in place of embedded tokens.
 
 use deepseek_audio::{self as audio, AudioShape, AudioTensors};
 use deepseek_core::weights::{Checkpoint, TensorSource, Tensors};
@@ -8,28 +8,30 @@ use deepseek_vision::{self as vision, Grid, VisionShape};
 use crate::decoder::{Insert, Media, MediaId, Step};
 use crate::error::{Error, Result};
 
-/// The towers, and what they made of the media at hand.
+/// The encoders, and what they made of the media that are attached.
 #[derive(Debug)]
-pub(crate) struct Gallery<B: Backend> {
-    eyes: Option<Eyes<B>>,
-    ears: Option<Ears<B>>,
+pub(crate) struct Encoders<B: Backend> {
+    vision: Option<VisionEncoder<B>>,
+    audio: Option<AudioEncoder<B>>,
     /// `[tokens, hidden]` each, by the number of the medium.
     rows: Vec<Option<B::Tensor>>,
 }
 
+/// Images and frames to rows.
 #[derive(Debug)]
-struct Eyes<B: Backend> {
+struct VisionEncoder<B: Backend> {
     tower: vision::Tower<B>,
     delimiters: vision::Delimiters<B>,
 }
 
+/// Chunks of audio to rows.
 #[derive(Debug)]
-struct Ears<B: Backend> {
+struct AudioEncoder<B: Backend> {
     tower: audio::Tower<B>,
     delimiters: audio::Delimiters<B>,
 }
 
-impl<B: Kernels> Eyes<B> {
+impl<B: Kernels> VisionEncoder<B> {
     fn load(at: &Loader<'_, B>, shape: VisionShape) -> Result<Self> {
         Ok(Self {
             tower: vision::Tower::load(at, shape)?,
@@ -38,7 +40,7 @@ impl<B: Kernels> Eyes<B> {
     }
 }
 
-impl<B: Kernels> Ears<B> {
+impl<B: Kernels> AudioEncoder<B> {
     /// Reads the tower from the checkpoint, whoever named its tensors, and the projector from a file of
     /// its own where there is one.
     fn load(
@@ -60,50 +62,51 @@ impl<B: Kernels> Ears<B> {
     }
 }
 
-impl<B: Kernels> Gallery<B> {
+impl<B: Kernels> Encoders<B> {
     pub(crate) fn load(
         at: &Loader<'_, B>,
         (vision, audio): (Option<VisionShape>, Option<AudioShape>),
         checkpoint: (&dyn TensorSource, &Checkpoint),
         projector: Option<&dyn TensorSource>,
     ) -> Result<Self> {
-        let eyes = vision.map(|shape| Eyes::load(at, shape)).transpose()?;
-        let ears = audio.map(|shape| Ears::load(at, shape, checkpoint, projector));
+        let vision = vision.map(|shape| VisionEncoder::load(at, shape));
+        let audio = audio.map(|shape| AudioEncoder::load(at, shape, checkpoint, projector));
         Ok(Self {
-            eyes,
-            ears: ears.transpose()?,
+            vision: vision.transpose()?,
+            audio: audio.transpose()?,
             rows: Vec::new(),
         })
     }
 
-    /// Looks at a medium, or listens to it, once.
+    /// Encodes a medium, once.
     pub(crate) fn attach(&mut self, be: &B, media: &Media) -> Result<MediaId> {
-        let eyes = self.eyes.as_ref().ok_or(Error::NoVision);
+        let vision = self.vision.as_ref().ok_or(Error::NoVision);
         let rows = match media {
             Media::Image(canvas) => {
-                let Eyes { tower, delimiters } = eyes?;
+                let VisionEncoder { tower, delimiters } = vision?;
                 vision::embed(be, tower, delimiters, canvas)?
             }
             Media::Shot(shot) => {
-                let Eyes { tower, delimiters } = eyes?;
+                let VisionEncoder { tower, delimiters } = vision?;
                 shot.embed(be, tower, delimiters)?
             }
             Media::Audio(chunk) => {
-                let Ears { tower, delimiters } = self.ears.as_ref().ok_or(Error::NoAudio)?;
+                let AudioEncoder { tower, delimiters } =
+                    self.audio.as_ref().ok_or(Error::NoAudio)?;
                 audio::embed(be, tower, delimiters, chunk)?
             }
         };
         Ok(self.keep(rows))
     }
 
-    /// Looks at an image that is cut up already: its patches, and how they lie.
+    /// Encodes an image that is cut up already: its patches, and how they lie.
     pub(crate) fn attach_patches(
         &mut self,
         be: &B,
         patches: &HostTensor,
         grid: &Grid,
     ) -> Result<MediaId> {
-        let Eyes { tower, delimiters } = self.eyes.as_ref().ok_or(Error::NoVision)?;
+        let VisionEncoder { tower, delimiters } = self.vision.as_ref().ok_or(Error::NoVision)?;
         let rows = vision::embed_patches(be, tower, delimiters, (patches, grid))?;
         Ok(self.keep(rows))
     }
