@@ -159,9 +159,10 @@ fn weigh(model: &Path) -> Result<u64> {
 
 /// The bar of a task.
 fn bar(task: &str) -> f64 {
-    match HARD.iter().any(|hard| task.starts_with(hard)) {
-        true => BAR_HARD,
-        false => BAR,
+    if HARD.iter().any(|hard| task.starts_with(hard)) {
+        BAR_HARD
+    } else {
+        BAR
     }
 }
 
@@ -239,9 +240,10 @@ fn write_claims(text: &mut String, whole: &Scores) {
         .partition(|(task, score)| score.accuracy >= bar(task));
     let list = |tasks: &[(&String, &Score)]| {
         let names: Vec<String> = tasks.iter().map(|(task, _)| format!("`{task}`")).collect();
-        match names.is_empty() {
-            true => "none".to_owned(),
-            false => names.join(", "),
+        if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
         }
     };
     let _ = write!(

@@ -10,7 +10,7 @@ use crate::shell::{self, cargo};
 /// Where the questions are.
 const SAMPLES: &str = "assets/samples";
 
-/// Builds the program and asks it about a picture, a sound, a film and a text. The last answer comes
+/// Builds the program and asks it about an image, audio, a video and a text. The last answer comes
 /// with speed and memory.
 pub(crate) fn run() -> Result<()> {
     build()?;

@@ -31,7 +31,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Ask the embedded model about a picture, a sound, a film and a text.
+    /// Ask the embedded model about an image, audio, a video and a text.
     Demo,
     /// Measure the embedded model and write its card.
     Card,

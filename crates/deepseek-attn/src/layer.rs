@@ -313,7 +313,7 @@ impl<B: Kernels> Attention<B> {
     }
 
     /// Normalises each query head over its channels, without weights. The released code does this
-    /// in brain-float arithmetic, every step of it rounded (`docs/models/deepseek-v4.md` §5.1).
+    /// in BF16 arithmetic, every step of it rounded (`docs/models/deepseek-v4.md` §5.1).
     fn norm_heads(&self, be: &B, q: &B::Tensor) -> Result<B::Tensor> {
         let eps = self.config.norm_eps;
         if !self.numerics.bf16 {

@@ -623,9 +623,10 @@ impl<B: Kernels> Model<B> {
             places.push(rows.residual);
             sequence.settled = end;
         }
-        let residual = match places.is_empty() {
-            true => flow.residual,
-            false => Residual::concat(be, &places.iter().collect::<Vec<_>>())?,
+        let residual = if places.is_empty() {
+            flow.residual
+        } else {
+            Residual::concat(be, &places.iter().collect::<Vec<_>>())?
         };
         if !media.contains(&true) {
             media.clear();

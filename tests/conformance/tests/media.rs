@@ -156,9 +156,10 @@ impl Scene {
                 at: at as u32,
                 tokens: self.tokens[at..end].to_vec(),
                 media: media.collect(),
-                want: match end < self.tokens.len() {
-                    true => Want::Nothing,
-                    false => Want::Last,
+                want: if end < self.tokens.len() {
+                    Want::Nothing
+                } else {
+                    Want::Last
                 },
             });
             at = end;
@@ -320,7 +321,9 @@ fn a_model_without_an_audio_encoder_refuses_audio_and_watches_videos() -> Result
         ))
     };
     let chunk = Chunks::new(&audio, silence)?.next().expect("a chunk")?;
-    let error = model.attach(&Media::Audio(chunk)).expect_err("no audio encoder");
+    let error = model
+        .attach(&Media::Audio(chunk))
+        .expect_err("no audio encoder");
     assert!(matches!(error, Error::NoAudio), "{error}");
     assert!(error.to_string().contains("audio_config"), "{error}");
     let mut video = b"YUV4MPEG2 W24 H16 F2:1 Ip C444\nFRAME\n".to_vec();

@@ -12,14 +12,14 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::json;
 
-/// Channels of the key that are turned, and half as many frequencies.
-const TURNED: usize = 64;
-const FREQUENCIES: usize = TURNED / 2;
+/// Channels of the key that are rotated, and half as many frequencies.
+const ROTATED: usize = 64;
+const FREQUENCIES: usize = ROTATED / 2;
 const HEAD: usize = 128;
 /// The base of the frequencies: so small that neighbours differ in most of them.
 const BASE: f64 = 100.0;
-/// Channels of the code: a one, and the turned ones.
-const CODE: usize = 1 + TURNED;
+/// Channels of the code: a one, and the rotated ones.
+const CODE: usize = 1 + ROTATED;
 /// How far below a match a unit begins to speak, and how steeply.
 const MARGIN: f64 = 0.7;
 const STEEPNESS: f64 = 40.0;
@@ -50,15 +50,15 @@ pub fn write_speaker(out: &Path, vocabulary: usize, prompt: usize, words: &[u32]
     };
 
     put("embed.weight", [vocabulary, hidden], vec![([0, 0], 1.0)]);
-    let turned = HEAD - TURNED;
-    let key = (0..FREQUENCIES).map(|i| ([turned + 2 * i, 0], 1.0));
+    let rotated = HEAD - ROTATED;
+    let key = (0..FREQUENCIES).map(|i| ([rotated + 2 * i, 0], 1.0));
     let key = key.chain([([0, 0], 1.0)]).collect();
     put("layers.0.attn.wkv.weight", [HEAD, hidden], key);
     put("layers.0.attn.wq_a.weight", [64, hidden], vec![]);
     put("layers.0.attn.wq_b.weight", [HEAD, 64], vec![]);
     let same = (0..HEAD).map(|i| ([i, i], 1.0)).collect();
     put("layers.0.attn.wo_a.weight", [HEAD, HEAD], same);
-    let code = (0..TURNED).map(|i| ([1 + i, turned + i], 1.0));
+    let code = (0..ROTATED).map(|i| ([1 + i, rotated + i], 1.0));
     let code = code.chain([([0, 0], 1.0)]).collect();
     put("layers.0.attn.wo_b.weight", [hidden, HEAD], code);
     put("layers.0.ffn.gate.weight", [2, hidden], vec![]);
@@ -81,7 +81,7 @@ pub fn write_speaker(out: &Path, vocabulary: usize, prompt: usize, words: &[u32]
     for (unit, &word) in words.iter().enumerate() {
         let position = (prompt + unit).saturating_sub(1) as f64;
         for i in 0..FREQUENCIES {
-            let angle = position * BASE.powf(-2.0 * i as f64 / TURNED as f64);
+            let angle = position * BASE.powf(-2.0 * i as f64 / ROTATED as f64);
             gate.push(([unit, 1 + 2 * i], STEEPNESS / gain * angle.cos()));
             gate.push(([unit, 2 + 2 * i], -STEEPNESS / gain * angle.sin()));
         }
@@ -182,7 +182,7 @@ fn config(vocabulary: usize, hidden: usize, units: usize) -> serde_json::Value {
         "num_attention_heads": 1,
         "num_key_value_heads": 1,
         "head_dim": HEAD,
-        "qk_rope_head_dim": TURNED,
+        "qk_rope_head_dim": ROTATED,
         "q_lora_rank": 64,
         "o_lora_rank": HEAD,
         "o_groups": 1,
