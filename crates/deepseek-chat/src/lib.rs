@@ -79,7 +79,7 @@
 //! use deepseek_chat::{
 //!     CarriedModel, Defaults, MediaLoader, MediaOptions, ModelSource, Session, SessionOptions,
 //! };
-//! use deepseek_core::Numerics;
+//! use deepseek_core::Level;
 //! use deepseek_engine::{Engine, Limits};
 //! use deepseek_model::{Budget, Extras, Model, Plan, Prefill};
 //! use deepseek_text::Mode;
@@ -94,7 +94,7 @@
 //! let description = source.describe()?.with_drafts(0)?;
 //! let config = &description.config;
 //! let budget = Budget { context: 512, sequences: 1, step_tokens: 64, prefill: Prefill::Replay, ..Budget::default() };
-//! let plan = Plan::new(config, Numerics::EXACT, budget)?;
+//! let plan = Plan::new(config, Level::Exact, budget)?;
 //! let extras = Extras { compressed: source.compressed_ids(config)?, projector: None };
 //! let mut progress = |_layers, _of| ControlFlow::Continue(());
 //! let model = Model::load(Host::new(2), plan, &source.checkpoint()?, extras, &mut progress)?;

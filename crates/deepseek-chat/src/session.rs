@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use deepseek_core::{Kernels, Numerics};
+use deepseek_core::{Kernels, Level};
 use deepseek_engine::{Engine, Limits, Sampling, SamplingOptions};
 use deepseek_model::{Budget, Extras, Model, Plan, Prefill};
 use deepseek_text::{Content, Conversation, Options, Tokenizer};
@@ -44,7 +44,7 @@ pub struct LoadOptions {
     /// Sequences at a time.
     pub sequences: usize,
     /// What is rounded.
-    pub numerics: Numerics,
+    pub numerics: Level,
     /// How much of a prompt runs through the layers that make no rows of their own (V4.1).
     pub prefill: Prefill,
     /// Tokens that the draft head proposes at once; 0 for none.
@@ -57,7 +57,7 @@ impl Default for LoadOptions {
         Self {
             context: None,
             sequences: 1,
-            numerics: Numerics::EXACT,
+            numerics: Level::Exact,
             prefill: Prefill::Replay,
             drafts: 0,
         }

@@ -12,7 +12,7 @@ use deepseek_model::bill::Tally;
 use deepseek_model::config::Storage;
 use deepseek_model::inventory::{Component, TensorSpec, inventory};
 use deepseek_model::names::Renamed;
-use deepseek_model::report::{Files, NUMERICS};
+use deepseek_model::report::{Files, LEVELS};
 use deepseek_model::{Budget, Config, Plan, Report};
 use serde_json::{Map, Value, json};
 
@@ -127,9 +127,14 @@ fn fits(spec: &TensorSpec, tensors: &Tensors<'_>) -> Result<(), Error> {
 
 /// Bytes of a sequence as long as the budget allows, at each level of rounding.
 fn bytes_at(config: &Config, budget: Budget) -> Result<Vec<(&'static str, u64)>> {
-    NUMERICS
+    LEVELS
         .into_iter()
-        .map(|(name, numerics)| Ok((name, Plan::new(config, numerics, budget)?.memory_bytes())))
+        .map(|level| {
+            Ok((
+                level.name(),
+                Plan::new(config, level, budget)?.memory_bytes(),
+            ))
+        })
         .collect()
 }
 

@@ -6,7 +6,6 @@ use std::thread;
 
 use anyhow::anyhow;
 use deepseek_chat::{CarriedModel, Defaults, Description, ModelSource, SourceError};
-use deepseek_core::Numerics;
 use deepseek_core::weights::{Checkpoint, Shard};
 use deepseek_model::bill::Weights;
 use deepseek_model::{Budget, Config, Decoder, Extras, Plan, PlanError, Prefill};
@@ -56,7 +55,7 @@ pub(crate) fn describe(source: &ModelSource, drafts: u32) -> Result<Description>
 
 /// Lays out a model within `budget`.
 pub(crate) fn plan(args: &Model, config: &Config, budget: Budget) -> Result<Plan> {
-    Ok(Plan::new(config, numerics(args.numerics), budget)?)
+    Ok(Plan::new(config, level(args.numerics), budget)?)
 }
 
 /// Loads what `plan` describes, with progress on stderr where that is a terminal.
@@ -142,13 +141,13 @@ pub(crate) fn budget(args: &Model, context: usize, step_tokens: usize, prefill: 
     }
 }
 
-/// What the level rounds.
-fn numerics(level: Level) -> Numerics {
-    match level {
-        Level::Exact => Numerics::EXACT,
-        Level::Cache => Numerics::CACHE,
-        Level::Full => Numerics::FULL,
-        Level::Released => Numerics::RELEASED,
+/// The level that was typed.
+fn level(typed: Level) -> deepseek_core::Level {
+    match typed {
+        Level::Exact => deepseek_core::Level::Exact,
+        Level::Cache => deepseek_core::Level::Cache,
+        Level::Full => deepseek_core::Level::Full,
+        Level::Released => deepseek_core::Level::Released,
     }
 }
 

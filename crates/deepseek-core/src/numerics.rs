@@ -24,16 +24,22 @@ pub enum Level {
 impl Level {
     /// All of them, from what rounds nothing to what rounds most.
     pub const ALL: [Self; 4] = [Self::Exact, Self::Cache, Self::Full, Self::Released];
-}
 
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    /// What users call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Exact => "exact",
             Self::Cache => "cache",
             Self::Full => "full",
             Self::Released => "released",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

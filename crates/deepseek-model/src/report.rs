@@ -5,7 +5,7 @@ mod json;
 use std::fmt;
 
 use deepseek_attn::{Choice, Filter, Keys, Role};
-use deepseek_core::Numerics;
+use deepseek_core::Level;
 use deepseek_moe::RouteBy;
 
 use crate::bill::{Flops, Phase, Tally, Weights};
@@ -14,12 +14,8 @@ use crate::config::{Config, DsparkConfig, EngramConfig, Family, Numbers, Storage
 use crate::inventory::Component;
 use crate::plan::{Budget, Plan, PlanError, SequenceMemory};
 
-/// The levels of rounding that differ in memory, by name; `full` keeps its rows as `cache` does.
-pub const NUMERICS: [(&str, Numerics); 3] = [
-    ("exact", Numerics::EXACT),
-    ("cache", Numerics::CACHE),
-    ("released", Numerics::RELEASED),
-];
+/// The levels that differ in memory; `full` keeps its rows as `cache` does.
+pub const LEVELS: [Level; 3] = [Level::Exact, Level::Cache, Level::Released];
 
 /// The contexts at which memory and arithmetic are shown, as far as the model reaches.
 const CONTEXTS: [(&str, usize); 3] = [("4K", 4 << 10), ("128K", 128 << 10), ("1M", 1 << 20)];
@@ -48,12 +44,12 @@ impl Report {
     /// # Errors
     /// What [`Plan::new`] says.
     pub fn new(config: &Config, budget: Budget) -> Result<Self, PlanError> {
-        let memory = NUMERICS
+        let memory = LEVELS
             .into_iter()
-            .map(|(name, numerics)| Ok((name, Plan::new(config, numerics, budget)?.sequence())))
+            .map(|level| Ok((level.name(), Plan::new(config, level, budget)?.sequence())))
             .collect::<Result<_, PlanError>>()?;
         Ok(Self {
-            plan: Plan::new(config, Numerics::EXACT, budget)?,
+            plan: Plan::new(config, Level::Exact, budget)?,
             weights: Weights::of(config, config.storage),
             memory,
             files: None,
