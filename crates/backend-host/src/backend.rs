@@ -61,10 +61,7 @@ impl Host {
     /// [`Error::Unsupported`] for kernels that this processor does not run, and
     /// [`Error::NoThreads`] if the system does not give the threads.
     pub fn start(threads: usize, kernels: KernelSet) -> Result<Self> {
-        let isa = kernels.isa().ok_or_else(|| Error::Unsupported {
-            device: format!("cpu:{kernels}"),
-            what: format!("this processor, which has {}", KernelSet::listed()),
-        })?;
+        let isa = kernels.isa().ok_or_else(|| unsupported(kernels))?;
         Ok(Self {
             pool: Pool::start(threads, isa)?,
             buffers: Arc::default(),
@@ -77,15 +74,26 @@ impl Host {
     }
 
     /// Room for a tensor, with whatever was left in it.
-    pub(crate) fn take(&self, length: usize) -> Buffer {
+    pub(crate) fn room(&self, length: usize) -> Buffer {
         self.buffers.take(length)
     }
 
     /// A tensor whose every number `fill` writes.
     pub(crate) fn make(&self, shape: &[usize], fill: impl FnOnce(&mut [f32])) -> Tensor {
-        let mut numbers = self.take(shape.iter().product());
+        let mut numbers = self.room(shape.iter().product());
         fill(&mut numbers);
         Tensor::new(shape, numbers)
+    }
+}
+
+fn unsupported(kernels: KernelSet) -> Error {
+    let has: Vec<_> = KernelSet::available().map(KernelSet::name).collect();
+    Error::Unsupported {
+        device: "cpu".to_owned(),
+        what: format!(
+            "the kernels {kernels}: this processor has {}",
+            has.join(", ")
+        ),
     }
 }
 
@@ -171,6 +179,9 @@ impl Backend for Host {
     }
 
     fn concat(&self, parts: &[&Tensor], dim: usize) -> Result<Tensor> {
+        if let [one] = parts {
+            return Ok((*one).clone());
+        }
         let mut shape = parts[0].shape().to_vec();
         shape[dim] = parts.iter().map(|part| part.shape()[dim]).sum();
         for part in parts {
@@ -407,5 +418,52 @@ impl Host {
         let over = Dimension::of(&shape, dim);
         shape[dim] = 1;
         self.make(&shape, |out| kernel(&self.pool, x.values(), over, out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kernel_set_starts_or_is_refused_with_those_there_are() {
+        for set in KernelSet::ALL {
+            let started = Host::start(1, set);
+            if KernelSet::available().any(|there| there == set) {
+                let x = started.expect("it is there");
+                let one = x.upload(&HostTensor::new(&[1], vec![1.0])).expect("room");
+                assert_eq!(x.add(&one, &one).expect("room").values(), [2.0]);
+            } else {
+                let error = started.expect_err("it is not there").to_string();
+                assert_eq!(error, unsupported(set).to_string());
+            }
+        }
+        let said = unsupported(KernelSet::Avx512).to_string();
+        let begin = "cpu does not support the kernels avx512: this processor has ";
+        assert!(said.starts_with(begin) && said.ends_with("plain"), "{said}");
+    }
+
+    #[test]
+    fn one_number_that_is_not_finite_is_found_wherever_it_stands() {
+        let be = Host::new(1);
+        for lost in [
+            None,
+            Some(f32::NAN),
+            Some(f32::INFINITY),
+            Some(f32::NEG_INFINITY),
+        ] {
+            for at in [0, 17, 59] {
+                let mut values = vec![f32::MAX; 60];
+                values[1..30].fill(-0.0);
+                values[30..45].fill(f32::MIN);
+                values[at] = lost.unwrap_or(1.0);
+                let x = be.upload(&HostTensor::new(&[3, 4, 5], values));
+                let finite = be.finite(&x.expect("room")).expect("room");
+                for (row, finite) in finite.values().iter().enumerate() {
+                    let want = lost.is_none() || row != at / 20;
+                    assert_eq!(*finite == 0.0, want, "{lost:?} at {at}, row {row}");
+                }
+            }
+        }
     }
 }

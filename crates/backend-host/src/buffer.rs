@@ -38,8 +38,12 @@ impl Buffers {
     /// Room for `length` numbers. What it holds is unspecified: zeros, or what was left in it.
     pub(crate) fn take(self: &Arc<Self>, length: usize) -> Buffer {
         let size = size(length);
-        // Up to twice the size is no waste: it will be given back.
-        let kept = self.kept().take(size, 2 * size);
+        let kept = if is_kept(size) {
+            // Up to twice the size is no waste: it will be given back.
+            self.kept().take(size, 2 * size)
+        } else {
+            None
+        };
         let numbers = kept.unwrap_or_else(|| vec![0.0; size]);
         let first = numbers.as_ptr().align_offset(ALIGNMENT).min(SLACK);
         Buffer {
@@ -69,7 +73,7 @@ impl Kept {
 
     fn give(&mut self, numbers: Vec<f32>) {
         let bytes = numbers.len() * size_of::<f32>();
-        if bytes >= KEPT_BYTES_MIN && self.bytes + bytes <= KEPT_BYTES_MAX {
+        if self.bytes + bytes <= KEPT_BYTES_MAX {
             self.bytes += bytes;
             self.by_length
                 .entry(numbers.len())
@@ -77,6 +81,11 @@ impl Kept {
                 .push(numbers);
         }
     }
+}
+
+/// Whether memory of so many numbers is kept.
+fn is_kept(size: usize) -> bool {
+    size * size_of::<f32>() >= KEPT_BYTES_MIN
 }
 
 /// Numbers to allocate for `length`: eight sizes between one power of two and the next, so that
@@ -97,7 +106,7 @@ pub(crate) struct Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let numbers = mem::take(&mut self.numbers);
-        if numbers.len() * size_of::<f32>() >= KEPT_BYTES_MIN {
+        if is_kept(numbers.len()) {
             self.home.kept().give(numbers);
         }
     }

@@ -40,10 +40,10 @@ impl Kernels for Host {
         rounding: Option<Rounding>,
     ) -> Result<(Tensor, Mix<Self>)> {
         let (tokens, n) = (streams.shape()[0], weights.shape.streams);
-        let mut y = self.take(tokens * streams.width());
-        let mut pre = self.take(tokens * n);
-        let mut post = self.take(tokens * n);
-        let mut comb = self.take(tokens * n * n);
+        let mut y = self.room(tokens * streams.width());
+        let mut pre = self.room(tokens * n);
+        let mut post = self.room(tokens * n);
+        let mut comb = self.room(tokens * n * n);
         let known = (
             weights.projection.view(),
             weights.scale.values(),

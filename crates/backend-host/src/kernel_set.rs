@@ -52,12 +52,6 @@ impl KernelSet {
             Self::Plain => Some(Isa::Baseline),
         }
     }
-
-    /// The names of those that are available, for a message.
-    pub(crate) fn listed() -> String {
-        let names: Vec<_> = Self::available().map(Self::name).collect();
-        names.join(", ")
-    }
 }
 
 impl fmt::Display for KernelSet {

@@ -14,6 +14,7 @@ use deepseek_text::{Call, Conversation, Message, Mode, Options, Part};
 use indicatif::ProgressBar;
 
 use crate::args::{self, Generation, Model};
+use crate::device::DeviceName;
 use crate::ending;
 use crate::fault::{Fault, Result, note};
 use crate::interrupt::Interrupt;
@@ -30,6 +31,7 @@ pub(crate) struct Opened {
     config: Config,
     session: Session,
     notes: Notes,
+    device: DeviceName,
 }
 
 /// How a conversation begins.
@@ -72,6 +74,7 @@ impl Opened {
             config,
             session: Session::new(engine, tokenizer, loader, options),
             notes: Notes::default(),
+            device: args.device,
         })
     }
 
@@ -119,7 +122,7 @@ impl Opened {
     pub(crate) fn report(&self, out: &mut impl Write, said: &Completion) -> io::Result<()> {
         let answer = &self.session.options().answer;
         let seed = answer.sampling.options().seed;
-        stats::write(out, said, seed, answer.drafts > 0)
+        stats::write(out, said, seed, answer.drafts > 0, self.device)
     }
 }
 

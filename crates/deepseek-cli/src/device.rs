@@ -13,11 +13,10 @@ use deepseek_model::{Decoder, Extras, Model, Plan};
 use crate::fault::Result;
 
 /// A device as it is typed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DeviceName {
-    /// The host with kernels of our own.
-    #[default]
-    Cpu,
+    /// The host with kernels of our own: of this set, or the best that its processor runs.
+    Cpu(Option<KernelSet>),
     /// The host without them, as other devices compute.
     CpuPlain,
     /// A CUDA device by number.
@@ -26,18 +25,33 @@ pub(crate) enum DeviceName {
     Metal(usize),
 }
 
+impl Default for DeviceName {
+    fn default() -> Self {
+        Self::Cpu(None)
+    }
+}
+
 impl DeviceName {
     /// What may be typed, for the help.
     pub(crate) const HELP: &str = "\
 Compute on this device.
 
   cpu        the host, with weights multiplied from the files as they are
+  cpu:SET    the same with the kernels avx512, avx2 or plain, not the best
   cpu-plain  the host without its kernels: slow, a second opinion
   cuda[:N]   a CUDA device, in a build that has it
   metal[:N]  a Metal device, in a build that has it";
 }
 
 impl DeviceName {
+    /// The same with the kernels named that will compute.
+    pub(crate) fn settled(self) -> Self {
+        match self {
+            Self::Cpu(set) => Self::Cpu(Some(set.unwrap_or_else(KernelSet::best))),
+            other => other,
+        }
+    }
+
     /// Whether weights are copied into memory in a wider form.
     pub(crate) fn widens(self) -> bool {
         self == Self::CpuPlain
@@ -48,16 +62,22 @@ impl FromStr for DeviceName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(set) = text.strip_prefix("cpu:") {
+            let set = set
+                .parse::<KernelSet>()
+                .map_err(|error| format!("kernels: {error}"))?;
+            return Ok(Self::Cpu(Some(set)));
+        }
         let (kind, number) = match text.split_once(':') {
             Some((kind, number)) => (kind, number.parse().ok()),
             None => (text, Some(0)),
         };
         match (kind, number) {
-            _ if text == "cpu" => Ok(Self::Cpu),
+            _ if text == "cpu" => Ok(Self::Cpu(None)),
             _ if text == "cpu-plain" => Ok(Self::CpuPlain),
             ("cuda", Some(number)) => Ok(Self::Cuda(number)),
             ("metal", Some(number)) => Ok(Self::Metal(number)),
-            _ => Err("want cpu, cpu-plain, cuda[:N] or metal[:N]".to_owned()),
+            _ => Err("want cpu[:SET], cpu-plain, cuda[:N] or metal[:N]".to_owned()),
         }
     }
 }
@@ -65,7 +85,8 @@ impl FromStr for DeviceName {
 impl fmt::Display for DeviceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cpu => f.write_str("cpu"),
+            Self::Cpu(None) => f.write_str("cpu"),
+            Self::Cpu(Some(set)) => write!(f, "cpu:{set}"),
             Self::CpuPlain => f.write_str("cpu-plain"),
             Self::Cuda(number) => write!(f, "cuda:{number}"),
             Self::Metal(number) => write!(f, "metal:{number}"),
@@ -85,8 +106,8 @@ pub(crate) fn load(
 ) -> Result<Box<dyn Decoder>> {
     // But for the host, candle computes, with threads that it would start by itself.
     let device = match name {
-        DeviceName::Cpu => {
-            let host = Host::start(threads, KernelSet::best())?;
+        DeviceName::Cpu(set) => {
+            let host = Host::start(threads, set.unwrap_or_else(KernelSet::best))?;
             return on(host, plan, checkpoint, extras, progress);
         }
         DeviceName::CpuPlain => start_threads(threads).map(|()| Candle::plain()),
@@ -113,7 +134,11 @@ mod tests {
 
     #[test]
     fn a_name_is_read_as_it_is_written() {
-        for name in ["cpu", "cpu-plain", "cuda:0", "cuda:3", "metal:1"] {
+        let names = ["cpu", "cpu-plain", "cuda:0", "cuda:3", "metal:1"];
+        for name in names
+            .into_iter()
+            .chain(["cpu:avx2", "cpu:avx512", "cpu:plain"])
+        {
             assert_eq!(name.parse::<DeviceName>().expect(name).to_string(), name);
         }
         assert_eq!("cuda".parse(), Ok(DeviceName::Cuda(0)));
@@ -122,8 +147,28 @@ mod tests {
 
     #[test]
     fn other_names_are_refused() {
-        for name in ["", "cpu:0", "cuda:", "cuda:-1", "cuda:x", "CPU", "gpu"] {
+        for name in [
+            "",
+            "cpu:",
+            "cpu:0",
+            "cpu:AVX2",
+            "cpu-plain:avx2",
+            "cuda:",
+            "cuda:-1",
+            "cuda:x",
+            "CPU",
+            "gpu",
+        ] {
             assert!(name.parse::<DeviceName>().is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn the_kernels_that_compute_are_named() {
+        let settled = DeviceName::default().settled().to_string();
+        assert_eq!(settled, format!("cpu:{}", KernelSet::best()));
+        let asked = DeviceName::Cpu(Some(KernelSet::Plain));
+        assert_eq!(asked.settled(), asked);
+        assert_eq!(DeviceName::Cuda(1).settled().to_string(), "cuda:1");
     }
 }

@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use deepseek_chat::Completion;
 
+use crate::device::DeviceName;
 use crate::ending;
 
-/// Writes what an answer took, the seed that gives it again, and how it ended. `drafts` says whether
-/// the draft head was at work.
+/// Writes what an answer took, on which device, the seed that gives it again, and how it ended.
+/// `drafts` says whether the draft head was at work.
 pub(crate) fn write(
     out: &mut impl Write,
     said: &Completion,
     seed: u64,
     drafts: bool,
+    device: DeviceName,
 ) -> io::Result<()> {
     let usage = &said.usage;
     // The first id comes with the prompt's last step.
@@ -41,6 +43,7 @@ pub(crate) fn write(
             usage.accepted, usage.drafted
         )?;
     }
+    writeln!(out, "device       {}", device.settled())?;
     writeln!(
         out,
         "peak memory  {}",
@@ -128,7 +131,7 @@ mod tests {
             usage,
         };
         let mut out = Vec::new();
-        write(&mut out, &said, 7, true).expect("memory takes all");
+        write(&mut out, &said, 7, true, DeviceName::CpuPlain).expect("memory takes all");
         let text = String::from_utf8(out).expect("figures are text");
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "prefill      10 tokens in 0.400 s, 25.0 tokens/s");
@@ -136,8 +139,9 @@ mod tests {
         assert_eq!(lines[2], "first token  0.500 s");
         assert_eq!(lines[3], "decode       4 tokens in 2.000 s, 2.0 tokens/s");
         assert_eq!(lines[4], "drafts       3 of 4 accepted");
-        assert!(lines[5].starts_with("peak memory  "), "{}", lines[5]);
-        assert_eq!(lines[6], "seed         7");
-        assert_eq!(lines[7], "finish       length");
+        assert_eq!(lines[5], "device       cpu-plain");
+        assert!(lines[6].starts_with("peak memory  "), "{}", lines[6]);
+        assert_eq!(lines[7], "seed         7");
+        assert_eq!(lines[8], "finish       length");
     }
 }

@@ -2,11 +2,14 @@
 
 use anyhow::Result;
 use backend_candle::Candle;
-use backend_host::Host;
+use backend_host::{Host, KernelSet};
 
 #[test]
-fn the_host_computes_the_golden_operations() -> Result<()> {
-    conformance::ops::check(&Host::new(2))
+fn every_kernel_set_computes_the_golden_operations() -> Result<()> {
+    for set in KernelSet::available() {
+        conformance::ops::check(&Host::start(2, set)?)?;
+    }
+    Ok(())
 }
 
 #[test]
@@ -20,6 +23,17 @@ fn overrides_of_the_host_mean_what_the_provided_bodies_mean() -> Result<()> {
 }
 
 #[test]
+fn overrides_of_lesser_kernel_sets_mean_the_same() -> Result<()> {
+    for set in KernelSet::available().skip(1) {
+        conformance::verbs::check(&Host::start(2, set)?, 0..10)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn the_primitives_of_the_host_are_those_of_candle() -> Result<()> {
-    conformance::primitives::check(&Host::new(2), &Candle::plain(), 0..200)
+    for set in KernelSet::available() {
+        conformance::primitives::check(&Host::start(2, set)?, &Candle::plain(), 0..200)?;
+    }
+    Ok(())
 }

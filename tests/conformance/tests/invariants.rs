@@ -1,11 +1,11 @@
 //! What never changes a bit on the host: chunking, neighbours, threads, and what was taken back.
 
 use anyhow::Result;
-use backend_host::Host;
+use backend_host::{Host, KernelSet};
 use conformance::compare::same_bits;
 use conformance::model::{Open, logits, open, prompt, step};
 use deepseek_attn::SourceId;
-use deepseek_core::{Backend, Numerics};
+use deepseek_core::{Backend, HostTensor, Numerics};
 use deepseek_model::{Decoder, Model, SeqId, Span, Step, TokenId, Want};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -114,6 +114,22 @@ fn the_number_of_threads_changes_nothing() -> Result<()> {
             logits(&mut three, &ids, &[33])?,
         );
         same_bits(name, one.data(), three.data());
+    }
+    Ok(())
+}
+
+#[test]
+fn the_kernel_set_changes_nothing() -> Result<()> {
+    for name in FIXTURES {
+        let ids = prompt(name)?;
+        let yields = |set| -> Result<HostTensor> {
+            let mut model = open(Host::start(2, set)?, name, Open::default())?;
+            logits(&mut model, &ids, &[33])
+        };
+        let plain = yields(KernelSet::Plain)?;
+        for set in KernelSet::available() {
+            same_bits(&format!("{name} {set}"), yields(set)?.data(), plain.data());
+        }
     }
     Ok(())
 }

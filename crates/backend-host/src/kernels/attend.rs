@@ -80,56 +80,50 @@ fn one(
     let wide = width.next_multiple_of(LANES);
     let q = padded(q, width);
     let total = count(from, query);
+    let all = total * heads;
+    let rooms = [all, all, heads, heads * wide, heads * BLOCK, BLOCK * width];
+    pool.scratch(rooms, |[logits, weights, totals, sums, part, block]| {
+        // Logits as `[rows, heads]`, blocks of rows in the order of the lists.
+        let mut done = 0;
+        blocks(from, query, block, |rows| {
+            let rows = padded(rows, width);
+            let count = rows.len() / wide;
+            let logits = &mut logits[done * heads..][..count * heads];
+            dots(pool.isa(), &q, &rows, wide, logits);
+            done += count;
+        });
 
-    // Logits as `[rows, heads]`, blocks of rows in the order of the lists.
-    let mut logits = vec![0.0; total * heads];
-    let mut done = 0;
-    blocks(from, query, |rows| {
-        let rows = padded(rows, width);
-        let count = rows.len() / wide;
-        dots(
-            pool.isa(),
-            &q,
-            &rows,
-            wide,
-            &mut logits[done * heads..][..count * heads],
-        );
-        done += count;
-    });
-
-    // Weights as `[heads, rows]`, and what divides them.
-    let mut weights = vec![0.0; heads * total];
-    let mut totals = vec![0.0; heads];
-    for head in 0..heads {
-        let weights = &mut weights[head * total..][..total];
-        let logits = logits.iter().skip(head).step_by(heads);
-        for (weight, logit) in weights.iter_mut().zip(logits) {
-            *weight = logit * softmax.scale;
-        }
-        let peak = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        totals[head] = exponentials(weights, peak, softmax.round) + (sink[head] - peak).exp();
-    }
-
-    let mut sums = vec![0.0; heads * wide];
-    let mut part = Vec::new();
-    let mut done = 0;
-    blocks(from, query, |rows| {
-        let rows = padded(rows, width);
-        let count = rows.len() / wide;
-        part.clear();
+        // Weights as `[heads, rows]`, and what divides them.
         for head in 0..heads {
-            part.extend_from_slice(&weights[head * total + done..][..count]);
+            let weights = &mut weights[head * total..][..total];
+            let logits = logits.iter().skip(head).step_by(heads);
+            for (weight, logit) in weights.iter_mut().zip(logits) {
+                *weight = logit * softmax.scale;
+            }
+            let peak = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            totals[head] = exponentials(weights, peak, softmax.round) + (sink[head] - peak).exp();
         }
-        weigh(pool.isa(), &part, &rows, count, &mut sums);
-        done += count;
+
+        sums.fill(0.0);
+        let mut done = 0;
+        blocks(from, query, block, |rows| {
+            let rows = padded(rows, width);
+            let count = rows.len() / wide;
+            let part = &mut part[..heads * count];
+            for (head, part) in part.chunks_exact_mut(count).enumerate() {
+                part.copy_from_slice(&weights[head * total + done..][..count]);
+            }
+            weigh(pool.isa(), part, &rows, count, sums);
+            done += count;
+        });
+        let sums = sums.chunks_exact(wide);
+        for ((out, sums), total) in out.chunks_exact_mut(width).zip(sums).zip(&*totals) {
+            let factor = 1.0 / total;
+            out.iter_mut()
+                .zip(sums)
+                .for_each(|(out, sum)| *out = sum * factor);
+        }
     });
-    let sums = sums.chunks_exact(wide);
-    for ((out, sums), total) in out.chunks_exact_mut(width).zip(sums).zip(&totals) {
-        let factor = 1.0 / total;
-        out.iter_mut()
-            .zip(sums)
-            .for_each(|(out, sum)| *out = sum * factor);
-    }
 }
 
 /// Makes logits, of which `peak` is the largest, weights, and returns the sum of what was not
@@ -159,26 +153,29 @@ fn exponentials(logits: &mut [f32], peak: f32, round: Option<WeightRounding>) ->
 }
 
 /// The rows of a query in order, at most [`BLOCK`] at a time: where they lie if they are floats in
-/// a run worth it, else widened into a buffer.
-fn blocks(from: &[(&RowPool, &Runs)], query: usize, mut each: impl FnMut(&[f32])) {
+/// a run worth it, else widened into `block`, which has room for so many.
+fn blocks(
+    from: &[(&RowPool, &Runs)],
+    query: usize,
+    block: &mut [f32],
+    mut each: impl FnMut(&[f32]),
+) {
     let width = from[0].0.width();
-    let mut buffer = Vec::with_capacity(BLOCK * width);
+    let mut held = 0;
     for (rows, chosen) in from {
         for run in chosen.runs(query) {
             let mut start = run.start;
             while start < run.end {
-                let held = buffer.len() / width;
                 let end = run.end.min(start + (BLOCK - held) as u32);
-                let whole = end - start == BLOCK as u32;
-                match rows.floats(start..end).filter(|_| whole) {
+                let count = (end - start) as usize;
+                match rows.floats(start..end).filter(|_| count == BLOCK) {
                     Some(floats) => each(floats),
                     None => {
-                        let length = buffer.len();
-                        buffer.resize(length + (end - start) as usize * width, 0.0);
-                        rows.read_run(start..end, &mut buffer[length..]);
-                        if buffer.len() == BLOCK * width {
-                            each(&buffer);
-                            buffer.clear();
+                        rows.read_run(start..end, &mut block[held * width..][..count * width]);
+                        held += count;
+                        if held == BLOCK {
+                            each(block);
+                            held = 0;
                         }
                     }
                 }
@@ -186,7 +183,7 @@ fn blocks(from: &[(&RowPool, &Runs)], query: usize, mut each: impl FnMut(&[f32])
             }
         }
     }
-    if !buffer.is_empty() {
-        each(&buffer);
+    if held > 0 {
+        each(&block[..held * width]);
     }
 }

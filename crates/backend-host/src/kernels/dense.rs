@@ -22,7 +22,7 @@ pub(crate) fn linear(pool: &Pool, x: &[f32], weight: &WeightView, out: &mut [f32
     let x = padded(x, inputs);
     let width = inputs.next_multiple_of(LANES);
     transposed(pool, m, rows, m * rows * inputs, out, |first, out| {
-        pool.scratch(out.len() / m * width, |strip| {
+        pool.scratch([out.len() / m * width], |[strip]| {
             for (row, strip) in strip.chunks_exact_mut(width).enumerate() {
                 widen(pool.isa(), weight, first + row, &mut strip[..inputs]);
                 strip[inputs..].fill(0.0);
@@ -55,7 +55,7 @@ pub(crate) fn matmul(pool: &Pool, a: &[f32], b: &[f32], n: usize, out: &mut [f32
     let b = padded(b, columns);
     let wide = columns.next_multiple_of(LANES);
     pool.pieces(out, columns, m * n * columns, |row, out| {
-        pool.scratch(wide, |sums| {
+        pool.scratch([wide], |[sums]| {
             sums.fill(0.0);
             weigh(pool.isa(), &a[row * n..][..n], &b, n, sums);
             out.copy_from_slice(&sums[..columns]);
@@ -80,7 +80,7 @@ fn transposed(
         pool.pieces(out, STRIP, cost, |index, out| strip(index * STRIP, out));
         return;
     }
-    pool.scratch(n * m, |columns| {
+    pool.scratch([n * m], |[columns]| {
         pool.pieces(columns, STRIP * m, cost, |index, out| {
             strip(index * STRIP, out);
         });

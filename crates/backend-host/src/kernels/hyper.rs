@@ -39,7 +39,7 @@ pub(crate) fn hc_pre(
         eps: shape.norm_eps,
         rounding: None,
     };
-    pool.scratch(streams.len(), |flat| {
+    pool.scratch([streams.len()], |[flat]| {
         rms_norm(pool, streams, wide, norm, flat);
         linear(pool, flat, projection, &mut z);
     });

@@ -121,6 +121,26 @@ struct Best {
 }
 
 impl Best {
+    /// Takes in the `visible` first keys of a block that begins at the place `start`.
+    fn take(
+        &mut self,
+        start: usize,
+        visible: usize,
+        products: &[f32],
+        weights: &[f32],
+        top: &TopK,
+    ) {
+        let mut scores = [0.0_f32; COLUMNS];
+        score(products, weights, top.round, &mut scores);
+        self.top.offer(start as u32, &scores[..visible]);
+        if let (Some(peaks), Some(blocks)) = (&mut self.peaks, top.blocks) {
+            for (place, score) in (start..).zip(&scores[..visible]) {
+                let peak = &mut peaks[place / blocks.size];
+                *peak = peak.max(*score);
+            }
+        }
+    }
+
     fn places(self) -> Vec<u32> {
         self.top.places()
     }
@@ -157,37 +177,30 @@ fn scan(
     } else {
         0
     };
-    let mut block = vec![0.0; COLUMNS * width];
-    let mut turned = vec![0.0; width * COLUMNS];
-    let mut products = vec![0.0; q.len() / width * COLUMNS];
-    let mut scores = [0.0_f32; COLUMNS];
     let mut reader = Reader { runs, taken: 0 };
-    for start in (0..last).step_by(COLUMNS) {
-        let count = COLUMNS.min(last - start);
-        reader.read(keys, &mut block[..count * width]);
-        for (key, row) in block[..count * width].chunks_exact(width).enumerate() {
-            row.iter()
-                .enumerate()
-                .for_each(|(c, x)| turned[c * COLUMNS + key] = *x);
-        }
-        columns(pool.isa(), q, &turned, width, &mut products);
-        for (query, best) in best.iter_mut().enumerate() {
-            let visible = counts[query].min(start + count).saturating_sub(start);
-            if visible == 0 || !scored(counts[query]) {
-                continue;
+    let block = COLUMNS * width;
+    let rooms = [block, block, q.len() / width * COLUMNS];
+    pool.scratch(rooms, |[block, turned, products]| {
+        for start in (0..last).step_by(COLUMNS) {
+            let count = COLUMNS.min(last - start);
+            reader.read(keys, &mut block[..count * width]);
+            for (key, row) in block[..count * width].chunks_exact(width).enumerate() {
+                row.iter()
+                    .enumerate()
+                    .for_each(|(c, x)| turned[c * COLUMNS + key] = *x);
             }
-            let products = &products[query * heads * COLUMNS..][..heads * COLUMNS];
-            let weights = &weights[query * heads..][..heads];
-            score(products, weights, top.round, &mut scores);
-            best.top.offer(start as u32, &scores[..visible]);
-            if let (Some(peaks), Some(blocks)) = (&mut best.peaks, top.blocks) {
-                for (place, score) in (start..).zip(&scores[..visible]) {
-                    let peak = &mut peaks[place / blocks.size];
-                    *peak = peak.max(*score);
+            columns(pool.isa(), q, turned, width, products);
+            for (query, best) in best.iter_mut().enumerate() {
+                let visible = counts[query].min(start + count).saturating_sub(start);
+                if visible == 0 || !scored(counts[query]) {
+                    continue;
                 }
+                let products = &products[query * heads * COLUMNS..][..heads * COLUMNS];
+                let weights = &weights[query * heads..][..heads];
+                best.take(start, visible, products, weights, top);
             }
         }
-    }
+    });
     best
 }
 

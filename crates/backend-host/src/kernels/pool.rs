@@ -1,13 +1,13 @@
 //! The threads of the host's kernels.
 
-use std::fmt;
 use std::sync::{Mutex, PoisonError};
+use std::{fmt, mem};
 
 use deepseek_core::{Error, Result};
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
-use super::lanes::Isa;
+use super::lanes::{Isa, LANES};
 
 /// Work below this many multiply-adds is done where it stands: waking threads would cost more.
 const SMALL: usize = 1 << 16;
@@ -68,20 +68,33 @@ impl Pool {
         Self { isa, ..self }
     }
 
-    /// Lends `work` room for `length` numbers, with whatever was left in it. Each thread keeps its
-    /// own, so that inner loops ask the system for no memory; what is lent within `work` is another.
-    pub(crate) fn scratch<T>(&self, length: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
+    /// Lends `work` rooms for so many numbers each, with whatever was left in them. Each thread keeps
+    /// its own, so that inner loops ask the system for no memory; what is lent within `work` is
+    /// another.
+    pub(crate) fn scratch<const N: usize, T>(
+        &self,
+        lengths: [usize; N],
+        work: impl FnOnce([&mut [f32]; N]) -> T,
+    ) -> T {
         // The first are those of whoever is none of our threads.
         let own = self.threads.current_thread_index();
-        let rooms = &self.scratch[own.map_or(0, |index| index + 1)];
+        let kept = &self.scratch[own.map_or(0, |index| index + 1)];
         // Nothing that holds the lock can fail halfway, so a poisoned one is as good.
-        let rooms = || rooms.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut room = rooms().pop().unwrap_or_default();
-        if room.len() < length {
-            room = vec![0.0; length];
+        let kept = || kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let size = |length: usize| length.next_multiple_of(LANES);
+        let total = lengths.into_iter().map(size).sum::<usize>() + LANES;
+        let mut numbers = kept().pop().unwrap_or_default();
+        if numbers.len() < total {
+            numbers = vec![0.0; total];
         }
-        let result = work(&mut room[..length]);
-        rooms().push(room);
+        let first = numbers.as_ptr().align_offset(size_of::<[f32; LANES]>());
+        let mut rest = &mut numbers[first.min(LANES)..];
+        let result = work(lengths.map(|length| {
+            let (room, later) = mem::take(&mut rest).split_at_mut(size(length));
+            rest = later;
+            &mut room[..length]
+        }));
+        kept().push(numbers);
         result
     }
 
@@ -130,5 +143,34 @@ impl Pool {
             self.threads
                 .install(|| (0..count).into_par_iter().map(work).collect())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rooms_within_rooms_are_others_and_are_kept() {
+        let pool = Pool::new(1);
+        let places = || {
+            pool.scratch([100, 7], |[a, b]| {
+                assert_eq!((a.len(), b.len()), (100, 7));
+                a.fill(1.0);
+                b.fill(2.0);
+                let within = pool.scratch([100], |[c]| {
+                    c.fill(3.0);
+                    c.as_ptr().addr()
+                });
+                assert!(a.iter().all(|x| *x == 1.0) && b.iter().all(|x| *x == 2.0));
+                [a.as_ptr().addr(), b.as_ptr().addr(), within]
+            })
+        };
+        let first = places();
+        assert_eq!(places(), first);
+        assert!(
+            first.iter().all(|place| place.is_multiple_of(64)),
+            "{first:?}"
+        );
     }
 }

@@ -146,6 +146,7 @@ fn stats_name_speed_memory_and_seed() {
             "first token",
             "decode",
             "drafts",
+            "device",
             "peak memory",
             "seed",
             "finish"
@@ -164,6 +165,7 @@ fn stats_name_speed_memory_and_seed() {
     );
     assert!(figure(&ran.err, "first token").ends_with(" s"));
     assert!(figure(&ran.err, "drafts").ends_with(" accepted"));
+    assert!(figure(&ran.err, "device").starts_with("cpu:"));
     if cfg!(target_os = "linux") {
         assert!(figure(&ran.err, "peak memory").ends_with(" MiB"));
     }
@@ -262,6 +264,31 @@ fn the_plain_host_gives_the_same_text() {
             .done()
     };
     assert_eq!(go_on("cpu-plain"), go_on("cpu"));
+}
+
+#[test]
+fn every_kernel_set_gives_the_same_text_or_says_which_there_are() {
+    let checkpoint = Checkpoint::new();
+    let go_on = |device: &str| {
+        let flags = ["--device", device, "--max-tokens", "12", "--stats", "once"];
+        checkpoint.run("run", &[&GREEDY[..], &flags].concat())
+    };
+    let best = go_on("cpu");
+    assert_eq!(best.code, Some(0), "{best:?}");
+    let mut computed = Vec::new();
+    for device in ["cpu:avx512", "cpu:avx2", "cpu:plain"] {
+        let ran = go_on(device);
+        if ran.code == Some(0) {
+            assert_eq!(ran.out, best.out, "{device}");
+            assert_eq!(figure(&ran.err, "device"), device);
+            computed.push(device);
+        } else {
+            ran.failed(1, "this processor has", "choose another --device");
+        }
+    }
+    // The best is the first that there is, and one is everywhere.
+    assert_eq!(Some(&figure(&best.err, "device")), computed.first());
+    assert_eq!(computed.last(), Some(&"cpu:plain"));
 }
 
 #[test]
