@@ -19,7 +19,7 @@ use self::house::House;
 type Findings = Vec<String>;
 
 /// The rules, in the order in which they report.
-const RULES: [fn(&House, &mut Findings); 21] = [
+const RULES: [fn(&House, &mut Findings); 22] = [
     manifests::the_map_is_the_manifests,
     manifests::one_backend_knows_candle,
     manifests::the_engine_knows_the_model_alone,
@@ -33,6 +33,7 @@ const RULES: [fn(&House, &mut Findings); 21] = [
     sources::readers_are_fuzzed,
     sources::devices_are_named_in_one_file,
     sources::layers_call_devices_alone,
+    sources::nothing_kept_is_an_activation,
     sources::verbs_have_cases,
     sources::serde_stands_at_the_edges,
     sources::words_that_may_not_occur,

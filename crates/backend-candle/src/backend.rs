@@ -173,6 +173,30 @@ impl Backend for Candle {
             .and_then(Tensor::new)
     }
 
+    fn export_rows(&self, rows: &Rows, run: Range<u32>) -> Result<Vec<u8>> {
+        let rows = rows.0.narrow(0, run.start as usize, run.len());
+        let values = rows.and_then(|rows| rows.flatten_all()?.to_vec1::<f32>());
+        let values = values.map_err(fault)?;
+        Ok(values.into_iter().flat_map(f32::to_le_bytes).collect())
+    }
+
+    fn import_rows(&self, rows: &mut Rows, run: Range<u32>, packed: &[u8]) -> Result<()> {
+        let pool = &rows.0;
+        let width = pool.dims()[1];
+        let want = 4 * width * run.len();
+        if packed.len() != want {
+            return Err(Error::Rows {
+                bytes: packed.len(),
+                want,
+            });
+        }
+        let numbers = packed.as_chunks::<4>().0.iter();
+        let values = numbers.map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        candle_core::Tensor::from_vec(values, (run.len(), width), &self.device)
+            .and_then(|rows| pool.slice_set(&rows, 0, run.start as usize))
+            .map_err(fault)
+    }
+
     fn synchronize(&self) -> Result<()> {
         self.device.synchronize().map_err(fault)
     }

@@ -146,6 +146,14 @@ impl Backend for Host {
         Ok(self.make(&shape, |out| rows.0.read(at, out)))
     }
 
+    fn export_rows(&self, rows: &Rows, run: Range<u32>) -> Result<Vec<u8>> {
+        Ok(rows.0.export(run).to_vec())
+    }
+
+    fn import_rows(&self, rows: &mut Rows, run: Range<u32>, packed: &[u8]) -> Result<()> {
+        rows.0.import(run, packed)
+    }
+
     fn synchronize(&self) -> Result<()> {
         Ok(())
     }

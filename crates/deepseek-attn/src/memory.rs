@@ -1,7 +1,9 @@
 //! What attention remembers of every sequence: windows by layer, compressed rows by source.
 
+use std::ops::Range;
+
 use deepseek_core::operands::PoolState;
-use deepseek_core::{Backend, Kernels, Result, RowFormat};
+use deepseek_core::{Backend, Error, Kernels, Result, RowFormat};
 
 use crate::role::{Keys, Pooling, SourceId};
 use crate::rooms::{Rooms, SourceKind};
@@ -176,4 +178,110 @@ impl<B: Kernels> Memory<B> {
     pub fn store(&self, source: SourceId) -> &Store<B> {
         &self.stores[source.0]
     }
+
+    /// What a sequence that stands at `end` may still need, pool by pool: packed rows. Waits.
+    pub fn export(&self, be: &B, slot: usize, end: u32) -> Result<Vec<Vec<u8>>> {
+        let places = self.places(slot, end);
+        self.pools()
+            .zip(places)
+            .map(|(rows, runs)| export(be, rows, &runs))
+            .collect()
+    }
+
+    /// Puts back what [`Memory::export`] gave for a sequence of this length, in a memory of the same
+    /// numbers; the first of `packed` are taken.
+    ///
+    /// # Errors
+    /// [`Error::Rows`](deepseek_core::Error::Rows) if these are other rows.
+    pub fn import<'a>(
+        &mut self,
+        be: &B,
+        slot: usize,
+        end: u32,
+        packed: &mut impl Iterator<Item = &'a Vec<u8>>,
+    ) -> Result<()> {
+        let places = self.places(slot, end);
+        for (rows, runs) in self.pools_mut().zip(places) {
+            let packed = packed.next().map_or(&[][..], Vec::as_slice);
+            import(be, rows, &runs, packed)?;
+        }
+        Ok(())
+    }
+
+    fn pools(&self) -> impl Iterator<Item = &B::Rows> {
+        let stores = self.stores.iter();
+        let pools = stores.flat_map(|store| std::iter::once(&store.entries).chain(&store.keys));
+        self.windows.iter().chain(pools.flat_map(|pool| {
+            let tail = pool.tail.iter();
+            std::iter::once(&pool.rows).chain(tail.flat_map(|tail| [&tail.kv, &tail.scores]))
+        }))
+    }
+
+    fn pools_mut(&mut self) -> impl Iterator<Item = &mut B::Rows> {
+        let stores = self.stores.iter_mut();
+        let pools =
+            stores.flat_map(|store| std::iter::once(&mut store.entries).chain(&mut store.keys));
+        self.windows.iter_mut().chain(pools.flat_map(|pool| {
+            let tail = pool.tail.iter_mut();
+            std::iter::once(&mut pool.rows)
+                .chain(tail.flat_map(|tail| [&mut tail.kv, &mut tail.scores]))
+        }))
+    }
+
+    /// The rows of each of [`Memory::pools`] that a sequence which stands at `end` may still need.
+    fn places(&self, slot: usize, end: u32) -> Vec<Vec<Range<u32>>> {
+        let rooms = &self.rooms;
+        let first = end.saturating_sub(rooms.window() + rooms.rewind());
+        let window = rooms.window_runs(slot, first..end);
+        let mut places = vec![window; self.windows.len()];
+        for store in &self.stores {
+            let kind = rooms.kinds()[store.kind];
+            let base = rooms.entry_row(&kind, slot, 0);
+            let needed = kind.needed_from(end, rooms.rewind());
+            for pool in std::iter::once(&store.entries).chain(&store.keys) {
+                let entries = base..base + end / kind.ratio;
+                places.push(std::iter::once(entries).collect());
+                if pool.tail.is_some() {
+                    places.extend(vec![kind.tail_runs(slot, needed..end); 2]);
+                }
+            }
+        }
+        places
+    }
+}
+
+/// Rows of a pool, packed, run after run. Waits.
+pub fn export<B: Backend>(be: &B, rows: &B::Rows, runs: &[Range<u32>]) -> Result<Vec<u8>> {
+    let mut packed = Vec::new();
+    for run in runs.iter().filter(|run| !run.is_empty()) {
+        packed.extend(be.export_rows(rows, run.clone())?);
+    }
+    Ok(packed)
+}
+
+/// Puts packed rows where [`export`] took them.
+///
+/// # Errors
+/// [`Error::Rows`](deepseek_core::Error::Rows) if these are not so many rows.
+pub fn import<B: Backend>(
+    be: &B,
+    rows: &mut B::Rows,
+    runs: &[Range<u32>],
+    packed: &[u8],
+) -> Result<()> {
+    let count: usize = runs.iter().map(ExactSizeIterator::len).sum();
+    let row = packed.len() / count.max(1);
+    if row * count != packed.len() {
+        return Err(Error::Rows {
+            bytes: packed.len(),
+            want: row * count,
+        });
+    }
+    let mut rest = packed;
+    for run in runs.iter().filter(|run| !run.is_empty()) {
+        let (now, later) = rest.split_at(run.len() * row);
+        be.import_rows(rows, run.clone(), now)?;
+        rest = later;
+    }
+    Ok(())
 }

@@ -63,6 +63,11 @@ impl SourceKind {
         self.pooling.map_or(0, |pool| pool.tail)
     }
 
+    /// Where the contributions of neighbouring positions are kept, in their order.
+    pub(crate) fn tail_runs(&self, slot: usize, positions: Range<u32>) -> Vec<Range<u32>> {
+        ring_runs(slot, self.tail_rows(), positions)
+    }
+
     /// Where the contribution of a position is kept.
     #[must_use]
     pub fn tail_row(&self, slot: usize, position: u32) -> u32 {
@@ -186,14 +191,8 @@ impl Rooms {
     }
 
     /// The rows of neighbouring positions in a window, in their order.
-    pub(crate) fn window_runs(&self, slot: usize, positions: Range<u32>) -> [Range<u32>; 2] {
-        let start = self.window_row(slot, positions.start);
-        let end = self.window_row(slot, positions.end - 1) + 1;
-        if start < end {
-            return [start..end, end..end];
-        }
-        let base = slot as u32 * self.ring;
-        [start..base + self.ring, base..end]
+    pub(crate) fn window_runs(&self, slot: usize, positions: Range<u32>) -> Vec<Range<u32>> {
+        ring_runs(slot, self.ring, positions)
     }
 
     /// Compressed rows of one sequence.
@@ -218,4 +217,28 @@ impl Rooms {
             .min(all)
             .max(count)
     }
+}
+
+/// The rows of neighbouring positions in rings of `ring` rows: one run, or two where the ring wraps.
+///
+/// # Panics
+/// If there are more positions than rows.
+#[must_use]
+pub fn ring_runs(slot: usize, ring: u32, positions: Range<u32>) -> Vec<Range<u32>> {
+    if positions.is_empty() {
+        return Vec::new();
+    }
+    assert!(
+        positions.len() <= ring as usize,
+        "{positions:?} in {ring} rows"
+    );
+    let base = slot as u32 * ring;
+    let (start, end) = (positions.start % ring, (positions.end - 1) % ring + 1);
+    let (first, second) = if start < end {
+        (start..end, 0..0)
+    } else {
+        (start..ring, 0..end)
+    };
+    let runs = [first, second].into_iter().filter(|run| !run.is_empty());
+    runs.map(|run| base + run.start..base + run.end).collect()
 }

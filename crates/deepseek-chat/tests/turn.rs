@@ -15,7 +15,7 @@ use deepseek_chat::limits::{STOP_STRING_BYTES_MAX, STOP_STRINGS_MAX};
 use deepseek_chat::{Delta, MediaItem, Turn, TurnError, TurnOptions};
 use deepseek_engine::toy::{Toy, ToyDecoder, ToyFault};
 use deepseek_engine::{Engine, Fault, Limits, Reason, Refusal, Sampling, Usage};
-use deepseek_model::{Capacity, Decoder, Logits, SeqId, Step, TokenId};
+use deepseek_model::{Capacity, Decoder, DraftAsk, Logits, SeqId, Step, TokenId};
 use deepseek_text::{
     Answer, Brief, Call, Conversation, Edition, Error, Flaw, Json, Message, Mode, Options, Part,
     Tokenizer, Tool, marker,
@@ -486,13 +486,8 @@ impl Decoder for Held {
         self.toy.step(step)
     }
 
-    fn draft(
-        &mut self,
-        seq: SeqId,
-        after: TokenId,
-        max: u32,
-    ) -> deepseek_model::Result<Vec<TokenId>> {
-        self.toy.draft(seq, after, max)
+    fn draft(&mut self, asks: &[DraftAsk]) -> deepseek_model::Result<Vec<Vec<TokenId>>> {
+        self.toy.draft(asks)
     }
 
     fn rewind(&mut self, seq: SeqId, position: u32) {

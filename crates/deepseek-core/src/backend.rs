@@ -177,6 +177,18 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
     fn write_rows(&self, rows: &mut Self::Rows, at: &Self::Ids, from: &Self::Tensor) -> Result<()>;
     /// Reads the rows `at` as `[n, width]`; [`NO_ROW`] is a row of zeros.
     fn read_rows(&self, rows: &Self::Rows, at: &Self::Ids) -> Result<Self::Tensor>;
+    /// A run of rows as the pool packs them, after all work queued before: waits.
+    fn export_rows(&self, rows: &Self::Rows, run: Range<u32>) -> Result<Vec<u8>>;
+    /// Puts as many rows that a pool of the same format and width exported in the place of a run.
+    ///
+    /// # Errors
+    /// [`Error::Rows`](crate::Error::Rows) if these are not just so many bytes.
+    fn import_rows(&self, rows: &mut Self::Rows, run: Range<u32>, packed: &[u8]) -> Result<()>;
+    /// Copies the rows `from` to the rows `to` of the same pool.
+    fn copy_rows(&self, rows: &mut Self::Rows, from: &Self::Ids, to: &Self::Ids) -> Result<()> {
+        let copied = self.read_rows(rows, from)?;
+        self.write_rows(rows, to, &copied)
+    }
     /// Several of either at once, so that a device waits no more than once.
     fn fetch(&self, tensors: &[&Self::Tensor], ids: &[&Self::Ids]) -> Result<Fetched> {
         Ok(Fetched {

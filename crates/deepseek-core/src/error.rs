@@ -95,6 +95,14 @@ pub enum Error {
         /// What the system said.
         why: String,
     },
+    /// Packed rows that do not belong where they are put.
+    #[error("{bytes} bytes of packed rows in the place of {want}")]
+    Rows {
+        /// The bytes given.
+        bytes: usize,
+        /// The bytes of the rows there.
+        want: usize,
+    },
     /// The device failed in its own way.
     #[error("{device} failed: {why}")]
     Device {

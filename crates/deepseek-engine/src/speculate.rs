@@ -6,7 +6,7 @@
 //! was proposed, the next row is the right one to draw from; the first that differs is still drawn
 //! rightly, and whatever was proposed after it is taken back.
 
-use deepseek_model::{Decoder, Result, SeqId, TokenId};
+use deepseek_model::{Decoder, DraftAsk, Result, SeqId, TokenId};
 
 /// Has up to `max` ids proposed to follow `after`.
 pub(crate) fn propose(
@@ -18,7 +18,8 @@ pub(crate) fn propose(
     if max == 0 {
         return Ok(Vec::new());
     }
-    let drafted = decoder.draft(seq, after, max)?;
+    let ask = DraftAsk { seq, after, max };
+    let drafted = decoder.draft(&[ask])?.pop().unwrap_or_default();
     assert!(
         drafted.len() <= max as usize,
         "{} drafts, {max} asked for",

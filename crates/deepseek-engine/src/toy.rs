@@ -34,8 +34,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use deepseek_model::{
-    Capacity, Decoder, Error, Logits, Media, MediaId, Placeholders, Result, SeqId, Step, TokenId,
-    Want,
+    Capacity, Decoder, DraftAsk, Error, Logits, Media, MediaId, Placeholders, Result, SeqId, Step,
+    TokenId, Want,
 };
 
 use self::logits::{Mark, hash};
@@ -204,6 +204,35 @@ impl ToyDecoder {
     }
 }
 
+impl ToyDecoder {
+    fn draft_one(&mut self, ask: &DraftAsk) -> Result<Vec<TokenId>> {
+        let DraftAsk { seq, after, max } = *ask;
+        let drafts = self.toy.capacity.drafts;
+        assert!(0 < max && max <= drafts, "{max} drafts of {drafts}");
+        self.check_ids(&[after]);
+        let sequence = self.sequences.get(&seq).expect("a sequence that has begun");
+        assert!(!sequence.lost, "{seq:?} was lost in a step that failed");
+        let next = self.tally.steps();
+        if self.toy.faults.get(&next) == Some(&ToyFault::Draft) {
+            self.toy.faults.remove(&next);
+            return Err(Error::Decoder {
+                why: format!("told to fail at {}", sequence.length()),
+            });
+        }
+        let mut mark = sequence.marks.last().copied().unwrap_or_default();
+        let mut id = after;
+        let mut drafted = Vec::with_capacity(max as usize);
+        for _ in 0..max {
+            mark = self.after(mark, id);
+            let chance = self.chance(mark) * 100.0;
+            let wrong = u32::from(chance >= self.toy.drafts_right_percent as f32);
+            id = (self.likeliest(mark) + wrong) % self.toy.capacity.vocabulary;
+            drafted.push(id);
+        }
+        Ok(drafted)
+    }
+}
+
 impl Decoder for ToyDecoder {
     fn capacity(&self) -> Capacity {
         self.toy.capacity
@@ -230,7 +259,7 @@ impl Decoder for ToyDecoder {
                 let wanted = match span.want {
                     Want::Nothing => false,
                     Want::Last => index + 1 == span.tokens.len(),
-                    Want::All => true,
+                    Want::All | Want::Best => true,
                 };
                 if wanted {
                     values.extend(self.row(mark));
@@ -261,30 +290,8 @@ impl Decoder for ToyDecoder {
         ))
     }
 
-    fn draft(&mut self, seq: SeqId, after: TokenId, max: u32) -> Result<Vec<TokenId>> {
-        let drafts = self.toy.capacity.drafts;
-        assert!(0 < max && max <= drafts, "{max} drafts of {drafts}");
-        self.check_ids(&[after]);
-        let sequence = self.sequences.get(&seq).expect("a sequence that has begun");
-        assert!(!sequence.lost, "{seq:?} was lost in a step that failed");
-        let next = self.tally.steps();
-        if self.toy.faults.get(&next) == Some(&ToyFault::Draft) {
-            self.toy.faults.remove(&next);
-            return Err(Error::Decoder {
-                why: format!("told to fail at {}", sequence.length()),
-            });
-        }
-        let mut mark = sequence.marks.last().copied().unwrap_or_default();
-        let mut id = after;
-        let mut drafted = Vec::with_capacity(max as usize);
-        for _ in 0..max {
-            mark = self.after(mark, id);
-            let chance = self.chance(mark) * 100.0;
-            let wrong = u32::from(chance >= self.toy.drafts_right_percent as f32);
-            id = (self.likeliest(mark) + wrong) % self.toy.capacity.vocabulary;
-            drafted.push(id);
-        }
-        Ok(drafted)
+    fn draft(&mut self, asks: &[DraftAsk]) -> Result<Vec<Vec<TokenId>>> {
+        asks.iter().map(|ask| self.draft_one(ask)).collect()
     }
 
     fn rewind(&mut self, seq: SeqId, position: u32) {

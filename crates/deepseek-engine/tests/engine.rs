@@ -18,7 +18,7 @@ use deepseek_engine::{
     MediaStream, Reason, Refusal, Request, Sampling, SamplingOptions, Usage,
 };
 use deepseek_model::{
-    Capacity, Decoder, Logits, Media, MediaId, Placeholders, SeqId, Step, TokenId,
+    Capacity, Decoder, DraftAsk, Logits, Media, MediaId, Placeholders, SeqId, Step, TokenId,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -767,13 +767,8 @@ impl Decoder for Watched {
         self.toy.step(step)
     }
 
-    fn draft(
-        &mut self,
-        seq: SeqId,
-        after: TokenId,
-        max: u32,
-    ) -> deepseek_model::Result<Vec<TokenId>> {
-        self.toy.draft(seq, after, max)
+    fn draft(&mut self, asks: &[DraftAsk]) -> deepseek_model::Result<Vec<Vec<TokenId>>> {
+        self.toy.draft(asks)
     }
 
     fn rewind(&mut self, seq: SeqId, position: u32) {

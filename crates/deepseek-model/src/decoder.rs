@@ -7,7 +7,9 @@ use deepseek_audio::{AudioShape, Chunk};
 use deepseek_vision::video::Shot;
 use deepseek_vision::{Canvas, VisionShape};
 
+use crate::draft::Ask;
 use crate::error::{Error, Result};
+use crate::model::Sequence;
 
 /// A token's number in the vocabulary.
 pub type TokenId = u32;
@@ -95,6 +97,67 @@ pub enum Want {
     Last,
     /// Those after each of its tokens.
     All,
+    /// The most likely id after each of its tokens, the lower of two alike, and no logits.
+    Best,
+}
+
+/// A sequence that drafts are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DraftAsk {
+    /// The sequence.
+    pub seq: SeqId,
+    /// The token that itself follows the sequence.
+    pub after: TokenId,
+    /// How many tokens to propose at most.
+    pub max: u32,
+}
+
+impl DraftAsk {
+    /// The same in a batch, for a sequence that stands at `at`.
+    pub(crate) fn place(&self, at: u32) -> Ask {
+        Ask {
+            slot: self.seq.0 as usize,
+            at,
+            after: self.after,
+        }
+    }
+}
+
+/// What a decoder remembers of a sequence, as plain data: it can be put back in its place, or in
+/// another, of the same decoder or of one made alike.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SequenceState {
+    pub(crate) sequence: Sequence,
+    /// Packed rows, pool by pool.
+    pub(crate) rows: Vec<Vec<u8>>,
+}
+
+impl SequenceState {
+    /// A sequence that stands at `position` and is nothing but rows of bytes: for decoders that are no
+    /// models on a device.
+    #[must_use]
+    pub fn new(position: u32, rows: Vec<Vec<u8>>) -> Self {
+        let sequence = Sequence::at(position);
+        Self { sequence, rows }
+    }
+
+    /// Its rows, packed, pool by pool.
+    #[must_use]
+    pub fn rows(&self) -> &[Vec<u8>] {
+        &self.rows
+    }
+
+    /// Where the sequence stands.
+    #[must_use]
+    pub fn position(&self) -> u32 {
+        self.sequence.position()
+    }
+
+    /// Bytes that it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.rows.iter().map(Vec::len).sum()
+    }
 }
 
 /// Tokens of a span that are rows of a medium, whatever their ids.
@@ -130,12 +193,23 @@ pub struct Step {
     pub spans: Vec<Span>,
 }
 
+/// Where the parts of a list end that have so many entries each.
+fn ends_of(counts: &[usize]) -> Vec<usize> {
+    let end = |end: &mut usize, count: &usize| {
+        *end += count;
+        Some(*end)
+    };
+    counts.iter().scan(0, end).collect()
+}
+
 /// The logits of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logits {
     vocabulary: usize,
     values: Vec<f32>,
     ends: Vec<usize>,
+    best: Vec<TokenId>,
+    best_ends: Vec<usize>,
 }
 
 impl Logits {
@@ -145,13 +219,7 @@ impl Logits {
     /// If the counts and the values do not agree.
     #[must_use]
     pub fn new(vocabulary: usize, values: Vec<f32>, counts: &[usize]) -> Self {
-        let ends: Vec<usize> = counts
-            .iter()
-            .scan(0, |end, count| {
-                *end += count;
-                Some(*end)
-            })
-            .collect();
+        let ends = ends_of(counts);
         let rows = ends.last().copied().unwrap_or(0);
         assert_eq!(
             values.len(),
@@ -161,8 +229,41 @@ impl Logits {
         Self {
             vocabulary,
             values,
+            best: Vec::new(),
+            best_ends: vec![0; ends.len()],
             ends,
         }
+    }
+
+    /// The same with the most likely ids of spans that want [`Want::Best`], of which span `i` owns
+    /// `counts[i]`.
+    ///
+    /// # Panics
+    /// If the counts and the ids do not agree.
+    #[must_use]
+    pub fn with_best(self, best: &[TokenId], counts: &[usize]) -> Self {
+        let best_ends = ends_of(counts);
+        assert_eq!(best_ends.last().copied().unwrap_or(0), best.len(), "ids");
+        assert_eq!(best_ends.len(), self.ends.len(), "spans");
+        Self {
+            best: best.to_vec(),
+            best_ends,
+            ..self
+        }
+    }
+
+    /// The most likely ids of span `index`: one after each of its tokens, if it wanted them.
+    ///
+    /// # Panics
+    /// If there is no such span.
+    #[must_use]
+    pub fn best(&self, index: usize) -> &[TokenId] {
+        let start = if index == 0 {
+            0
+        } else {
+            self.best_ends[index - 1]
+        };
+        &self.best[start..self.best_ends[index]]
     }
 
     /// The rows of span `index`: none, one or one for each token, as it wanted.
@@ -244,12 +345,31 @@ pub trait Decoder: fmt::Debug + Send {
     /// id outside the vocabulary, more tokens or positions than the capacity.
     fn step(&mut self, step: &Step) -> Result<Logits>;
 
-    /// Proposes up to `max` tokens to follow `after`, which itself follows the sequence. Changes
-    /// nothing that a later step could see.
+    /// Proposes tokens for each of several sequences, in one batch, in the order of the asks. Changes
+    /// nothing that a later step could see. No sequence occurs twice.
     ///
     /// # Errors
     /// A fault of the device.
-    fn draft(&mut self, seq: SeqId, after: TokenId, max: u32) -> Result<Vec<TokenId>>;
+    fn draft(&mut self, asks: &[DraftAsk]) -> Result<Vec<Vec<TokenId>>>;
+
+    /// What it remembers of a sequence. Media are not in it: a sequence keeps what it has read of them.
+    ///
+    /// # Errors
+    /// A fault of the device, or a decoder that cannot.
+    fn save(&mut self, seq: SeqId) -> Result<SequenceState> {
+        let _ = seq;
+        Err(Error::State)
+    }
+
+    /// Puts a saved sequence in a place, whatever was there; the next step goes on as if it had been
+    /// there all along. After an error the place holds an empty sequence.
+    ///
+    /// # Errors
+    /// [`Error::State`] for a state of another decoder, or a fault of the device.
+    fn load(&mut self, seq: SeqId, state: &SequenceState) -> Result<()> {
+        let _ = (seq, state);
+        Err(Error::State)
+    }
 
     /// Takes a sequence back to `position`, as if the later tokens had never been.
     ///

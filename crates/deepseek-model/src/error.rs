@@ -46,6 +46,9 @@ pub enum Error {
     /// The model cannot listen to audio.
     #[error("the model does not listen to audio: no audio_config in its config.json")]
     NoAudio,
+    /// What was saved of a sequence is not a state of this decoder.
+    #[error("the saved sequence is not one of this decoder")]
+    State,
     /// Loading was stopped before its end.
     #[error("interrupted while loading")]
     Interrupted,

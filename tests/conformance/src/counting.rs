@@ -149,6 +149,17 @@ impl<B: Backend> Backend for Counting<B> {
         self.called("read_rows").read_rows(rows, at)
     }
 
+    fn export_rows(&self, rows: &B::Rows, run: Range<u32>) -> Result<Vec<u8>> {
+        let packed = self.inner.export_rows(rows, run)?;
+        self.waits("export_rows", packed.len());
+        Ok(packed)
+    }
+
+    fn import_rows(&self, rows: &mut B::Rows, run: Range<u32>, packed: &[u8]) -> Result<()> {
+        self.brings("import_rows", packed.len())
+            .import_rows(rows, run, packed)
+    }
+
     fn reshape(&self, t: &B::Tensor, shape: &[usize]) -> Result<B::Tensor> {
         self.called("reshape").reshape(t, shape)
     }

@@ -7,7 +7,7 @@ use deepseek_core::weights::Checkpoint;
 use deepseek_core::{HostTensor, Kernels, Numerics};
 use deepseek_model::model::Trace;
 use deepseek_model::{
-    Budget, Config, Decoder, Model, Plan, Prefill, SeqId, Span, Step, TokenId, Want,
+    Budget, Config, Decoder, DraftAsk, Model, Plan, Prefill, SeqId, Span, Step, TokenId, Want,
 };
 use serde_json::Value;
 
@@ -194,7 +194,7 @@ pub fn speak<B: Kernels>(
     while ids.len() < count {
         let drafted = match drafts {
             0 => Vec::new(),
-            most => model.draft(SeqId(0), last, most)?,
+            most => draft(model, last, most)?,
         };
         let tokens = [&[last][..], &drafted].concat();
         let logits = model.step(&step(0, at, &tokens))?.into_values();
@@ -211,6 +211,20 @@ pub fn speak<B: Kernels>(
     model.forget(SeqId(0));
     ids.truncate(count);
     Ok(Spoken { ids, steps })
+}
+
+/// What is proposed to follow `after`, which itself follows sequence 0.
+///
+/// # Errors
+/// A fault of the device.
+pub fn draft(
+    model: &mut (impl Decoder + ?Sized),
+    after: TokenId,
+    max: u32,
+) -> Result<Vec<TokenId>> {
+    let seq = SeqId(0);
+    let mut drafts = model.draft(&[DraftAsk { seq, after, max }])?;
+    Ok(drafts.pop().unwrap_or_default())
 }
 
 /// What each layer decides on `tokens` as a fresh sequence, in one step.

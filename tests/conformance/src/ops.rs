@@ -379,6 +379,16 @@ fn lists<B: Kernels>(be: &B) -> Result<()> {
     let got = be.download(&be.read_rows(&rows, &be.ids(&[NO_ROW, 3, 0])?)?)?;
     let want = [0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 0.0, 0.0, 0.0];
     same_bits("rows", got.data(), &want);
+    let packed = be.export_rows(&rows, 3..4)?;
+    be.import_rows(&mut rows, 1..2, &packed)?;
+    be.copy_rows(&mut rows, &be.ids(&[3, 0])?, &be.ids(&[0, 3])?)?;
+    let got = be.download(&be.read_rows(&rows, &be.ids(&[0, 1, 3])?)?)?;
+    let want = [1.0, 2.0, 3.0, 1.0, 2.0, 3.0, 0.0, 0.0, 0.0];
+    same_bits("rows that came back, and copied ones", got.data(), &want);
+    for other in [&packed[1..], &[&packed[..], &packed].concat()] {
+        let refused = be.import_rows(&mut rows, 1..2, other);
+        assert!(refused.is_err(), "{} bytes as a row", other.len());
+    }
     let pair = |t: &HostTensor| be.upload(&HostTensor::new(&[2, 1, 3], t.data().to_vec()));
     let (a, b) = (pair(&be.download(&x)?)?, pair(&be.download(&x)?)?);
     let products = be.matmul_t(&a, &b)?;

@@ -78,6 +78,14 @@ impl<B: Kernels> Backend for Strict<B> {
         self.inner.ids_on_host(ids)
     }
 
+    fn export_rows(&self, rows: &B::Rows, run: Range<u32>) -> Result<Vec<u8>> {
+        self.inner.export_rows(rows, run)
+    }
+
+    fn import_rows(&self, rows: &mut B::Rows, run: Range<u32>, packed: &[u8]) -> Result<()> {
+        self.inner.import_rows(rows, run, packed)
+    }
+
     fn take(&self, x: &B::Tensor, at: &B::Ids, k: usize) -> Result<B::Tensor> {
         self.inner.take(x, at, k)
     }

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use backend_candle::Candle;
 use backend_host::Host;
 use conformance::counting::{Counting, Counts};
-use conformance::model::{Open, best, logits, open, prompt, step};
+use conformance::model::{Open, best, draft, logits, open, prompt, step};
 use deepseek_core::HostTensor;
 use deepseek_model::{Decoder, Insert, Model, Prefill, SeqId, Span, Step, TokenId, Want};
 use deepseek_vision::Grid;
@@ -67,7 +67,7 @@ fn a_step_waits_once() -> Result<()> {
             assert_eq!(counts.waits, 1, "{name}: {what}");
         }
         model.backend().take();
-        let drafts = model.draft(SeqId(0), ids[0], 2)?;
+        let drafts = draft(&mut model, ids[0], 2)?;
         assert_eq!(drafts.len(), 2, "{name}");
         assert_eq!(model.backend().take().waits, 1, "{name}: two proposals");
     }

@@ -5,7 +5,7 @@ use anyhow::Result;
 use backend_host::Host;
 use conformance::album::{Album, album, decode, run, spans};
 use conformance::compare::same_bits;
-use conformance::model::{Open, Spoken, open, speak, step};
+use conformance::model::{Open, Spoken, draft, open, speak, step};
 use deepseek_core::Numerics;
 use deepseek_model::{Decoder, Model, Prefill, SeqId, Span, Step, TokenId, Want};
 use rand::{Rng, SeedableRng};
@@ -151,7 +151,7 @@ fn what_was_taken_back_behind_an_image_leaves_no_trace() -> Result<()> {
             let wrong: Vec<TokenId> = (0..rng.random_range(0..=16))
                 .map(|_| rng.random_range(9..300))
                 .collect();
-            model.draft(SeqId(0), *token, 3)?;
+            draft(&mut model, *token, 3)?;
             if !wrong.is_empty() {
                 model.step(&step(0, at, &wrong))?;
                 model.rewind(SeqId(0), at as u32);

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use backend_host::{Host, KernelSet};
 use conformance::compare::same_bits;
-use conformance::model::{Open, logits, open, prompt, step};
+use conformance::model::{Open, draft, logits, open, prompt, step};
 use deepseek_attn::SourceId;
 use deepseek_core::{Backend, HostTensor, Numerics};
 use deepseek_model::{Decoder, Model, SeqId, Span, Step, TokenId, Want};
@@ -225,7 +225,7 @@ fn rewind_and_replay_equals_never_having_drafted() -> Result<()> {
                     .map(|_| rng.random_range(2..90))
                     .collect();
                 if at > 0 && drafts {
-                    model.draft(SeqId(0), ids[at], 3)?;
+                    draft(&mut model, ids[at], 3)?;
                 }
                 if at > 0 && !wrong.is_empty() {
                     model.step(&step(0, at, &wrong))?;
@@ -287,8 +287,7 @@ fn windows_that_wrap_lose_nothing() -> Result<()> {
                 }
             }
             same_bits(&what, &got, &want);
-            let [got, want] =
-                [&mut model, &mut straight].map(|model| model.draft(SeqId(0), ids[0], 4));
+            let [got, want] = [&mut model, &mut straight].map(|model| draft(model, ids[0], 4));
             assert_eq!(got?, want?, "{what}: drafts");
         }
     }
@@ -309,13 +308,13 @@ fn drafts_do_not_depend_on_chunking_or_on_drafts_taken_back() -> Result<()> {
             for (index, tokens) in ids.chunks(chunk).enumerate() {
                 let at = index * chunk;
                 if at > 0 {
-                    model.draft(SeqId(0), 5, 2)?;
+                    draft(&mut model, 5, 2)?;
                     model.step(&step(0, at, &[3, 4, 5]))?;
                     model.rewind(SeqId(0), at as u32);
                 }
                 model.step(&step(0, at, tokens))?;
             }
-            drafts.push(model.draft(SeqId(0), 9, 4)?);
+            drafts.push(draft(&mut model, 9, 4)?);
         }
         assert_eq!(drafts[0].len(), 4);
         assert!(

@@ -8,7 +8,7 @@ use anyhow::Result;
 use backend_host::Host;
 use conformance::album::{decode, run};
 use conformance::compare::same_bits;
-use conformance::model::{speak, step};
+use conformance::model::{draft, speak, step};
 use deepseek_audio::{Audio, Chunks};
 use deepseek_core::Numerics;
 use deepseek_core::weights::Checkpoint;
@@ -254,7 +254,7 @@ fn what_was_taken_back_behind_a_scene_leaves_no_trace() -> Result<()> {
         let mut got = run(&mut model, scene.spans(0, &[19]))?;
         for (index, token) in AFTER.iter().enumerate() {
             let at = scene.tokens.len() + index;
-            model.draft(SeqId(0), *token, 3)?;
+            draft(&mut model, *token, 3)?;
             model.step(&step(0, at, &[9, 10, 11]))?;
             model.rewind(SeqId(0), at as u32);
             got.extend(model.step(&step(0, at, &[*token]))?.into_values());

@@ -6,10 +6,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use backend_host::Host;
 use conformance::compare::same_bits;
-use conformance::model::{Open, open, prompt, step};
+use conformance::model::{Open, draft, open, prompt, step};
 use deepseek_core::Numerics;
 use deepseek_engine::{Engine, Event, Limits, Request, Sampler, Sampling, SamplingOptions};
-use deepseek_model::{Capacity, Decoder, Logits, Media, MediaId, Model, SeqId, Step, TokenId};
+use deepseek_model::{
+    Capacity, Decoder, DraftAsk, Logits, Media, MediaId, Model, SeqId, Step, TokenId,
+};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -70,16 +72,11 @@ impl Decoder for Prompted {
         self.model.step(step)
     }
 
-    fn draft(
-        &mut self,
-        seq: SeqId,
-        after: TokenId,
-        max: u32,
-    ) -> deepseek_model::Result<Vec<TokenId>> {
-        let mut drafted = self.model.draft(seq, after, max)?;
+    fn draft(&mut self, asks: &[DraftAsk]) -> deepseek_model::Result<Vec<Vec<TokenId>>> {
+        let mut drafted = self.model.draft(asks)?;
         // The id that the drafts follow stands at the position that comes next.
         let known = self.known.get(self.position + 1..).unwrap_or(&[]);
-        for (draft, right) in drafted.iter_mut().zip(known) {
+        for (draft, right) in drafted.iter_mut().flatten().zip(known) {
             if self.rng.random_ratio(RIGHT_PERCENT, 100) {
                 *draft = *right;
             }
@@ -136,7 +133,8 @@ fn say(
         // A prompt that has not run is followed by nothing that could be drafted.
         let proposed = match drafts.min(left - 1) {
             most if most > 0 && fed > 0 => {
-                decoder.draft(SeqId(0), *all.last().context("a prompt")?, most)?
+                let after = *all.last().context("a prompt")?;
+                draft(decoder, after, most)?
             }
             _ => Vec::new(),
         };

@@ -5,10 +5,10 @@ use std::sync::Mutex;
 use anyhow::Result;
 use backend_candle::Candle;
 use conformance::compare::same_bits;
-use conformance::model::{Open, logits, open, prompt, trace};
+use conformance::model::{Open, draft, logits, open, prompt, trace};
 use conformance::strict::Strict;
 use deepseek_core::{Level, Numerics};
-use deepseek_model::{Decoder, SeqId};
+use deepseek_model::Decoder;
 
 /// Both releases, each with a draft head, and DSpark.
 const FIXTURES: [&str; 3] = ["flashy-s0", "plain-s7-release", "dspark-s0"];
@@ -36,7 +36,7 @@ fn weights_are_used_for_what_they_were_loaded_for() -> Result<()> {
 
         logits(&mut model, &ids[..8], &[8])?;
         model.step(&conformance::model::step(0, 0, &ids[..8]))?;
-        model.draft(SeqId(0), ids[8], 2)?;
+        draft(&mut model, ids[8], 2)?;
     }
     Ok(())
 }

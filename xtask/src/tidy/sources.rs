@@ -66,6 +66,16 @@ const WORDS: [(&str, &str, &str); 8] = [
 /// Folders that another machine has not, or not with the same in them.
 const PLACES: [(&str, &str); 3] = [("/ro", "ot/"), ("/tm", "p/"), ("/wo", "rk/")];
 
+/// Where what outlives a step is declared, but for weights and media.
+const KEPT: [&str; 6] = [
+    "crates/deepseek-attn/src/memory.rs",
+    "crates/deepseek-core/src/operands/pool.rs",
+    "crates/deepseek-model/src/decoder.rs",
+    "crates/deepseek-model/src/draft/drafter.rs",
+    "crates/deepseek-model/src/model.rs",
+    "crates/deepseek-model/src/model/replay.rs",
+];
+
 /// Where the verbs are declared.
 const VERBS: &str = "crates/deepseek-core/src/kernels.rs";
 
@@ -177,6 +187,27 @@ pub(super) fn layers_call_devices_alone(house: &House, found: &mut Findings) {
             found.push(format!(
                 "{path}:{line}: calls a provided body, not a device"
             ));
+        }
+    }
+}
+
+/// What is kept from step to step is rows, integers, weights and media: rows can be copied, saved and
+/// taken back, activations cannot.
+pub(super) fn nothing_kept_is_an_activation(house: &House, found: &mut Findings) {
+    for (path, line, code) in lines_of_code(house) {
+        let kept = KEPT.iter().any(|file| path.ends_with(file));
+        let field = code
+            .strip_prefix("    ")
+            .filter(|rest| !rest.starts_with(' '));
+        let Some((_, of)) = field.and_then(|field| field.split_once(": ")) else {
+            continue;
+        };
+        let owns = !of.contains('&') && of.ends_with(',');
+        let activation = ["B::Tensor", "Residual<B>"]
+            .iter()
+            .any(|name| of.contains(name));
+        if kept && owns && activation {
+            found.push(format!("{path}:{line}: keeps an activation between steps"));
         }
     }
 }
@@ -428,6 +459,24 @@ mod tests {
             "tests/conformance/src/verbs.rs",
         ];
         check(rule, &may.map(|path| (path, line)), &[]);
+    }
+
+    #[test]
+    fn an_activation_that_is_kept_is_found() {
+        let rule = nothing_kept_is_an_activation;
+        let path = KEPT[0];
+        let found = format!("{path}:2: keeps an activation between steps");
+        for field in [
+            "tail: B::Tensor",
+            "pub tail: Option<(B::Tensor, u32)>",
+            "x: Residual<B>",
+        ] {
+            let text = format!("struct Pool<B> {{\n    {field},\n}}\n");
+            check(rule, &[(path, &text)], &[&found]);
+            check(rule, &[("crates/deepseek-model/src/block.rs", &text)], &[]);
+        }
+        let may = "struct Pool<B> {\n    rows: B::Rows,\n}\nfn f(\n    x: &B::Tensor,\n) {}\n";
+        check(rule, &[(path, may)], &[]);
     }
 
     #[test]

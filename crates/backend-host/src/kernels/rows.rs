@@ -66,6 +66,27 @@ impl RowPool {
         }
     }
 
+    /// A run of neighbours as they are packed.
+    pub(crate) fn export(&self, run: Range<u32>) -> &[u8] {
+        &self.bytes[self.places(run)]
+    }
+
+    /// Puts packed rows in the place of a run.
+    ///
+    /// # Errors
+    /// [`Error::Rows`] if these are not just so many bytes.
+    pub(crate) fn import(&mut self, run: Range<u32>, packed: &[u8]) -> Result<()> {
+        let places = self.places(run);
+        if packed.len() != places.len() {
+            return Err(Error::Rows {
+                bytes: packed.len(),
+                want: places.len(),
+            });
+        }
+        self.bytes[places].copy_from_slice(packed);
+        Ok(())
+    }
+
     /// Reads a run of neighbours.
     pub(crate) fn read_run(&self, run: Range<u32>, out: &mut [f32]) {
         if let Some(floats) = self.floats(run.clone()) {

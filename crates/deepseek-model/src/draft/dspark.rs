@@ -1,10 +1,11 @@
 //! The DSpark drafter: a few layers that propose a block of tokens at once, and a correction of each
 //! by the one before.
 
-use deepseek_attn::{Batch, Carry, Memory, Part, Ropes, WindowMask};
+use deepseek_attn::{Batch, Carry, Memory, Part, WindowMask};
 use deepseek_core::operands::Inputs;
 use deepseek_core::{DeviceTensor, Kernels, Linear, Loader, Numerics, Result};
 
+use super::Shared;
 use crate::block::{Block, BlockPlan, BlockShape, Head, Residual, Rows};
 use crate::config::DsparkConfig;
 
@@ -36,25 +37,24 @@ pub struct Ask {
     pub after: u32,
 }
 
-/// What is told of proposals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Details {
-    /// The tokens.
-    Tokens,
-    /// Their confidences and logits as well.
-    All,
-}
-
 /// What a drafter proposes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Proposal {
     /// The most likely tokens, each given those before it.
     pub tokens: Vec<u32>,
     /// How confident the drafter is of each, before the sigmoid: the chance that it is accepted, given
-    /// that those before it are. For who asks for [`Details::All`].
+    /// that those before it are.
     pub confidence: Vec<f32>,
-    /// `[tokens, vocabulary]`, likewise.
+    /// `[tokens, vocabulary]`.
     pub logits: Vec<Vec<f32>>,
+}
+
+/// What is known of one token of a chain: rows `[asks, _]`.
+struct ChainStep<B: Kernels> {
+    hidden: B::Tensor,
+    markov: B::Tensor,
+    logits: B::Tensor,
+    token: B::Ids,
 }
 
 impl<B: Kernels> Dspark<B> {
@@ -107,43 +107,55 @@ impl<B: Kernels> Dspark<B> {
         Ok(())
     }
 
+    /// Tokens that it proposes at once.
+    #[must_use]
+    pub fn block(&self) -> usize {
+        self.block
+    }
+
     /// Proposes up to `max` tokens for each of `asks`, all in one batch; waits once. What this writes
     /// into windows lies at and behind the positions asked for, where the sequences will write again.
-    pub fn propose(
+    pub(crate) fn propose(
         &self,
-        be: &B,
-        (ropes, memory): (&Ropes, &mut Memory<B>),
-        (embedding, output): (&B::Weight, &B::Weight),
+        shared: &Shared<'_, B>,
+        memory: &mut Memory<B>,
         asks: &[Ask],
         max: usize,
-        details: Details,
+    ) -> Result<Vec<Vec<u32>>> {
+        let be = shared.be;
+        let hidden = self.read(shared, memory, asks)?;
+        let base = self.head.logits(be, &hidden, shared.output)?;
+        let mut tokens = Vec::new();
+        self.chain(be, (&hidden, &base), asks, max, |step| {
+            tokens.push(step.token);
+            Ok(())
+        })?;
+        let ids = be.fetch(&[], &tokens.iter().collect::<Vec<_>>())?.ids;
+        let proposal = |ask: usize| ids.iter().map(|ids| ids[ask]).collect();
+        Ok((0..asks.len()).map(proposal).collect())
+    }
+
+    /// As [`Dspark::propose`], and tells the confidence and the logits of each token.
+    pub(crate) fn propose_with_logits(
+        &self,
+        shared: &Shared<'_, B>,
+        memory: &mut Memory<B>,
+        asks: &[Ask],
+        max: usize,
     ) -> Result<Vec<Proposal>> {
-        let hidden = self.read(be, (ropes, memory), embedding, asks)?;
-        let base = self.head.logits(be, &hidden, output)?;
-        let (count, block) = (self.block.min(max), self.block);
-        // Row `index` of each block.
-        let row = |x: &B::Tensor, index| {
-            let x = be.reshape(x, &[asks.len(), block, x.width()])?;
-            be.reshape(&be.narrow(&x, 1, index, 1)?, &[asks.len(), x.width()])
-        };
-        let mut tokens = Vec::with_capacity(count);
-        let mut told = Vec::new();
-        let after: Vec<u32> = asks.iter().map(|ask| ask.after).collect();
-        let mut before = be.ids(&after)?;
-        for index in 0..count {
-            let markov = be.lookup(&self.markov_embedding, &before)?;
-            let correction = be.linear(&markov, &self.markov_head)?;
-            let logits = be.add(&row(&base, index)?, &correction)?;
-            before = be.top_k(&logits, 1)?;
-            tokens.push(before.clone());
-            if details == Details::All {
-                // The row as it is, before the norm (`docs/models/deepseek-v41.md` §7.2 names who does
-                // otherwise).
-                let joined = be.concat(&[&row(&hidden, index)?, &markov], 1)?;
-                told.push(be.linear(&joined, &self.confidence)?);
-                told.push(logits);
-            }
-        }
+        let be = shared.be;
+        let hidden = self.read(shared, memory, asks)?;
+        let base = self.head.logits(be, &hidden, shared.output)?;
+        let (mut tokens, mut told) = (Vec::new(), Vec::new());
+        self.chain(be, (&hidden, &base), asks, max, |step| {
+            // The row as it is, before the norm (`docs/models/deepseek-v41.md` §7.2 names who does
+            // otherwise).
+            let joined = be.concat(&[&step.hidden, &step.markov], 1)?;
+            told.push(be.linear(&joined, &self.confidence)?);
+            told.push(step.logits);
+            tokens.push(step.token);
+            Ok(())
+        })?;
         let fetched = be.fetch(
             &told.iter().collect::<Vec<_>>(),
             &tokens.iter().collect::<Vec<_>>(),
@@ -157,15 +169,46 @@ impl<B: Kernels> Dspark<B> {
         Ok((0..asks.len()).map(proposal).collect())
     }
 
+    /// The most likely tokens one after the other, each corrected by the one before.
+    fn chain(
+        &self,
+        be: &B,
+        (hidden, base): (&B::Tensor, &B::Tensor),
+        asks: &[Ask],
+        max: usize,
+        mut each: impl FnMut(ChainStep<B>) -> Result<()>,
+    ) -> Result<()> {
+        // Row `index` of each block.
+        let row = |x: &B::Tensor, index| {
+            let x = be.reshape(x, &[asks.len(), self.block, x.width()])?;
+            be.reshape(&be.narrow(&x, 1, index, 1)?, &[asks.len(), x.width()])
+        };
+        let after: Vec<u32> = asks.iter().map(|ask| ask.after).collect();
+        let mut before = be.ids(&after)?;
+        for index in 0..self.block.min(max) {
+            let markov = be.lookup(&self.markov_embedding, &before)?;
+            let correction = be.linear(&markov, &self.markov_head)?;
+            let logits = be.add(&row(base, index)?, &correction)?;
+            before = be.top_k(&logits, 1)?;
+            each(ChainStep {
+                hidden: row(hidden, index)?,
+                markov,
+                logits,
+                token: before.clone(),
+            })?;
+        }
+        Ok(())
+    }
+
     /// The streams behind all stages as one, `[asks * block, hidden]`: of the token that is followed,
     /// and of noise in the place of each that is to be proposed.
     fn read(
         &self,
-        be: &B,
-        (ropes, memory): (&Ropes, &mut Memory<B>),
-        embedding: &B::Weight,
+        shared: &Shared<'_, B>,
+        memory: &mut Memory<B>,
         asks: &[Ask],
     ) -> Result<B::Tensor> {
+        let be = shared.be;
         let noise = std::iter::repeat_n(self.noise, self.block - 1);
         let tokens = asks
             .iter()
@@ -177,8 +220,8 @@ impl<B: Kernels> Dspark<B> {
             tokens: self.block,
             mask: WindowMask::Whole,
         });
-        let batch = Batch::windows(be, ropes, memory.rooms(), parts)?;
-        let x = be.lookup(embedding, &tokens)?;
+        let batch = Batch::windows(be, shared.ropes, memory.rooms(), parts)?;
+        let x = be.lookup(shared.embedding, &tokens)?;
         let x = self.numerics.activation(be, x)?;
         let mut residual = Residual::start(be, &x, &self.shape)?;
         let rows = Rows {

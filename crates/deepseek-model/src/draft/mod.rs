@@ -1,7 +1,9 @@
 //! Heads that propose tokens for the backbone to check.
 
+mod drafter;
 mod dspark;
 mod mtp;
 
-pub use dspark::{Ask, Details, Dspark, Proposal};
+pub(crate) use drafter::{Drafter, Shared};
+pub use dspark::{Ask, Dspark, Proposal};
 pub use mtp::Mtp;

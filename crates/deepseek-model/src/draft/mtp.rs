@@ -16,6 +16,7 @@ pub struct Mtp<B: Kernels> {
     streams: Linear<B>,
     block: Block<B>,
     head: Head<B>,
+    hidden: usize,
     norm_eps: f32,
     numerics: Numerics,
 }
@@ -36,9 +37,20 @@ impl<B: Kernels> Mtp<B> {
             streams: load.linear("h_proj.weight", [hidden, hidden])?,
             block: Block::load(load, plan, layer, shape, None)?,
             head: Head::load(load, shape)?,
+            hidden,
             norm_eps: shape.attention.norm_eps,
             numerics: load.numerics,
         })
+    }
+
+    /// Token ids as the module reads them, `[t, hidden]`.
+    pub fn embed(&self, be: &B, embedding: &B::Weight, tokens: &B::Ids) -> Result<B::Tensor> {
+        self.numerics.activation(be, be.lookup(embedding, tokens)?)
+    }
+
+    /// Streams and channels of each, of rows of `width`.
+    pub(crate) fn streams(&self, width: usize) -> [usize; 2] {
+        [width / self.hidden, self.hidden]
     }
 
     /// The module's own streams `[t, n, hidden]` for positions whose backbone streams are

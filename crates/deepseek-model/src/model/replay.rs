@@ -1,0 +1,271 @@
+//! Prompts that are cut: rows that wait behind the first layers, and those that go on when a prompt ends.
+
+use std::ops::Range;
+
+use deepseek_attn::memory::{export, import};
+use deepseek_attn::rooms::ring_runs;
+use deepseek_attn::{Part, Span, WindowMask};
+use deepseek_core::operands::Inputs;
+use deepseek_core::{DeviceTensor, Kernels, NO_ROW, RowFormat};
+
+use super::{Flow, Model};
+use crate::block::Residual;
+use crate::decoder::{Step, TokenId, Want};
+use crate::error::Result;
+use crate::limits::REWIND_MAX;
+use crate::plan::Plan;
+
+/// The last rows of every sequence that have run through the first layers alone, in rings by position.
+#[derive(Debug)]
+pub(crate) struct Replay<B: Kernels> {
+    streams: B::Rows,
+    shares: B::Rows,
+    ring: u32,
+}
+
+/// What waits of one sequence, beside its rows. Those at or beyond where it stands have been taken back.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Pending {
+    /// The position of the first.
+    at: u32,
+    tokens: Vec<TokenId>,
+    media: Vec<bool>,
+}
+
+impl Pending {
+    /// What waits before a span, and its own tokens.
+    fn join<B: Kernels>(before: Option<Self>, flow: &Flow<B>, span: &Span) -> Self {
+        let mut all = match before {
+            Some(mut before) if before.at < span.at => {
+                let kept = (span.at - before.at) as usize;
+                before.tokens.truncate(kept);
+                before.media.truncate(kept);
+                before
+            }
+            Some(_) | None => Self {
+                at: span.at,
+                tokens: Vec::new(),
+                media: Vec::new(),
+            },
+        };
+        let rows = span.rows.clone();
+        all.tokens.extend(&flow.tokens[rows.clone()]);
+        match flow.media.get(rows) {
+            Some(media) => all.media.extend(media),
+            None => all.media.resize(all.tokens.len(), false),
+        }
+        all
+    }
+
+    /// The same from a position on.
+    fn from(mut self, at: u32) -> Self {
+        let gone = (at - self.at) as usize;
+        self.tokens.drain(..gone);
+        self.media.drain(..gone);
+        Self { at, ..self }
+    }
+}
+
+impl<B: Kernels> Replay<B> {
+    pub(super) fn new(be: &B, plan: &Plan) -> Result<Self> {
+        let config = plan.config();
+        let (n, ring) = (config.hyper.streams, config.window + REWIND_MAX as usize);
+        let count = plan.sequences() * ring;
+        Ok(Self {
+            streams: be.rows(RowFormat::F32, n * config.hidden_size, count)?,
+            shares: be.rows(RowFormat::F32, n, count)?,
+            ring: ring as u32,
+        })
+    }
+
+    fn row(&self, slot: usize, position: u32) -> u32 {
+        slot as u32 * self.ring + position % self.ring
+    }
+
+    /// Stores the rows of a flow that have a place.
+    fn store(&mut self, be: &B, residual: &Residual<B>, kept: &[u32]) -> Result<()> {
+        if kept.iter().all(|row| *row == NO_ROW) {
+            return Ok(());
+        }
+        let kept = be.ids(kept)?;
+        let (streams, shares) = flat(be, residual)?;
+        be.write_rows(&mut self.streams, &kept, &streams)?;
+        Ok(be.write_rows(&mut self.shares, &kept, shares)?)
+    }
+
+    /// Rows of a flow behind those that wait at `old`: the ones that `rows` names.
+    fn join(
+        &self,
+        be: &B,
+        residual: &Residual<B>,
+        old: &[u32],
+        rows: &[u32],
+    ) -> Result<Residual<B>> {
+        // Gathered even where all go on, so that a step does the same for any number of tokens.
+        let rows = be.ids(rows)?;
+        if old.is_empty() {
+            return Ok(residual.gather(be, &rows)?);
+        }
+        let old = be.ids(old)?;
+        let (streams, shares) = flat(be, residual)?;
+        let streams = be.concat(&[&be.read_rows(&self.streams, &old)?, &streams], 0)?;
+        let shares = be.concat(&[&be.read_rows(&self.shares, &old)?, shares], 0)?;
+        let [_, n, hidden] = dims(residual);
+        let streams = be.gather(&streams, &rows)?;
+        let count = streams.rows();
+        Ok(Residual {
+            streams: be.reshape(&streams, &[count, n, hidden])?,
+            pre: Some(be.gather(&shares, &rows)?),
+        })
+    }
+
+    fn runs(&self, slot: usize, pending: &Pending, end: u32) -> Vec<Range<u32>> {
+        ring_runs(slot, self.ring, pending.at.min(end)..end)
+    }
+
+    /// What waits of a sequence that stands at `end`, packed.
+    pub(super) fn export(
+        &self,
+        be: &B,
+        slot: usize,
+        pending: &Pending,
+        end: u32,
+    ) -> Result<[Vec<u8>; 2]> {
+        let runs = self.runs(slot, pending, end);
+        Ok([
+            export(be, &self.streams, &runs)?,
+            export(be, &self.shares, &runs)?,
+        ])
+    }
+
+    /// Puts back what [`Replay::export`] gave.
+    pub(super) fn import<'a>(
+        &mut self,
+        be: &B,
+        slot: usize,
+        (pending, end): (&Pending, u32),
+        packed: &mut impl Iterator<Item = &'a Vec<u8>>,
+    ) -> Result<()> {
+        let runs = self.runs(slot, pending, end);
+        for rows in [&mut self.streams, &mut self.shares] {
+            let packed = packed.next().map_or(&[][..], Vec::as_slice);
+            import(be, rows, &runs, packed)?;
+        }
+        Ok(())
+    }
+}
+
+/// `[t, n * hidden]` and `[t, n]`.
+fn flat<'a, B: Kernels>(be: &B, residual: &'a Residual<B>) -> Result<(B::Tensor, &'a B::Tensor)> {
+    let [tokens, n, hidden] = dims(residual);
+    let shares = residual.pre.as_ref().expect("a share carried from before");
+    Ok((
+        be.reshape(&residual.streams, &[tokens, n * hidden])?,
+        shares,
+    ))
+}
+
+fn dims<B: Kernels>(residual: &Residual<B>) -> [usize; 3] {
+    residual
+        .streams
+        .shape()
+        .try_into()
+        .expect("streams are [tokens, streams, hidden]")
+}
+
+impl<B: Kernels> Model<B> {
+    /// Of rows that have run through the first layers, those that run through the others now: of a
+    /// prompt that goes on none, of one that ends its last ones (`docs/models/deepseek-v41.md`
+    /// §3.10). Nothing where all go on.
+    ///
+    /// Which rows those are depends on the prompt alone, not on how it was cut into steps: what may
+    /// be needed later is kept.
+    pub(super) fn replay(&mut self, step: &Step, flow: &Flow<B>) -> Result<Option<Flow<B>>> {
+        let be = &self.be;
+        let replay = self.replay.as_mut().expect("prompts are cut");
+        let window = self.plan.config().window as u32;
+        let (mut parts, mut tokens, mut media) = (Vec::new(), Vec::new(), Vec::new());
+        let mut kept = vec![NO_ROW; flow.tokens.len()];
+        // Places in rings, and rows of the step, as positions are taken up.
+        let (mut old, mut taken) = (Vec::new(), Vec::new());
+        for (span, place) in step.spans.iter().zip(flow.batch.spans()) {
+            let sequence = &mut self.sequences[place.slot];
+            let all = Pending::join(sequence.pending.take(), flow, place);
+            let end = place.end();
+            let whole = all.at <= sequence.settled;
+            let start = match span.want {
+                Want::Nothing => {
+                    let from = end.saturating_sub(window + REWIND_MAX).max(all.at);
+                    let first = from.max(place.at);
+                    for position in first..end {
+                        let row = place.rows.start + (position - place.at) as usize;
+                        kept[row] = replay.row(place.slot, position);
+                    }
+                    sequence.pending = Some(all.from(from));
+                    continue;
+                }
+                // A continuation that fits the window, behind rows that have run through all layers.
+                Want::Last if whole && end - sequence.settled <= window => sequence.settled,
+                Want::Last => end.saturating_sub(window).max(all.at),
+                Want::All | Want::Best => sequence.settled.max(all.at),
+            };
+            let from = if whole && start == sequence.settled {
+                0
+            } else {
+                start
+            };
+            for position in start..end {
+                taken.push(if position < place.at {
+                    old.push(replay.row(place.slot, position));
+                    Taken::Old(old.len() - 1)
+                } else {
+                    Taken::Step(place.rows.start + (position - place.at) as usize)
+                });
+            }
+            let all = all.from(start);
+            parts.push(Part {
+                slot: place.slot,
+                at: start,
+                tokens: all.tokens.len(),
+                mask: WindowMask::Causal { from },
+            });
+            tokens.extend(all.tokens);
+            media.extend(all.media);
+            sequence.settled = end;
+        }
+        replay.store(be, &flow.residual, &kept)?;
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        let rows: Vec<u32> = taken.iter().map(|row| row.among(old.len())).collect();
+        let residual = replay.join(be, &flow.residual, &old, &rows)?;
+        if !media.contains(&true) {
+            media.clear();
+        }
+        Ok(Some(Flow {
+            residual,
+            inputs: Inputs::new(be, &tokens, &media)?,
+            tokens,
+            media,
+            batch: self.batch(parts)?,
+            taps: Vec::new(),
+        }))
+    }
+}
+
+/// Where a row comes from that goes on.
+#[derive(Debug, Clone, Copy)]
+enum Taken {
+    Old(usize),
+    Step(usize),
+}
+
+impl Taken {
+    /// Its place where `old` rows stand before those of the step.
+    fn among(self, old: usize) -> u32 {
+        match self {
+            Self::Old(row) => row as u32,
+            Self::Step(row) => (old + row) as u32,
+        }
+    }
+}
