@@ -1,5 +1,4 @@
-//! Checkpoints in the released format for demonstrations and tests: random ones, and one that says
-//! what it is told to.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 mod draw;
