@@ -1,4 +1,4 @@
-//! The DeepSeek-V4 model: config, plan, blocks and drafts, ending in a decoder.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 pub mod bill;
