@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::ops::ControlFlow;
 
-use backend_candle::Candle;
+use backend_host::Host;
 use deepseek_core::Numerics;
 use deepseek_core::weights::Checkpoint;
 use deepseek_model::{Budget, Config, Decoder, Model, Plan, SeqId, Span, Step, Want};
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let tokenizer = Tokenizer::parse(deepseek_assets::TOKENIZER)?;
     let compressed = Some(tokenizer.engram_ids()?);
     let progress = &mut |_, _| ControlFlow::Continue(());
-    let mut model = Model::load(Candle::plain(), plan, &checkpoint, compressed, progress)?;
+    let mut model = Model::load(Host::new(2), plan, &checkpoint, compressed, progress)?;
 
     let options = Options {
         mode: Mode::Chat,
