@@ -159,23 +159,24 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
         Lists::Padded
     }
 
-    /// Copies numbers to the device.
+    /// Copies numbers to the device. Waits for nothing: the copy may be queued like other work.
     fn upload(&self, host: &HostTensor) -> Result<Self::Tensor>;
-    /// Copies numbers from the device, after all work queued before.
+    /// Copies numbers from the device, after all work queued before: waits, except on the host.
     fn download(&self, t: &Self::Tensor) -> Result<HostTensor>;
-    /// Copies row numbers to the device.
+    /// Copies row numbers to the device, without waiting.
     fn ids(&self, host: &[u32]) -> Result<Self::Ids>;
     /// Copies row numbers from the device, after all work queued before: waits, except on the host.
     fn ids_on_host(&self, ids: &Self::Ids) -> Result<Arc<[u32]>>;
     /// Takes a weight matrix for one `purpose`, so that a device may pack it for that alone: what was
-    /// loaded for the other is a bug. On the host this borrows the mapped file.
+    /// loaded for the other is a bug. On the host this borrows the mapped file; elsewhere it copies, and
+    /// may widen what the device has no products for.
     fn load(&self, weight: &WeightView, purpose: Use) -> Result<Self::Weight>;
     /// Makes a pool of `count` rows of `width` channels. Untouched rows cost no memory on the host.
     fn rows(&self, format: RowFormat, width: usize, count: usize) -> Result<Self::Rows>;
-    /// Stores `from: [n, width]` at the rows `at`, converting to the pool's format. What would go to
-    /// [`NO_ROW`] is skipped.
+    /// Stores `from: [n, width]` at the rows `at`, converting to the pool's format: in place, queued.
+    /// What would go to [`NO_ROW`] is skipped.
     fn write_rows(&self, rows: &mut Self::Rows, at: &Self::Ids, from: &Self::Tensor) -> Result<()>;
-    /// Reads the rows `at` as `[n, width]`; [`NO_ROW`] is a row of zeros.
+    /// Copies the rows `at`, widened, as `[n, width]`; [`NO_ROW`] is a row of zeros.
     fn read_rows(&self, rows: &Self::Rows, at: &Self::Ids) -> Result<Self::Tensor>;
     /// A run of rows as the pool packs them, after all work queued before: waits.
     fn export_rows(&self, rows: &Self::Rows, run: Range<u32>) -> Result<Vec<u8>>;
@@ -205,7 +206,7 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
     /// Waits for all queued work.
     fn synchronize(&self) -> Result<()>;
 
-    /// The same numbers under another shape.
+    /// The same numbers under another shape: a handle, without a copy where they lie in one piece.
     fn reshape(&self, t: &Self::Tensor, shape: &[usize]) -> Result<Self::Tensor>;
     /// `length` entries of dimension `dim` from `start`. May hold on to the memory of all of `t`; what
     /// is kept beyond a step is gathered.
@@ -216,7 +217,7 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
         start: usize,
         length: usize,
     ) -> Result<Self::Tensor>;
-    /// Joins along `dim`.
+    /// Joins along `dim`: a copy of all parts.
     fn concat(&self, parts: &[&Self::Tensor], dim: usize) -> Result<Self::Tensor>;
     /// Entries `at` of the first dimension, in memory of their own; [`NO_ROW`] is an entry of zeros.
     fn gather(&self, t: &Self::Tensor, at: &Self::Ids) -> Result<Self::Tensor>;
