@@ -8,6 +8,7 @@ use std::thread;
 
 use backend_host::Host;
 use deepseek_chat::{CarriedModel, Defaults, Delta, LoadOptions, ModelSource};
+use deepseek_core::Level;
 use deepseek_text::Mode;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,6 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             defaults: Defaults {
                 mode: Mode::Chat,
                 temperature: 0.0,
+                level: Level::Exact,
             },
         }),
     };

@@ -89,12 +89,12 @@
 //!     config: deepseek_assets::CONFIG,
 //!     tokenizer: deepseek_assets::TOKENIZER,
 //!     weights: deepseek_assets::WEIGHTS,
-//!     defaults: Defaults { mode: Mode::Chat, temperature: 0.0 },
+//!     defaults: Defaults { mode: Mode::Chat, temperature: 0.0, level: Level::Exact },
 //! });
 //! let description = source.describe()?.with_drafts(0)?;
 //! let config = &description.config;
 //! let budget = Budget { context: 512, sequences: 1, step_tokens: 64, prefill: Prefill::Replay, ..Budget::default() };
-//! let plan = Plan::new(config, Level::Exact, budget)?;
+//! let plan = Plan::new(config, source.defaults().level, budget)?;
 //! let extras = Extras { compressed: source.compressed_ids(config)?, projector: None };
 //! let mut progress = |_layers, _of| ControlFlow::Continue(());
 //! let model = Model::load(Host::new(2), plan, &source.checkpoint()?, extras, &mut progress)?;

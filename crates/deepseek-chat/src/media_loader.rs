@@ -172,7 +172,7 @@ impl MediaLoader {
     /// The same, which has `workers` decode what FFmpeg alone reads.
     #[cfg(feature = "video")]
     #[must_use]
-    pub fn with_workers(self, workers: deepseek_vision::video::ffmpeg::Workers) -> Self {
+    pub fn with_workers(self, workers: video::ffmpeg::Workers) -> Self {
         Self {
             opener: Opener::with_workers(workers),
             ..self

@@ -3,8 +3,8 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use deepseek_core::file;
 use deepseek_core::weights::Checkpoint;
+use deepseek_core::{Level, file};
 use deepseek_model::limits::CONFIG_BYTES_MAX;
 use deepseek_model::{Config, ConfigError, Family};
 use deepseek_text::{Edition, Mode, Tokenizer};
@@ -42,14 +42,18 @@ pub struct Defaults {
     pub mode: Mode,
     /// By what its logits are divided; 0 takes the most likely token.
     pub temperature: f32,
+    /// What is rounded on the way.
+    pub level: Level,
 }
 
 impl Default for Defaults {
-    /// As released checkpoints are meant to be run: reasoning first, temperature 1.
+    /// As released checkpoints are meant to be run: reasoning first, temperature 1, with the roundings
+    /// of the released code.
     fn default() -> Self {
         Self {
             mode: Mode::Thinking,
             temperature: 1.0,
+            level: Level::Released,
         }
     }
 }

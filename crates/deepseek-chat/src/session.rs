@@ -43,8 +43,8 @@ pub struct LoadOptions {
     pub context: Option<usize>,
     /// Sequences at a time.
     pub sequences: usize,
-    /// What is rounded.
-    pub numerics: Level,
+    /// What is rounded; what the source is meant for, unless it is said.
+    pub level: Option<Level>,
     /// How much of a prompt runs through the layers that make no rows of their own (V4.1).
     pub prefill: Prefill,
     /// Tokens that the draft head proposes at once; 0 for none.
@@ -52,12 +52,12 @@ pub struct LoadOptions {
 }
 
 impl Default for LoadOptions {
-    /// One sequence, nothing rounded, prompts as the vendor's service reads them, no drafts.
+    /// One sequence, rounded as its source is meant to be, prompts as the vendor's service reads them, no drafts.
     fn default() -> Self {
         Self {
             context: None,
             sequences: 1,
-            numerics: Level::Exact,
+            level: None,
             prefill: Prefill::Replay,
             drafts: 0,
         }
@@ -116,7 +116,8 @@ impl ModelSource {
             prefill: load.prefill,
             ..Budget::default()
         };
-        let plan = Plan::new(config, load.numerics, budget)?;
+        let level = load.level.unwrap_or(self.defaults().level);
+        let plan = Plan::new(config, level, budget)?;
         let extras = Extras {
             compressed: self.compressed_ids(config)?,
             projector: None,

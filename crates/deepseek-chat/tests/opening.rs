@@ -8,6 +8,7 @@ use deepseek_chat::{
     CarriedModel, Defaults, LoadOptions, MediaError, MediaLoader, MediaOptions, ModelSource,
     SourceError,
 };
+use deepseek_core::Level;
 use deepseek_model::Config;
 use deepseek_text::{Conversation, Message, Mode, Part, Video};
 
@@ -20,6 +21,7 @@ fn carried() -> ModelSource {
         defaults: Defaults {
             mode: Mode::Chat,
             temperature: 0.0,
+            level: Level::Exact,
         },
     })
 }

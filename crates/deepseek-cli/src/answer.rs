@@ -56,7 +56,7 @@ impl Opened {
             .map_or(CONTEXT.min(config.max_positions), |n| n as usize);
         let step_tokens = STEP_TOKENS.min(context);
         let budget = load::budget(args, context, step_tokens, Prefill::Replay);
-        let plan = load::plan(args, config, budget)?;
+        let plan = load::plan(args, defaults.level, config, budget)?;
         let decoder = load::decoder(args, &source, plan, interrupt)?;
         let answer = TurnOptions {
             max_tokens: asked.max_tokens,

@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use self::environment::{history_file, wants_no_colour};
 pub(crate) use self::generation::{Generation, Sampling};
 pub(crate) use self::media::{Media, VideoArgs};
-pub(crate) use self::model::{Level, Model};
+pub(crate) use self::model::Model;
 use crate::ids::Ids;
 
 /// Run DeepSeek-V4 and V4.1 checkpoints.

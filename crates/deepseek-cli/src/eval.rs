@@ -140,7 +140,7 @@ impl Bench {
             Prefill::Replay,
         );
         budget.sequences = sequences;
-        let mut plan = load::plan(&args.model, config, budget)?;
+        let mut plan = load::plan(&args.model, source.defaults().level, config, budget)?;
         for part in &args.ablate {
             plan = plan.without(match part {
                 Ablated::Engram => Ablation::Engram,

@@ -6,13 +6,14 @@ use std::thread;
 
 use anyhow::anyhow;
 use deepseek_chat::{CarriedModel, Defaults, Description, ModelSource, SourceError};
+use deepseek_core::Level;
 use deepseek_core::weights::{Checkpoint, Shard};
 use deepseek_model::bill::Weights;
 use deepseek_model::{Budget, Config, Decoder, Extras, Plan, PlanError, Prefill};
 use deepseek_text::Mode;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::args::{Level, Model};
+use crate::args::Model;
 use crate::device;
 use crate::fault::{Fault, Result, note};
 use crate::interrupt::Interrupt;
@@ -36,6 +37,7 @@ fn embedded() -> ModelSource {
         defaults: Defaults {
             mode: Mode::Chat,
             temperature: 0.0,
+            level: Level::Exact,
         },
     })
 }
@@ -53,9 +55,10 @@ pub(crate) fn describe(source: &ModelSource, drafts: u32) -> Result<Description>
     })
 }
 
-/// Lays out a model within `budget`.
-pub(crate) fn plan(args: &Model, config: &Config, budget: Budget) -> Result<Plan> {
-    Ok(Plan::new(config, level(args.numerics), budget)?)
+/// Lays out a model within `budget`, rounded as was asked or else as `level` says.
+pub(crate) fn plan(args: &Model, level: Level, config: &Config, budget: Budget) -> Result<Plan> {
+    let level = args.numerics.map_or(level, Level::from);
+    Ok(Plan::new(config, level, budget)?)
 }
 
 /// Loads what `plan` describes, with progress on stderr where that is a terminal.
@@ -138,16 +141,6 @@ pub(crate) fn budget(args: &Model, context: usize, step_tokens: usize, prefill: 
         prefill: args.prefill.map_or(prefill, Prefill::from),
         engram: args.engram_memory.map(|bytes| bytes.0),
         experts: None,
-    }
-}
-
-/// The level that was typed.
-fn level(typed: Level) -> deepseek_core::Level {
-    match typed {
-        Level::Exact => deepseek_core::Level::Exact,
-        Level::Cache => deepseek_core::Level::Cache,
-        Level::Full => deepseek_core::Level::Full,
-        Level::Released => deepseek_core::Level::Released,
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::anyhow;
 use deepseek_chat::{ModelSource, Orientation, Prompt, PromptMedia, media_files};
+use deepseek_core::Level;
 use deepseek_model::{Config, Decoder, Insert, MediaId, Prefill, SeqId, Span, Step, TokenId, Want};
 use serde_json::json;
 
@@ -27,7 +28,7 @@ pub(crate) fn run(args: &Logits) -> Result<()> {
     check(&ids, &config)?;
     let chunk = ids.len().min(args.chunk as usize);
     let budget = load::budget(&args.model, ids.len(), chunk, Prefill::Full);
-    let plan = load::plan(&args.model, &config, budget)?;
+    let plan = load::plan(&args.model, Level::Exact, &config, budget)?;
     let (output, _litter) = interrupt.open(place).map_err(unwritten)?;
     let mut decoder = load::decoder(&args.model, &source, plan, &interrupt)?;
     let media = attach(&mut *decoder, &media)?;

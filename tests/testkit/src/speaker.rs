@@ -26,7 +26,8 @@ const STEEPNESS: f64 = 40.0;
 
 /// Writes a folder with `config.json` and `model.safetensors` of a V4 model that says `words` after
 /// a prompt of `prompt` ids, the first of which is the begin-of-sentence, id 0. The tokenizer, of
-/// `vocabulary` ids, is the caller's to add. Draw with temperature 0.
+/// `vocabulary` ids, is the caller's to add. Draw with temperature 0, at
+/// [`Level::Exact`](deepseek_core::Level::Exact).
 ///
 /// It says its words by their positions: end them with the end-of-sentence, id 1, and expect nothing
 /// sensible after a prompt of another length.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
+use deepseek_core::Level;
 use deepseek_model::Prefill;
 
 use crate::device::DeviceName;
@@ -15,8 +16,11 @@ pub(crate) struct Model {
     #[arg(long = "model", value_name = "DIR")]
     pub(crate) folder: Option<PathBuf>,
     /// Round as this level does.
-    #[arg(long, value_name = "LEVEL", default_value = "exact")]
-    pub(crate) numerics: Level,
+    ///
+    /// [default: released for answers of a checkpoint, as it was trained; exact for those of the
+    /// embedded model, and for logits]
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) numerics: Option<LevelArg>,
     /// Compute on this device.
     #[arg(long, value_name = "DEVICE", default_value_t, long_help = DeviceName::HELP)]
     pub(crate) device: DeviceName,
@@ -85,7 +89,7 @@ impl FromStr for Bytes {
 
 /// Which roundings the model applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Level {
+pub(crate) enum LevelArg {
     /// 32-bit floats throughout, nothing rounded.
     Exact,
     /// Round the stored cache and the indexer alone: less memory for long contexts.
@@ -94,4 +98,15 @@ pub(crate) enum Level {
     Full,
     /// Round all that the vendor's own code rounds.
     Released,
+}
+
+impl From<LevelArg> for Level {
+    fn from(arg: LevelArg) -> Self {
+        match arg {
+            LevelArg::Exact => Self::Exact,
+            LevelArg::Cache => Self::Cache,
+            LevelArg::Full => Self::Full,
+            LevelArg::Released => Self::Released,
+        }
+    }
 }

@@ -43,12 +43,11 @@ fn listed(ids: &[u32]) -> String {
     ids.join(",")
 }
 
-/// The logits after the last of some ids.
+/// The logits after the last of some ids, rounded as answers are.
 fn last_logits(checkpoint: &Checkpoint, ids: &[u32], more: &[&str]) -> Vec<f32> {
     let list = listed(ids);
-    checkpoint
-        .logits(&[&["--ids", &list][..], more].concat())
-        .done();
+    let told = ["--ids", &list, "--numerics", "released"];
+    checkpoint.logits(&[&told[..], more].concat()).done();
     let (shape, values) = table(checkpoint.file("out.safetensors").as_ref());
     values[values.len() - shape[1]..].to_vec()
 }
@@ -496,6 +495,7 @@ mod system {
         let context = CONTEXT.to_string();
         let answer = |batch: &str| {
             let args = [file.as_str(), "--batch", batch, "--context", &context];
+            let args = [&args[..], &["--numerics", "exact"]].concat();
             within(KILOBYTES, &checkpoint.line("eval", &args))
         };
         answer("1").done();
@@ -503,4 +503,21 @@ mod system {
         assert_eq!(ran.code, Some(1), "{ran:?}");
         assert!(ran.err.contains("of cache and buffers"), "{ran:?}");
     }
+}
+
+#[test]
+fn answers_of_a_checkpoint_are_rounded_as_the_released_code_rounds() {
+    let checkpoint = printable().without_end("model.safetensors");
+    let answers = |level: &[&str]| -> Vec<String> {
+        let asked = ["a", "bc", "def", "ghij", "klmno", "pqrstu"].iter();
+        let asked = asked.map(|prompt| {
+            let told = ["run", "--model", checkpoint.path(), "--raw", prompt];
+            let more = ["--temperature", "0", "--max-tokens", "24"];
+            run(&[&told[..], &more, level].concat()).done()
+        });
+        asked.collect()
+    };
+    let default = answers(&[]);
+    assert_eq!(default, answers(&["--numerics", "released"]));
+    assert_ne!(default, answers(&["--numerics", "exact"]));
 }

@@ -37,7 +37,7 @@ fn the_help_of_each_command_has_examples_and_exit_codes() {
 fn defaults_are_shown() {
     let help = run(&["run", "--help"]).done();
     for default in [
-        "[default: exact]",
+        "default: released",
         "[default: cpu]",
         "8192",
         "one for each core",

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 
 use crate::program::{Checkpoint, Ran};
 
+/// A speaker finds its words by positions, which are no numbers of BF16.
+const EXACT: [&str; 2] = ["--numerics", "exact"];
+
 /// A question to a model that may call tools.
 const WITH_TOOLS: &str = r#"[{"role": "system", "content": "S", "tools": [{"name": "get"}]},
     {"role": "user", "content": "x"}]"#;
@@ -32,7 +35,7 @@ fn say(conversation: &str, thinking: bool, more: &[&str], words: &str) -> Ran {
     checkpoint.write("talk.json", conversation.as_bytes());
     let talk = checkpoint.file("talk.json");
     let flags = ["--conversation", &talk, "--temperature", "0", flag];
-    checkpoint.run("run", &[&flags, more].concat())
+    checkpoint.run("run", &[&flags, &EXACT[..], more].concat())
 }
 
 /// What is printed of words in chat mode, tools declared, that have no flaw.
@@ -291,7 +294,10 @@ fn eval_holds_calls_digit_by_digit_and_tells_how_answers_ended() {
     let items = item("same", 3, 400) + &item("other", 4, 400) + &item("cut", 3, 40);
     checkpoint.write("tasks.jsonl", items.as_bytes());
     let file = checkpoint.file("tasks.jsonl");
-    let ran = checkpoint.run("eval", &[&file, "--json", "--failures"]);
+    let ran = checkpoint.run(
+        "eval",
+        &[&[file.as_str(), "--json", "--failures"], &EXACT[..]].concat(),
+    );
     let report: Value = serde_json::from_str(&ran.done()).expect("JSON");
     assert_eq!(report["total"]["right"], 1);
     assert_eq!(report["finish"], json!({ "stop": 2, "length": 1 }));
