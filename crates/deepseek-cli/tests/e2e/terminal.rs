@@ -10,6 +10,17 @@ use tempfile::TempDir;
 
 use crate::program::{Checkpoint, Ran, deepseek, pipe, run, signal};
 
+/// A short answer, by a seed and at a level at which none begins with its end.
+const FLAGS: [&str; 7] = [
+    "--no-thinking",
+    "--seed",
+    "1",
+    "--numerics",
+    "exact",
+    "--max-tokens",
+    "8",
+];
+
 /// A terminal on which the program runs.
 struct Terminal {
     child: Child,
@@ -102,8 +113,7 @@ impl Desk {
     }
 
     fn chat_with(&self, more: &[&str], piped: Piped) -> Terminal {
-        let flags = ["--no-thinking", "--seed", "1", "--max-tokens", "8"];
-        let flags = [&flags[..], more].concat();
+        let flags = [&FLAGS[..], more].concat();
         let mut command = deepseek(&self.checkpoint.line("chat", &flags));
         command.env("HOME", self.home.path());
         Terminal::open(command, piped)
@@ -262,8 +272,7 @@ fn a_byte_that_is_no_text_costs_its_line_alone() {
 #[test]
 fn the_prompt_is_no_part_of_an_answer_that_is_piped() {
     let desk = Desk::new();
-    let flags = ["--no-thinking", "--seed", "1", "--max-tokens", "8"];
-    let line = desk.checkpoint.line("chat", &flags);
+    let line = desk.checkpoint.line("chat", &FLAGS);
     let plain = pipe(&line, b"Hello\n").done();
     let mut terminal = desk.chat(Piped::Out);
     terminal.press("Hello\r/quit\r");
