@@ -179,17 +179,18 @@ impl<B: Kernels> Memory<B> {
         &self.stores[source.0]
     }
 
-    /// What a sequence that stands at `end` may still need, pool by pool: packed rows. Waits.
-    pub fn export(&self, be: &B, slot: usize, end: u32) -> Result<Vec<Vec<u8>>> {
-        let places = self.places(slot, end);
+    /// What a sequence that stands at the end of `positions` may still need, pool by pool: packed rows.
+    /// Of the compressed ones those alone that may be made or taken back within `positions`. Waits.
+    pub fn export(&self, be: &B, slot: usize, positions: Range<u32>) -> Result<Vec<Vec<u8>>> {
+        let places = self.places(slot, positions);
         self.pools()
             .zip(places)
             .map(|(rows, runs)| export(be, rows, &runs))
             .collect()
     }
 
-    /// Puts back what [`Memory::export`] gave for a sequence of this length, in a memory of the same
-    /// numbers; the first of `packed` are taken.
+    /// Puts back what [`Memory::export`] gave for these positions, in a memory of the same numbers; the
+    /// first of `packed` are taken.
     ///
     /// # Errors
     /// [`Error::Rows`](deepseek_core::Error::Rows) if these are other rows.
@@ -197,10 +198,10 @@ impl<B: Kernels> Memory<B> {
         &mut self,
         be: &B,
         slot: usize,
-        end: u32,
+        positions: Range<u32>,
         packed: &mut impl Iterator<Item = &'a Vec<u8>>,
     ) -> Result<()> {
-        let places = self.places(slot, end);
+        let places = self.places(slot, positions);
         for (rows, runs) in self.pools_mut().zip(places) {
             let packed = packed.next().map_or(&[][..], Vec::as_slice);
             import(be, rows, &runs, packed)?;
@@ -228,9 +229,10 @@ impl<B: Kernels> Memory<B> {
         }))
     }
 
-    /// The rows of each of [`Memory::pools`] that a sequence which stands at `end` may still need.
-    fn places(&self, slot: usize, end: u32) -> Vec<Vec<Range<u32>>> {
-        let rooms = &self.rooms;
+    /// The rows of each of [`Memory::pools`] that a sequence which stands at the end of `positions` may
+    /// still need, but for compressed ones of earlier positions.
+    fn places(&self, slot: usize, positions: Range<u32>) -> Vec<Vec<Range<u32>>> {
+        let (rooms, end) = (&self.rooms, positions.end);
         let first = end.saturating_sub(rooms.window() + rooms.rewind());
         let window = rooms.window_runs(slot, first..end);
         let mut places = vec![window; self.windows.len()];
@@ -239,7 +241,7 @@ impl<B: Kernels> Memory<B> {
             let base = rooms.entry_row(&kind, slot, 0);
             let needed = kind.needed_from(end, rooms.rewind());
             for pool in std::iter::once(&store.entries).chain(&store.keys) {
-                let entries = base..base + end / kind.ratio;
+                let entries = base + positions.start / kind.ratio..base + end / kind.ratio;
                 places.push(std::iter::once(entries).collect());
                 if pool.tail.is_some() {
                     places.extend(vec![kind.tail_runs(slot, needed..end); 2]);

@@ -123,22 +123,42 @@ impl DraftAsk {
     }
 }
 
-/// What a decoder remembers of a sequence, as plain data: it can be put back in its place, or in
-/// another, of the same decoder or of one made alike.
+/// How much of a sequence is saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// All that it may still need. It can be put back in its place, or in another, of the same decoder or
+    /// of one made alike.
+    Whole,
+    /// What a sequence overwrites when it goes on, which does not grow with its length. It can be put back
+    /// in its own place alone, as long as the sequence there has not been forgotten, and is the same up to
+    /// [`Capacity::rewind`] positions before the saved one.
+    Tail,
+}
+
+/// What a decoder remembers of a sequence, as plain data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SequenceState {
     pub(crate) sequence: Sequence,
     /// Packed rows, pool by pool.
     pub(crate) rows: Vec<Vec<u8>>,
+    /// Whose tail it is, if it is one.
+    pub(crate) tail_of: Option<Life>,
 }
+
+/// One use of a place: from a beginning to the next.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Life(pub(crate) u64);
 
 impl SequenceState {
     /// A sequence that stands at `position` and is nothing but rows of bytes: for decoders that are no
     /// models on a device.
     #[must_use]
     pub fn new(position: u32, rows: Vec<Vec<u8>>) -> Self {
-        let sequence = Sequence::at(position);
-        Self { sequence, rows }
+        Self {
+            sequence: Sequence::at(position),
+            rows,
+            tail_of: None,
+        }
     }
 
     /// Its rows, packed, pool by pool.
@@ -356,8 +376,8 @@ pub trait Decoder: fmt::Debug + Send {
     ///
     /// # Errors
     /// A fault of the device, or a decoder that cannot.
-    fn save(&mut self, seq: SeqId) -> Result<SequenceState> {
-        let _ = seq;
+    fn save(&mut self, seq: SeqId, extent: Extent) -> Result<SequenceState> {
+        let _ = (seq, extent);
         Err(Error::State)
     }
 
@@ -365,7 +385,8 @@ pub trait Decoder: fmt::Debug + Send {
     /// there all along. After an error the place holds an empty sequence.
     ///
     /// # Errors
-    /// [`Error::State`] for a state of another decoder, or a fault of the device.
+    /// [`Error::State`] for a state of another decoder or for a tail of what is not there any more, or a
+    /// fault of the device.
     fn load(&mut self, seq: SeqId, state: &SequenceState) -> Result<()> {
         let _ = (seq, state);
         Err(Error::State)
@@ -376,6 +397,16 @@ pub trait Decoder: fmt::Debug + Send {
     /// # Panics
     /// If the position lies ahead, or further back than [`Capacity::rewind`].
     fn rewind(&mut self, seq: SeqId, position: u32);
+
+    /// Takes a sequence back to `position`, as [`rewind`](Self::rewind) does, or leaves it where it stands,
+    /// to go on with a prompt: what follows is as if all before had been the beginning of that prompt, and
+    /// nothing of it an answer.
+    ///
+    /// # Panics
+    /// As [`rewind`](Self::rewind).
+    fn resume(&mut self, seq: SeqId, position: u32) {
+        self.rewind(seq, position);
+    }
 
     /// Where the sequence first met a number that is not finite, in what has not been taken back.
     /// What a step yields for it from there on is good for nothing.

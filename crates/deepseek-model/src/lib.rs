@@ -20,8 +20,8 @@ pub mod report;
 
 pub use config::{Config, ConfigError, Family, Storage};
 pub use decoder::{
-    Capacity, Decoder, DraftAsk, Insert, Logits, Media, MediaId, Place, Placeholders, SeqId,
-    SequenceState, Span, Step, TokenId, Trouble, Want,
+    Capacity, Decoder, DraftAsk, Extent, Insert, Logits, Media, MediaId, Place, Placeholders,
+    SeqId, SequenceState, Span, Step, TokenId, Trouble, Want,
 };
 pub use error::{Error, Result};
 pub use model::{Extras, Model};

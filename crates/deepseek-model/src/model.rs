@@ -14,8 +14,8 @@ use deepseek_engram::{History, Slots};
 
 use crate::block::{Block, Head, Residual, Rows};
 use crate::decoder::{
-    Capacity, Decoder, DraftAsk, Logits, Media, MediaId, Place, SeqId, SequenceState, Step,
-    TokenId, Trouble, Want,
+    Capacity, Decoder, DraftAsk, Extent, Life, Logits, Media, MediaId, Place, SeqId, SequenceState,
+    Step, TokenId, Trouble, Want,
 };
 use crate::draft::{Drafter, Shared};
 use crate::encoders::Encoders;
@@ -49,6 +49,10 @@ pub struct Model<B: Kernels> {
     replay: Option<Replay<B>>,
     memory: Memory<B>,
     sequences: Vec<Sequence>,
+    /// By place, the present life of it.
+    lives: Vec<Life>,
+    /// How many lives there were.
+    begun: u64,
 }
 
 /// What a sequence is beside its rows.
@@ -344,6 +348,15 @@ impl<B: Kernels> Model<B> {
     }
 }
 
+/// The positions whose compressed rows are saved of a sequence that stands at `end`: all, or of a tail
+/// those that may be taken back.
+fn compressed(end: u32, tail_of: Option<Life>) -> Range<u32> {
+    match tail_of {
+        None => 0..end,
+        Some(_) => end.saturating_sub(REWIND_MAX)..end,
+    }
+}
+
 /// The rows that a step wants something of.
 #[derive(Debug, Default)]
 struct Wanted {
@@ -449,30 +462,41 @@ impl<B: Kernels> Decoder for Model<B> {
         Ok(drafts)
     }
 
-    fn save(&mut self, seq: SeqId) -> Result<SequenceState> {
+    fn save(&mut self, seq: SeqId, extent: Extent) -> Result<SequenceState> {
         let slot = seq.0 as usize;
         let sequence = self.sequences[slot].clone();
         let (be, end) = (&self.be, sequence.position);
-        let mut rows = self.memory.export(be, slot, end)?;
+        let tail_of = (extent == Extent::Tail).then_some(self.lives[slot]);
+        let mut rows = self.memory.export(be, slot, compressed(end, tail_of))?;
         if let Some(drafter) = &self.drafter {
             rows.extend(drafter.export(be, slot, end)?);
         }
         if let (Some(replay), Some(pending)) = (&self.replay, &sequence.pending) {
             rows.extend(replay.export(be, slot, pending, end)?);
         }
-        Ok(SequenceState { sequence, rows })
+        Ok(SequenceState {
+            sequence,
+            rows,
+            tail_of,
+        })
     }
 
     fn load(&mut self, seq: SeqId, state: &SequenceState) -> Result<()> {
         let slot = seq.0 as usize;
-        let SequenceState { sequence, rows } = state;
-        let (be, end) = (&self.be, sequence.position);
-        if end as usize > self.plan.context() {
+        let SequenceState {
+            sequence,
+            rows,
+            tail_of,
+        } = state;
+        let (end, life) = (sequence.position, self.lives[slot]);
+        self.forget(seq);
+        let be = &self.be;
+        if end as usize > self.plan.context() || tail_of.is_some_and(|tail| tail != life) {
             return Err(Error::State);
         }
         let rows = &mut rows.iter();
-        self.sequences[slot] = Sequence::default();
-        self.memory.import(be, slot, end, rows)?;
+        let positions = compressed(end, *tail_of);
+        self.memory.import(be, slot, positions, rows)?;
         if let Some(drafter) = &mut self.drafter {
             drafter.import(be, slot, end, rows)?;
         }
@@ -483,6 +507,7 @@ impl<B: Kernels> Decoder for Model<B> {
             return Err(Error::State);
         }
         self.sequences[slot] = sequence.clone();
+        self.lives[slot] = tail_of.unwrap_or(self.lives[slot]);
         Ok(())
     }
 
@@ -503,12 +528,23 @@ impl<B: Kernels> Decoder for Model<B> {
             .take_if(|trouble| trouble.position >= position);
     }
 
+    fn resume(&mut self, seq: SeqId, position: u32) {
+        self.rewind(seq, position);
+        if self.replay.is_some() {
+            // The layers behind the cut have read nothing of a prompt that goes on.
+            self.sequences[seq.0 as usize].settled = 0;
+        }
+    }
+
     fn trouble(&self, seq: SeqId) -> Option<Trouble> {
         self.sequences[seq.0 as usize].trouble
     }
 
     fn forget(&mut self, seq: SeqId) {
-        self.sequences[seq.0 as usize] = Sequence::default();
+        let slot = seq.0 as usize;
+        self.begun += 1;
+        self.sequences[slot] = Sequence::default();
+        self.lives[slot] = Life(self.begun);
     }
 
     fn attach(&mut self, media: &Media) -> Result<MediaId> {

@@ -7,8 +7,8 @@ use conformance::compare::same_bits;
 use conformance::model::{Open, best, open, prompt, step};
 use deepseek_core::{HostTensor, Kernels, Numerics};
 use deepseek_model::{
-    Decoder, DraftAsk, Error, Insert, Model, Prefill, SeqId, SequenceState, Span, Step, TokenId,
-    Want,
+    Decoder, DraftAsk, Error, Extent, Insert, Model, Prefill, SeqId, SequenceState, Span, Step,
+    TokenId, Want,
 };
 use deepseek_vision::Grid;
 use rand::{Rng, SeedableRng};
@@ -28,6 +28,9 @@ const MODELS: [(&str, Prefill); 8] = [
 
 /// Positions of each fixture at which a sequence is saved.
 const POSITIONS: usize = 20;
+
+/// Ids of a prompt that is longer than every window and ring.
+const LONG: usize = 300;
 
 fn opened(prefill: Prefill, sequences: usize) -> Open {
     Open {
@@ -91,14 +94,18 @@ fn save_everywhere<B: Kernels>(name: &str, prefill: Prefill, device: impl Fn() -
             run(&mut model, span(0, 0, &ids[..cut], Want::Nothing))?;
         }
         run(&mut model, span(0, cut, &ids[cut..at], want))?;
-        let state = model.save(SeqId(0))?;
+        let state = model.save(SeqId(0), Extent::Whole)?;
         assert_eq!(state.position() as usize, at);
         let next = &ids[at..at + 4];
         let mut other = open(device(), name, opened(prefill, 2))?;
         // Another place, in which another sequence stood.
         run(&mut other, span(1, 0, &ids[..at.max(9)], Want::Last))?;
         other.load(SeqId(1), &state)?;
-        assert_eq!(other.save(SeqId(1))?, state, "{name} at {at}, saved again");
+        assert_eq!(
+            other.save(SeqId(1), Extent::Whole)?,
+            state,
+            "{name} at {at}, saved again"
+        );
         let want = goes_on(&mut model, 0, at, next)?;
         let got = goes_on(&mut other, 1, at, next)?;
         assert_eq!(got.0, want.0, "{name} at {at}: drafts");
@@ -113,6 +120,88 @@ fn a_saved_sequence_goes_on_in_a_fresh_model() -> Result<()> {
         save_everywhere(name, prefill, || Host::new(2))?;
     }
     save_everywhere("flashy-s0", Prefill::Full, Candle::plain)
+}
+
+/// A prompt that goes on from a saved one, behind an answer that is forgotten or kept, says what it says
+/// when it is run anew.
+fn resume_everywhere<B: Kernels>(name: &str, prefill: Prefill, device: B) -> Result<()> {
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let mut model = open(device, name, opened(prefill, 2))?;
+    let known = prompt(name)?;
+    let ids: Vec<TokenId> = (0..LONG)
+        .map(|_| known[rng.random_range(0..known.len())])
+        .collect();
+    for case in 0..POSITIONS {
+        let at = rng.random_range(20..LONG - 30);
+        let answered = rng.random_range(1..20);
+        let back = rng.random_range(0..4);
+        for seq in [0, 1] {
+            model.forget(SeqId(seq));
+        }
+        run(&mut model, span(0, 0, &ids[..at / 2], Want::Nothing))?;
+        run(&mut model, span(0, at / 2, &ids[at / 2..at], Want::Last))?;
+        let state = model.save(SeqId(0), Extent::Tail)?;
+        let whole = model.save(SeqId(0), Extent::Whole)?;
+        assert!(state.bytes() < whole.bytes(), "{name}");
+        for (place, id) in ids[at..at + answered].iter().enumerate() {
+            draft(&mut model, 0, *id)?;
+            let drafted = [*id, ids[0], ids[1]];
+            run(&mut model, span(0, at + place, &drafted, Want::All))?;
+            model.rewind(SeqId(0), (at + place + 1) as u32);
+        }
+        // The answer stays, or the prompt goes on as if it had not been given.
+        let from = if case % 2 == 0 {
+            model.resume(SeqId(0), (at + answered) as u32);
+            at + answered
+        } else {
+            model.load(SeqId(0), &state)?;
+            model.resume(SeqId(0), (at - back) as u32);
+            at - back
+        };
+        let other: Vec<_> = ids[from..from + 9].iter().rev().copied().collect();
+        let fresh = [&ids[..from], &other].concat();
+        run(&mut model, span(0, from, &other[..4], Want::Nothing))?;
+        let got = run(&mut model, span(0, from + 4, &other[4..], Want::Last))?;
+        let want = run(&mut model, span(1, 0, &fresh, Want::Last))?;
+        same_bits(&format!("{name} from {from} of {at}"), &got, &want);
+        for id in [3, 5] {
+            let at = model.save(SeqId(0), Extent::Tail)?.position() as usize;
+            let got = run(&mut model, span(0, at, &[id], Want::Last))?;
+            let want = run(&mut model, span(1, at, &[id], Want::Last))?;
+            same_bits(&format!("{name}, the answer at {at}"), &got, &want);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_prompt_goes_on_from_where_an_earlier_one_ended() -> Result<()> {
+    for (name, prefill) in MODELS {
+        resume_everywhere(name, prefill, Host::new(2))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_tail_is_good_for_the_life_of_its_place_alone() -> Result<()> {
+    let mut model = open(Host::new(2), "flashy-s0", opened(Prefill::Full, 2))?;
+    let ids = [1, 2, 3, 4, 5, 6];
+    for seq in [0, 1] {
+        run(&mut model, span(seq, 0, &ids, Want::Last))?;
+    }
+    let tail = model.save(SeqId(0), Extent::Tail)?;
+    let refused = |model: &mut Model<Host>, seq| {
+        let error = model.load(SeqId(seq), &tail).expect_err("another life");
+        assert!(matches!(error, Error::State), "{error}");
+    };
+    refused(&mut model, 1);
+    model.load(SeqId(0), &tail)?;
+    model.forget(SeqId(0));
+    run(&mut model, span(0, 0, &ids, Want::Last))?;
+    refused(&mut model, 0);
+    // The place holds an empty sequence.
+    run(&mut model, span(0, 0, &ids, Want::Last))?;
+    Ok(())
 }
 
 #[test]
@@ -136,7 +225,7 @@ fn a_sequence_is_saved_with_what_it_read_of_media() -> Result<()> {
     let at = first.tokens.len();
     run(&mut model, first)?;
     model.release(media);
-    let state = model.save(SeqId(0))?;
+    let state = model.save(SeqId(0), Extent::Whole)?;
     let mut other = open(Host::new(2), name, opened(Prefill::Replay, 1))?;
     other.load(SeqId(0), &state)?;
     let next = [3, 4, 5, 6];
@@ -150,7 +239,7 @@ fn a_sequence_is_saved_with_what_it_read_of_media() -> Result<()> {
 fn a_state_of_another_model_is_refused() -> Result<()> {
     let mut model = open(Host::new(2), "flashy-s0", opened(Prefill::Full, 1))?;
     run(&mut model, span(0, 0, &[1, 2, 3, 4, 5, 6], Want::Last))?;
-    let state = model.save(SeqId(0))?;
+    let state = model.save(SeqId(0), Extent::Whole)?;
     let mut other = open(Host::new(2), "prolike-s0", opened(Prefill::Full, 1))?;
     other
         .load(SeqId(0), &state)

@@ -10,6 +10,7 @@ use deepseek_engram::LayerShape;
 use super::replay::Replay;
 use super::{Model, Sequence};
 use crate::block::{Block, Head};
+use crate::decoder::Life;
 use crate::draft::Drafter;
 use crate::encoders::Encoders;
 use crate::error::{Error, Result};
@@ -127,6 +128,7 @@ impl<B: Kernels> Model<B> {
             Some(_) => Some(Replay::new(&be, &plan)?),
         };
         let sequences = vec![Sequence::default(); plan.sequences()];
+        let begun = sequences.len() as u64;
         Ok(Self {
             be,
             plan,
@@ -141,6 +143,8 @@ impl<B: Kernels> Model<B> {
             replay,
             memory,
             sequences,
+            lives: (0..begun).map(Life).collect(),
+            begun,
         })
     }
 }

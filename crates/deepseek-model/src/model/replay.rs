@@ -192,18 +192,16 @@ impl<B: Kernels> Model<B> {
             let sequence = &mut self.sequences[place.slot];
             let all = Pending::join(sequence.pending.take(), flow, place);
             let end = place.end();
+            // Kept of answers, too: a later prompt may go on from them.
+            let last = end.saturating_sub(window + REWIND_MAX).max(all.at);
+            for position in last.max(place.at)..end {
+                let row = place.rows.start + (position - place.at) as usize;
+                kept[row] = replay.row(place.slot, position);
+            }
+            sequence.pending = Some(all.clone().from(last));
             let whole = all.at <= sequence.settled;
             let start = match span.want {
-                Want::Nothing => {
-                    let from = end.saturating_sub(window + REWIND_MAX).max(all.at);
-                    let first = from.max(place.at);
-                    for position in first..end {
-                        let row = place.rows.start + (position - place.at) as usize;
-                        kept[row] = replay.row(place.slot, position);
-                    }
-                    sequence.pending = Some(all.from(from));
-                    continue;
-                }
+                Want::Nothing => continue,
                 // A continuation that fits the window, behind rows that have run through all layers.
                 Want::Last if whole && end - sequence.settled <= window => sequence.settled,
                 Want::Last => end.saturating_sub(window).max(all.at),
@@ -233,12 +231,17 @@ impl<B: Kernels> Model<B> {
             media.extend(all.media);
             sequence.settled = end;
         }
-        replay.store(be, &flow.residual, &kept)?;
-        if parts.is_empty() {
-            return Ok(None);
-        }
         let rows: Vec<u32> = taken.iter().map(|row| row.among(old.len())).collect();
-        let residual = replay.join(be, &flow.residual, &old, &rows)?;
+        let joined = if parts.is_empty() {
+            None
+        } else {
+            Some(replay.join(be, &flow.residual, &old, &rows)?)
+        };
+        // Only now: what is kept may take the places of what was joined.
+        replay.store(be, &flow.residual, &kept)?;
+        let Some(residual) = joined else {
+            return Ok(None);
+        };
         if !media.contains(&true) {
             media.clear();
         }
