@@ -1,10 +1,13 @@
 //! Audio whose length is known, and whose samples are read while its prompt is run.
 
 use std::fmt;
+use std::hash::Hasher;
 use std::sync::Arc;
 
 use deepseek_audio::{Audio, AudioError, AudioShape, Chunks, Note};
 use deepseek_model::Media;
+
+use crate::media_key;
 
 /// Samples that are read at a time where they are merely counted.
 const COUNTED_AT_ONCE: usize = 1 << 16;
@@ -17,6 +20,7 @@ type Open = dyn Fn() -> Result<Audio, AudioError> + Send + Sync;
 pub struct AudioSource {
     shape: AudioShape,
     samples: u64,
+    key: u64,
     notes: Vec<Note>,
     open: Box<Open>,
 }
@@ -31,13 +35,14 @@ impl AudioSource {
         shape: AudioShape,
         open: impl Fn() -> Result<Audio, AudioError> + Send + Sync + 'static,
     ) -> Result<Self, AudioError> {
-        let (samples, notes) = count(open()?)?;
+        let (samples, key, notes) = count(open()?)?;
         if samples == 0 {
             return Err(AudioError::NoSamples);
         }
         Ok(Self {
             shape,
             samples,
+            key,
             notes,
             open: Box::new(open),
         })
@@ -53,6 +58,11 @@ impl AudioSource {
     #[must_use]
     pub fn notes(&self) -> &[Note] {
         &self.notes
+    }
+
+    /// A number that other samples do not have.
+    pub(crate) fn key(&self) -> u64 {
+        self.key
     }
 
     /// How many chunks it has.
@@ -95,16 +105,18 @@ impl fmt::Debug for AudioSource {
     }
 }
 
-/// The samples of a sound, and what there is to be told of it.
-fn count(mut sound: Audio) -> Result<(u64, Vec<Note>), AudioError> {
+/// The samples of a sound, their key, and what there is to be told of it.
+fn count(mut sound: Audio) -> Result<(u64, u64, Vec<Note>), AudioError> {
     let mut samples = 0;
+    let mut key = media_key::hasher();
     let mut block = Vec::new();
     loop {
         block.clear();
         sound.read(COUNTED_AT_ONCE, &mut block)?;
         samples += block.len() as u64;
+        media_key::add(&mut key, &block);
         if block.len() < COUNTED_AT_ONCE {
-            return Ok((samples, sound.notes()));
+            return Ok((samples, key.finish(), sound.notes()));
         }
     }
 }

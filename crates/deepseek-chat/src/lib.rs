@@ -116,6 +116,7 @@ mod error;
 pub mod limits;
 mod media_file;
 mod media_item;
+mod media_key;
 mod media_loader;
 mod model_source;
 mod prefetch;

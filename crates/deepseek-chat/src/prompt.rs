@@ -5,13 +5,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use deepseek_engine::{MediaError, MediaKind, MediaShape, MediaSource, MediaSpan, MediaStream};
+use deepseek_engine::{
+    MediaError, MediaKey, MediaKind, MediaShape, MediaSource, MediaSpan, MediaStream,
+};
 use deepseek_model::{Media, Placeholders, TokenId};
 use deepseek_text::{Encoded, Tokenizer};
 use futures_core::Stream;
 
 use crate::audio_source::{AudioSource, AudioSourceError, ChunkReader};
 use crate::media_item::{MediaItem, MediaRows, Segment};
+use crate::media_key;
 use crate::prefetch::Prefetcher;
 
 /// A prompt with its media in their places.
@@ -37,8 +40,8 @@ pub struct PromptMedia {
 #[derive(Debug, Clone)]
 enum Entry {
     Ready(Arc<Media>),
-    /// The next chunk of it.
-    Chunk(Arc<AudioSource>),
+    /// The next chunk of it, which is the one of this number.
+    Chunk(Arc<AudioSource>, usize),
 }
 
 impl Prompt {
@@ -115,7 +118,7 @@ impl PromptMedia {
                     kind: MediaKind::Audio,
                     rows: audio.chunk_rows(number).expect("a chunk of the audio"),
                 };
-                (shape, Entry::Chunk(Arc::clone(audio)))
+                (shape, Entry::Chunk(Arc::clone(audio), number))
             }
         };
         self.shapes.push(shape);
@@ -134,7 +137,7 @@ impl PromptMedia {
         let mut readers = HashMap::new();
         self.entries.iter().try_for_each(|entry| match entry {
             Entry::Ready(media) => take(media),
-            Entry::Chunk(audio) => {
+            Entry::Chunk(audio, _) => {
                 let chunks = readers.entry(Arc::as_ptr(audio));
                 let chunks = chunks.or_insert_with(|| ChunkReader::new(Arc::clone(audio)));
                 take(&chunks.next()?)
@@ -148,11 +151,18 @@ impl MediaSource for PromptMedia {
         &self.shapes
     }
 
+    fn key(&self, number: usize) -> Option<MediaKey> {
+        match self.entries.get(number)? {
+            Entry::Ready(media) => media_key::of(media),
+            Entry::Chunk(audio, chunk) => Some(media_key::of_chunk(audio, *chunk)),
+        }
+    }
+
     fn open(&self, first: usize) -> MediaStream {
         let (skipped, wanted) = self.entries.split_at(first);
         let audio = |entry: &Entry| match entry {
             Entry::Ready(_) => None,
-            Entry::Chunk(audio) => Some(Arc::clone(audio)),
+            Entry::Chunk(audio, _) => Some(Arc::clone(audio)),
         };
         let wanted_audio: Vec<Arc<AudioSource>> = wanted.iter().filter_map(audio).collect();
         // Of audio that is read on, the chunks before are read over.
@@ -187,11 +197,11 @@ impl Stream for PromptStream {
         let media = match (this.entries.front(), &mut this.prefetcher) {
             (None, _) => return Poll::Ready(None),
             (Some(Entry::Ready(media)), _) => Ok(Arc::clone(media)),
-            (Some(Entry::Chunk(_)), Some(prefetcher)) => match ready!(prefetcher.poll(context)) {
+            (Some(Entry::Chunk(..)), Some(prefetcher)) => match ready!(prefetcher.poll(context)) {
                 Ok(chunk) => Ok(Arc::new(chunk)),
                 Err(error) => Err(Arc::new(error) as MediaError),
             },
-            (Some(Entry::Chunk(_)), None) => unreachable!("audio is read by a prefetcher"),
+            (Some(Entry::Chunk(..)), None) => unreachable!("audio is read by a prefetcher"),
         };
         this.entries.pop_front();
         Poll::Ready(Some(media))

@@ -17,7 +17,8 @@ use crate::turn::{Turn, TurnError, TurnOptions};
 /// A model at work: an engine with what turns conversations into requests, and events into text.
 ///
 /// It may be asked by several threads at a time; the engine takes their requests in turn, or together
-/// where the decoder has room for more than one sequence.
+/// where the decoder has room for more than one sequence. A conversation that goes on keeps its KV cache:
+/// of its next prompt only what is new is run.
 #[derive(Debug)]
 pub struct Session {
     engine: Engine,
@@ -85,6 +86,7 @@ impl SessionOptions {
             answer: TurnOptions {
                 sampling: Sampling::new(sampling).expect("a temperature of at least 0"),
                 ends: description.config.eos.clone(),
+                keep: true,
                 ..TurnOptions::default()
             },
         }

@@ -26,6 +26,8 @@ pub struct TurnOptions {
     pub sampling: Sampling,
     /// As in [`Request::drafts`].
     pub drafts: u32,
+    /// As in [`Request::keep`]: for conversations that go on.
+    pub keep: bool,
     /// What in the conversation is no text, one for each of [`Conversation::media`].
     pub media: Vec<MediaItem>,
     /// Strings before which the answer ends. Only visible text is searched, neither reasoning nor
@@ -191,6 +193,7 @@ impl Turn {
             max_tokens,
             sampling,
             drafts,
+            keep,
             stops,
             ends,
             ..
@@ -211,6 +214,7 @@ impl Turn {
             never: vec![without_text(tokenizer, engine.capacity().vocabulary)],
             sampling,
             drafts,
+            keep,
         };
         Ok(Self {
             events: engine.submit(request)?,

@@ -62,6 +62,7 @@ impl Opened {
             max_tokens: asked.max_tokens,
             sampling,
             drafts: asked.draft,
+            keep: true,
             stops: asked.sampling.stop.clone(),
             ends: config.eos.clone(),
             ..TurnOptions::default()

@@ -21,7 +21,11 @@ pub(crate) fn write(
     let usage = &said.usage;
     // The first id comes with the prompt's last step.
     let decoded = usage.generated.saturating_sub(1);
-    writeln!(out, "prefill      {}", pace(usage.prompt, usage.prefill))?;
+    let run = usage.prompt - usage.cached;
+    writeln!(out, "prefill      {}", pace(run, usage.prefill))?;
+    if usage.cached > 0 {
+        writeln!(out, "cached       {} tokens of the prompt", usage.cached)?;
+    }
     for (kind, tokens) in [
         ("pictures", usage.image_tokens),
         ("sounds", usage.audio_tokens),
@@ -117,6 +121,7 @@ mod tests {
             prompt: 10,
             image_tokens: 3,
             audio_tokens: 0,
+            cached: 2,
             generated: 5,
             drafted: 4,
             accepted: 3,
@@ -134,14 +139,15 @@ mod tests {
         write(&mut out, &said, 7, true, DeviceName::CpuPlain).expect("memory takes all");
         let text = String::from_utf8(out).expect("figures are text");
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "prefill      10 tokens in 0.400 s, 25.0 tokens/s");
-        assert_eq!(lines[1], "pictures     3 tokens of these");
-        assert_eq!(lines[2], "first token  0.500 s");
-        assert_eq!(lines[3], "decode       4 tokens in 2.000 s, 2.0 tokens/s");
-        assert_eq!(lines[4], "drafts       3 of 4 accepted");
-        assert_eq!(lines[5], "device       cpu-plain");
-        assert!(lines[6].starts_with("peak memory  "), "{}", lines[6]);
-        assert_eq!(lines[7], "seed         7");
-        assert_eq!(lines[8], "finish       length");
+        assert_eq!(lines[0], "prefill      8 tokens in 0.400 s, 20.0 tokens/s");
+        assert_eq!(lines[1], "cached       2 tokens of the prompt");
+        assert_eq!(lines[2], "pictures     3 tokens of these");
+        assert_eq!(lines[3], "first token  0.500 s");
+        assert_eq!(lines[4], "decode       4 tokens in 2.000 s, 2.0 tokens/s");
+        assert_eq!(lines[5], "drafts       3 of 4 accepted");
+        assert_eq!(lines[6], "device       cpu-plain");
+        assert!(lines[7].starts_with("peak memory  "), "{}", lines[7]);
+        assert_eq!(lines[8], "seed         7");
+        assert_eq!(lines[9], "finish       length");
     }
 }

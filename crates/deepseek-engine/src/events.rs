@@ -67,6 +67,8 @@ pub struct Usage {
     pub image_tokens: u32,
     /// Those of them that are rows of sounds.
     pub audio_tokens: u32,
+    /// Those of the prompt that were not run, because they stood in the decoder already.
+    pub cached: u32,
     /// Ids drawn, an id at which it stopped among them.
     pub generated: u32,
     /// Ids proposed by the draft head.

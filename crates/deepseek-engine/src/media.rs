@@ -66,8 +66,13 @@ impl EncoderShare {
 }
 
 impl PromptMedia {
-    /// The media of a prompt, which have been checked. Whoever gives them begins.
-    pub(crate) fn new(spans: Vec<MediaSpan>, source: Option<&dyn MediaSource>) -> Self {
+    /// The media of a prompt, which have been checked. Whoever gives them begins, with the first that
+    /// is not wholly before place `start`.
+    pub(crate) fn new(
+        spans: Vec<MediaSpan>,
+        source: Option<&dyn MediaSource>,
+        start: usize,
+    ) -> Self {
         let mut media: Vec<Medium> = Vec::new();
         let shapes = source.map_or(&[][..], MediaSource::shapes);
         for span in &spans {
@@ -80,13 +85,15 @@ impl PromptMedia {
                 }),
             }
         }
-        let source = source.filter(|_| !media.is_empty());
+        let read = media.iter().take_while(|medium| medium.places.end <= start);
+        let attached = read.count();
+        let source = source.filter(|_| attached < media.len());
         Self {
-            stream: source.map(|source| source.open(0)),
+            stream: source.map(|source| source.open(attached)),
             spans,
             media,
             ready: VecDeque::new(),
-            attached: 0,
+            attached,
         }
     }
 

@@ -19,12 +19,23 @@ pub trait MediaSource: fmt::Debug + Send + Sync {
     /// What there is, by number.
     fn shapes(&self) -> &[MediaShape];
 
+    /// What a medium is, in short: media of the same key are the same, whatever prompt they are in.
+    /// Nothing where that is not known: no later prompt then goes on from behind it.
+    fn key(&self, number: usize) -> Option<MediaKey> {
+        let _ = number;
+        None
+    }
+
     /// Begins to give the media from number `first` on. May be called more than once.
     ///
     /// The engine polls the stream on its thread, between two steps: whatever takes time is done
     /// elsewhere, and wakes.
     fn open(&self, first: usize) -> MediaStream;
 }
+
+/// A number that two media have in common only if they are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MediaKey(pub u64);
 
 /// Media in the order of their numbers.
 pub type MediaStream = Pin<Box<dyn Stream<Item = Result<Arc<Media>, MediaError>> + Send>>;

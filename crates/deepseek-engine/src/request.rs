@@ -35,6 +35,10 @@ pub struct Request {
     /// Ids to have proposed by the draft head at once; 0 for none. Changes how long the answer
     /// takes, never what it is.
     pub drafts: u32,
+    /// Whether its place is kept when it is over, as long as nobody else needs it, so that a prompt that
+    /// begins as this one, or as this one and its answer, goes on from there. Changes how long that one
+    /// takes, never what its answer is.
+    pub keep: bool,
 }
 
 /// Ids of a prompt that stand for rows of a medium.
@@ -58,7 +62,7 @@ impl MediaSpan {
 
 impl Request {
     /// A request with defaults: as long as the context allows, no stop ids, default sampling, no
-    /// drafts.
+    /// drafts, its place not kept.
     #[must_use]
     pub fn new(prompt: Vec<TokenId>) -> Self {
         Self {
@@ -70,6 +74,7 @@ impl Request {
             never: Vec::new(),
             sampling: Sampling::default(),
             drafts: 0,
+            keep: false,
         }
     }
 
@@ -114,6 +119,7 @@ impl Request {
             stop_ids: self.stop_ids,
             sampling: self.sampling,
             drafts: self.drafts.min(capacity.drafts).min(capacity.rewind),
+            keep: self.keep,
         })
     }
 
@@ -191,6 +197,8 @@ pub(crate) struct Accepted {
     pub(crate) sampling: Sampling,
     /// No more than the decoder can propose, nor than it can take back.
     pub(crate) drafts: u32,
+    /// Whether its place is kept.
+    pub(crate) keep: bool,
 }
 
 /// A request that waits for a place, with the channel to whoever made it.

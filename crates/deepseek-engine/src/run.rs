@@ -7,13 +7,14 @@ use std::task::{Context, Waker};
 use std::thread;
 use std::time::Instant;
 
-use deepseek_model::{Decoder, Logits, SeqId, Step, TokenId};
+use deepseek_model::{Decoder, Logits, Step, TokenId};
 
 use crate::events::{Event, Fault, Reason, Usage};
 use crate::limits::Limits;
 use crate::media::EncoderShare;
+use crate::places::{KeptSpan, KeptText, Places, Start};
 use crate::queue::{Queue, QueueState};
-use crate::request::Queued;
+use crate::request::{Accepted, Queued};
 use crate::scheduler::{Grant, Standing, schedule};
 use crate::sequence::Sequence;
 use crate::speculate::propose;
@@ -45,7 +46,7 @@ struct Run<'a> {
     step_tokens: u32,
     encoder_rows_max: usize,
     /// Places in the decoder that nobody has.
-    places: Vec<SeqId>,
+    places: Places,
     /// Whoever has one, the oldest first.
     running: Vec<Sequence>,
 }
@@ -67,7 +68,7 @@ impl<'a> Run<'a> {
             waker: wake::waker(thread::current()),
             step_tokens: capacity.step_tokens,
             encoder_rows_max: limits.encoder_rows_max,
-            places: (0..places).rev().map(SeqId).collect(),
+            places: Places::new(places, capacity.rewind),
             running: Vec::new(),
         }
     }
@@ -111,11 +112,30 @@ impl<'a> Run<'a> {
                 turn_away(queued);
                 continue;
             }
-            let seq = self
-                .places
-                .pop()
-                .expect("the queue gives out no more than there are places");
-            self.running.push(Sequence::new(seq, queued));
+            let start = self.start(&queued.accepted);
+            self.running.push(Sequence::new(start, queued));
+        }
+    }
+
+    /// A place for a request, with as much of its prompt as stands there already.
+    fn start(&mut self, accepted: &Accepted) -> Start {
+        let mut prompt = KeptText::default();
+        if self.places.keeps_any() {
+            prompt.ids.clone_from(&accepted.prompt);
+            prompt.media = KeptSpan::all(&accepted.spans, accepted.media.as_deref());
+        }
+        let start = self.places.take(&prompt);
+        let (decoder, seq) = (&mut self.decoder, start.seq);
+        let is_back = match start.state.as_ref().filter(|_| start.restores) {
+            Some(state) => decoder.load(seq, state).is_ok(),
+            None => start.cached > 0,
+        };
+        if is_back {
+            decoder.resume(seq, start.cached);
+            start
+        } else {
+            decoder.forget(seq);
+            Start::anew(seq)
         }
     }
 
@@ -185,6 +205,7 @@ impl<'a> Run<'a> {
             if let Some(trouble) = self.decoder.trouble(sequence.seq) {
                 sequence.meet(trouble);
             }
+            sequence.save(&mut *self.decoder);
             sequence.release(&mut *self.decoder);
         }
     }
@@ -200,8 +221,13 @@ impl<'a> Run<'a> {
     fn retire(&mut self) {
         for mut sequence in self.running.extract_if(.., |sequence| sequence.is_over()) {
             sequence.release(&mut *self.decoder);
-            self.decoder.forget(sequence.seq);
-            self.places.push(sequence.seq);
+            match sequence.leave(&mut *self.decoder) {
+                Some(kept) => self.places.keep(kept),
+                None => {
+                    self.decoder.forget(sequence.seq);
+                    self.places.free(sequence.seq);
+                }
+            }
             sequence.conclude();
         }
     }

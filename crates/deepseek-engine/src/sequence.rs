@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Instant;
 
-use deepseek_model::{Decoder, SeqId, Span, TokenId, Trouble, Want};
+use deepseek_model::{Decoder, Extent, SeqId, SequenceState, Span, TokenId, Trouble, Want};
 
 use crate::events::{Event, Fault, Reason, Sender, Usage};
 use crate::media::{EncoderShare, PromptMedia};
+use crate::places::{Kept, KeptSpan, KeptText, Start};
 use crate::request::{Accepted, Queued};
 use crate::sampler::Sampler;
 use crate::scheduler::Standing;
@@ -21,7 +22,13 @@ pub(crate) struct Sequence {
     pub(crate) seq: SeqId,
     ids: Vec<TokenId>,
     media: PromptMedia,
+    /// Its media in short, if its place is to be kept.
+    kept: Option<Vec<KeptSpan>>,
+    /// Its tail where its prompt ended, or an earlier one.
+    state: Option<SequenceState>,
     fed: u32,
+    /// Where the decoder stood after its last step.
+    reached: u32,
     length_max: u32,
     at_length_max: Reason,
     stop_ids: Vec<TokenId>,
@@ -42,7 +49,7 @@ enum End {
 }
 
 impl Sequence {
-    pub(crate) fn new(seq: SeqId, queued: Queued) -> Self {
+    pub(crate) fn new(start: Start, queued: Queued) -> Self {
         let Queued {
             accepted,
             sender,
@@ -58,23 +65,29 @@ impl Sequence {
             stop_ids,
             sampling,
             drafts,
+            keep,
         } = accepted;
         let admitted = Instant::now();
-        let media = PromptMedia::new(spans, media.as_deref());
+        let kept = keep.then(|| KeptSpan::all(&spans, media.as_deref()));
+        let media = PromptMedia::new(spans, media.as_deref(), start.cached as usize);
         let [image_tokens, audio_tokens] = media.tokens();
         Self {
-            seq,
+            seq: start.seq,
             sampler: Sampler::new(sampling, &media.words(&prompt)).never(never),
             usage: Usage {
                 prompt: count(prompt.len()),
                 image_tokens,
                 audio_tokens,
+                cached: start.cached,
                 queued: admitted - submitted,
                 ..Usage::default()
             },
             ids: prompt,
             media,
-            fed: 0,
+            kept,
+            state: start.state,
+            fed: start.cached,
+            reached: start.reached,
             length_max,
             at_length_max,
             stop_ids,
@@ -176,6 +189,7 @@ impl Sequence {
         rows: impl ExactSizeIterator<Item = &'a [f32]>,
     ) -> Option<u32> {
         self.fed += tokens;
+        self.reached = self.fed + count(drafted.len());
         if self.fed <= self.usage.prompt {
             self.sender.progress(self.fed, self.usage.prompt);
         }
@@ -209,6 +223,31 @@ impl Sequence {
             return None;
         }
         Some(id)
+    }
+
+    /// Saves what a later prompt may go on from, where its own has just been run to its end. A decoder
+    /// that cannot save makes later prompts slower, and does no other harm.
+    pub(crate) fn save(&mut self, decoder: &mut dyn Decoder) {
+        if self.kept.is_some() && self.fed == self.usage.prompt {
+            self.state = decoder.save(self.seq, Extent::Tail).ok();
+        }
+    }
+
+    /// What it leaves in its place, if that is to be kept and good for anything. The decoder is taken
+    /// back to what was taken up.
+    pub(crate) fn leave(&mut self, decoder: &mut dyn Decoder) -> Option<Kept> {
+        let media = self.kept.take()?;
+        if matches!(self.end, Some(End::Failed(_))) || self.fed == 0 {
+            return None;
+        }
+        decoder.rewind(self.seq, self.fed);
+        let ids = std::mem::take(&mut self.ids);
+        Some(Kept {
+            seq: self.seq,
+            text: KeptText { ids, media }.cut(self.fed as usize),
+            reached: self.reached,
+            state: self.state.take(),
+        })
     }
 
     fn length(&self) -> u32 {

@@ -34,8 +34,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use deepseek_model::{
-    Capacity, Decoder, DraftAsk, Error, Logits, Media, MediaId, Placeholders, Result, SeqId, Step,
-    TokenId, Want,
+    Capacity, Decoder, DraftAsk, Error, Extent, Logits, Media, MediaId, Placeholders, Result,
+    SeqId, SequenceState, Step, TokenId, Want,
 };
 
 use self::logits::{Mark, hash};
@@ -309,6 +309,38 @@ impl Decoder for ToyDecoder {
             "{seq:?}: to {to}, from {earliest} to {from} allowed"
         );
         sequence.marks.truncate(to);
+    }
+
+    fn save(&mut self, seq: SeqId, extent: Extent) -> Result<SequenceState> {
+        let sequence = self.sequences.get(&seq).ok_or(Error::State)?;
+        let length = sequence.marks.len();
+        let first = match extent {
+            Extent::Whole => 0,
+            Extent::Tail => length.saturating_sub(self.toy.capacity.rewind as usize + 1),
+        };
+        let marks = sequence.marks[first..].iter();
+        Ok(SequenceState::new(
+            sequence.length(),
+            marks.map(|mark| mark.to_bytes().to_vec()).collect(),
+        ))
+    }
+
+    fn load(&mut self, seq: SeqId, state: &SequenceState) -> Result<()> {
+        let marks = state.rows().iter().map(|row| Mark::from_bytes(row));
+        let marks: Vec<Mark> = marks.collect::<Option<_>>().ok_or(Error::State)?;
+        let sequence = self.sequences.entry(seq).or_default();
+        let length = state.position() as usize;
+        let first = length.checked_sub(marks.len()).ok_or(Error::State)?;
+        assert!(
+            first == 0 || sequence.marks.get(first) == marks.first(),
+            "{seq:?}: a tail of what is not there any more"
+        );
+        sequence.marks.truncate(first);
+        sequence.marks.extend(marks);
+        sequence.stood = length;
+        sequence.lost = false;
+        self.tell();
+        Ok(())
     }
 
     fn forget(&mut self, seq: SeqId) {

@@ -412,7 +412,9 @@ struct Reading {
 
 /// One life of an engine with random requests, readers, cancels and faults. Whatever was read of a
 /// request is what it yields alone: all of it if it finished, a beginning if it did not.
-fn swarm(seed: u64) {
+///
+/// Answers how many ids of prompts were not run, because they stood there.
+fn swarm(seed: u64) -> u32 {
     let rng = &mut ChaCha8Rng::seed_from_u64(seed);
     let capacity = Capacity {
         vocabulary: 8 + below(rng, 24),
@@ -457,7 +459,16 @@ fn swarm(seed: u64) {
     let may_panic = toy.faults.values().any(|&fault| fault == ToyFault::Panic);
     let (engine, tally) = spawn(toy.clone(), limits);
 
-    let mut requests: Vec<Request> = (0..10).map(|_| some_request(rng, &capacity)).collect();
+    let mut requests: Vec<Request> = Vec::new();
+    for _ in 0..10 {
+        let request = match requests.last() {
+            Some(last) if below(rng, 2) == 0 => some_later_request(rng, &toy, last),
+            _ => some_request(rng, &capacity),
+        };
+        requests.push(request);
+    }
+    requests.reverse();
+    let (keeps, mut cached) = (requests.iter().any(|request| request.keep), 0);
     let mut open: Vec<Reading> = Vec::new();
     while !(requests.is_empty() && open.is_empty()) {
         if let Some(request) = requests.pop_if(|_| open.is_empty() || below(rng, 4) == 0) {
@@ -507,6 +518,8 @@ fn swarm(seed: u64) {
                     assert_eq!(usage.generated as usize, ids.len() + stopped as usize);
                 }
                 assert!(usage.accepted <= usage.drafted, "seed {seed}");
+                assert!(usage.cached < usage.prompt, "seed {seed}");
+                cached += usage.cached;
                 open.swap_remove(index);
             }
             Ok(Event::Failed(fault)) => {
@@ -519,9 +532,33 @@ fn swarm(seed: u64) {
         }
     }
     match engine.close(Duration::MAX) {
-        Ok(()) => assert_eq!((tally.sequences(), tally.media()), (0, 0), "seed {seed}"),
+        Ok(()) => {
+            assert_eq!(tally.media(), 0, "seed {seed}");
+            assert!(keeps || tally.sequences() == 0, "seed {seed}");
+        }
         Err(fault) => assert!(may_panic, "seed {seed}: {fault}"),
     }
+    cached
+}
+
+/// A request that begins as another, or as that one and its answer.
+fn some_later_request(rng: &mut ChaCha8Rng, toy: &Toy, last: &Request) -> Request {
+    let mut request = Request {
+        sampling: some_sampling(rng),
+        keep: below(rng, 4) > 0,
+        ..last.clone()
+    };
+    let context = toy.capacity.context as usize;
+    if last.prompt.len() < context && below(rng, 3) > 0 {
+        request.prompt.extend(alone(toy, last).0);
+    }
+    let cut = request.prompt.len() - below(rng, 5).min(request.prompt.len() as u32) as usize;
+    let ends = request.spans.last().map_or(0, |last| last.places().end);
+    request.prompt.truncate(cut.max(ends));
+    let more = 1 + below(rng, 9);
+    let more = (0..more).map(|_| below(rng, toy.capacity.vocabulary));
+    request.prompt.extend(more);
+    request
 }
 
 fn some_request(rng: &mut ChaCha8Rng, capacity: &Capacity) -> Request {
@@ -576,14 +613,117 @@ fn some_request(rng: &mut ChaCha8Rng, capacity: &Capacity) -> Request {
             .collect(),
         sampling: some_sampling(rng),
         drafts: below(rng, 5),
+        keep: below(rng, 2) == 0,
     }
 }
 
 #[test]
 fn in_a_swarm_every_request_yields_what_it_yields_alone() {
-    for seed in 0..400 {
-        swarm(seed);
-    }
+    let cached: u32 = (0..400).map(swarm).sum();
+    assert!(cached > 1000, "{cached}");
+}
+
+/// A conversation of prompts, each with what of it stood in the decoder, what was run of it, and its
+/// answer of 5 ids.
+fn kept(toy: &Toy, prompts: &[&[TokenId]]) -> Vec<(u32, u64, Vec<TokenId>)> {
+    let (engine, tally) = spawn(toy.clone(), Limits::default());
+    let ask = |prompt: &&[TokenId]| {
+        let before = tally.tokens();
+        let request = Request {
+            keep: true,
+            ..greedy(prompt, 5)
+        };
+        let want = alone(toy, &request).0;
+        let (ids, end) = read(engine.submit(request).unwrap());
+        assert_eq!(ids, want);
+        (end.unwrap().1.cached, tally.tokens() - before, ids)
+    };
+    prompts.iter().map(ask).collect()
+}
+
+#[test]
+fn a_prompt_goes_on_from_the_answer_before() {
+    let toy = narrow().0;
+    let first = &kept(&toy, &[&[1; 30]])[0];
+    // The last id of an answer has not been run.
+    assert_eq!((first.0, first.1), (0, 34));
+    let second = [&[1; 30][..], &first.2, &[2, 3]].concat();
+    let both = kept(&toy, &[&[1; 30], &second]);
+    assert_eq!((both[1].0, both[1].1), (34, 3 + 4));
+}
+
+#[test]
+fn a_prompt_without_the_answer_goes_on_from_the_prompt_before() {
+    let toy = narrow().0;
+    // The last id of the first prompt is another one in the second.
+    let prompts = [&[1; 30][..], &[&[1; 29][..], &[2; 9]].concat()];
+    let both = kept(&toy, &prompts);
+    assert_eq!((both[1].0, both[1].1), (29, 9 + 4));
+    // The same again, and one that has too little in common.
+    let prompts = [&[1; 30][..], &[1; 30], &[&[1; 20][..], &[2; 9]].concat()];
+    let all = kept(&toy, &prompts);
+    assert_eq!((all[1].0, all[1].1), (29, 1 + 4));
+    assert_eq!((all[2].0, all[2].1), (0, 29 + 4));
+}
+
+#[test]
+fn a_kept_place_is_there_for_whoever_needs_it() {
+    let (toy, limits) = narrow();
+    let (engine, tally) = spawn(toy.clone(), limits);
+    let kept = Request {
+        keep: true,
+        ..greedy(&[1; 9], 1)
+    };
+    read(engine.submit(kept).unwrap()).1.unwrap();
+    assert_eq!(tally.sequences(), 1);
+    let other = greedy(&[2; 9], 1);
+    let want = alone(&toy, &other).0;
+    assert_eq!(read(engine.submit(other).unwrap()).0, want);
+    // It was not to be kept.
+    read(engine.submit(greedy(&[1; 9], 1)).unwrap()).1.unwrap();
+    engine.close(Duration::MAX).unwrap();
+    assert_eq!(tally.sequences(), 0);
+}
+
+#[test]
+fn a_medium_is_read_once_by_a_conversation_and_another_medium_anew() {
+    let (engine, tally) = spawn(sensing(), Limits::default());
+    let rng = &mut ChaCha8Rng::seed_from_u64(1);
+    let seen = image(rng);
+    let rows = seen.tokens();
+    let source = Arc::new(Source::new(vec![seen], Pace::AtHand));
+    let ask = |source: &Arc<Source>, more: usize| {
+        let spans = vec![MediaSpan {
+            at: 2,
+            media: 0,
+            rows: 0..rows,
+        }];
+        let request = Request {
+            spans,
+            media: Some(Arc::clone(source) as Arc<dyn MediaSource>),
+            keep: true,
+            ..greedy(&vec![1; 4 + rows + more], 1)
+        };
+        let want = alone(&sensing(), &request).0;
+        let before = tally.tokens();
+        let (ids, end) = read(engine.submit(request).unwrap());
+        assert_eq!(ids, want);
+        let run = (tally.tokens() - before) as usize;
+        assert_eq!(run, 4 + rows + more - end.unwrap().1.cached as usize);
+        run
+    };
+    assert_eq!(ask(&source, 0), 4 + rows);
+    assert_eq!(ask(&source, 3), 3);
+    // It may be another image of the same size.
+    let other = Arc::new(Source::new(
+        source
+            .media
+            .iter()
+            .map(|media| Media::clone(media))
+            .collect(),
+        Pace::AtHand,
+    ));
+    assert_eq!(ask(&other, 6), 4 + rows + 6);
 }
 
 /// Media of so many rows each, named as `(at, media, rows)`.

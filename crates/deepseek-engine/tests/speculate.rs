@@ -81,6 +81,7 @@ fn with_drafts_and_without_the_ids_are_the_same() {
             never: vec![first],
             sampling: some_sampling(rng),
             drafts: below(rng, 6),
+            keep: false,
         };
         let limits = Limits {
             unread_max: 1 + below(rng, 8) as usize,

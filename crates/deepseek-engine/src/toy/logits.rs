@@ -5,11 +5,28 @@ use deepseek_model::{Media, Span, TokenId};
 use super::ToyDecoder;
 
 /// A history, in short.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Mark {
     hash: u64,
     /// Ids of the script with which it ends.
     said: usize,
+}
+
+impl Mark {
+    /// As a row of a saved sequence.
+    pub(super) fn to_bytes(self) -> [u8; 16] {
+        let bytes = [self.hash, self.said as u64].map(u64::to_le_bytes);
+        bytes.concat().try_into().expect("two numbers of 8 bytes")
+    }
+
+    /// What [`Mark::to_bytes`] gave, if it is that.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (hash, said) = bytes.split_first_chunk()?;
+        Some(Self {
+            hash: u64::from_le_bytes(*hash),
+            said: u64::from_le_bytes(said.try_into().ok()?) as usize,
+        })
+    }
 }
 
 impl ToyDecoder {

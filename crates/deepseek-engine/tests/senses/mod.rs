@@ -1,13 +1,14 @@
 //! Images and audio for decoders that have no encoders, and sources that give them.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use deepseek_audio::{Audio, AudioShape, Chunks, Level, Pool};
-use deepseek_engine::{MediaError, MediaShape, MediaSource, MediaStream};
+use deepseek_engine::{MediaError, MediaKey, MediaShape, MediaSource, MediaStream};
 use deepseek_model::Media;
 use deepseek_vision::{Canvas, Image, VisionShape};
 use rand_chacha::ChaCha8Rng;
@@ -74,8 +75,12 @@ pub(crate) fn image(rng: &mut ChaCha8Rng) -> Media {
 pub(crate) struct Source {
     pub(crate) media: Vec<Arc<Media>>,
     shapes: Vec<MediaShape>,
+    keys: Vec<MediaKey>,
     pace: Pace,
 }
+
+/// Keys that were given.
+static KEYS: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
@@ -89,6 +94,10 @@ impl Source {
     pub(crate) fn new(media: Vec<Media>, pace: Pace) -> Self {
         Self {
             shapes: media.iter().map(MediaShape::from).collect(),
+            keys: media
+                .iter()
+                .map(|_| MediaKey(KEYS.fetch_add(1, Ordering::Relaxed)))
+                .collect(),
             media: media.into_iter().map(Arc::new).collect(),
             pace,
         }
@@ -98,6 +107,10 @@ impl Source {
 impl MediaSource for Source {
     fn shapes(&self) -> &[MediaShape] {
         &self.shapes
+    }
+
+    fn key(&self, number: usize) -> Option<MediaKey> {
+        self.keys.get(number).copied()
     }
 
     fn open(&self, first: usize) -> MediaStream {
