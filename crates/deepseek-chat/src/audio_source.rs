@@ -162,8 +162,20 @@ impl ChunkReader {
         }
     }
 
+    /// The chunk of this number. Those behind the one before it are read over; of an earlier one, the
+    /// audio is read anew.
+    pub(crate) fn read(&mut self, number: usize) -> Result<Media, AudioSourceError> {
+        if number < self.next {
+            (self.chunks, self.next) = (None, 0);
+        }
+        while self.next < number {
+            self.next()?;
+        }
+        self.next()
+    }
+
     /// The next chunk. The one that was counted last must be the last.
-    pub(crate) fn next(&mut self) -> Result<Media, AudioSourceError> {
+    fn next(&mut self) -> Result<Media, AudioSourceError> {
         let chunks = match &mut self.chunks {
             Some(chunks) => chunks,
             None => self.chunks.insert(self.source.read()?),

@@ -39,10 +39,9 @@ impl Reader {
 }
 
 impl Prefetcher {
-    /// Starts to read: the next chunk of each source, as often as it stands in `order`. The first
-    /// `skip` of these are read over. Where the system has no thread for it, the first
-    /// [`poll`](Self::poll) says so.
-    pub(crate) fn start(order: Vec<Arc<AudioSource>>, skip: usize) -> Self {
+    /// Starts to read chunks of sources, by their numbers, in this order. Where the system has no thread
+    /// for it, the first [`poll`](Self::poll) says so.
+    pub(crate) fn start(order: Vec<(Arc<AudioSource>, usize)>) -> Self {
         let (sender, arrived) = sync_channel(CHUNKS_AHEAD);
         let reader = Reader(Arc::new(Mutex::new(Waker::noop().clone())));
         let wakes = WakesAtLast(reader.clone());
@@ -53,7 +52,7 @@ impl Prefetcher {
                 // Gone before the last wake, whatever happens, so that nobody waits for what never
                 // comes.
                 let sender = sender;
-                read(&order, skip, &sender, &wakes.0);
+                read(&order, &sender, &wakes.0);
             });
         Self {
             arrived,
@@ -89,21 +88,17 @@ impl Drop for WakesAtLast {
 }
 
 fn read(
-    order: &[Arc<AudioSource>],
-    skip: usize,
+    order: &[(Arc<AudioSource>, usize)],
     sender: &SyncSender<Result<Media, AudioSourceError>>,
     reader: &Reader,
 ) {
     let mut readers = HashMap::new();
-    for (index, source) in order.iter().enumerate() {
+    for (source, number) in order {
         let chunks = readers.entry(Arc::as_ptr(source));
         let chunk = chunks
             .or_insert_with(|| ChunkReader::new(Arc::clone(source)))
-            .next();
+            .read(*number);
         let is_over = chunk.is_err();
-        if index < skip && !is_over {
-            continue;
-        }
         // Nobody listens once the request is over.
         if sender.send(chunk).is_err() || is_over {
             return;

@@ -40,7 +40,7 @@ pub struct PromptMedia {
 #[derive(Debug, Clone)]
 enum Entry {
     Ready(Arc<Media>),
-    /// The next chunk of it, which is the one of this number.
+    /// The chunk of it of this number.
     Chunk(Arc<AudioSource>, usize),
 }
 
@@ -137,10 +137,10 @@ impl PromptMedia {
         let mut readers = HashMap::new();
         self.entries.iter().try_for_each(|entry| match entry {
             Entry::Ready(media) => take(media),
-            Entry::Chunk(audio, _) => {
+            Entry::Chunk(audio, number) => {
                 let chunks = readers.entry(Arc::as_ptr(audio));
                 let chunks = chunks.or_insert_with(|| ChunkReader::new(Arc::clone(audio)));
-                take(&chunks.next()?)
+                take(&chunks.read(*number)?)
             }
         })
     }
@@ -159,22 +159,13 @@ impl MediaSource for PromptMedia {
     }
 
     fn open(&self, first: usize) -> MediaStream {
-        let (skipped, wanted) = self.entries.split_at(first);
+        let wanted = &self.entries[first..];
         let audio = |entry: &Entry| match entry {
             Entry::Ready(_) => None,
-            Entry::Chunk(audio, _) => Some(Arc::clone(audio)),
+            Entry::Chunk(audio, number) => Some((Arc::clone(audio), *number)),
         };
-        let wanted_audio: Vec<Arc<AudioSource>> = wanted.iter().filter_map(audio).collect();
-        // Of audio that is read on, the chunks before are read over.
-        let is_wanted =
-            |audio: &Arc<AudioSource>| wanted_audio.iter().any(|wanted| Arc::ptr_eq(wanted, audio));
-        let mut order: Vec<Arc<AudioSource>> = skipped.iter().filter_map(audio).collect();
-        order.retain(is_wanted);
-        let skip = order.len();
-        let prefetcher = (!wanted_audio.is_empty()).then(|| {
-            order.extend(wanted_audio);
-            Prefetcher::start(order, skip)
-        });
+        let order: Vec<_> = wanted.iter().filter_map(audio).collect();
+        let prefetcher = (!order.is_empty()).then(|| Prefetcher::start(order));
         Box::pin(PromptStream {
             entries: wanted.iter().cloned().collect(),
             prefetcher,

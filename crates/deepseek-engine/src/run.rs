@@ -7,7 +7,7 @@ use std::task::{Context, Waker};
 use std::thread;
 use std::time::Instant;
 
-use deepseek_model::{Decoder, Logits, Step, TokenId};
+use deepseek_model::{Decoder, DraftAsk, Logits, Step, TokenId};
 
 use crate::events::{Event, Fault, Reason, Usage};
 use crate::limits::Limits;
@@ -169,20 +169,30 @@ impl<'a> Run<'a> {
         attached
     }
 
-    /// Has the drafts made that were granted. Who fails at that is left out of the step.
+    /// Has the drafts made that were granted, for all sequences at once. If that fails, those who were
+    /// granted some are left out of the step.
     fn draft(&mut self, grants: Vec<Grant>) -> Vec<Part> {
+        let asks = grants.iter().filter(|grant| grant.drafts > 0).map(|grant| {
+            let sequence = &self.running[grant.index];
+            DraftAsk {
+                seq: sequence.seq,
+                after: sequence.last(),
+                max: grant.drafts,
+            }
+        });
+        let proposed = propose(&mut *self.decoder, &asks.collect::<Vec<_>>());
+        let mut proposed = proposed.map(Vec::into_iter).map_err(Arc::new);
         let mut parts = Vec::with_capacity(grants.len());
         for grant in grants {
-            let sequence = &mut self.running[grant.index];
-            match propose(
-                &mut *self.decoder,
-                sequence.seq,
-                sequence.last(),
-                grant.drafts,
-            ) {
-                Ok(drafted) => parts.push(Part { grant, drafted }),
-                Err(error) => sequence.fail_with(&Arc::new(error)),
-            }
+            let drafted = match &mut proposed {
+                _ if grant.drafts == 0 => Vec::new(),
+                Ok(proposed) => proposed.next().unwrap_or_default(),
+                Err(error) => {
+                    self.running[grant.index].fail_with(error);
+                    continue;
+                }
+            };
+            parts.push(Part { grant, drafted });
         }
         parts
     }

@@ -6,24 +6,19 @@
 //! was proposed, the next row is the right one to draw from; the first that differs is still drawn
 //! rightly, and whatever was proposed after it is taken back.
 
-use deepseek_model::{Decoder, DraftAsk, Result, SeqId, TokenId};
+use deepseek_model::{Decoder, DraftAsk, Result, TokenId};
 
-/// Has up to `max` ids proposed to follow `after`.
-pub(crate) fn propose(
-    decoder: &mut dyn Decoder,
-    seq: SeqId,
-    after: TokenId,
-    max: u32,
-) -> Result<Vec<TokenId>> {
-    if max == 0 {
+/// Has ids proposed for each of the asks, in one batch: for each as many as it asks for, or fewer.
+pub(crate) fn propose(decoder: &mut dyn Decoder, asks: &[DraftAsk]) -> Result<Vec<Vec<TokenId>>> {
+    if asks.is_empty() {
         return Ok(Vec::new());
     }
-    let ask = DraftAsk { seq, after, max };
-    let drafted = decoder.draft(&[ask])?.pop().unwrap_or_default();
+    let drafted = decoder.draft(asks)?;
+    let counts: Vec<_> = drafted.iter().map(Vec::len).collect();
+    let fits = |(ask, count): (&DraftAsk, &usize)| *count <= ask.max as usize;
     assert!(
-        drafted.len() <= max as usize,
-        "{} drafts, {max} asked for",
-        drafted.len()
+        counts.len() == asks.len() && asks.iter().zip(&counts).all(fits),
+        "{counts:?} drafts for {asks:?}"
     );
     Ok(drafted)
 }

@@ -98,6 +98,7 @@ impl Default for Toy {
 pub struct ToyTally {
     steps: AtomicU64,
     tokens: AtomicU64,
+    drafts: AtomicU64,
     sequences: AtomicU64,
     media: AtomicU64,
 }
@@ -113,6 +114,12 @@ impl ToyTally {
     #[must_use]
     pub fn tokens(&self) -> u64 {
         self.tokens.load(Ordering::Acquire)
+    }
+
+    /// Batches of drafts asked for.
+    #[must_use]
+    pub fn drafts(&self) -> u64 {
+        self.drafts.load(Ordering::Acquire)
     }
 
     /// Sequences that have begun and are not forgotten.
@@ -291,6 +298,7 @@ impl Decoder for ToyDecoder {
     }
 
     fn draft(&mut self, asks: &[DraftAsk]) -> Result<Vec<Vec<TokenId>>> {
+        self.tally.drafts.fetch_add(1, Ordering::AcqRel);
         asks.iter().map(|ask| self.draft_one(ask)).collect()
     }
 

@@ -317,6 +317,21 @@ fn a_failed_draft_fails_its_request() {
 }
 
 #[test]
+fn all_who_draft_draft_in_one_batch_a_step() {
+    let (engine, tally) = spawn(Toy::default(), Limits::default());
+    let ask = |id| Request {
+        drafts: 2,
+        ..greedy(&[id; 3], 40)
+    };
+    let open: Vec<_> = (1..5).map(|id| engine.submit(ask(id)).unwrap()).collect();
+    for events in open {
+        assert!(read(events).1.unwrap().1.drafted > 0);
+    }
+    // Four sequences, of which each is in nearly every step.
+    assert!(0 < tally.drafts() && tally.drafts() <= tally.steps());
+}
+
+#[test]
 fn logits_that_are_no_numbers_fail_their_request() {
     for sampling in [Sampling::greedy(), Sampling::default()] {
         let (engine, _) = spawn(broken(2, ToyFault::NotANumber), Limits::default());
