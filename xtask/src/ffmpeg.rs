@@ -53,8 +53,10 @@ pub(crate) fn test() -> Result<()> {
     ];
     let clippy = ["--all-targets", "--", "-D", "warnings"];
     shell::run(cargo().arg("clippy").args(video).args(clippy))?;
-    let tests = ["--test", "ffmpeg", "--test", "e2e", "--", "media::"];
-    shell::run(cargo().arg("test").args(video).args(tests))
+    let ffmpeg = ["--test", "ffmpeg"];
+    shell::run(cargo().arg("test").args(video).args(ffmpeg))?;
+    let e2e = ["--test", "e2e", "--", "media::", "decoding::"];
+    shell::run(cargo().arg("test").args(video).args(e2e))
 }
 
 fn is_there() -> bool {

@@ -300,12 +300,8 @@ impl MediaLoader {
         file: MediaFile,
         (wanted, fps): (VideoAudio, f64),
     ) -> Result<(Option<AudioSource>, Vec<Note>), MediaError> {
-        let has_audio = film.audio().map_err(|source| MediaError::Video {
-            name: brief(name),
-            source,
-        })?;
         let unheard = |why: &dyn Display| format!("its sound is not read: {why}");
-        match (wanted, self.audio, has_audio.is_some()) {
+        match (wanted, self.audio, film.has_audio()) {
             (VideoAudio::Off, _, _) | (VideoAudio::Auto, None, _) => Ok((None, Vec::new())),
             (VideoAudio::Auto, Some(_), false) => {
                 let notes = film.unheard().map(|why| Note::new(unheard(&why)));

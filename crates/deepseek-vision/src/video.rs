@@ -168,6 +168,13 @@ impl Video {
         }
     }
 
+    /// Whether there is audio that [`Video::audio`] would open. Nothing is opened to find out: what
+    /// decodes it may still refuse it.
+    #[must_use]
+    pub fn has_audio(&self) -> bool {
+        matches!(self.parts.track, Some(Ok(_)))
+    }
+
     /// The same video, its frames rotated as the published loader rotates images: those of TIFF files
     /// alone.
     #[must_use]
