@@ -12,7 +12,7 @@ use crate::media_key;
 /// Samples that are read at a time where they are merely counted.
 const COUNTED_AT_ONCE: usize = 1 << 16;
 
-/// Opens a sound at its beginning, as often as it is asked to.
+/// Opens audio at its beginning, as often as it is asked to.
 type Open = dyn Fn() -> Result<Audio, AudioError> + Send + Sync;
 
 /// Audio whose length is known and whose samples are not: they are read, chunk after chunk, when a
@@ -105,7 +105,7 @@ impl fmt::Debug for AudioSource {
     }
 }
 
-/// The samples of a sound, their key, and what there is to be told of it.
+/// The samples of audio, their key, and what there is to be told of it.
 fn count(mut sound: Audio) -> Result<(u64, u64, Vec<Note>), AudioError> {
     let mut samples = 0;
     let mut key = media_key::hasher();
@@ -129,7 +129,7 @@ pub enum AudioSourceError {
     #[error(transparent)]
     Audio(#[from] AudioError),
     /// It is another one than when it was counted.
-    #[error("sound: chunk {number} has {found} tokens, {counted} when the prompt was made")]
+    #[error("audio: chunk {number} has {found} tokens, {counted} when the prompt was made")]
     Changed {
         /// The chunk.
         number: usize,
@@ -139,10 +139,10 @@ pub enum AudioSourceError {
         counted: usize,
     },
     /// The system has no thread to read it on.
-    #[error("sound: no thread to read it")]
+    #[error("audio: no thread to read it")]
     Thread(#[source] std::io::Error),
     /// Its reader has gone, which is a bug.
-    #[error("sound: its reader broke off")]
+    #[error("audio: its reader broke off")]
     Gone,
 }
 

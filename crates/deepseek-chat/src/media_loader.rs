@@ -135,13 +135,13 @@ pub enum MediaError {
         why: String,
     },
     /// The model has no encoder for images.
-    #[error("{name}: the model does not look at pictures")]
+    #[error("{name}: the model does not look at images")]
     NoVision {
         /// What was named.
         name: String,
     },
     /// The model has no encoder for audio.
-    #[error("{name}: the model does not listen to sounds: no audio_config in its config.json")]
+    #[error("{name}: the model does not listen to audio: no audio_config in its config.json")]
     NoAudio {
         /// What was named.
         name: String,
@@ -300,7 +300,7 @@ impl MediaLoader {
         file: MediaFile,
         (wanted, fps): (VideoAudio, f64),
     ) -> Result<(Option<AudioSource>, Vec<Note>), MediaError> {
-        let unheard = |why: &dyn Display| format!("its sound is not read: {why}");
+        let unheard = |why: &dyn Display| format!("its audio is not read: {why}");
         match (wanted, self.audio, film.has_audio()) {
             (VideoAudio::Off, _, _) | (VideoAudio::Auto, None, _) => Ok((None, Vec::new())),
             (VideoAudio::Auto, Some(_), false) => {
@@ -311,7 +311,7 @@ impl MediaLoader {
                 let why = film.unheard().map(|why| unheard(&why));
                 Err(MediaError::NoVideoAudio {
                     name: brief(name),
-                    why: why.unwrap_or_else(|| "the film has no sound".to_owned()),
+                    why: why.unwrap_or_else(|| "the video has no audio".to_owned()),
                 })
             }
             (VideoAudio::On | VideoAudio::Auto, _, _) => {

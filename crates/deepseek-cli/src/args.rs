@@ -113,7 +113,7 @@ Exit codes: 0 done, 2 usage, 3 bad input.")]
     /// Write the logits after each of some ids to a file.
     ///
     /// The file holds one tensor, `logits`, F32 [ids, vocabulary]. Row i is what the model expects
-    /// after id i; a picture counts as many ids as it has rows. With --prefill replay there is one
+    /// after id i; an image counts as many ids as it has rows. With --prefill replay there is one
     /// row, the last. Any chunk gives the same bits. The file appears when it is whole. Stdin is read for
     /// --ids @- alone.
     #[command(after_long_help = "\
@@ -143,7 +143,7 @@ Examples:
 Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
     Eval(Eval),
 
-    /// Decode a film for another process of this program.
+    /// Decode a video for another process of this program.
     #[cfg(feature = "video")]
     #[command(hide = true)]
     VideoWorker,

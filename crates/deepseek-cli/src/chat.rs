@@ -28,9 +28,9 @@ const HELP: &str = "\
 /system [TEXT]      show the instructions, or replace them
 /thinking on|off    reason before answering, or answer at once
 /effort EFFORT      think this hard: low, high, max; V4.1 counts from 1 to 100, too
-/image FILE         show a picture with what is said next (V4.1)
-/audio FILE         play a sound with it
-/video FILE         show a film with it
+/image FILE         show an image with what is said next (V4.1)
+/audio FILE         play audio with it
+/video FILE         show a video with it
 /stats              show the figures of the last answer
 /save FILE          write the conversation as JSON to a new file; /save! replaces one
 /quit               leave; so does Ctrl-D, and Ctrl-C twice

@@ -99,16 +99,18 @@ impl From<MediaError> for Fault {
                 ..
             } => "name a file, or put the data into a data URL".to_owned(),
             MediaError::Image { .. } => {
-                format!("read are {IMAGES}; videos go with --video, sounds with --audio")
+                format!("read are {IMAGES}; videos go with --video, audio with --audio")
             }
             MediaError::Audio { .. } => format!("{FORMATS} are read"),
             MediaError::Video { source, .. } => way_out(source),
-            MediaError::VideoAudio { .. } | MediaError::NoVideoAudio { .. } => SOUND.to_owned(),
+            MediaError::VideoAudio { .. } | MediaError::NoVideoAudio { .. } => {
+                VIDEO_AUDIO.to_owned()
+            }
             MediaError::NoVision { .. } => {
-                "pictures want a V4.1 checkpoint with a vision tower".to_owned()
+                "images want a V4.1 checkpoint with a vision tower".to_owned()
             }
             MediaError::NoAudio { .. } => {
-                let hint = "sounds want a checkpoint with an audio tower";
+                let hint = "audio wants a checkpoint with an audio tower";
                 return Self::usage(error).hint(hint);
             }
             MediaError::VideoConfig(_) => return Self::usage(error),
@@ -122,7 +124,7 @@ impl From<MediaError> for Fault {
 const CONVERT: &str = "ffmpeg -i FILE -c:v mjpeg -q:v 3 -c:a pcm_s16le OUT.avi";
 
 /// What can be done about the audio of a video.
-const SOUND: &str = "leave it to --video-audio auto; PCM in AVI is read";
+const VIDEO_AUDIO: &str = "leave it to --video-audio auto; PCM in AVI is read";
 
 /// What can be done about a video that is refused.
 fn way_out(error: &VideoError) -> String {

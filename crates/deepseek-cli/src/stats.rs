@@ -27,8 +27,8 @@ pub(crate) fn write(
         writeln!(out, "cached       {} tokens of the prompt", usage.cached)?;
     }
     for (kind, tokens) in [
-        ("pictures", usage.image_tokens),
-        ("sounds", usage.audio_tokens),
+        ("images", usage.image_tokens),
+        ("audio", usage.audio_tokens),
     ] {
         if tokens > 0 {
             writeln!(out, "{kind:<13}{tokens} tokens of these")?;
@@ -141,7 +141,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "prefill      8 tokens in 0.400 s, 20.0 tokens/s");
         assert_eq!(lines[1], "cached       2 tokens of the prompt");
-        assert_eq!(lines[2], "pictures     3 tokens of these");
+        assert_eq!(lines[2], "images       3 tokens of these");
         assert_eq!(lines[3], "first token  0.500 s");
         assert_eq!(lines[4], "decode       4 tokens in 2.000 s, 2.0 tokens/s");
         assert_eq!(lines[5], "drafts       3 of 4 accepted");

@@ -63,9 +63,9 @@ pub enum Reason {
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt: u32,
-    /// Those of them that are rows of pictures and of frames.
+    /// Those of them that are rows of images and of frames.
     pub image_tokens: u32,
-    /// Those of them that are rows of sounds.
+    /// Those of them that are rows of audio.
     pub audio_tokens: u32,
     /// Those of the prompt that were not run, because they stood in the decoder already.
     pub cached: u32,

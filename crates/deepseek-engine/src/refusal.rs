@@ -33,11 +33,11 @@ pub enum Refusal {
         /// The ids of the model are below this.
         vocabulary: u32,
     },
-    /// The prompt holds a picture or a film, and the model does not look at any.
-    #[error("the model does not look at pictures")]
+    /// The prompt holds an image or a video, and the model does not look at any.
+    #[error("the model does not look at images")]
     NoVision,
-    /// The prompt holds a sound, and the model does not listen to any.
-    #[error("the model does not listen to sounds: no audio_config in its config.json")]
+    /// The prompt holds audio, and the model does not listen to any.
+    #[error("the model does not listen to audio: no audio_config in its config.json")]
     NoAudio,
     /// A parameter is out of its bounds.
     #[error(transparent)]

@@ -359,8 +359,8 @@ impl Decoder for ToyDecoder {
     fn attach(&mut self, media: &Media) -> Result<MediaId> {
         let Capacity { vision, audio, .. } = self.toy.capacity;
         match media {
-            Media::Audio(_) => assert!(audio.is_some(), "sounds are refused"),
-            _ => assert!(vision.is_some(), "pictures are refused"),
+            Media::Audio(_) => assert!(audio.is_some(), "audio is refused"),
+            _ => assert!(vision.is_some(), "images are refused"),
         }
         let id = (0..)
             .map(MediaId)

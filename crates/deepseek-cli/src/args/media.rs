@@ -18,14 +18,14 @@ impl Media {
     const KINDS: [(&str, &str, &str); 3] = [
         (
             "image",
-            "Show this picture before the prompt. May be repeated, as --audio and --video may; their \
+            "Show this image before the prompt. May be repeated, as --audio and --video may; their \
              order counts (V4.1)",
             IMAGES,
         ),
-        ("audio", "Play this sound before the prompt", FORMATS),
+        ("audio", "Play this audio before the prompt", FORMATS),
         (
             "video",
-            "Show this film before the prompt: a file, a folder of numbered images, or a pattern with \
+            "Show this video before the prompt: a file, a folder of numbered images, or a pattern with \
              one *",
             VIDEOS,
         ),
@@ -85,23 +85,23 @@ impl FromArgMatches for Media {
 
 /// How videos are watched.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Films")]
+#[command(next_help_heading = "Videos")]
 pub(crate) struct VideoArgs {
-    /// Look at so many frames of a film a second [default: 2, or what the checkpoint says].
+    /// Look at so many frames of a video a second [default: 2, or what the checkpoint says].
     #[arg(long, value_name = "F")]
     pub(crate) video_fps: Option<f64>,
-    /// Take numbered pictures for so many frames a second [default: for as many as are looked at].
+    /// Take numbered images for so many frames a second [default: for as many as are looked at].
     #[arg(long, value_name = "F", value_parser = rate)]
     pub(crate) fps: Option<f64>,
-    /// Look at no more than so many frames of a film [default: 512, or what the checkpoint says].
+    /// Look at no more than so many frames of a video [default: 512, or what the checkpoint says].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
     pub(crate) video_max_frames: Option<u32>,
-    /// VideoArgs otherwise than by the checkpoint's `video_config`. KEY is `fps`, `min_frames`,
+    /// Watch videos otherwise than by the checkpoint's `video_config`. KEY is `fps`, `min_frames`,
     /// `max_frames`, `frame_max_tokens`, `frame_min_tokens`, `frame_min_pixels`, `max_tokens`,
     /// `temporal_merge` or `segment_seconds`. May be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) video_config: Vec<Setting>,
-    /// Listen to the sound of films.
+    /// Listen to the audio of videos.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub(crate) video_audio: VideoAudioArg,
 }
@@ -147,13 +147,13 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Whether the sound of films is listened to.
+/// Whether the audio of videos is listened to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum VideoAudioArg {
-    /// Where the film has a sound and the model an audio tower.
+    /// Where the video has audio and the model an audio tower.
     #[default]
     Auto,
-    /// In any case; a film without sound is refused.
+    /// In any case; a video without audio is refused.
     On,
     /// Not at all.
     Off,

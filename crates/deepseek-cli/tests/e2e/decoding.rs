@@ -125,7 +125,7 @@ fn a_film_is_seen_though_its_sound_is_not_read() {
         let flags = [&FLAGS[..], &["--stats", "--video", &film], more, &["What?"]].concat();
         checkpoint.run("run", &flags)
     };
-    let note = "film.avi: its sound is not read: ";
+    let note = "film.avi: its audio is not read: ";
     for (flags, is_told) in [(&[][..], true), (&["--video-audio", "off"], false)] {
         let ran = ask(flags);
         assert_eq!(
@@ -133,13 +133,13 @@ fn a_film_is_seen_though_its_sound_is_not_read() {
             (Some(0), is_told),
             "{ran:?}"
         );
-        let seen = ran.err.lines().find(|line| line.starts_with("pictures"));
+        let seen = ran.err.lines().find(|line| line.starts_with("images"));
         assert!(seen.is_some(), "{ran:?}");
     }
     let ran = checkpoint.run("run", &["--video", &film, "--video-audio", "on", "What?"]);
     assert_eq!(ran.code, Some(3), "{ran:?}");
     if !cfg!(feature = "video") {
-        ran.failed(3, "its sound is not read: MP3", "--video-audio auto");
+        ran.failed(3, "its audio is not read: MP3", "--video-audio auto");
     }
 }
 

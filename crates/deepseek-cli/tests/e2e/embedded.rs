@@ -152,7 +152,7 @@ fn it_listens_to_an_hour() {
     };
     // Twelve and a half a second, and a start and an end for each ten seconds.
     let tokens = HOUR * 25 / 2 + HOUR / 10 * 2;
-    assert_eq!(figure("sounds "), Some(tokens as f64), "{ran:?}");
+    assert_eq!(figure("audio "), Some(tokens as f64), "{ran:?}");
     if cfg!(target_os = "linux") {
         let peak = figure("peak memory ").expect("a number");
         assert!(peak < HOUR_MEBIBYTES_MAX, "{peak} MiB");

@@ -67,7 +67,7 @@ const FLAGS: [&str; 8] = [
     "1024",
 ];
 
-/// The answer, and the tokens of its prompt: all, those of pictures, those of sounds.
+/// The answer, and the tokens of its prompt: all, those of images, those of audio.
 #[track_caller]
 fn ask(checkpoint: &Checkpoint, more: &[&str]) -> (String, [usize; 3]) {
     let ran = checkpoint.run("run", &[&FLAGS[..], more].concat());
@@ -77,7 +77,7 @@ fn ask(checkpoint: &Checkpoint, more: &[&str]) -> (String, [usize; 3]) {
         line.split_whitespace().nth(1)?.parse().ok()
     };
     let all = count("prefill").expect("the figures tell the prompt's tokens");
-    let [seen, heard] = ["pictures", "sounds"].map(|name| count(name).unwrap_or(0));
+    let [seen, heard] = ["images", "audio"].map(|name| count(name).unwrap_or(0));
     (ran.out, [all, seen, heard])
 }
 
@@ -369,7 +369,7 @@ fn what_cannot_be_heard_or_watched_is_named() {
         false => ran.failed(3, "video: of no kind that is read", "--features video"),
     }
     let silent = checkpoint.file("film.y4m");
-    ask(&["--video", &silent, "--video-audio", "on"]).failed(3, "no sound", "auto");
+    ask(&["--video", &silent, "--video-audio", "on"]).failed(3, "no audio", "auto");
     ask(&["--video", &silent, "--video-fps", "0"]).failed(2, "fps is 0", "");
     assert_eq!(ask(&["--video-max-frames", "0"]).code, Some(2));
     for (flags, why) in [

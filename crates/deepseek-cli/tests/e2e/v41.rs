@@ -205,7 +205,7 @@ fn what_cannot_be_shown_is_named() {
     let blind = Checkpoint::new();
     blind.write("red.bmp", &bmp(8, 8, 1));
     let ran = blind.run("run", &["--image", &blind.file("red.bmp"), "What?"]);
-    ran.failed(3, "does not look at pictures", "V4.1");
+    ran.failed(3, "does not look at images", "V4.1");
 }
 
 #[test]
