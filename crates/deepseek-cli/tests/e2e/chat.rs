@@ -120,6 +120,24 @@ fn help_and_stats_are_given_when_asked() {
 }
 
 #[test]
+fn a_turn_runs_what_is_new_of_its_prompt() {
+    let checkpoint = Checkpoint::new();
+    let ran = checkpoint.chat(&["--stats"], "Hello\nHello\n/clear\nHello\n");
+    let figure = |name: &str| {
+        let lines = ran.err.lines().filter_map(|line| line.strip_prefix(name));
+        let first = lines.map(|line| line.split_whitespace().next().expect("a count"));
+        let counts = first.map(|count| count.parse().expect("a count"));
+        counts.collect::<Vec<usize>>()
+    };
+    let (prefill, cached) = (figure("prefill "), figure("cached "));
+    assert_eq!((prefill.len(), cached.len()), (3, 2), "{ran:?}");
+    // All of the first prompt but its last token stands, at least.
+    assert!(cached[0] + 1 >= prefill[0], "{ran:?}");
+    // The same again: its last token alone is run.
+    assert_eq!((prefill[2], cached[1]), (1, prefill[0] - 1), "{ran:?}");
+}
+
+#[test]
 fn what_is_refused_does_not_end_the_conversation() {
     let checkpoint = Checkpoint::new();
     let long = "x".repeat(60);
