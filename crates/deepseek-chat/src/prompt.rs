@@ -33,6 +33,7 @@ pub struct Prompt {
 #[derive(Debug, Default)]
 pub struct PromptMedia {
     shapes: Vec<MediaShape>,
+    keys: Vec<Option<MediaKey>>,
     entries: Vec<Entry>,
 }
 
@@ -121,6 +122,11 @@ impl PromptMedia {
                 (shape, Entry::Chunk(Arc::clone(audio), number))
             }
         };
+        // Here, and not when the engine asks, which has others waiting.
+        self.keys.push(match &entry {
+            Entry::Ready(media) => media_key::of(media),
+            Entry::Chunk(audio, chunk) => Some(media_key::of_chunk(audio, *chunk)),
+        });
         self.shapes.push(shape);
         self.entries.push(entry);
         self.entries.len() - 1
@@ -152,10 +158,7 @@ impl MediaSource for PromptMedia {
     }
 
     fn key(&self, number: usize) -> Option<MediaKey> {
-        match self.entries.get(number)? {
-            Entry::Ready(media) => media_key::of(media),
-            Entry::Chunk(audio, chunk) => Some(media_key::of_chunk(audio, *chunk)),
-        }
+        self.keys.get(number).copied().flatten()
     }
 
     fn open(&self, first: usize) -> MediaStream {

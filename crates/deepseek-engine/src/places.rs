@@ -69,6 +69,15 @@ impl Start {
             restores: false,
         }
     }
+
+    /// The same, once the sequence stands where it begins: a state from behind that is of another prompt.
+    pub(crate) fn begun(self) -> Self {
+        let state = self.state;
+        Self {
+            state: state.filter(|state| state.position() <= self.cached),
+            ..self
+        }
+    }
 }
 
 impl KeptSpan {
@@ -160,18 +169,12 @@ impl Places {
             starts.filter_map(|(place, kept)| Some((kept.start(prompt, self.rewind)?, place)));
         if let Some(((cached, restores), place)) = starts.max() {
             let kept = self.kept.remove(place).expect("a place of the list");
-            // What was taken behind the place from which it goes on is of another prompt.
-            let state = kept
-                .state
-                .filter(|state| state.position() <= cached || restores);
+            let restored = kept.state.as_ref().filter(|_| restores);
             return Start {
                 seq: kept.seq,
                 cached,
-                reached: match (&state, restores) {
-                    (Some(state), true) => state.position(),
-                    _ => kept.reached,
-                },
-                state,
+                reached: restored.map_or(kept.reached, SequenceState::position),
+                state: kept.state,
                 restores,
             };
         }
@@ -287,6 +290,11 @@ mod tests {
         let start = places.take(&text(&[1, 2, 3, 4, 5, 6, 7, 70], &[]));
         assert_eq!((start.seq, start.cached, start.reached), (SeqId(0), 7, 8));
         assert!(start.restores && start.state.is_some());
+        // Once it has been put back, it is of another prompt than this one.
+        assert!(start.begun().state.is_none());
+        places.keep(kept(0));
+        let start = places.take(&text(&[1, 2, 3, 4, 5, 6, 7, 8, 70], &[]));
+        assert!(start.restores && start.begun().state.is_some());
         places.keep(kept(0));
         let start = places.take(&text(&[80, 81], &[]));
         assert_eq!((start.seq, start.cached), (SeqId(0), 0));

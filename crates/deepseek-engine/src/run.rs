@@ -132,7 +132,7 @@ impl<'a> Run<'a> {
         };
         if is_back {
             decoder.resume(seq, start.cached);
-            start
+            start.begun()
         } else {
             decoder.forget(seq);
             Start::anew(seq)
