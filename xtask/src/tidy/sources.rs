@@ -11,12 +11,13 @@ const UNSAFE: [(&str, &str); 3] = [
 ];
 
 /// Where outside bytes are read, by the beginning of the path, and the fuzz target for it.
-const READERS: [(&str, &str); 8] = [
+const READERS: [(&str, &str); 9] = [
     ("crates/deepseek-cli/src/eval/task", "task"),
     ("crates/deepseek-audio/src/decode", "audio"),
     ("crates/deepseek-core/src/weights/", "checkpoint"),
     ("crates/deepseek-model/src/config", "config"),
     ("crates/deepseek-text/src/tokenizer", "tokenizer"),
+    ("crates/deepseek-text/src/wire", "conversation"),
     ("crates/deepseek-vision/src/decode", "image"),
     ("crates/deepseek-vision/src/formats", "image"),
     ("crates/deepseek-vision/src/video/reader", "video"),
