@@ -193,7 +193,7 @@ impl<B: Kernels> Memory<B> {
     /// first of `packed` are taken.
     ///
     /// # Errors
-    /// [`Error::Rows`](deepseek_core::Error::Rows) if these are other rows.
+    /// [`Error::Rows`] if these are other rows.
     pub fn import<'a>(
         &mut self,
         be: &B,
@@ -264,7 +264,7 @@ pub fn export<B: Backend>(be: &B, rows: &B::Rows, runs: &[Range<u32>]) -> Result
 /// Puts packed rows where [`export`] took them.
 ///
 /// # Errors
-/// [`Error::Rows`](deepseek_core::Error::Rows) if these are not so many rows.
+/// [`Error::Rows`] if these are not so many rows.
 pub fn import<B: Backend>(
     be: &B,
     rows: &mut B::Rows,

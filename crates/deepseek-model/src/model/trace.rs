@@ -55,7 +55,7 @@ pub(super) struct Watch<'a, B: Backend> {
 }
 
 impl<B: Kernels> Model<B> {
-    /// As [`Decoder::step`], and tells what each layer decided.
+    /// As [`Decoder::step`](crate::Decoder::step), and tells what each layer decided.
     pub fn step_traced(&mut self, step: &Step) -> Result<(Logits, Trace)> {
         self.step_given(step, &[])
     }
@@ -77,7 +77,7 @@ impl<B: Kernels> Model<B> {
     }
 
     /// Takes in an image as patches `[P, 3 * patch * patch]` that lie as `grid` says, as
-    /// [`Decoder::attach`] does for one of pixels.
+    /// [`Decoder::attach`](crate::Decoder::attach) does for one of pixels.
     ///
     /// # Errors
     /// A model that does not look at images, or a fault of the device.
