@@ -3,7 +3,7 @@
 use crate::backend::Backend;
 use crate::operands::Selection;
 
-/// What [`Kernels::index_topk`] picks for each query.
+/// What [`Kernels::index_topk`](crate::Kernels::index_topk) picks for each query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TopK {
     /// How many rows.
@@ -34,7 +34,7 @@ pub enum ScoreRounding {
     ProductsAndSum,
 }
 
-/// What [`Kernels::index_topk`] found.
+/// What [`Kernels::index_topk`](crate::Kernels::index_topk) found.
 #[derive(Debug, Clone)]
 pub struct TopKRows<B: Backend> {
     /// The best rows of each query, ascending.
@@ -43,7 +43,7 @@ pub struct TopKRows<B: Backend> {
     pub candidates: Option<Selection<B>>,
 }
 
-/// How [`Kernels::attend`] weighs rows.
+/// How [`Kernels::attend`](crate::Kernels::attend) weighs rows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Softmax {
     /// Factor on the logits.

@@ -6,7 +6,7 @@ use crate::format::Rounding;
 use crate::kernels::Kernels;
 use crate::operands::{FeedForward, Routing, SwiGlu};
 
-/// See [`Kernels::experts`](crate::Kernels::experts). Waits once, to learn which experts are visited.
+/// See [`Kernels::experts`]. Waits once, to learn which experts are visited.
 pub fn experts<B: Kernels>(
     be: &B,
     x: &B::Tensor,
