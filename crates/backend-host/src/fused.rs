@@ -196,6 +196,7 @@ impl Kernels for Host {
         Ok(Routing {
             experts,
             weights,
+            scores,
             each: gate.each,
         })
     }

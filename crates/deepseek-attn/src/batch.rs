@@ -155,10 +155,25 @@ pub struct GroupStep<B: Kernels> {
 /// Where the rows that a step makes are stored, and by which angles they are rotated.
 #[derive(Debug)]
 pub struct MadeStep<B: Kernels> {
+    /// Which rows are those of finished groups.
+    pub done: Vec<MadeRows>,
     /// `[rows]`: a row of the pool, or [`NO_ROW`] for a group that stays open.
     pub at: B::Ids,
     /// `[rows, 2, pairs]`, of the first position of each group.
     pub angles: B::Tensor,
+}
+
+/// Rows of neighbouring groups that one sequence has finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeRows {
+    /// The sequence's place in every pool.
+    pub slot: usize,
+    /// The first position of the first group.
+    pub at: u32,
+    /// Positions of a group.
+    pub ratio: u32,
+    /// The rows among those that the step makes.
+    pub rows: Range<usize>,
 }
 
 impl<B: Kernels> Batch<B> {
@@ -286,17 +301,28 @@ impl<B: Kernels> SourceStep<B> {
     fn new(be: &B, rope: &Rope, rooms: &Rooms, kind: &SourceKind, spans: &[Span]) -> Result<Self> {
         let rows = spans.iter().map(|span| span.rows.len()).sum();
         let mut seen = Runs::with_capacity(rows);
-        let (mut at, mut starts) = (Vec::new(), Vec::new());
+        let (mut at, mut starts, mut done) = (Vec::new(), Vec::new(), Vec::new());
         for span in spans {
             for position in span.positions() {
                 let count = (position + 1) / kind.ratio;
                 let first = rooms.entry_row(kind, span.slot, 0);
                 seen.push(std::iter::once(first..first + count));
             }
-            for group in kind.groups(span, be.lists()) {
-                let done = (group + 1) * kind.ratio <= span.end();
+            let groups = kind.groups(span, be.lists());
+            let finished = groups.start..span.end() / kind.ratio;
+            done.push(MadeRows {
+                slot: span.slot,
+                at: finished.start * kind.ratio,
+                ratio: kind.ratio,
+                rows: at.len()..at.len() + finished.len(),
+            });
+            for group in groups {
                 let row = rooms.entry_row(kind, span.slot, group);
-                at.push(if done { row } else { NO_ROW });
+                at.push(if finished.contains(&group) {
+                    row
+                } else {
+                    NO_ROW
+                });
                 starts.push(group * kind.ratio);
             }
         }
@@ -310,6 +336,7 @@ impl<B: Kernels> SourceStep<B> {
                 None
             } else {
                 Some(MadeStep {
+                    done,
                     at: be.ids(&at)?,
                     angles: be.upload(&rope.angles(&starts).table())?,
                 })

@@ -1,6 +1,5 @@
 //! The lightning indexer's own weights: queries and their shares.
 
-use deepseek_core::operands::{Selection, TopK, TopKRows};
 use deepseek_core::{
     Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result, Rotation, Rounding, Unary,
 };
@@ -41,29 +40,20 @@ impl<B: Kernels> Indexer<B> {
         })
     }
 
-    /// Picks among the rows that each query sees. `x: [t, hidden]`, `latent: [t, latent]`.
-    pub fn choose(
+    /// Index queries `[t, heads, width]`, rotated and rounded, and the shares of their heads
+    /// `[t, heads]`, of `x: [t, hidden]` and `latent: [t, latent]`.
+    pub fn queries(
         &self,
         be: &B,
         (x, latent): (&B::Tensor, &B::Tensor),
-        keys: &B::Rows,
-        seen: &Selection<B>,
         angles: &B::Tensor,
-        top: &TopK,
-    ) -> Result<TopKRows<B>> {
+    ) -> Result<[B::Tensor; 2]> {
         let IndexerConfig {
             heads,
             width,
             rounding,
             ..
         } = self.config;
-        if seen.most() <= top.k {
-            // All rows fit: nothing to score.
-            return Ok(TopKRows {
-                rows: seen.clone(),
-                candidates: top.blocks.map(|_| seen.clone()),
-            });
-        }
         let q = be.reshape(
             &be.project_one(latent, &self.query)?,
             &[x.rows(), heads, width],
@@ -76,7 +66,6 @@ impl<B: Kernels> Indexer<B> {
         };
         let scale = Unary::scale(((width * heads) as f32).powf(-0.5));
         let shares = be.map(&be.project_one(x, &self.share)?, scale)?;
-        let shares = self.numerics.activation(be, shares)?;
-        be.index_topk(&q, &shares, keys, seen, top)
+        Ok([q, self.numerics.activation(be, shares)?])
     }
 }

@@ -58,6 +58,27 @@ pub struct Carry<B: Backend> {
     pub candidates: Option<Selection<B>>,
     /// A source whose rows of this step have been made ahead of its layer.
     pub produced: Option<SourceId>,
+    /// What the last layer's choice went by.
+    pub criteria: Criteria<B>,
+}
+
+/// What rows are chosen by. It reaches nothing else that a layer gives: numbers that are not finite here
+/// choose other rows, whose own numbers are in order.
+#[derive(Debug)]
+pub struct Criteria<B: Backend> {
+    /// Index queries and the shares of their heads, `[t, ..]`; nothing where all rows were taken.
+    pub queries: Option<[B::Tensor; 2]>,
+    /// Keys that the layer has made, `[rows, width]`, before they are rotated and rounded.
+    pub keys: Option<MadeKeys<B>>,
+}
+
+/// Keys to the rows of a source that a step has made.
+#[derive(Debug)]
+pub struct MadeKeys<B: Backend> {
+    /// The source's kind, see [`Batch::source`].
+    pub kind: usize,
+    /// `[rows, width]`, the rows of [`MadeStep`](crate::MadeStep).
+    pub rows: B::Tensor,
 }
 
 impl<B: Backend> Default for Carry<B> {
@@ -66,6 +87,16 @@ impl<B: Backend> Default for Carry<B> {
             chosen: None,
             candidates: None,
             produced: None,
+            criteria: Criteria::default(),
+        }
+    }
+}
+
+impl<B: Backend> Default for Criteria<B> {
+    fn default() -> Self {
+        Self {
+            queries: None,
+            keys: None,
         }
     }
 }
@@ -267,7 +298,7 @@ impl<B: Kernels> Attention<B> {
 
         self.store_window(be, &kv, batch, memory)?;
         if let Some(producer) = producer {
-            self.produce_from(be, producer, made, batch, memory)?;
+            carry.criteria.keys = self.produce_from(be, producer, made, batch, memory)?;
         }
         self.choose(be, (x, &latent), batch, memory, carry)?;
         let mut from = vec![(memory.window(self.layer), &batch.window().seen)];
@@ -328,22 +359,25 @@ impl<B: Kernels> Attention<B> {
     }
 
     /// Makes and stores the compressed rows that `x: [t, hidden]`, normalised, completes, if the
-    /// layer is the one that makes its source's rows.
+    /// layer is the one that makes its source's rows, and notes that in `carry`.
     pub fn produce(
         &self,
         be: &B,
         x: &B::Tensor,
         batch: &Batch<B>,
         memory: &mut Memory<B>,
+        carry: &mut Carry<B>,
     ) -> Result<()> {
-        let Some(producer) = &self.producer else {
-            return Ok(());
-        };
-        let products: Vec<_> = producer.products().collect();
-        let made = be.project(x, &products)?.into_iter();
-        self.produce_from(be, producer, made, batch, memory)
+        if let Some(producer) = &self.producer {
+            let products: Vec<_> = producer.products().collect();
+            let made = be.project(x, &products)?.into_iter();
+            carry.criteria.keys = self.produce_from(be, producer, made, batch, memory)?;
+            carry.produced = self.role.source;
+        }
+        Ok(())
     }
 
+    /// Returns the keys that were made, if there are any.
     fn produce_from(
         &self,
         be: &B,
@@ -351,9 +385,9 @@ impl<B: Kernels> Attention<B> {
         mut made: impl Iterator<Item = B::Tensor>,
         batch: &Batch<B>,
         memory: &mut Memory<B>,
-    ) -> Result<()> {
+    ) -> Result<Option<MadeKeys<B>>> {
         let Some(source) = self.role.source else {
-            return Ok(());
+            return Ok(None);
         };
         let Store {
             entries,
@@ -368,7 +402,7 @@ impl<B: Kernels> Attention<B> {
             producer.entries_finish.store(be, rows, made, entries)?;
         }
         let (Some(producing), Some(keys)) = (&producer.keys, keys) else {
-            return Ok(());
+            return Ok(None);
         };
         let rows = match producing {
             KeyProducer::Compressed(compressor) => {
@@ -385,7 +419,7 @@ impl<B: Kernels> Attention<B> {
         if let (Some(rows), Some(made)) = (&rows, &step.made) {
             producer.keys_finish.store(be, rows, made, keys)?;
         }
-        Ok(())
+        Ok(rows.map(|rows| MadeKeys { kind: *kind, rows }))
     }
 
     /// Settles in `carry` which compressed rows each query attends to.
@@ -431,8 +465,14 @@ impl<B: Kernels> Attention<B> {
                     _ => step.seen.clone(),
                 };
                 let angles = batch.angles(self.role.rope);
-                let TopKRows { rows, candidates } =
-                    indexer.choose(be, (x, latent), &keys.rows, &seen, angles, &top)?;
+                let TopKRows { rows, candidates } = if seen.most() <= k {
+                    TopKRows::all(&seen, &top)
+                } else {
+                    let [queries, shares] = indexer.queries(be, (x, latent), angles)?;
+                    let best = be.index_topk(&queries, &shares, &keys.rows, &seen, &top)?;
+                    carry.criteria.queries = Some([queries, shares]);
+                    best
+                };
                 carry.chosen = Some(rows);
                 carry.candidates = match filter {
                     Filter::Use => Some(seen),

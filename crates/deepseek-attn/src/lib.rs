@@ -10,8 +10,8 @@ pub mod memory;
 pub mod role;
 pub mod rooms;
 
-pub use batch::{Batch, Part, RopeSet, Ropes, Span, WindowMask};
-pub use layer::{Attention, AttentionConfig, Carry};
+pub use batch::{Batch, MadeRows, MadeStep, Part, RopeSet, Ropes, Span, WindowMask};
+pub use layer::{Attention, AttentionConfig, Carry, Criteria, MadeKeys};
 pub use memory::{Memory, MemoryConfig, SourceConfig};
 
 pub use role::{Choice, Filter, Keys, Pooling, Producer, Role, SourceId};

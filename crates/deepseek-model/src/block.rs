@@ -226,12 +226,13 @@ impl<B: Kernels> Block<B> {
         residual: &Residual<B>,
         batch: &Batch<B>,
         memory: &mut Memory<B>,
+        carry: &mut Carry<B>,
     ) -> Result<()> {
         let pre = residual.pre.as_ref().expect("a share carried from before");
         let rounding = self.numerics.rounding();
         let x = be.hc_read(&residual.streams, StreamShares::Settled(pre), rounding)?;
         let x = be.rms_norm(&x, Some(&self.attention_norm), self.norm_eps, rounding)?;
-        self.attention.produce(be, &x, batch, memory)
+        self.attention.produce(be, &x, batch, memory, carry)
     }
 
     /// Stores what the layer's window keeps of `x: [t, hidden]`, in place of its own input.

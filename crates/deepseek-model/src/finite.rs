@@ -1,9 +1,9 @@
 //! Whether the numbers of a step are finite: asked of every layer as it runs, and read with the logits.
 
-use std::sync::Arc;
+use std::ops::Range;
 
-use deepseek_attn::Span;
-use deepseek_core::{Backend, HostTensor, Result};
+use deepseek_attn::{Batch, Criteria, MadeRows, Span};
+use deepseek_core::{Backend, HostTensor, Kernels, Result};
 
 use crate::decoder::{Place, Trouble};
 
@@ -18,9 +18,40 @@ pub(crate) struct Checks<B: Backend> {
 #[derive(Debug)]
 struct Asked {
     place: Place,
-    spans: Arc<[Span]>,
+    owned: Vec<Owned>,
     /// Which rows are those of media, and so come from [`Place::Media`]; empty where none is.
     media: Vec<bool>,
+}
+
+/// Rows of one sequence, `stride` positions from one to the next.
+#[derive(Debug)]
+struct Owned {
+    slot: usize,
+    at: u32,
+    stride: u32,
+    rows: Range<usize>,
+}
+
+impl From<&Span> for Owned {
+    fn from(span: &Span) -> Self {
+        Self {
+            slot: span.slot,
+            at: span.at,
+            stride: 1,
+            rows: span.rows.clone(),
+        }
+    }
+}
+
+impl From<&MadeRows> for Owned {
+    fn from(made: &MadeRows) -> Self {
+        Self {
+            slot: made.slot,
+            at: made.at,
+            stride: made.ratio,
+            rows: made.rows.clone(),
+        }
+    }
 }
 
 impl<B: Backend> Default for Checks<B> {
@@ -32,7 +63,7 @@ impl<B: Backend> Default for Checks<B> {
     }
 }
 
-impl<B: Backend> Checks<B> {
+impl<B: Kernels> Checks<B> {
     /// Asks about the rows `x` of `spans`, which come from `place`.
     pub(crate) fn ask(
         &mut self,
@@ -55,22 +86,40 @@ impl<B: Backend> Checks<B> {
         self.ask_of(be, x, spans, Place::Embedding, media.to_vec())
     }
 
-    fn ask_of(
+    /// Asks about what rows were chosen by in `place`, and takes it.
+    pub(crate) fn choice(
+        &mut self,
+        be: &B,
+        criteria: &mut Criteria<B>,
+        batch: &Batch<B>,
+        place: Place,
+    ) -> Result<()> {
+        if let Some(keys) = criteria.keys.take()
+            && let Some(made) = &batch.source(keys.kind).made
+        {
+            self.ask_of(be, &keys.rows, &made.done, place, Vec::new())?;
+        }
+        for x in criteria.queries.take().into_iter().flatten() {
+            self.ask(be, &x, batch.spans(), place)?;
+        }
+        Ok(())
+    }
+
+    fn ask_of<'a, T: 'a>(
         &mut self,
         be: &B,
         x: &B::Tensor,
-        spans: &[Span],
+        owners: &'a [T],
         place: Place,
         media: Vec<bool>,
-    ) -> Result<()> {
+    ) -> Result<()>
+    where
+        Owned: From<&'a T>,
+    {
         self.flags.push(be.finite(x)?);
-        let spans = match self.asked.last() {
-            Some(last) if *last.spans == *spans => Arc::clone(&last.spans),
-            _ => spans.into(),
-        };
         self.asked.push(Asked {
             place,
-            spans,
+            owned: owners.iter().map(Owned::from).collect(),
             media,
         });
         Ok(())
@@ -88,19 +137,17 @@ impl<B: Backend> Checks<B> {
             if flags.data().iter().all(|flag| flag.is_finite()) {
                 continue;
             }
-            for span in asked.spans.iter() {
-                let known = troubles.iter().any(|(slot, _)| *slot == span.slot);
-                let lost = span
-                    .rows
-                    .clone()
-                    .find(|row| !flags.data()[*row].is_finite());
+            for owned in &asked.owned {
+                let known = troubles.iter().any(|(slot, _)| *slot == owned.slot);
+                let mut rows = owned.rows.clone();
+                let lost = rows.find(|row| !flags.data()[*row].is_finite());
                 if let (Some(row), false) = (lost, known) {
                     let place = match asked.media.get(row) {
                         Some(true) => Place::Media,
                         Some(false) | None => asked.place,
                     };
-                    let position = span.at + (row - span.rows.start) as u32;
-                    troubles.push((span.slot, Trouble { place, position }));
+                    let position = owned.at + (row - owned.rows.start) as u32 * owned.stride;
+                    troubles.push((owned.slot, Trouble { place, position }));
                 }
             }
         }

@@ -154,12 +154,10 @@ impl<B: Kernels> Model<B> {
             }
             Some(cut) => {
                 self.pass(&mut flow, 0..cut, slots, carry, &mut checks, None)?;
-                let (residual, batch) = (&flow.residual, &flow.batch);
-                self.layers[cut].produce(&self.be, residual, batch, &mut self.memory)?;
-                let carry = Carry {
-                    produced: self.plan.layers()[cut].role.source,
-                    ..Carry::default()
-                };
+                let (residual, batch, mut carry) = (&flow.residual, &flow.batch, Carry::default());
+                let memory = &mut self.memory;
+                self.layers[cut].produce(&self.be, residual, batch, memory, &mut carry)?;
+                checks.choice(&self.be, &mut carry.criteria, batch, Place::Layer(cut))?;
                 let mut whole = self.replay(step, &flow)?;
                 if let Some(flow) = &mut whole {
                     self.pass(flow, cut..last, None, carry, &mut checks, watch)?;
@@ -253,7 +251,12 @@ impl<B: Kernels> Model<B> {
             };
             let (residual, routing) =
                 layer.forward(be, &flow.residual, &rows, batch, memory, &mut carry)?;
-            checks.ask(be, &residual.streams, batch.spans(), Place::Layer(index))?;
+            let place = Place::Layer(index);
+            for x in std::iter::once(&residual.streams).chain(&residual.pre) {
+                checks.ask(be, x, batch.spans(), place)?;
+            }
+            checks.choice(be, &mut carry.criteria, batch, place)?;
+            checks.ask(be, &routing.scores, batch.spans(), place)?;
             flow.residual = residual;
             if let Some(Watch { trace, given }) = watch.as_deref_mut() {
                 let chosen = carry.chosen.as_ref().map(|chosen| chosen.on_host(be));

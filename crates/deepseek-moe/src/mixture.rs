@@ -3,7 +3,7 @@
 use deepseek_core::operands::{
     FeedForward, Gate, Inputs, Residency, Routing, Select, SwiGlu, TokenTable,
 };
-use deepseek_core::{HostTensor, Kernels, Loader, Numerics, Result};
+use deepseek_core::{Error, HostTensor, Kernels, Loader, Numerics, Result};
 
 use crate::bank::{bank, network};
 
@@ -55,8 +55,8 @@ impl<B: Kernels> Mixture<B> {
     /// Reads `gate`, `experts` and `shared_experts`.
     ///
     /// # Errors
-    /// A tensor that is missing, of another shape or of an unusable format, or a table that names
-    /// an expert that is not there.
+    /// A tensor that is missing, of another shape or of an unusable format, a bias that is not
+    /// finite, or a table that names an expert that is not there.
     pub fn load(load: &Loader<'_, B>, by: RouteBy, shape: MixtureShape) -> Result<Self> {
         let MixtureShape {
             hidden,
@@ -70,9 +70,9 @@ impl<B: Kernels> Mixture<B> {
         } = shape;
         let select = match by {
             RouteBy::Score { media } => {
-                let mut bias = load.tensors.vector("gate.bias", experts)?;
+                let mut bias = biases(load, "gate.bias", experts)?;
                 if media {
-                    bias.extend(load.tensors.vector("gate.bias_vl", experts)?);
+                    bias.extend(biases(load, "gate.bias_vl", experts)?);
                 }
                 let rows = bias.len() / experts;
                 let bias = load.be.upload(&HostTensor::new(&[rows, experts], bias))?;
@@ -126,5 +126,18 @@ impl<B: Kernels> Mixture<B> {
         let routed = be.experts(x, routing, &self.experts, self.routed_form)?;
         let shared = be.feed_forward(x, &self.shared, self.shared_form)?;
         self.numerics.activation(be, be.add(&routed, &shared)?)
+    }
+}
+
+/// The bias of each expert's score. Experts are chosen by it, and nothing else shows it: one that is not
+/// finite would choose others, silently.
+fn biases<B: Kernels>(load: &Loader<'_, B>, name: &str, experts: usize) -> Result<Vec<f32>> {
+    let bias = load.tensors.vector(name, experts)?;
+    match bias.iter().position(|x| !x.is_finite()) {
+        None => Ok(bias),
+        Some(at) => Err(Error::Tensor {
+            name: load.tensors.name(name),
+            why: format!("{} at [{at}]", bias[at]),
+        }),
     }
 }

@@ -630,6 +630,7 @@ fn experts<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()
     let routing = Routing {
         experts: be.ids(&chosen)?,
         weights: be.upload(&draw.tensor(&[tokens, each]))?,
+        scores: be.upload(&draw.tensor(&[tokens, count]))?,
         each,
     };
     let x = be.upload(&draw.tensor(&[tokens, hidden]))?;
@@ -697,8 +698,10 @@ fn route<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()> 
                 be.ids_on_host(&want.experts)?,
                 "{what}"
             );
-            let (got, want) = (be.download(&got.weights)?, be.download(&want.weights)?);
-            relative(&what, got.data(), want.data(), TOLERANCE);
+            for (got, want) in [(&got.weights, &want.weights), (&got.scores, &want.scores)] {
+                let (got, want) = (be.download(got)?, be.download(want)?);
+                relative(&what, got.data(), want.data(), TOLERANCE);
+            }
         }
     }
     Ok(())

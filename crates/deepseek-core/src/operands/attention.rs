@@ -43,6 +43,17 @@ pub struct TopKRows<B: Backend> {
     pub candidates: Option<Selection<B>>,
 }
 
+impl<B: Backend> TopKRows<B> {
+    /// All rows that are seen, where no query sees more than it keeps.
+    #[must_use]
+    pub fn all(seen: &Selection<B>, top: &TopK) -> Self {
+        Self {
+            rows: seen.clone(),
+            candidates: top.blocks.map(|_| seen.clone()),
+        }
+    }
+}
+
 /// How [`Kernels::attend`](crate::Kernels::attend) weighs rows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Softmax {

@@ -85,6 +85,9 @@ pub struct Routing<B: Backend> {
     pub experts: B::Ids,
     /// `[t, each]`.
     pub weights: B::Tensor,
+    /// The score of every expert, `[t, experts]`, for whoever asks whether they are finite: one that is
+    /// not shows in nothing but the choice.
+    pub scores: B::Tensor,
     /// Experts per token.
     pub each: usize,
 }

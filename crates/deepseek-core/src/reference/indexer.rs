@@ -22,11 +22,7 @@ pub fn index_topk<B: Backend>(
 ) -> Result<TopKRows<B>> {
     let (ids, n) = seen.ids(be)?;
     if n <= top.k {
-        let seen = Selection::Rows { ids, k: n };
-        return Ok(TopKRows {
-            candidates: top.blocks.map(|_| seen.clone()),
-            rows: seen,
-        });
+        return Ok(TopKRows::all(&Selection::Rows { ids, k: n }, top));
     }
     // Whole blocks, so that they can be told apart by shape.
     let tokens = q.shape()[0];

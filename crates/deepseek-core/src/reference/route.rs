@@ -18,6 +18,7 @@ pub fn route<B: Backend>(
     Ok(Routing {
         experts,
         weights,
+        scores,
         each: gate.each,
     })
 }
