@@ -1,10 +1,10 @@
 //! A long conversation: of each prompt only what is new is run, and the answers are those of a fresh run.
 
+mod carried;
+
 use backend_host::Host;
-use deepseek_chat::{
-    CarriedModel, Completion, Defaults, LoadOptions, MediaLoader, ModelSource, Session, TurnOptions,
-};
-use deepseek_core::Level;
+use carried::carried;
+use deepseek_chat::{Completion, LoadOptions, MediaLoader, Session, TurnOptions};
 use deepseek_model::Prefill;
 use deepseek_text::{Conversation, Message, Mode, Options, Part};
 
@@ -22,23 +22,13 @@ const QUESTIONS: [&str; 4] = [
 ];
 
 fn session(prefill: Prefill) -> Session {
-    let source = ModelSource::Carried(CarriedModel {
-        config: deepseek_assets::CONFIG,
-        tokenizer: deepseek_assets::TOKENIZER,
-        weights: deepseek_assets::WEIGHTS,
-        defaults: Defaults {
-            mode: Mode::Chat,
-            temperature: 0.0,
-            level: Level::Exact,
-        },
-    });
     let load = LoadOptions {
         context: Some(16_384),
         drafts: 2,
         prefill,
         ..LoadOptions::default()
     };
-    source.load(Host::new(2), load).unwrap()
+    carried().load(Host::new(2), load).unwrap()
 }
 
 fn ask(session: &Session, conversation: &Conversation, mode: Mode, keep: bool) -> Completion {

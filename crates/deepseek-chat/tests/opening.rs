@@ -1,30 +1,15 @@
 //! From files and names to a session: what is refused, and in which words.
 
+mod carried;
+
 use std::error::Error as _;
 use std::fs;
 
 use backend_host::Host;
-use deepseek_chat::{
-    CarriedModel, Defaults, LoadOptions, MediaError, MediaLoader, MediaOptions, ModelSource,
-    SourceError,
-};
-use deepseek_core::Level;
+use carried::carried;
+use deepseek_chat::{LoadOptions, MediaError, MediaLoader, MediaOptions, ModelSource, SourceError};
 use deepseek_model::Config;
-use deepseek_text::{Conversation, Message, Mode, Part, Video};
-
-/// The small model that programs carry.
-fn carried() -> ModelSource {
-    ModelSource::Carried(CarriedModel {
-        config: deepseek_assets::CONFIG,
-        tokenizer: deepseek_assets::TOKENIZER,
-        weights: deepseek_assets::WEIGHTS,
-        defaults: Defaults {
-            mode: Mode::Chat,
-            temperature: 0.0,
-            level: Level::Exact,
-        },
-    })
-}
+use deepseek_text::{Conversation, Message, Part, Video};
 
 #[test]
 fn what_is_no_folder_of_a_model_is_named() {
