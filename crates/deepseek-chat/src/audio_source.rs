@@ -106,17 +106,17 @@ impl fmt::Debug for AudioSource {
 }
 
 /// The samples of audio, their key, and what there is to be told of it.
-fn count(mut sound: Audio) -> Result<(u64, u64, Vec<Note>), AudioError> {
+fn count(mut audio: Audio) -> Result<(u64, u64, Vec<Note>), AudioError> {
     let mut samples = 0;
     let mut key = media_key::hasher();
     let mut block = Vec::new();
     loop {
         block.clear();
-        sound.read(COUNTED_AT_ONCE, &mut block)?;
+        audio.read(COUNTED_AT_ONCE, &mut block)?;
         samples += block.len() as u64;
         media_key::add(&mut key, &block);
         if block.len() < COUNTED_AT_ONCE {
-            return Ok((samples, key.finish(), sound.notes()));
+            return Ok((samples, key.finish(), audio.notes()));
         }
     }
 }

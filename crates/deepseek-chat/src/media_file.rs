@@ -47,13 +47,13 @@ impl Opener {
     /// Opens audio at its beginning.
     pub(crate) fn audio(&self, file: &MediaFile) -> Result<Audio, AudioError> {
         let limits = Limits::default();
-        let sound = match file {
+        let audio = match file {
             MediaFile::Path(path) => Audio::open(file::open(path)?, limits),
             MediaFile::Bytes(bytes) => Audio::from_bytes(Arc::clone(bytes), limits),
         };
-        match sound {
+        match audio {
             Err(AudioError::Opus) => self.other_audio(file),
-            sound => sound,
+            other => other,
         }
     }
 
@@ -68,9 +68,9 @@ impl Opener {
 
     /// Opens the audio of a video at its beginning.
     pub(crate) fn track(&self, file: &MediaFile, fps: f64) -> Result<Audio, AudioError> {
-        let film = self.video(file, fps).map_err(io::Error::other)?;
-        let track = film.audio().map_err(io::Error::other)?;
-        Ok(sound(track.ok_or(AudioError::NoSamples)?))
+        let video = self.video(file, fps).map_err(io::Error::other)?;
+        let track = video.audio().map_err(io::Error::other)?;
+        Ok(audio_of(track.ok_or(AudioError::NoSamples)?))
     }
 }
 
@@ -112,7 +112,7 @@ impl Opener {
             MediaFile::Path(path) => workers.audio(path),
             MediaFile::Bytes(bytes) => workers.audio_from_bytes(Arc::clone(bytes)),
         };
-        Ok(sound(track.map_err(io::Error::other)?))
+        Ok(audio_of(track.map_err(io::Error::other)?))
     }
 }
 
@@ -124,7 +124,7 @@ fn open(file: &MediaFile) -> Result<Video, VideoError> {
     }
 }
 
-fn sound(track: Track) -> Audio {
+fn audio_of(track: Track) -> Audio {
     Audio::from_track(track.rate(), track)
 }
 

@@ -111,12 +111,12 @@ impl MediaItem {
         let parts = match &audio {
             None => (0..labels.len()).map(Part::Frame).collect(),
             Some(audio) => {
-                let sound = AudioTokens {
+                let audio = AudioTokens {
                     tokens: audio.tokens(),
                     token_ms: audio.shape().pool.samples() as u64 * 1000 / u64::from(RATE),
                     segment_ms: (config.segment_seconds * 1000.0).round() as u64,
                 };
-                deal(&labels, duration, sound)
+                deal(&labels, duration, audio)
             }
         };
         let mut segments = Vec::new();

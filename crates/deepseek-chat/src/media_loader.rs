@@ -267,27 +267,27 @@ impl MediaLoader {
         Ok(MediaItem::audio(audio))
     }
 
-    fn video(&self, video: &Video) -> Result<MediaItem, MediaError> {
-        let name = &video.source;
+    fn video(&self, part: &Video) -> Result<MediaItem, MediaError> {
+        let name = &part.source;
         let shape = self.vision(name)?;
-        let config = self.video_config(video)?;
+        let config = self.video_config(part)?;
         let file = MediaFile::new(name, data(name)?);
         let refuse = |source: VideoError| MediaError::Video {
             name: brief(name),
             source,
         };
         let fps = self.options.fps.unwrap_or(config.fps);
-        let mut film = self.opener.video(&file, fps).map_err(refuse)?;
+        let mut video = self.opener.video(&file, fps).map_err(refuse)?;
         if self.options.orientation == Orientation::Published {
-            film = film.as_published();
+            video = video.as_published();
         }
-        let wanted = match video.audio {
+        let wanted = match part.audio {
             None => self.options.video_audio,
             Some(true) => VideoAudio::On,
             Some(false) => VideoAudio::Off,
         };
-        let (audio, notes) = self.video_audio(name, &film, file, (wanted, fps))?;
-        let clip = Clip::new(film, &shape, &config);
+        let (audio, notes) = self.video_audio(name, &video, file, (wanted, fps))?;
+        let clip = Clip::new(video, &shape, &config);
         let item = MediaItem::video(clip, &config, audio).map_err(refuse)?;
         Ok(item.with_notes(&notes))
     }
@@ -296,19 +296,19 @@ impl MediaLoader {
     fn video_audio(
         &self,
         name: &str,
-        film: &video::Video,
+        video: &video::Video,
         file: MediaFile,
         (wanted, fps): (VideoAudio, f64),
     ) -> Result<(Option<AudioSource>, Vec<Note>), MediaError> {
         let unheard = |why: &dyn Display| format!("its audio is not read: {why}");
-        match (wanted, self.audio, film.has_audio()) {
+        match (wanted, self.audio, video.has_audio()) {
             (VideoAudio::Off, _, _) | (VideoAudio::Auto, None, _) => Ok((None, Vec::new())),
             (VideoAudio::Auto, Some(_), false) => {
-                let notes = film.unheard().map(|why| Note::new(unheard(&why)));
+                let notes = video.unheard().map(|why| Note::new(unheard(&why)));
                 Ok((None, notes.into_iter().collect()))
             }
             (VideoAudio::On, Some(_), false) => {
-                let why = film.unheard().map(|why| unheard(&why));
+                let why = video.unheard().map(|why| unheard(&why));
                 Err(MediaError::NoVideoAudio {
                     name: brief(name),
                     why: why.unwrap_or_else(|| "the video has no audio".to_owned()),

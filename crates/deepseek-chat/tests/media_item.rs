@@ -32,8 +32,8 @@ fn silence(shape: AudioShape, samples: usize) -> AudioSource {
     AudioSource::new(shape, move || Ok(Audio::from_blocks(16_000, blocks()))).unwrap()
 }
 
-/// A film of grey frames, `fps` a second as a ratio.
-fn film(frames: usize, fps: [u32; 2]) -> Video {
+/// A video of grey frames, `fps` a second as a ratio.
+fn video(frames: usize, fps: [u32; 2]) -> Video {
     let [ticks, seconds] = fps;
     let mut bytes = format!("YUV4MPEG2 W2 H2 F{ticks}:{seconds} Ip C420\n").into_bytes();
     for frame in 0..frames {
@@ -43,12 +43,12 @@ fn film(frames: usize, fps: [u32; 2]) -> Video {
     Video::from_bytes(bytes).unwrap()
 }
 
-fn watch(film: Video, config: &VideoConfig, tape: Option<AudioSource>) -> MediaItem {
-    MediaItem::video(Clip::new(film, &VISION, config), config, tape).unwrap()
+fn watch(video: Video, config: &VideoConfig, tape: Option<AudioSource>) -> MediaItem {
+    MediaItem::video(Clip::new(video, &VISION, config), config, tape).unwrap()
 }
 
 /// The pieces of a medium as `docs/models/audio-video.md` writes them: `▣` for a frame, `♪` with the
-/// number of its tokens for a block of sound.
+/// number of its tokens for a block of audio.
 fn shown(medium: &MediaItem) -> String {
     let mut shown = String::new();
     let mut tokens = None;
@@ -91,7 +91,7 @@ fn shown(medium: &MediaItem) -> String {
 }
 
 #[test]
-fn a_sound_of_one_chunk_is_one_block_and_a_longer_one_tells_the_time() {
+fn audio_of_one_chunk_is_one_block_and_a_longer_one_tells_the_time() {
     let shown = |seconds: usize| shown(&MediaItem::audio(silence(WHISPER, seconds * 16_000)));
     assert_eq!(shown(1), "♪×13 ");
     assert_eq!(shown(30), "♪×375 ");
@@ -106,9 +106,9 @@ fn a_sound_of_one_chunk_is_one_block_and_a_longer_one_tells_the_time() {
 
 /// The example of `docs/models/audio-video.md` §6.5.
 #[test]
-fn the_sound_of_a_film_is_dealt_in_step_with_its_frames() {
+fn the_audio_of_a_video_is_dealt_in_step_with_its_frames() {
     let config = VideoConfig::default();
-    let four = |tape| shown(&watch(film(8, [2, 1]), &config, tape));
+    let four = |tape| shown(&watch(video(8, [2, 1]), &config, tape));
     let frames = "<0.0s>▣<0.5s>▣<1.0s>▣<1.5s>▣|<2.0s>▣<2.5s>▣<3.0s>▣<3.5s>▣|";
     assert_eq!(four(None), frames.replace('|', ""));
     let tape = |seconds: usize| Some(silence(WHISPER, seconds * 16_000));
@@ -148,12 +148,12 @@ fn times_never_fall_and_every_token_stands_once() {
             ..VideoConfig::default()
         };
         let fps = [rng.random_range(1..31), rng.random_range(1..4)];
-        let film = film(rng.random_range(1..90), fps);
-        let duration = film.duration();
+        let video = video(rng.random_range(1..90), fps);
+        let duration = video.duration();
         let tape = silence(shape, rng.random_range(1..1_000_000));
         let (total, each) = (tape.tokens(), shape.chunk_tokens());
         let token_seconds = pool.samples() as f64 / 16_000.0;
-        let medium = watch(film, &config, Some(tape));
+        let medium = watch(video, &config, Some(tape));
 
         let mut heard: Vec<Range<usize>> = Vec::new();
         let (mut time, mut frames) = (0.0, 0);

@@ -637,17 +637,17 @@ fn media_stand_where_the_conversation_names_them() {
         };
         Turn::start(&engine, &tokenizer, &conversation, &prompt, options)
     };
-    let picture = MediaItem::image(senses::canvas(rng));
-    let sound = MediaItem::audio(senses::audio(rng, 20_000));
+    let image = MediaItem::image(senses::canvas(rng));
+    let audio = MediaItem::audio(senses::audio(rng, 20_000));
     let plain = deepseek_text::encode(&tokenizer, &conversation, &prompt).unwrap();
-    let rows = picture.sources()[0].rows(0).unwrap();
+    let rows = image.sources()[0].rows(0).unwrap();
     let times = tokenizer.encode("<00:00><00:01>").unwrap().len();
-    let media = vec![picture.clone(), sound.clone(), picture.clone()];
+    let media = vec![image.clone(), audio.clone(), image.clone()];
     let (heard, error) = hear(ask(media).unwrap());
     assert!(error.is_none(), "{error:?}");
     assert_eq!(heard.text, "Two.");
     // A second has 25 tokens, the quarter behind it 6.25.
-    let sounds = 27 + 9;
+    let heard_tokens = 27 + 9;
     let Usage {
         prompt,
         image_tokens,
@@ -657,14 +657,14 @@ fn media_stand_where_the_conversation_names_them() {
     assert_eq!(
         [prompt, image_tokens, audio_tokens],
         [
-            plain.ids.len() - 3 + 2 * rows + times + sounds,
+            plain.ids.len() - 3 + 2 * rows + times + heard_tokens,
             2 * rows,
-            sounds
+            heard_tokens
         ]
         .map(|x| x as u32)
     );
 
-    let error = ask(vec![picture, sound]).unwrap_err();
+    let error = ask(vec![image, audio]).unwrap_err();
     assert!(
         matches!(error, TurnError::Media { found: 2, want: 3 }),
         "{error}"

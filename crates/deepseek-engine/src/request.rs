@@ -298,8 +298,8 @@ mod tests {
             let limits = Limits::default();
             request.check(&capacity, &limits).unwrap().never
         };
-        let picture = 0..1;
-        assert_eq!(check(&[], &[]), [picture]);
+        let image = 0..1;
+        assert_eq!(check(&[], &[]), [image]);
         assert_eq!(check(&[2..3, 7..10], &[]), [2..3, 7..10, 0..1]);
         assert_eq!(check(&[7..99, 10..12], &[]), [7..10, 0..1]);
         let tail = 4..10;

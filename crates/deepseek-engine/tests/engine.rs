@@ -771,22 +771,22 @@ fn sensing() -> Toy {
 #[test]
 fn a_medium_has_to_lie_in_the_prompt_of_a_model_with_an_encoder_for_it() {
     let rng = &mut ChaCha8Rng::seed_from_u64(1);
-    let picture = Source::new(vec![image(rng), image(rng)], Pace::AtHand);
-    let rows = picture.shapes()[0].rows;
-    let sound = Source::new(audio(rng, 40_000), Pace::AtHand);
+    let image = Source::new(vec![image(rng), image(rng)], Pace::AtHand);
+    let rows = image.shapes()[0].rows;
+    let audio = Source::new(audio(rng, 40_000), Pace::AtHand);
     let (toy, _) = spawn(Toy::default(), Limits::default());
     let all = 0..rows;
-    let refusal = toy.submit(showing(&picture, &[(0, 0, all.clone())]));
+    let refusal = toy.submit(showing(&image, &[(0, 0, all.clone())]));
     assert_eq!(refusal.unwrap_err(), Refusal::NoVision);
-    let refusal = toy.submit(showing(&sound, &[(0, 0, 0..27)])).unwrap_err();
+    let refusal = toy.submit(showing(&audio, &[(0, 0, 0..27)])).unwrap_err();
     assert_eq!(refusal, Refusal::NoAudio);
     assert!(refusal.to_string().contains("audio_config"), "{refusal}");
 
     let (engine, _) = spawn(sensing(), Limits::default());
     let taken = |source: &Source, spans: &[_]| engine.submit(showing(source, spans));
-    taken(&picture, &[(0, 0, all.clone()), (rows, 0, all.clone())]).unwrap();
+    taken(&image, &[(0, 0, all.clone()), (rows, 0, all.clone())]).unwrap();
     taken(
-        &sound,
+        &audio,
         &[
             (0, 0, 0..27),
             (30, 0, 3..5),
@@ -803,26 +803,26 @@ fn a_medium_has_to_lie_in_the_prompt_of_a_model_with_an_encoder_for_it() {
             "{spans:?}: {refusal}"
         );
     };
-    refused(&picture, &[(101 - rows, 0, all.clone())], "spans");
+    refused(&image, &[(101 - rows, 0, all.clone())], "spans");
     refused(
-        &picture,
+        &image,
         &[(0, 0, all.clone()), (rows - 1, 0, all.clone())],
         "spans",
     );
-    refused(&picture, &[(usize::MAX, 0, all.clone())], "spans");
-    refused(&picture, &[(0, 0, 0..rows + 1)], "rows");
-    refused(&picture, &[(0, 0, 2..2)], "rows");
+    refused(&image, &[(usize::MAX, 0, all.clone())], "spans");
+    refused(&image, &[(0, 0, 0..rows + 1)], "rows");
+    refused(&image, &[(0, 0, 2..2)], "rows");
     refused(
-        &sound,
+        &audio,
         &[(0, 0, 0..27), (27, 1, 0..27), (54, 2, 0..16)],
         "rows",
     );
-    refused(&picture, &[(0, 1, all)], "media");
-    refused(&sound, &[(0, 1, 0..27)], "media");
-    refused(&sound, &[(0, 0, 0..27), (30, 2, 0..15)], "media");
+    refused(&image, &[(0, 1, all)], "media");
+    refused(&audio, &[(0, 1, 0..27)], "media");
+    refused(&audio, &[(0, 0, 0..27), (30, 2, 0..15)], "media");
     let none = Request {
         media: None,
-        ..showing(&picture, &[(0, 0, 0..1)])
+        ..showing(&image, &[(0, 0, 0..1)])
     };
     let refusal = engine.submit(none).unwrap_err();
     assert!(matches!(&refusal, Refusal::Invalid(invalid) if invalid.field == "media"));
@@ -863,7 +863,7 @@ fn a_source_that_breaks_its_word_fails_its_request_alone() {
     let rng = &mut ChaCha8Rng::seed_from_u64(1);
     let media: Vec<Arc<Media>> = audio(rng, 32_000).into_iter().map(Arc::new).collect();
     let short: Arc<Media> = Arc::new(audio(rng, 8_000).remove(0));
-    let picture = Arc::new(image(rng));
+    let image = Arc::new(image(rng));
     let gone: MediaError = Arc::new(std::io::Error::other("gone"));
     let shapes: Vec<MediaShape> = media
         .iter()
@@ -872,7 +872,7 @@ fn a_source_that_breaks_its_word_fails_its_request_alone() {
     for (second, says) in [
         (Some(Err(gone)), "gone"),
         (Some(Ok(short)), "of 15 rows, "),
-        (Some(Ok(picture)), "an image of "),
+        (Some(Ok(image)), "an image of "),
         (None, "its source ended before it"),
     ] {
         let source = Broken {
@@ -982,7 +982,7 @@ fn a_long_video_stalls_no_one_who_decodes() {
                 rows: 0..frame.tokens(),
             }
         });
-        let film = Request {
+        let video = Request {
             spans: spans.collect(),
             media: Some(Arc::new(Source::new(frames.clone(), pace))),
             ..greedy(&vec![1; total], 1)
@@ -990,7 +990,7 @@ fn a_long_video_stalls_no_one_who_decodes() {
         // It talks until it is stopped, however slow the others are.
         let mut talker = engine.submit(greedy(&[1], 1 << 23)).unwrap();
         first(&mut talker);
-        let (_, end) = read(engine.submit(film.clone()).unwrap());
+        let (_, end) = read(engine.submit(video.clone()).unwrap());
         assert!(end.is_ok(), "{end:?}");
         talker.canceller().cancel();
         assert_eq!(read(talker).1.unwrap().0, Reason::Cancelled);
@@ -1001,7 +1001,7 @@ fn a_long_video_stalls_no_one_who_decodes() {
             assert!(*rows == 0 || *spans == 2, "the talker is left out");
         }
 
-        let (_, end) = read(engine.submit(film).unwrap());
+        let (_, end) = read(engine.submit(video).unwrap());
         assert!(end.is_ok(), "{end:?}");
         let alone = steps.lock().unwrap();
         if pace == Pace::AtHand {
@@ -1113,10 +1113,10 @@ fn usage_tells_what_of_a_prompt_is_seen_and_heard() {
         },
         Limits::default(),
     );
-    let picture = image(rng);
-    let rows = picture.tokens();
+    let image = image(rng);
+    let rows = image.tokens();
     let mut media = audio(rng, 16_000);
-    media.insert(0, picture);
+    media.insert(0, image);
     let span = |at, media, rows: Range<usize>| MediaSpan { at, media, rows };
     let request = Request {
         spans: vec![span(2, 0, 0..rows), span(20, 1, 0..1), span(21, 1, 3..10)],

@@ -167,7 +167,7 @@ fn audio_begins_with_the_video() {
         let track = video
             .audio()
             .expect("it can be read")
-            .expect("there is sound");
+            .expect("there is audio");
         assert_eq!(track.rate(), 8000);
         let samples: Vec<f32> = track.flat_map(|block| block.expect("a block")).collect();
         assert_eq!(samples.len(), 1600 + 4000);

@@ -57,6 +57,6 @@ pub(crate) fn canvas(rng: &mut ChaCha8Rng) -> Canvas {
     let pixels = (0..width * height * 3)
         .map(|_| rng.next_u32() as u8)
         .collect();
-    let picture = Image::from_rgb(width, height, pixels);
-    Canvas::new(&picture, &VISION)
+    let image = Image::from_rgb(width, height, pixels);
+    Canvas::new(&image, &VISION)
 }

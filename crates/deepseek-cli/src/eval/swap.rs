@@ -71,7 +71,7 @@ mod tests {
         }
     }
 
-    fn picture(name: &str) -> Part {
+    fn image(name: &str) -> Part {
         Part::Image(name.to_owned())
     }
 
@@ -89,33 +89,33 @@ mod tests {
     #[test]
     fn the_next_of_another_answer_lends_its_media() {
         let items = [("1", "a"), ("1", "b"), ("2", "c"), ("2", "c"), ("3", "d")];
-        let items = items.map(|(answer, name)| item("t", answer, &[picture(name)]));
+        let items = items.map(|(answer, name)| item("t", answer, &[image(name)]));
         let seen = swapped(items.to_vec());
         let names = ["c", "c", "d", "d", "a"];
         let want: Vec<_> = ["1", "1", "2", "2", "3"]
             .into_iter()
             .zip(names)
-            .map(|(answer, name)| (answer.to_owned(), vec![picture(name)]))
+            .map(|(answer, name)| (answer.to_owned(), vec![image(name)]))
             .collect();
         assert_eq!(seen, want);
     }
 
     #[test]
     fn tasks_and_kinds_of_media_are_kept_apart() {
-        let sound = Part::Audio("s".to_owned());
+        let audio = Part::Audio("s".to_owned());
         let items = vec![
-            item("t", "1", &[picture("a")]),
-            item("u", "2", &[picture("b")]),
-            item("t", "3", std::slice::from_ref(&sound)),
-            item("t", "4", &[picture("d"), sound]),
+            item("t", "1", &[image("a")]),
+            item("u", "2", &[image("b")]),
+            item("t", "3", std::slice::from_ref(&audio)),
+            item("t", "4", &[image("d"), audio]),
             item("t", "5", &[]),
         ];
         assert_eq!(swapped(items), []);
     }
 
     #[test]
-    fn one_picture_under_two_questions_is_not_swapped_with_itself() {
-        let items = ["1", "2"].map(|answer| item("t", answer, &[picture("a")]));
+    fn one_image_under_two_questions_is_not_swapped_with_itself() {
+        let items = ["1", "2"].map(|answer| item("t", answer, &[image("a")]));
         assert_eq!(swapped(items.to_vec()), []);
     }
 }

@@ -8,7 +8,7 @@ use deepseek_text::Conversation;
 use serde_json::Value;
 
 use crate::program::{Checkpoint, Ran, deepseek, pipe};
-use crate::v41::{base64, bmp, checkpoint as with_pictures};
+use crate::v41::{base64, bmp, checkpoint as with_images};
 
 /// Flags under which every answer is the same.
 const STEADY: [&str; 5] = ["--no-thinking", "--seed", "1", "--max-tokens", "8"];
@@ -198,7 +198,7 @@ fn a_file_that_is_there_is_replaced_only_if_asked() {
 
 #[test]
 fn a_saved_conversation_finds_its_media_from_everywhere() {
-    let checkpoint = with_pictures();
+    let checkpoint = with_images();
     let url = format!("data:image/bmp;base64,{}", base64(&bmp(23, 61, 0)));
     let script = format!(
         "/image red.bmp\n/image ./blue.bmp\n/image {url}\nWhat?\n/save {}\n",
@@ -232,7 +232,7 @@ fn a_saved_conversation_finds_its_media_from_everywhere() {
 
 #[test]
 fn a_medium_that_cannot_be_shown_is_not_asked_about() {
-    let checkpoint = with_pictures();
+    let checkpoint = with_images();
     let ran = checkpoint.chat(&[], "/image missing.png\nHello\n/save $\n");
     ran.failed(3, "missing.png: No such file", "");
     assert_eq!(checkpoint.saved()[0]["content"], "Hello");

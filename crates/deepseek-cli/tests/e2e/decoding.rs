@@ -21,11 +21,11 @@ fn fixture(name: &str) -> Vec<u8> {
     fs::read(folder.join(name)).expect("a fixture")
 }
 
-/// An AVI file whose sound is said to be MP3.
+/// An AVI file whose audio is said to be MP3.
 fn with_mp3() -> Vec<u8> {
     let bytes = fixture("tone.avi");
-    let sound = bytes::find(&bytes, b"auds", 0);
-    let format = sound + bytes::find(&bytes[sound..], b"strf", 0) + 8;
+    let audio = bytes::find(&bytes, b"auds", 0);
+    let format = audio + bytes::find(&bytes[audio..], b"strf", 0) + 8;
     bytes::with(&bytes, format, &[0x55, 0])
 }
 
@@ -103,11 +103,11 @@ fn what_was_read_though_damaged_is_told_once() {
     let out = checkpoint.file("l.safetensors");
     let ran = checkpoint.run("logits", &["--video", &cut, "--prompt", "A", "--out", &out]);
     assert_eq!((ran.code, told(&ran.err)), (Some(0), 1), "{ran:?}");
-    // A film stays in the conversation, and is read again with each answer.
+    // A video stays in the conversation, and is read again with each answer.
     let line = checkpoint.line("chat", &FLAGS);
     let ran = pipe(&line, format!("/video {cut}\nWhat?\nAnd?\n").as_bytes());
     assert_eq!((ran.code, told(&ran.err)), (Some(0), 1), "{ran:?}");
-    // As a picture it is whole.
+    // As an image it is whole.
     let ran = checkpoint.run("run", &[&FLAGS[..], &["--image", &cut, "What?"]].concat());
     assert_eq!(
         (ran.code, ran.err.contains("cut.gif")),
@@ -117,15 +117,21 @@ fn what_was_read_though_damaged_is_told_once() {
 }
 
 #[test]
-fn a_film_is_seen_though_its_sound_is_not_read() {
+fn a_video_is_seen_though_its_audio_is_not_read() {
     let checkpoint = checkpoint();
-    checkpoint.write("film.avi", &with_mp3());
-    let film = checkpoint.file("film.avi");
+    checkpoint.write("video.avi", &with_mp3());
+    let video = checkpoint.file("video.avi");
     let ask = |more: &[&str]| {
-        let flags = [&FLAGS[..], &["--stats", "--video", &film], more, &["What?"]].concat();
+        let flags = [
+            &FLAGS[..],
+            &["--stats", "--video", &video],
+            more,
+            &["What?"],
+        ]
+        .concat();
         checkpoint.run("run", &flags)
     };
-    let note = "film.avi: its audio is not read: ";
+    let note = "video.avi: its audio is not read: ";
     for (flags, is_told) in [(&[][..], true), (&["--video-audio", "off"], false)] {
         let ran = ask(flags);
         assert_eq!(
@@ -136,7 +142,7 @@ fn a_film_is_seen_though_its_sound_is_not_read() {
         let seen = ran.err.lines().find(|line| line.starts_with("images"));
         assert!(seen.is_some(), "{ran:?}");
     }
-    let ran = checkpoint.run("run", &["--video", &film, "--video-audio", "on", "What?"]);
+    let ran = checkpoint.run("run", &["--video", &video, "--video-audio", "on", "What?"]);
     assert_eq!(ran.code, Some(3), "{ran:?}");
     if !cfg!(feature = "video") {
         ran.failed(3, "its audio is not read: MP3", "--video-audio auto");

@@ -114,7 +114,7 @@ fn it_thinks_and_draws_when_it_is_told_to() {
     assert_ne!(draw("1"), draw("2"));
 }
 
-/// Seconds of the longest sound that its positions hold with room to spare.
+/// Seconds of the longest audio that its positions hold with room to spare.
 const HOUR: usize = 3600;
 /// Twice what an hour was seen to need: most of it the cache of so many positions.
 const HOUR_MEBIBYTES_MAX: f64 = 128.0;

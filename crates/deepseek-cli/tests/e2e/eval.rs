@@ -16,10 +16,10 @@ fn ask(task: &str, number: usize, answer: &str) -> Value {
     })
 }
 
-/// A question about a picture.
-fn look(number: usize, picture: &str, answer: &str) -> Value {
+/// A question about an image.
+fn look(number: usize, image: &str, answer: &str) -> Value {
     let parts = json!([
-        { "type": "image_url", "image_url": { "url": picture } },
+        { "type": "image_url", "image_url": { "url": image } },
         { "type": "text", "text": "What?" },
     ]);
     let mut item = ask("look", number, answer);
@@ -186,7 +186,7 @@ fn tasks_and_their_first_items_can_be_chosen() {
 }
 
 #[test]
-fn swapped_pictures_make_right_answers_wrong() {
+fn swapped_images_make_right_answers_wrong() {
     let checkpoint = checkpoint();
     let items = [
         look(1, "red.bmp", "never said"),
@@ -209,7 +209,7 @@ fn swapped_pictures_make_right_answers_wrong() {
     let answers = [&items[1]["answer"], &items[0]["answer"]]
         .map(|said| said.as_str().expect("text").to_owned());
     assert_eq!(said(&swapped), answers);
-    // A question says which picture was really shown.
+    // A question says which image was really shown.
     let question = swapped["failures"][0]["question"].as_str().expect("text");
     let shown = checkpoint.file("blue.bmp");
     assert_eq!(question, format!("[{shown}] What?"));

@@ -336,17 +336,17 @@ fn drafts_are_as_many_as_asked_for_and_counted_as_accepted() {
 }
 
 #[test]
-fn films_are_watched_for_logits_as_asked() {
+fn videos_are_watched_for_logits_as_asked() {
     let checkpoint = Checkpoint::v41();
-    let mut film = b"YUV4MPEG2 W24 H16 F2:1 Ip C444\n".to_vec();
+    let mut video = b"YUV4MPEG2 W24 H16 F2:1 Ip C444\n".to_vec();
     for frame in 0..4 {
-        film.extend(b"FRAME\n");
-        film.extend([frame * 20; 24 * 16 * 3]);
+        video.extend(b"FRAME\n");
+        video.extend([frame * 20; 24 * 16 * 3]);
     }
-    checkpoint.write("film.y4m", &film);
-    let film = checkpoint.file("film.y4m");
+    checkpoint.write("video.y4m", &video);
+    let video = checkpoint.file("video.y4m");
     let rows = |more: &[&str]| {
-        let args = ["--video", &film, "--prompt", "A "];
+        let args = ["--video", &video, "--prompt", "A "];
         checkpoint.logits(&[&args[..], more].concat()).done();
         table(checkpoint.file("out.safetensors").as_ref()).0[0]
     };

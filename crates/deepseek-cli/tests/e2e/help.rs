@@ -60,7 +60,7 @@ fn no_command_shows_the_help_and_is_misuse() {
 }
 
 #[test]
-fn the_sounds_that_are_read_are_the_same_everywhere() {
+fn audio_formats_are_the_same_everywhere() {
     let help = run(&["run", "--help"]).done();
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     let papers = ["../../README.md", "../deepseek-audio/README.md"].map(|name| {

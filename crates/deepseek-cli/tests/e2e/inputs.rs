@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
 use crate::program::{Checkpoint, Ran, deepseek, fifo, pipe, run};
-use crate::v41::checkpoint as with_pictures;
+use crate::v41::checkpoint as with_images;
 
 const FOLDER: &str = "a checkpoint is a folder with config.json";
 const FIFO: &str = "a FIFO, not a regular file";
@@ -41,7 +41,7 @@ fn a_fifo_in_place_of_a_models_file_is_refused() {
 
 #[test]
 fn a_fifo_or_a_folder_in_place_of_any_other_file_is_refused() {
-    let checkpoint = with_pictures();
+    let checkpoint = with_images();
     let (pipe, folder) = (checkpoint.file("fifo"), checkpoint.file("folder"));
     fifo(&pipe);
     fs::create_dir(&folder).expect("the folder takes folders");
@@ -222,7 +222,7 @@ fn shards_without_an_index_are_no_config_alone() {
 
 #[test]
 fn a_frame_that_leads_nowhere_is_missed() {
-    let checkpoint = with_pictures();
+    let checkpoint = with_images();
     fs::create_dir(checkpoint.file("frames")).expect("the folder takes folders");
     for name in ["frames/1.bmp", "frames/3.bmp"] {
         checkpoint.write(name, &checkpoint.read("red.bmp"));
@@ -293,8 +293,8 @@ fn a_stdin_that_says_nothing_changes_nothing() {
 }
 
 #[test]
-fn what_is_piped_in_beside_a_picture_is_asked() {
-    let checkpoint = with_pictures();
+fn what_is_piped_in_beside_an_image_is_asked() {
+    let checkpoint = with_images();
     let red = checkpoint.file("red.bmp");
     let line =
         |more: &[&str]| checkpoint.line("run", &[&STEADY[..], &["--image", &red], more].concat());

@@ -1,4 +1,4 @@
-//! Sounds and films from outside: their place in the prompt, their order, and what is refused.
+//! Audio and videos from outside: their place in the prompt, their order, and what is refused.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::program::{Checkpoint, pipe, run};
-use crate::v41::{base64, bmp, checkpoint as with_pictures};
+use crate::v41::{base64, bmp, checkpoint as with_images};
 
 /// A WAV file of 16-bit samples of one channel: a tone.
 fn wav(samples: usize, rate: u32, hertz: f32) -> Vec<u8> {
@@ -25,8 +25,8 @@ fn wav(samples: usize, rate: u32, hertz: f32) -> Vec<u8> {
     bytes
 }
 
-/// A film of frames that grow brighter, two a second.
-fn film(frames: u8) -> Vec<u8> {
+/// A video of frames that grow brighter, two a second.
+fn video(frames: u8) -> Vec<u8> {
     let mut bytes = b"YUV4MPEG2 W24 H16 F2:1 Ip C444\n".to_vec();
     for frame in 0..frames {
         bytes.extend(b"FRAME\n");
@@ -40,19 +40,19 @@ fn fixture(name: &str) -> PathBuf {
     folder.join(name)
 }
 
-/// A film of half a second with a tone of 440 Hz beside it.
-fn film_with_sound() -> Vec<u8> {
+/// A video of half a second with a tone of 440 Hz beside it.
+fn video_with_audio() -> Vec<u8> {
     fs::read(fixture("video/tone.avi")).expect("the fixture")
 }
 
-/// A checkpoint with pictures, sounds and films beside it.
+/// A checkpoint with images, audio and videos beside it.
 fn checkpoint() -> Checkpoint {
-    let checkpoint = with_pictures();
+    let checkpoint = with_images();
     checkpoint.write("short.wav", &wav(16_000, 16_000, 440.0));
     checkpoint.write("other.wav", &wav(16_000, 16_000, 1234.0));
     checkpoint.write("long.wav", &wav(5 * 8_000, 8_000, 700.0));
-    checkpoint.write("film.y4m", &film(4));
-    checkpoint.write("tone.avi", &film_with_sound());
+    checkpoint.write("video.y4m", &video(4));
+    checkpoint.write("tone.avi", &video_with_audio());
     checkpoint
 }
 
@@ -82,7 +82,7 @@ fn ask(checkpoint: &Checkpoint, more: &[&str]) -> (String, [usize; 3]) {
 }
 
 #[test]
-fn a_sound_takes_its_place_in_the_prompt_and_changes_the_answer() {
+fn audio_takes_its_place_in_the_prompt_and_changes_the_answer() {
     let checkpoint = checkpoint();
     let [short, other, long] =
         ["short.wav", "other.wav", "long.wav"].map(|name| checkpoint.file(name));
@@ -105,15 +105,16 @@ fn a_sound_takes_its_place_in_the_prompt_and_changes_the_answer() {
 #[test]
 fn the_order_of_media_is_that_of_the_command_line() {
     let checkpoint = checkpoint();
-    let [red, short, film] = ["red.bmp", "short.wav", "film.y4m"].map(|name| checkpoint.file(name));
-    let [red, short, film] = [["--image", &red], ["--audio", &short], ["--video", &film]];
+    let [red, short, video] =
+        ["red.bmp", "short.wav", "video.y4m"].map(|name| checkpoint.file(name));
+    let [red, short, video] = [["--image", &red], ["--audio", &short], ["--video", &video]];
     let orders = [
-        [red, short, film],
-        [red, film, short],
-        [short, red, film],
-        [short, film, red],
-        [film, red, short],
-        [film, short, red],
+        [red, short, video],
+        [red, video, short],
+        [short, red, video],
+        [short, video, red],
+        [video, red, short],
+        [video, short, red],
     ];
     let mut answers: Vec<String> = Vec::new();
     let mut counts = Vec::new();
@@ -129,7 +130,7 @@ fn the_order_of_media_is_that_of_the_command_line() {
     let content = json!([
         part("audio_url", short),
         part("image_url", red),
-        part("video_url", film),
+        part("video_url", video),
         { "type": "text", "text": "What?" },
     ]);
     let talk = json!([{ "role": "user", "content": content }]);
@@ -139,7 +140,7 @@ fn the_order_of_media_is_that_of_the_command_line() {
 }
 
 #[test]
-fn a_conversation_may_hold_sounds_and_films_as_data() {
+fn a_conversation_may_hold_audio_and_videos_as_data() {
     let checkpoint = checkpoint();
     let talk = |part: Value| {
         let content = json!([part, { "type": "text", "text": "What?" }]);
@@ -155,9 +156,9 @@ fn a_conversation_may_hold_sounds_and_films_as_data() {
         &["--audio", &checkpoint.file("long.wav"), "What?"],
     );
     let data = base64(&checkpoint.read("long.wav"));
-    let sound = json!({ "type": "input_audio", "input_audio": { "data": data, "format": "wav" } });
-    assert_eq!(talk(sound), typed);
-    let film = checkpoint.file("tone.avi");
+    let audio = json!({ "type": "input_audio", "input_audio": { "data": data, "format": "wav" } });
+    assert_eq!(talk(audio), typed);
+    let video = checkpoint.file("tone.avi");
     let data = format!(
         "data:video/avi;base64,{}",
         base64(&checkpoint.read("tone.avi"))
@@ -170,7 +171,7 @@ fn a_conversation_may_hold_sounds_and_films_as_data() {
     };
     assert_eq!(
         said(json!({})),
-        ask(&checkpoint, &["--video", &film, "What?"])
+        ask(&checkpoint, &["--video", &video, "What?"])
     );
     for (fields, flags) in [
         (json!({ "audio": false }), &["--video-audio", "off"][..]),
@@ -178,33 +179,36 @@ fn a_conversation_may_hold_sounds_and_films_as_data() {
         (json!({ "max_frames": 2 }), &["--video-max-frames", "2"]),
         (json!({ "fps": 10 }), &["--video-fps", "10"]),
     ] {
-        let typed = ask(&checkpoint, &[flags, &["--video", &film, "What?"]].concat());
+        let typed = ask(
+            &checkpoint,
+            &[flags, &["--video", &video, "What?"]].concat(),
+        );
         assert_eq!(said(fields), typed, "{flags:?}");
     }
 }
 
 #[test]
-fn a_film_is_frames_behind_their_times_and_its_sound_among_them() {
+fn a_video_is_frames_behind_their_times_and_its_audio_among_them() {
     let checkpoint = checkpoint();
     let ask = |more: &[&str]| ask(&checkpoint, &[more, &["What?"]].concat()).1;
     let [few, ..] = ask(&[]);
-    let film = checkpoint.file("film.y4m");
+    let video = checkpoint.file("video.y4m");
     // Frames of 24 by 16 pixels are 2 by 2 cells of 12: 8 tokens with line breaks and ends.
     let each = 8;
     let times = "<0.0s><0.5s><1.0s><1.5s>".len();
     assert_eq!(
-        ask(&["--video", &film]),
+        ask(&["--video", &video]),
         [few + 4 * each + times + 2, 4 * each, 0]
     );
     let two = "<0.5s><1.5s>".len();
     let two = [few + 2 * each + two + 2, 2 * each, 0];
-    let fewer = ["--video", &film, "--video-max-frames", "2"];
+    let fewer = ["--video", &video, "--video-max-frames", "2"];
     assert_eq!(ask(&fewer), two);
     let config = ["min_frames=1", "max_frames=2"].map(|set| ["--video-config", set]);
     assert_eq!(ask(&[&fewer[..2], &config.concat()].concat()), two);
-    let merged = ask(&["--video", &film, "--video-config", "temporal_merge=2"]);
+    let merged = ask(&["--video", &video, "--video-config", "temporal_merge=2"]);
     assert_eq!(merged[1], 2 * each);
-    // Half a second of sound is 7 tokens.
+    // Half a second of audio is 7 tokens.
     let tone = checkpoint.file("tone.avi");
     let [_, _, heard] = ask(&["--video", &tone]);
     assert_eq!(heard, 7 + 2);
@@ -213,7 +217,7 @@ fn a_film_is_frames_behind_their_times_and_its_sound_among_them() {
 }
 
 #[test]
-fn numbered_pictures_are_frames_at_the_rate_that_is_told() {
+fn numbered_images_are_frames_at_the_rate_that_is_told() {
     let checkpoint = checkpoint();
     let ask = |more: &[&str]| ask(&checkpoint, &[more, &["What?"]].concat()).1;
     for frame in 1..=8 {
@@ -234,7 +238,7 @@ fn numbered_pictures_are_frames_at_the_rate_that_is_told() {
 }
 
 #[test]
-fn drafts_and_cut_prompts_change_nothing_that_is_said_of_sounds_and_films() {
+fn drafts_and_cut_prompts_change_nothing_that_is_said_of_audio_and_videos() {
     let checkpoint = checkpoint();
     let [long, tone] = ["long.wav", "tone.avi"].map(|name| checkpoint.file(name));
     let question = [
@@ -263,7 +267,7 @@ fn drafts_and_cut_prompts_change_nothing_that_is_said_of_sounds_and_films() {
 }
 
 #[test]
-fn logits_of_sounds_do_not_depend_on_chunks() {
+fn logits_of_audio_do_not_depend_on_chunks() {
     let checkpoint = checkpoint();
     let [long, tone] = ["long.wav", "tone.avi"].map(|name| checkpoint.file(name));
     let logits = |chunk: &str| {
@@ -282,7 +286,7 @@ fn logits_of_sounds_do_not_depend_on_chunks() {
 }
 
 #[test]
-fn chat_plays_sounds_and_shows_films_and_refuses_what_is_none() {
+fn chat_plays_audio_and_shows_videos_and_refuses_what_is_none() {
     let checkpoint = checkpoint();
     let flags = [
         "--no-thinking",
@@ -294,9 +298,9 @@ fn chat_plays_sounds_and_shows_films_and_refuses_what_is_none() {
         "1024",
     ];
     let line = checkpoint.line("chat", &flags);
-    let [short, film] = ["short.wav", "film.y4m"].map(|name| checkpoint.file(name));
+    let [short, video] = ["short.wav", "video.y4m"].map(|name| checkpoint.file(name));
     let typed = format!(
-        "/audio {short}\n/video {film}\nWhat?\n/audio {film}\n/video {short}\n/save {short}.json\n"
+        "/audio {short}\n/video {video}\nWhat?\n/audio {video}\n/video {short}\n/save {short}.json\n"
     );
     let ran = pipe(&line, typed.as_bytes());
     assert_eq!(ran.code, Some(3), "{ran:?}");
@@ -309,7 +313,7 @@ fn chat_plays_sounds_and_shows_films_and_refuses_what_is_none() {
     );
     assert_eq!(
         content[1],
-        json!({ "type": "video_url", "video_url": { "url": film } })
+        json!({ "type": "video_url", "video_url": { "url": video } })
     );
     // What was saved can be asked again.
     let talk = format!("{short}.json");
@@ -322,22 +326,22 @@ fn chat_plays_sounds_and_shows_films_and_refuses_what_is_none() {
 }
 
 #[test]
-fn a_checkpoint_without_an_audio_tower_names_the_section_and_watches_films() {
+fn a_checkpoint_without_an_audio_tower_names_the_section_and_watches_videos() {
     let checkpoint = checkpoint();
     checkpoint.set("audio_config", Value::Null);
     checkpoint.set("audio_token_id", Value::Null);
-    let [short, film, tone] =
-        ["short.wav", "film.y4m", "tone.avi"].map(|name| checkpoint.file(name));
+    let [short, video, tone] =
+        ["short.wav", "video.y4m", "tone.avi"].map(|name| checkpoint.file(name));
     let ran = checkpoint.run("run", &["--audio", &short, "What?"]);
     ran.failed(2, "no audio_config in its config.json", "audio tower");
     let ran = checkpoint.run("run", &["--video", &tone, "--video-audio", "on", "What?"]);
     ran.failed(2, "no audio_config in its config.json", "audio tower");
-    let (_, [_, seen, heard]) = ask(&checkpoint, &["--video", &film, "--video", &tone, "What?"]);
+    let (_, [_, seen, heard]) = ask(&checkpoint, &["--video", &video, "--video", &tone, "What?"]);
     assert!(seen > 40 && heard == 0, "{seen} and {heard}");
 }
 
 #[test]
-fn of_a_sound_that_was_cut_off_a_note_tells() {
+fn of_audio_that_was_cut_off_a_note_tells() {
     let checkpoint = checkpoint();
     let mut cut = wav(16_000, 16_000, 440.0);
     cut.truncate(cut.len() - 1000);
@@ -360,7 +364,7 @@ fn what_cannot_be_heard_or_watched_is_named() {
     let ask = |more: &[&str]| checkpoint.run("run", &[more, &["What?"]].concat());
     ask(&["--audio", "nowhere.wav"]).failed(3, "nowhere.wav", "WAV, AIFF");
     ask(&["--video", "nowhere.gif"]).failed(3, "nowhere.gif", "folder of numbered images");
-    checkpoint.write("text", b"neither sound nor film");
+    checkpoint.write("text", b"neither audio nor video");
     let file = checkpoint.file("text");
     ask(&["--audio", &file]).failed(3, "audio: begins with", "WAV, AIFF");
     let ran = ask(&["--video", &file]);
@@ -368,7 +372,7 @@ fn what_cannot_be_heard_or_watched_is_named() {
         true => ran.failed(3, "video: Invalid data", "ffmpeg -i"),
         false => ran.failed(3, "video: of no kind that is read", "--features video"),
     }
-    let silent = checkpoint.file("film.y4m");
+    let silent = checkpoint.file("video.y4m");
     ask(&["--video", &silent, "--video-audio", "on"]).failed(3, "no audio", "auto");
     ask(&["--video", &silent, "--video-fps", "0"]).failed(2, "fps is 0", "");
     assert_eq!(ask(&["--video-max-frames", "0"]).code, Some(2));
@@ -414,7 +418,7 @@ fn a_projector_may_come_from_a_file_of_its_own() {
 
 /// What this program does not decode itself, it has another process of its own decode, if it can.
 #[test]
-fn other_films_and_opus_sounds_want_the_feature_video() {
+fn other_videos_and_opus_audio_want_the_feature_video() {
     let checkpoint = checkpoint();
     for (flag, file, without) in [
         (

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use safetensors::SafeTensors;
 
 use crate::program::{Checkpoint, Ran, deepseek, fifo, pipe, signal};
-use crate::v41::checkpoint as with_pictures;
+use crate::v41::checkpoint as with_images;
 
 /// Ids enough that their logits do not fit into a pipe.
 const MANY: &str = "1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9,1,2,3,4,\
@@ -212,7 +212,7 @@ fn the_mode_of_a_file_is_kept() {
 
 #[test]
 fn what_is_read_is_not_written() {
-    let checkpoint = with_pictures();
+    let checkpoint = with_images();
     checkpoint.write("ids", b"1 2");
     checkpoint.write("1.bmp", &checkpoint.read("red.bmp"));
     fs::create_dir(checkpoint.file("frames")).expect("the folder takes folders");

@@ -158,12 +158,12 @@ fn said(folder: &Path, ids: &str) -> (Vec<u8>, Option<String>) {
         return (logits, None);
     }
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/samples");
-    let (picture, sound) = (samples.join("picture.png"), samples.join("sound.wav"));
+    let (image, audio) = (samples.join("picture.png"), samples.join("sound.wav"));
     let drawn = "--max-tokens 5 --temperature 0 --draft 2 --no-thinking x";
     let mut args = vec!["run", "--model", &model];
-    let (picture, sound) = (text(&picture), text(&sound));
+    let (image, audio) = (text(&image), text(&audio));
     if config(folder)["model_type"] == "deepseek_v41" {
-        args.extend(["--image", &picture, "--audio", &sound]);
+        args.extend(["--image", &image, "--audio", &audio]);
     }
     args.extend(drawn.split(' '));
     (logits, Some(run(&args).done()))

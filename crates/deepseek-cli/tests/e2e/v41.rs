@@ -1,10 +1,10 @@
-//! V4.1 from outside: pictures, cut prompts, n-gram tables in little memory, drafts.
+//! V4.1 from outside: images, cut prompts, n-gram tables in little memory, drafts.
 
 use safetensors::SafeTensors;
 
 use crate::program::{Checkpoint, fixture, pipe, run};
 
-/// A picture of 24-bit BMP: a ramp of one colour.
+/// An image of 24-bit BMP: a ramp of one colour.
 pub(crate) fn bmp(width: u32, height: u32, colour: usize) -> Vec<u8> {
     let row = (width * 3).next_multiple_of(4);
     let size = 54 + row * height;
@@ -41,7 +41,7 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// A checkpoint with two pictures beside it.
+/// A checkpoint with two images beside it.
 pub(crate) fn checkpoint() -> Checkpoint {
     let checkpoint = Checkpoint::v41();
     checkpoint.write("red.bmp", &bmp(40, 30, 2));
@@ -72,7 +72,7 @@ fn ask(checkpoint: &Checkpoint, more: &[&str]) -> (String, u32) {
 }
 
 #[test]
-fn a_picture_takes_its_place_in_the_prompt_and_changes_the_answer() {
+fn an_image_takes_its_place_in_the_prompt_and_changes_the_answer() {
     let checkpoint = checkpoint();
     let (red, blue) = (checkpoint.file("red.bmp"), checkpoint.file("blue.bmp"));
     let (plain, few) = ask(&checkpoint, &["What?"]);
@@ -88,7 +88,7 @@ fn a_picture_takes_its_place_in_the_prompt_and_changes_the_answer() {
 }
 
 #[test]
-fn a_conversation_may_hold_pictures_as_files_and_as_data() {
+fn a_conversation_may_hold_images_as_files_and_as_data() {
     let checkpoint = checkpoint();
     let red = checkpoint.file("red.bmp");
     let data = format!(
@@ -158,7 +158,7 @@ fn a_cut_prompt_has_one_row_of_logits_and_chunks_do_not_matter() {
 }
 
 #[test]
-fn chat_shows_pictures_and_refuses_what_is_none() {
+fn chat_shows_images_and_refuses_what_is_none() {
     let checkpoint = checkpoint();
     let line = checkpoint.line(
         "chat",
@@ -181,7 +181,7 @@ fn what_cannot_be_shown_is_named() {
     let checkpoint = checkpoint();
     let ask = |more: &[&str]| checkpoint.run("run", &[more, &["What?"]].concat());
     ask(&["--image", "nowhere.png"]).failed(3, "nowhere.png", "");
-    checkpoint.write("text.png", b"no picture at all");
+    checkpoint.write("text.png", b"no image at all");
     let file = checkpoint.file("text.png");
     ask(&["--image", &file]).failed(3, "text.png", "PNG, JPEG");
     let cut = bmp(40, 30, 1);

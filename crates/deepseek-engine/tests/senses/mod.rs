@@ -66,8 +66,8 @@ pub(crate) fn image(rng: &mut ChaCha8Rng) -> Media {
     let pixels = (0..width * height * 3)
         .map(|_| rng.next_u32() as u8)
         .collect();
-    let picture = Image::from_rgb(width, height, pixels);
-    Media::Image(Canvas::new(&picture, &VISION))
+    let image = Image::from_rgb(width, height, pixels);
+    Media::Image(Canvas::new(&image, &VISION))
 }
 
 /// Media for a prompt, and when they are there.

@@ -124,7 +124,7 @@ fn the_audio_of_an_avi_is_its_tone() {
     let track = video
         .audio()
         .expect("it can be read")
-        .expect("there is sound");
+        .expect("there is audio");
     assert_eq!(track.rate(), 8000);
     let samples: Vec<f32> = track.flat_map(|block| block.expect("a block")).collect();
     assert_eq!(samples.len(), 4000);

@@ -22,7 +22,7 @@ fn samples(video: &Video) -> Vec<f32> {
     let track = video
         .audio()
         .expect("it can be read")
-        .expect("there is sound");
+        .expect("there is audio");
     track.flat_map(|block| block.expect("a block")).collect()
 }
 
@@ -151,7 +151,7 @@ fn the_last_chunk_may_lack_its_padding() {
 }
 
 /// A video of a second whose audio begins by its header at such ticks.
-fn sounding(start: [u32; 2], format: Vec<u8>, data: &[u8]) -> Video {
+fn with_audio(start: [u32; 2], format: Vec<u8>, data: &[u8]) -> Video {
     let [video_start, audio_start] = start;
     let video = [strh(b"vids", 10, 1, video_start), bitmap(16, 8, b"MJPG")];
     let audio = [strh(b"auds", 10, 1, audio_start), format];
@@ -188,14 +188,17 @@ fn every_kind_of_sample_is_between_one_and_minus_one() {
         (extensible, i16s),
     ];
     for (format, data) in cases {
-        assert_eq!(samples(&sounding([0, 0], format, &data)), [-1.0, 0.0, 0.5]);
+        assert_eq!(
+            samples(&with_audio([0, 0], format, &data)),
+            [-1.0, 0.0, 0.5]
+        );
     }
 }
 
 #[test]
 fn channels_are_averaged() {
     let data = [8192_i16, 16_384, -8192, 0].map(i16::to_le_bytes).concat();
-    let video = sounding([0, 0], wave(1, 2, 8000, 16), &data);
+    let video = with_audio([0, 0], wave(1, 2, 8000, 16), &data);
     assert_eq!(samples(&video), [0.375, -0.125]);
     assert_eq!(
         video
@@ -215,20 +218,20 @@ fn audio_begins_with_the_first_frame() {
         .map(|sample| (f32::from(*sample) - 128.0) / 128.0)
         .collect();
     let format = || wave(1, 1, 100, 8);
-    assert_eq!(samples(&sounding([0, 0], format(), &data)), want);
-    assert_eq!(samples(&sounding([7, 7], format(), &data)), want);
+    assert_eq!(samples(&with_audio([0, 0], format(), &data)), want);
+    assert_eq!(samples(&with_audio([7, 7], format(), &data)), want);
     // Half a second later: silence before it.
-    let late = samples(&sounding([1, 6], format(), &data));
+    let late = samples(&with_audio([1, 6], format(), &data));
     assert_eq!(late, [vec![0.0; 50], want.clone()].concat());
     // 1.2 s earlier, which is in the second chunk: cut.
-    assert_eq!(samples(&sounding([12, 0], format(), &data)), want[120..]);
+    assert_eq!(samples(&with_audio([12, 0], format(), &data)), want[120..]);
     // All of it before the video.
-    assert!(samples(&sounding([30, 0], format(), &data)).is_empty());
+    assert!(samples(&with_audio([30, 0], format(), &data)).is_empty());
 }
 
 #[test]
 fn audio_can_be_read_beside_the_frames_and_again() {
-    let mut video = sounding([0, 0], wave(1, 1, 8000, 8), &[0; 100]);
+    let mut video = with_audio([0, 0], wave(1, 1, 8000, 8), &[0; 100]);
     let track = video.audio().expect("it can be read").expect("audio");
     assert_eq!(shades(&mut video), [1]);
     assert_eq!(
