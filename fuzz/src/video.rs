@@ -1,6 +1,6 @@
 //! Reads bytes as a video, and looks at its first frames and all of its audio.
 
-use deepseek_vision::VisionShape;
+use deepseek_vision::VisionConfig;
 use deepseek_vision::video::{Clip, Video, VideoConfig};
 
 /// Blocks of frames that are looked at.
@@ -25,7 +25,7 @@ pub(crate) fn read(bytes: &[u8]) -> bool {
         }
     }
     let config = VideoConfig::default();
-    for shot in Clip::new(video, &VisionShape::RELEASED, &config).take(SHOTS) {
+    for shot in Clip::new(video, &VisionConfig::RELEASED, &config).take(SHOTS) {
         match shot {
             Ok(shot) => assert!(shot.grid().tokens() <= config.frame_max_tokens),
             Err(error) => assert!(!error.to_string().is_empty()),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use deepseek_core::operands::{
-    ExpertBank, ExpertViews, FeedForward, Fold, Gate, Groups, HyperWeights, Inputs, Linear, Mix,
-    PoolState, Residency, Routing, Selection, Softmax, TopK, TopKRows,
+    ExpertBank, ExpertViews, FeedForward, Gate, Groups, HyperWeights, Inputs, Linear, Mix,
+    PoolState, Pooling, Residency, Routing, Selection, Softmax, TopK, TopKRows,
 };
 use deepseek_core::{Backend, DeviceTensor, Kernels, Result, Rounding, reference};
 
@@ -39,7 +39,7 @@ impl Kernels for Host {
         carried: Option<&Tensor>,
         rounding: Option<Rounding>,
     ) -> Result<(Tensor, Mix<Self>)> {
-        let (tokens, n) = (streams.shape()[0], weights.shape.streams);
+        let (tokens, n) = (streams.shape()[0], weights.config.streams);
         let mut y = self.room(tokens * streams.width());
         let mut pre = self.room(tokens * n);
         let mut post = self.room(tokens * n);
@@ -60,7 +60,7 @@ impl Kernels for Host {
             self.pool(),
             streams.values(),
             known,
-            weights.shape,
+            weights.config,
             carried,
             read,
         );
@@ -118,12 +118,12 @@ impl Kernels for Host {
         scores: &Tensor,
         state: &mut PoolState<Self>,
         groups: &Groups<Self>,
-        fold: Fold,
+        pooling: Pooling,
         rounding: Option<Rounding>,
     ) -> Result<Option<Tensor>> {
-        let width = match fold {
-            Fold::Plain => kv.width(),
-            Fold::Overlap { .. } => kv.width() / 2,
+        let width = match pooling {
+            Pooling::Plain => kv.width(),
+            Pooling::Overlap { .. } => kv.width() / 2,
         };
         let pooled = if groups.count == 0 {
             None
@@ -140,7 +140,7 @@ impl Kernels for Host {
                 step: scores.values(),
             };
             Some(self.make(&[groups.count, width], |out| {
-                kernels::compress(self.pool(), (kv, scores), &members, fold, out);
+                kernels::compress(self.pool(), (kv, scores), &members, pooling, out);
                 kernels::round_in_place(self.pool(), out, width, rounding);
             }))
         };
@@ -190,14 +190,14 @@ impl Kernels for Host {
     fn route(&self, x: &Tensor, gate: &Gate<Self>, rows: &Inputs<Self>) -> Result<Routing<Self>> {
         let (scores, experts) = reference::choose_experts(self, x, gate, rows)?;
         let all = (scores.values(), scores.width());
-        let weights = self.make(&[x.rows(), gate.each], |out| {
-            kernels::route_weights(all, (&experts, gate.each), gate.scale, out);
+        let weights = self.make(&[x.rows(), gate.top_k], |out| {
+            kernels::route_weights(all, (&experts, gate.top_k), gate.scale, out);
         });
         Ok(Routing {
             experts,
             weights,
             scores,
-            each: gate.each,
+            top_k: gate.top_k,
         })
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use backend_host::{Host, Tensor};
 use deepseek_core::operands::{
-    Fold, Groups, HyperShape, HyperWeights, Linear, PoolState, Runs, Selection, Softmax, TopK,
+    Groups, HyperWeights, Linear, MixerConfig, PoolState, Pooling, Runs, Selection, Softmax, TopK,
 };
 use deepseek_core::rope::Rope;
 use deepseek_core::weights::{Bytes, WeightView};
@@ -121,7 +121,7 @@ impl Layer {
                 projection: weight(be, [mixes, STREAMS * HIDDEN])?,
                 scale: be.upload(&numbers(&[mixes]))?,
                 base: be.upload(&numbers(&[mixes]))?,
-                shape: HyperShape {
+                config: MixerConfig {
                     streams: STREAMS,
                     sinkhorn: 4,
                     eps: 1e-6,
@@ -172,7 +172,7 @@ impl Layer {
         let y = be.reshape(&y, &[TOKENS, HEADS * WIDTH])?;
         let y = be.add(&be.project_one(&y, &self.output)?, &x)?;
         let y = be.mul(&y, &be.narrow(&y, 1, 0, 1)?)?;
-        let pooled = be.compress(&y, &y, &mut self.state, &self.groups, Fold::Plain, bf16)?;
+        let pooled = be.compress(&y, &y, &mut self.state, &self.groups, Pooling::Plain, bf16)?;
         let y = be.concat(&[&y, &pooled.expect("two groups")], 0)?;
         let y = be.round(&be.narrow(&y, 0, 0, TOKENS)?, Rounding::Bf16)?;
         be.hc_post(&y, &self.streams, &mix, bf16)

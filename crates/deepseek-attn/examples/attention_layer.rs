@@ -7,8 +7,8 @@ use std::error::Error;
 
 use backend_host::Host;
 use deepseek_attn::{
-    Attention, AttentionConfig, Batch, Carry, Choice, Filter, Keys, Memory, MemoryConfig, Pooling,
-    Producer, Role, RopeSet, Ropes, SourceConfig, SourceId,
+    Attention, AttentionConfig, Batch, Carry, Choice, Compression, Filter, Keys, Memory,
+    MemoryConfig, Producer, Role, RopeSet, Ropes, SourceConfig, SourceId,
 };
 use deepseek_core::rope::Rope;
 use deepseek_core::weights::{Shard, Tensors};
@@ -18,7 +18,7 @@ use safetensors::tensor::TensorView;
 
 const TOKENS: usize = 40;
 const RATIO: u32 = 4;
-const POOLING: Pooling = Pooling::Gated {
+const COMPRESSION: Compression = Compression::Gated {
     bias: true,
     overlap: true,
 };
@@ -43,7 +43,7 @@ const ROLE: Role = Role {
     source: Some(SourceId(0)),
     ratio: RATIO,
     produces: Some(Producer {
-        pooling: POOLING,
+        compression: COMPRESSION,
         keys: Keys::Compressed,
     }),
     choice: Choice::Fresh {
@@ -100,7 +100,7 @@ fn run(
     };
     let source = SourceConfig {
         ratio: RATIO,
-        pooling: POOLING,
+        compression: COMPRESSION,
         keys: Keys::Compressed,
     };
     let mut memory = Memory::new(be, &config, 1, &[source])?;

@@ -2,14 +2,14 @@
 
 use std::iter;
 
-use deepseek_core::operands::{Fold, PoolState};
+use deepseek_core::operands::{PoolState, Pooling};
 use deepseek_core::{
     Backend, HostTensor, Kernels, Linear, Loader, Numerics, Result, Rotation, Rounding,
 };
 
 use crate::batch::{GroupStep, MadeStep, SourceStep};
 use crate::memory::Pool;
-use crate::role::Pooling;
+use crate::role::Compression;
 
 /// One compressor (`docs/models/deepseek-v4.md` §3.5, `docs/models/deepseek-v41.md` §3.5).
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub struct CompressorConfig {
     /// Tokens a compressed row stands for.
     pub ratio: usize,
     /// How they become one.
-    pub pooling: Pooling,
+    pub compression: Compression,
     /// Added to the mean square in the norm.
     pub norm_eps: f32,
 }
@@ -74,16 +74,16 @@ impl Finish {
 impl CompressorConfig {
     /// Channels of a token's contribution: twice the width with overlap.
     fn token_width(&self) -> usize {
-        match self.fold() {
-            Fold::Plain => self.width,
-            Fold::Overlap { .. } => 2 * self.width,
+        match self.pooling() {
+            Pooling::Plain => self.width,
+            Pooling::Overlap { .. } => 2 * self.width,
         }
     }
 
-    fn fold(&self) -> Fold {
-        match self.pooling {
-            Pooling::Gated { overlap: true, .. } => Fold::Overlap { ratio: self.ratio },
-            Pooling::Gated { .. } | Pooling::Each => Fold::Plain,
+    fn pooling(&self) -> Pooling {
+        match self.compression {
+            Compression::Gated { overlap: true, .. } => Pooling::Overlap { ratio: self.ratio },
+            Compression::Gated { .. } | Compression::Each => Pooling::Plain,
         }
     }
 }
@@ -99,9 +99,9 @@ impl<B: Kernels> Compressor<B> {
                 output,
             })
         };
-        let gate = match config.pooling {
-            Pooling::Each => None,
-            Pooling::Gated { bias, .. } => {
+        let gate = match config.compression {
+            Compression::Each => None,
+            Compression::Gated { bias, .. } => {
                 let places = [config.ratio, wide];
                 let bias = if bias {
                     Some(HostTensor::new(
@@ -165,7 +165,7 @@ impl<B: Kernels> Compressor<B> {
                     Some(bias) => be.add(&scores, &be.gather(bias, places)?)?,
                 };
                 let tail = tail.expect("a tail of what is pooled");
-                be.compress(&kv, &scores, tail, groups, self.config.fold(), rounding)?
+                be.compress(&kv, &scores, tail, groups, self.config.pooling(), rounding)?
             }
             _ => Some(kv),
         };

@@ -146,23 +146,23 @@ impl<B: Kernels> RowProducer<B> {
         (role, producer): (Role, Producer),
         config: &AttentionConfig,
     ) -> Result<Self> {
-        let compressor = |width, pooling| CompressorConfig {
+        let compressor = |width, compression| CompressorConfig {
             hidden: config.hidden,
             width,
             ratio: role.ratio as usize,
-            pooling,
+            compression,
             norm_eps: config.norm_eps,
         };
         let finish = |rounding| Finish {
             rounding,
             numerics: load.numerics,
         };
-        let (width, pooling) = (config.index_width, producer.pooling);
+        let (width, compression) = (config.index_width, producer.compression);
         let keys = match producer.keys {
             Keys::None => None,
             Keys::Compressed => {
                 let load = load.at("indexer.compressor");
-                let keys = Compressor::load(&load, compressor(width, pooling))?;
+                let keys = Compressor::load(&load, compressor(width, compression))?;
                 Some(KeyProducer::Compressed(keys))
             }
             Keys::Projected => {
@@ -176,7 +176,7 @@ impl<B: Kernels> RowProducer<B> {
         Ok(Self {
             entries: Compressor::load(
                 &load.at("compressor"),
-                compressor(config.head_dim, pooling),
+                compressor(config.head_dim, compression),
             )?,
             entries_finish: finish(config.entry_rounding),
             keys,

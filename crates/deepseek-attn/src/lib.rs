@@ -14,5 +14,5 @@ pub use batch::{Batch, MadeRows, MadeStep, Part, RopeSet, Ropes, Span, WindowMas
 pub use layer::{Attention, AttentionConfig, Carry, Criteria, MadeKeys};
 pub use memory::{Memory, MemoryConfig, SourceConfig};
 
-pub use role::{Choice, Filter, Keys, Pooling, Producer, Role, SourceId};
+pub use role::{Choice, Compression, Filter, Keys, Producer, Role, SourceId};
 pub use rooms::{Rooms, SourceKind};

@@ -5,7 +5,7 @@ use std::ops::Range;
 use deepseek_core::operands::PoolState;
 use deepseek_core::{Backend, Error, Kernels, Result, RowFormat};
 
-use crate::role::{Keys, Pooling, SourceId};
+use crate::role::{Compression, Keys, SourceId};
 use crate::rooms::{Rooms, SourceKind};
 
 /// The numbers that shape a memory. All sizes are per sequence unless they say otherwise.
@@ -41,7 +41,7 @@ pub struct SourceConfig {
     /// Tokens a row stands for.
     pub ratio: u32,
     /// How they become one.
-    pub pooling: Pooling,
+    pub compression: Compression,
     /// Where the indexer's keys come from, if there is one.
     pub keys: Keys,
 }
@@ -91,7 +91,8 @@ impl<B: Kernels> Memory<B> {
             rewind,
             ..
         } = *config;
-        let kind = |source: &SourceConfig| SourceKind::new(source.ratio, source.pooling, rewind);
+        let kind =
+            |source: &SourceConfig| SourceKind::new(source.ratio, source.compression, rewind);
         let rooms = Rooms::new([window, ring, context], rewind, sources.iter().map(kind));
         let windows = (0..layers)
             .map(|_| be.rows(config.windows, config.width, sequences * ring))

@@ -28,14 +28,14 @@ pub struct Role {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Producer {
     /// How the tokens of a group become one row.
-    pub pooling: Pooling,
+    pub compression: Compression,
     /// Where the indexer's keys come from.
     pub keys: Keys,
 }
 
 /// How the tokens of a group become one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pooling {
+pub enum Compression {
     /// A row for each token, as it is.
     Each,
     /// A weighted sum, the weights a softmax over the group for each channel on its own.

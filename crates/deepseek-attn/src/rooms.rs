@@ -6,7 +6,7 @@ use std::ops::Range;
 use deepseek_core::Lists;
 
 use crate::batch::Span;
-use crate::role::Pooling;
+use crate::role::Compression;
 
 /// The fewest rows that a list of visible rows is padded to.
 const BUCKET_MIN: usize = 64;
@@ -40,12 +40,12 @@ pub struct PoolKind {
 }
 
 impl SourceKind {
-    /// Sources of this ratio and pooling, in a memory of sequences that may be taken back by `rewind`.
+    /// Sources of this ratio and compression, in a memory of sequences that may be taken back by `rewind`.
     #[must_use]
-    pub fn new(ratio: u32, pooling: Pooling, rewind: u32) -> Self {
-        let pooling = match pooling {
-            Pooling::Each => None,
-            Pooling::Gated { overlap, .. } => Some(PoolKind {
+    pub fn new(ratio: u32, compression: Compression, rewind: u32) -> Self {
+        let pooling = match compression {
+            Compression::Each => None,
+            Compression::Gated { overlap, .. } => Some(PoolKind {
                 overlap,
                 tail: ratio * (1 + u32::from(overlap)) + rewind,
             }),

@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::thread::available_parallelism;
 
 use backend_host::Host;
-use deepseek_audio::{Audio, AudioShape, AudioTensors, Chunks, Level, Limits, Pool, Tower};
+use deepseek_audio::{Audio, AudioConfig, AudioTensors, Chunks, Level, Limits, Pool, Tower};
 use deepseek_core::weights::{Shard, Tensors};
 use deepseek_core::{Backend, Loader, Numerics};
 
@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The numbers that the shapes of the tensors tell.
-fn shape(shard: &Shard) -> Option<AudioShape> {
+fn shape(shard: &Shard) -> Option<AudioConfig> {
     let of = |name: &str| {
         let mut tensors = shard.tensors().iter();
         let found = tensors.find(|tensor| tensor.name().ends_with(name));
@@ -58,7 +58,7 @@ fn shape(shard: &Shard) -> Option<AudioShape> {
     let (conv, positions) = (of("conv1.weight")?, of("embed_positions.weight")?);
     let layers = (0..).take_while(|layer| of(&format!("layers.{layer}.fc1.weight")).is_some());
     let hidden = *conv.first()?;
-    Some(AudioShape {
+    Some(AudioConfig {
         layers: layers.count(),
         hidden,
         heads: hidden / HEAD,

@@ -2,7 +2,7 @@
 
 use deepseek_core::{Backend, DeviceTensor, Kernels, Loader, Numerics, Result, Unary};
 
-use crate::shape::AudioShape;
+use crate::config::AudioConfig;
 
 /// What the norms of the tower add to the variance.
 const NORM_EPS: f32 = 1e-5;
@@ -101,8 +101,8 @@ pub(crate) struct Block<B: Backend> {
 impl<B: Kernels> Block<B> {
     /// Reads `self_attn`, `fc1`, `fc2` and the norms. Keys have no bias as released; one that is
     /// there is applied.
-    pub(crate) fn load(at: &Loader<'_, B>, shape: &AudioShape) -> Result<Self> {
-        let AudioShape { hidden, inner, .. } = *shape;
+    pub(crate) fn load(at: &Loader<'_, B>, config: &AudioConfig) -> Result<Self> {
+        let AudioConfig { hidden, inner, .. } = *config;
         let square = [hidden, hidden];
         let attention = at.at("self_attn");
         Ok(Self {
@@ -114,7 +114,7 @@ impl<B: Kernels> Block<B> {
             network_norm: LayerNorm::load(&at.at("final_layer_norm"), hidden)?,
             up: Affine::load(&at.at("fc1"), [inner, hidden])?,
             down: Affine::load(&at.at("fc2"), [hidden, inner])?,
-            heads: shape.heads,
+            heads: config.heads,
             numerics: at.numerics,
         })
     }

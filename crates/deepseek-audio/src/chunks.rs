@@ -5,9 +5,9 @@ use std::iter;
 use deepseek_core::HostTensor;
 
 use crate::audio::Audio;
+use crate::config::{AudioConfig, HOP, Level};
 use crate::error::AudioError;
 use crate::mel::{self, LogMel, MARGIN};
-use crate::shape::{AudioShape, HOP, Level};
 
 /// A piece of audio, ready for the tower.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,7 +53,7 @@ pub fn label(seconds: usize) -> String {
 #[derive(Debug)]
 pub struct Chunks {
     audio: Audio,
-    shape: AudioShape,
+    config: AudioConfig,
     mel: LogMel,
     level: Option<f32>,
     /// Samples from the margin before the next chunk on. With [`Level::Clip`] that margin is audio,
@@ -84,23 +84,23 @@ impl Chunks {
     /// # Panics
     /// If the shape's chunks are no whole number of tokens, or have more frames than positions.
     pub fn new(
-        shape: &AudioShape,
+        config: &AudioConfig,
         mut open: impl FnMut() -> Result<Audio, AudioError>,
     ) -> Result<Self, AudioError> {
-        assert!(shape.chunk_tokens() > 0, "chunks without tokens");
-        let level = match shape.level {
+        assert!(config.chunk_tokens() > 0, "chunks without tokens");
+        let level = match config.level {
             Level::Chunk => None,
             Level::Fixed(level) => Some(level),
-            Level::Clip => Some(Self::over(open()?, shape, None).loudest()?),
+            Level::Clip => Some(Self::over(open()?, config, None).loudest()?),
         };
-        Ok(Self::over(open()?, shape, level))
+        Ok(Self::over(open()?, config, level))
     }
 
-    fn over(audio: Audio, shape: &AudioShape, level: Option<f32>) -> Self {
+    fn over(audio: Audio, config: &AudioConfig, level: Option<f32>) -> Self {
         Self {
             audio,
-            shape: *shape,
-            mel: LogMel::new(shape.mels),
+            config: *config,
+            mel: LogMel::new(config.mels),
             level,
             held: Vec::new(),
             before: 0,
@@ -125,7 +125,7 @@ impl Chunks {
     }
 
     fn chunk(&mut self) -> Result<Option<Chunk>, AudioError> {
-        let start = self.index * self.shape.chunk_seconds;
+        let start = self.index * self.config.chunk_seconds;
         let Some((energies, samples)) = self.energies()? else {
             return Ok(None);
         };
@@ -134,7 +134,7 @@ impl Chunks {
             start,
             label: (!alone).then(|| label(start)),
             features: mel::compress(energies, self.level),
-            tokens: self.shape.tokens(samples as u64) as usize,
+            tokens: self.config.tokens(samples as u64) as usize,
         }))
     }
 
@@ -143,7 +143,7 @@ impl Chunks {
         if self.state == State::Over {
             return Ok(None);
         }
-        let whole = self.shape.chunk_samples();
+        let whole = self.config.chunk_samples();
         // One sample beyond the margin tells whether the audio goes on.
         let want = self.before + whole + MARGIN + 1;
         if self.state == State::Open {
@@ -157,10 +157,10 @@ impl Chunks {
         if heard == 0 {
             return Err(AudioError::NoSamples);
         }
-        let padded = if self.shape.pad_to_chunk {
+        let padded = if self.config.pad_to_chunk {
             whole
         } else {
-            heard.next_multiple_of(self.shape.pool.samples())
+            heard.next_multiple_of(self.config.pool.samples())
         };
         let is_last = self.held.len() <= self.before + whole;
         let energies = self.mel.energies(&self.framed(padded, is_last));
@@ -178,7 +178,7 @@ impl Chunks {
 
     /// What frames of a chunk reach beyond its ends, of the audio itself.
     fn margin(&self) -> usize {
-        if self.shape.level == Level::Clip {
+        if self.config.level == Level::Clip {
             MARGIN
         } else {
             0

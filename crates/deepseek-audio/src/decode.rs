@@ -32,9 +32,9 @@ use symphonia::core::units::{Duration, TimeBase};
 
 use self::plain::Plain;
 use self::tail::Tail;
+use crate::config::RATE;
 use crate::error::AudioError;
 use crate::limits::{FAILURES_MAX, Limits, PACKET_FRAMES_MAX, RATE_CHANGES_MAX, RATE_MIN};
-use crate::shape::RATE;
 
 /// First bytes of a file that tell what it is.
 const HEAD_BYTES: u64 = 512;

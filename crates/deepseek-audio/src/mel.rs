@@ -9,7 +9,7 @@ use deepseek_core::HostTensor;
 use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
 
-use crate::shape::{HOP, RATE};
+use crate::config::{HOP, RATE};
 
 /// Samples of a frame.
 pub const FRAME: usize = 400;

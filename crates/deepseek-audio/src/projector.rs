@@ -3,7 +3,7 @@
 use deepseek_core::{Backend, Error, Loader, Result};
 
 use crate::block::Affine;
-use crate::shape::AudioShape;
+use crate::config::AudioConfig;
 
 /// Two projections with GELU between them, or one alone (`docs/models/audio-video.md` §3, item 7).
 #[derive(Debug)]
@@ -14,15 +14,15 @@ pub(crate) struct Projector<B: Backend> {
 
 impl<B: Backend> Projector<B> {
     /// Reads `linear_1` and `linear_2`, or `linear`.
-    pub(crate) fn load(at: &Loader<'_, B>, shape: &AudioShape) -> Result<Self> {
-        let inputs = shape.hidden * shape.pool.stack();
+    pub(crate) fn load(at: &Loader<'_, B>, config: &AudioConfig) -> Result<Self> {
+        let inputs = config.hidden * config.pool.stack();
         let load = |name: &str, inputs: usize| {
             let at = at.at(name);
-            if shape.projector_bias && !at.tensors.has("bias") {
+            if config.projector_bias && !at.tensors.has("bias") {
                 let name = at.tensors.name("bias");
                 return Err(Error::Missing { name });
             }
-            Affine::load_bare(&at, [shape.out, inputs])
+            Affine::load_bare(&at, [config.out, inputs])
         };
         if at.tensors.has("linear.weight") {
             let first = load("linear", inputs)?;
@@ -33,7 +33,7 @@ impl<B: Backend> Projector<B> {
         }
         Ok(Self {
             first: load("linear_1", inputs)?,
-            second: Some(load("linear_2", shape.out)?),
+            second: Some(load("linear_2", config.out)?),
         })
     }
 

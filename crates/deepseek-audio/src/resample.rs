@@ -6,8 +6,8 @@
 //! this is the definition itself, takes a few thousandths of the audio's length, and gives the same
 //! bits whatever the blocks.
 
+use crate::config::RATE;
 use crate::limits::PHASES_MAX;
-use crate::shape::RATE;
 
 /// Zero crossings on either side of a sample.
 const CROSSINGS: f64 = 64.0;

@@ -4,7 +4,7 @@ use deepseek_core::weights::WeightView;
 use deepseek_core::{Backend, DeviceTensor, Format, HostTensor, Loader, Numerics, Result, Use};
 
 use crate::block::{Affine, spans};
-use crate::shape::AudioShape;
+use crate::config::AudioConfig;
 
 /// Neighbouring frames that a convolution sees.
 const TAPS: usize = 3;
@@ -85,13 +85,13 @@ pub(crate) struct Stem<B: Backend> {
 
 impl<B: Backend> Stem<B> {
     /// Reads `conv1`, `conv2` and, where it is there, `embed_positions`.
-    pub(crate) fn load(at: &Loader<'_, B>, shape: &AudioShape) -> Result<Self> {
-        let AudioShape {
+    pub(crate) fn load(at: &Loader<'_, B>, config: &AudioConfig) -> Result<Self> {
+        let AudioConfig {
             hidden,
             mels,
             positions,
             ..
-        } = *shape;
+        } = *config;
         let table = if at.tensors.has("embed_positions.weight") {
             at.tensors
                 .array("embed_positions.weight", &[positions, hidden])?

@@ -4,8 +4,8 @@ use deepseek_core::{Backend, DeviceTensor, HostTensor, Kernels, Loader, Numerics
 
 use crate::block::{Block, LayerNorm, spans};
 use crate::chunks::Chunk;
+use crate::config::{AudioConfig, Pool};
 use crate::projector::Projector;
-use crate::shape::{AudioShape, Pool};
 use crate::stem::Stem;
 
 /// Features to rows of the text model's width: the encoder of Whisper, a pool and a projector
@@ -15,7 +15,7 @@ use crate::stem::Stem;
 /// attention or a sum are rounded; scores and probabilities are not.
 #[derive(Debug)]
 pub struct Tower<B: Backend> {
-    shape: AudioShape,
+    config: AudioConfig,
     numerics: Numerics,
     stem: Stem<B>,
     blocks: Vec<Block<B>>,
@@ -32,28 +32,28 @@ impl<B: Kernels> Tower<B> {
     ///
     /// # Panics
     /// If the channels do not divide into heads, or chunks do not fit tokens or positions.
-    pub fn load(at: &Loader<'_, B>, shape: AudioShape) -> Result<Self> {
-        let AudioShape { hidden, heads, .. } = shape;
+    pub fn load(at: &Loader<'_, B>, config: AudioConfig) -> Result<Self> {
+        let AudioConfig { hidden, heads, .. } = config;
         assert_eq!(hidden % (heads * 2), 0, "{hidden} channels, {heads} heads");
-        assert!(shape.chunk_tokens() > 0, "chunks without tokens");
+        assert!(config.chunk_tokens() > 0, "chunks without tokens");
         let audio = at.at("audio");
         let blocks = audio.at("layers");
         Ok(Self {
-            shape,
+            config,
             numerics: at.numerics,
-            stem: Stem::load(&audio, &shape)?,
-            blocks: (0..shape.layers)
-                .map(|index| Block::load(&blocks.at(&index.to_string()), &shape))
+            stem: Stem::load(&audio, &config)?,
+            blocks: (0..config.layers)
+                .map(|index| Block::load(&blocks.at(&index.to_string()), &config))
                 .collect::<Result<_>>()?,
             norm: LayerNorm::load(&audio.at("layer_norm"), hidden)?,
-            projector: Projector::load(&at.at("audio_aligner"), &shape)?,
+            projector: Projector::load(&at.at("audio_aligner"), &config)?,
         })
     }
 
     /// The numbers that it was loaded by.
     #[must_use]
-    pub fn shape(&self) -> &AudioShape {
-        &self.shape
+    pub fn config(&self) -> &AudioConfig {
+        &self.config
     }
 
     /// The rows of a chunk that count: `[tokens, out]`.
@@ -79,12 +79,12 @@ impl<B: Kernels> Tower<B> {
     /// If there is no chunk, or one has other bands, no whole number of tokens or more frames than
     /// positions.
     pub fn encode_all(&self, be: &B, chunks: &[&HostTensor]) -> Result<Vec<B::Tensor>> {
-        let AudioShape {
+        let AudioConfig {
             mels,
             positions,
             pool,
             ..
-        } = self.shape;
+        } = self.config;
         let mut lengths: Vec<usize> = chunks.iter().map(|chunk| chunk.shape()[0]).collect();
         for (chunk, frames) in chunks.iter().zip(&lengths) {
             assert_eq!(chunk.width(), mels, "bands of a chunk");
@@ -106,7 +106,7 @@ impl<B: Kernels> Tower<B> {
             x = block.forward(be, &x, &lengths)?;
         }
         let rows = self.projector.forward(be, &self.pool(be, &x)?)?;
-        debug_assert_eq!(rows.width(), self.shape.out);
+        debug_assert_eq!(rows.width(), self.config.out);
         for length in &mut lengths {
             *length /= pool.frames();
         }
@@ -119,9 +119,9 @@ impl<B: Kernels> Tower<B> {
     /// chunk is a whole number of tokens, so chunks need not be told apart.
     fn pool(&self, be: &B, x: &B::Tensor) -> Result<B::Tensor> {
         let (frames, hidden) = (x.rows(), x.width());
-        let each = self.shape.pool.frames();
+        let each = self.config.pool.frames();
         let tokens = frames / each;
-        match self.shape.pool {
+        match self.config.pool {
             Pool::Stack4 | Pool::Stack8 => {
                 be.reshape(&self.norm.forward(be, x)?, &[tokens, each * hidden])
             }

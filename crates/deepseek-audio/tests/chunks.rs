@@ -3,11 +3,11 @@
 mod common;
 
 use common::{SMALL, noise};
-use deepseek_audio::{Audio, AudioError, AudioShape, Chunk, Chunks, Level, Place, Pool};
+use deepseek_audio::{Audio, AudioConfig, AudioError, Chunk, Chunks, Level, Place, Pool};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-fn chunks(shape: &AudioShape, samples: usize) -> Vec<Chunk> {
+fn chunks(shape: &AudioConfig, samples: usize) -> Vec<Chunk> {
     // Silence in blocks of an odd size.
     let open = || {
         let blocks = (0..samples).step_by(977);
@@ -24,7 +24,7 @@ fn every_moment_has_one_token() {
     for pool in [Pool::Stack4, Pool::Avg2, Pool::Stack8] {
         for pad_to_chunk in [true, false] {
             for level in [Level::Chunk, Level::Fixed(1.5)] {
-                let shape = AudioShape {
+                let shape = AudioConfig {
                     // 64,000 samples are a whole number of every kind of token.
                     chunk_seconds: 4,
                     pad_to_chunk,
@@ -45,7 +45,7 @@ fn every_moment_has_one_token() {
 
 /// Tokens are as many as the grid of time asks for; chunks begin where the one before ended.
 #[track_caller]
-fn check(shape: &AudioShape, samples: usize) {
+fn check(shape: &AudioConfig, samples: usize) {
     let each = shape.pool.samples();
     let got = chunks(shape, samples);
     let tokens: usize = got.iter().map(|chunk| chunk.tokens).sum();
@@ -77,7 +77,7 @@ fn check(shape: &AudioShape, samples: usize) {
 
 #[test]
 fn labels_stand_before_the_chunks_of_a_longer_audio() {
-    let shape = AudioShape {
+    let shape = AudioConfig {
         pad_to_chunk: false,
         ..SMALL
     };
@@ -95,7 +95,7 @@ fn labels_stand_before_the_chunks_of_a_longer_audio() {
 
 #[test]
 fn tokens_of_the_silence_are_kept_where_the_model_wants_them() {
-    let shape = AudioShape {
+    let shape = AudioConfig {
         keep_padding_tokens: true,
         chunk_seconds: 10,
         ..SMALL
@@ -110,7 +110,7 @@ fn tokens_of_the_silence_are_kept_where_the_model_wants_them() {
 
 #[test]
 fn a_stream_at_a_fixed_level_gives_what_its_chunks_give() {
-    let shape = AudioShape {
+    let shape = AudioConfig {
         level: Level::Fixed(1.5),
         chunk_seconds: 2,
         pad_to_chunk: false,
@@ -136,7 +136,7 @@ fn a_stream_at_a_fixed_level_gives_what_its_chunks_give() {
 #[test]
 fn audio_of_no_samples_is_an_error_once() {
     for level in [Level::Chunk, Level::Clip] {
-        let shape = AudioShape { level, ..SMALL };
+        let shape = AudioConfig { level, ..SMALL };
         let open = || Ok(Audio::from_blocks(44_100, std::iter::empty()));
         let mut chunks = match Chunks::new(&shape, open) {
             Err(AudioError::NoSamples) => continue,

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{SMALL, bytes, decode, floats, peak, riff, wav};
-use deepseek_audio::{Audio, AudioError, AudioShape, Chunks, Limits};
+use deepseek_audio::{Audio, AudioConfig, AudioError, Chunks, Limits};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -56,7 +56,7 @@ fn kind(error: &AudioError) -> Kind {
 /// Reads a whole file as the tower would: how many tokens it has.
 fn read(bytes: &[u8], limits: Limits) -> Result<usize, AudioError> {
     let open = || Audio::from_bytes(bytes.to_vec(), limits);
-    let shape = AudioShape {
+    let shape = AudioConfig {
         pad_to_chunk: false,
         ..SMALL
     };

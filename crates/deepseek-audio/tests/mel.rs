@@ -4,7 +4,7 @@ mod common;
 
 use common::{SMALL, golden, near, noise, shard, tone};
 use deepseek_audio::mel::LogMel;
-use deepseek_audio::{Audio, AudioShape, Chunk, Chunks, Level};
+use deepseek_audio::{Audio, AudioConfig, Chunk, Chunks, Level};
 
 /// What the page asks for.
 const TOLERANCE: f32 = 2e-5;
@@ -24,7 +24,7 @@ fn waves() -> [(&'static str, Vec<f32>); 4] {
     ]
 }
 
-fn chunks(shape: &AudioShape, samples: &[f32]) -> Vec<Chunk> {
+fn chunks(shape: &AudioConfig, samples: &[f32]) -> Vec<Chunk> {
     let open = || {
         Ok(Audio::from_blocks(
             16_000,
@@ -56,7 +56,7 @@ fn features_are_the_reference_extractors() {
 #[test]
 fn a_chunk_is_measured_against_itself() {
     let golden_shard = shard("mel.safetensors");
-    let shape = AudioShape {
+    let shape = AudioConfig {
         pad_to_chunk: false,
         ..SMALL
     };
@@ -76,7 +76,7 @@ fn a_chunk_is_measured_against_itself() {
 #[test]
 fn a_fixed_level_is_the_streaming_extractors() {
     let golden_shard = shard("mel.safetensors");
-    let shape = AudioShape {
+    let shape = AudioConfig {
         mels: 128,
         level: Level::Fixed(1.5),
         pad_to_chunk: false,
@@ -98,7 +98,7 @@ fn a_fixed_level_is_the_streaming_extractors() {
 
 #[test]
 fn the_features_of_a_clip_do_not_know_where_it_is_cut() {
-    let shape = AudioShape {
+    let shape = AudioConfig {
         level: Level::Clip,
         chunk_seconds: 2,
         ..SMALL
@@ -108,7 +108,7 @@ fn the_features_of_a_clip_do_not_know_where_it_is_cut() {
     let want = golden(&shard("mel.safetensors"), "clip.80");
     near(&joined(&got), &want, TOLERANCE, "clip");
     // Chunk by chunk they would be others.
-    let shape = AudioShape {
+    let shape = AudioConfig {
         level: Level::Chunk,
         ..shape
     };
@@ -120,7 +120,7 @@ fn the_features_of_a_clip_do_not_know_where_it_is_cut() {
 #[test]
 fn a_clip_whose_end_falls_into_a_margin_is_still_continuous() {
     // One chunk of two seconds, and a few samples more: all lie in the first chunk's margin.
-    let shape = AudioShape {
+    let shape = AudioConfig {
         level: Level::Clip,
         chunk_seconds: 2,
         pad_to_chunk: false,

@@ -5,7 +5,7 @@ mod common;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use common::{SMALL, peak, wav};
-use deepseek_audio::{Audio, AudioShape, Chunks, Level, Limits};
+use deepseek_audio::{Audio, AudioConfig, Chunks, Level, Limits};
 
 const SECONDS: usize = 8 * 3600;
 /// What the page asks for.
@@ -55,7 +55,7 @@ impl Seek for Long {
 
 #[test]
 fn eight_hours_stay_below_two_hundred_mebibytes() {
-    let shape = AudioShape {
+    let shape = AudioConfig {
         level: Level::Chunk,
         ..SMALL
     };

@@ -8,7 +8,7 @@ use backend_candle::Candle;
 use backend_host::Host;
 use common::{SMALL, golden, near, noise, shard};
 use deepseek_audio::{
-    Audio, AudioShape, AudioTensors, Chunks, Delimiters, Place, Pool, Tower, embed, embed_features,
+    Audio, AudioConfig, AudioTensors, Chunks, Delimiters, Place, Pool, Tower, embed, embed_features,
 };
 use deepseek_core::quant::bf16;
 use deepseek_core::reference::QUERY_ROWS;
@@ -20,7 +20,7 @@ use half::f16;
 const TOLERANCE: f32 = 1e-4;
 
 /// Whisper's tower with the single projection of Qwen2-Audio.
-const HALVED: AudioShape = AudioShape {
+const HALVED: AudioConfig = AudioConfig {
     pool: Pool::Avg2,
     projector_bias: true,
     ..SMALL
@@ -84,7 +84,7 @@ fn rows<B: Kernels>(be: &B, tower: &Tower<B>, features: &HostTensor) -> Vec<f32>
 }
 
 /// A tower of the golden weights under whatever names they have in `source`.
-fn load<B: Kernels>(be: &B, source: &dyn TensorSource, shape: AudioShape) -> Tower<B> {
+fn load<B: Kernels>(be: &B, source: &dyn TensorSource, shape: AudioConfig) -> Tower<B> {
     let tensors = AudioTensors::new(source, None).expect("a tower");
     Tower::load(&loader(be, &tensors), shape).expect("all weights are there")
 }
@@ -246,7 +246,7 @@ fn rows_stand_in_the_order_of_the_layout() {
     weights.insert_floats("audio_end", &[48], &end);
     let tensors = AudioTensors::new(&weights, None).expect("a tower");
     let at = loader(&be, &tensors);
-    let shape = AudioShape {
+    let shape = AudioConfig {
         chunk_seconds: 2,
         ..SMALL
     };
@@ -355,7 +355,7 @@ fn what_is_missing_is_named() {
     // A projector that the config gives biases, and that has none.
     let weights = shard("tower.safetensors");
     let tensors = AudioTensors::new(&weights, None).expect("a tower");
-    let shape = AudioShape {
+    let shape = AudioConfig {
         projector_bias: true,
         ..SMALL
     };

@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::Hasher;
 use std::sync::Arc;
 
-use deepseek_audio::{Audio, AudioError, AudioShape, Chunks, Note};
+use deepseek_audio::{Audio, AudioConfig, AudioError, Chunks, Note};
 use deepseek_model::Media;
 
 use crate::media_key;
@@ -18,7 +18,7 @@ type Open = dyn Fn() -> Result<Audio, AudioError> + Send + Sync;
 /// Audio whose length is known and whose samples are not: they are read, chunk after chunk, when a
 /// prompt gets there. Its memory does not grow with its length.
 pub struct AudioSource {
-    shape: AudioShape,
+    shape: AudioConfig,
     samples: u64,
     key: u64,
     notes: Vec<Note>,
@@ -32,7 +32,7 @@ impl AudioSource {
     /// # Errors
     /// All that can be wrong with the audio.
     pub fn new(
-        shape: AudioShape,
+        shape: AudioConfig,
         open: impl Fn() -> Result<Audio, AudioError> + Send + Sync + 'static,
     ) -> Result<Self, AudioError> {
         let (samples, key, notes) = count(open()?)?;
@@ -50,7 +50,7 @@ impl AudioSource {
 
     /// How the model hears it.
     #[must_use]
-    pub fn shape(&self) -> &AudioShape {
+    pub fn shape(&self) -> &AudioConfig {
         &self.shape
     }
 

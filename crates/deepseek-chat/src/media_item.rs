@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use deepseek_audio::chunks;
-use deepseek_audio::shape::RATE;
+use deepseek_audio::config::RATE;
 use deepseek_model::Media;
 use deepseek_vision::video::{AudioTokens, Clip, Part, VideoConfig, VideoError, deal};
 use deepseek_vision::{Canvas, Note};

@@ -4,13 +4,13 @@ use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use deepseek_audio::{AudioError, AudioShape};
+use deepseek_audio::{AudioConfig, AudioError};
 use deepseek_core::{Note, file};
 use deepseek_model::Config;
 use deepseek_text::{Conversation, Part, Video};
 use deepseek_vision::limits::FILE_BYTES_MAX;
 use deepseek_vision::video::{self, Clip, ConfigError, VideoConfig, VideoError};
-use deepseek_vision::{Canvas, Image, ImageError, VisionShape};
+use deepseek_vision::{Canvas, Image, ImageError, VisionConfig};
 
 use crate::address::{Address, AddressError};
 use crate::audio_source::AudioSource;
@@ -20,8 +20,8 @@ use crate::media_item::MediaItem;
 /// Loads media as a model wants them. Nothing is fetched: names are paths and data URLs.
 #[derive(Debug, Clone)]
 pub struct MediaLoader {
-    vision: Option<VisionShape>,
-    audio: Option<AudioShape>,
+    vision: Option<VisionConfig>,
+    audio: Option<AudioConfig>,
     options: MediaOptions,
     opener: Opener,
 }
@@ -204,12 +204,12 @@ impl MediaLoader {
     ) -> Result<MediaItem, E> {
         match part {
             Part::Image(name) => {
-                let shape = self.vision(name)?;
+                let vision = self.vision(name)?;
                 let bytes = match data(name)? {
                     Some(bytes) => bytes,
                     None => read(Path::new(name))?,
                 };
-                Ok(self.image(name, &bytes, &shape)?)
+                Ok(self.image(name, &bytes, &vision)?)
             }
             Part::Audio(name) => Ok(self.audio(name)?),
             Part::Video(video) => Ok(self.video(video)?),
@@ -241,7 +241,7 @@ impl MediaLoader {
         &self,
         name: &str,
         bytes: &[u8],
-        shape: &VisionShape,
+        config: &VisionConfig,
     ) -> Result<MediaItem, MediaError> {
         let image = match self.options.orientation {
             Orientation::Tagged => Image::decode(bytes),
@@ -251,15 +251,15 @@ impl MediaLoader {
             name: brief(name),
             source,
         })?;
-        let item = MediaItem::image(Canvas::new(&image, shape));
+        let item = MediaItem::image(Canvas::new(&image, config));
         Ok(item.with_notes(image.notes()))
     }
 
     fn audio(&self, name: &str) -> Result<MediaItem, MediaError> {
-        let shape = self.audio_shape(name)?;
+        let config = self.audio_config(name)?;
         let file = MediaFile::new(name, data(name)?);
         let opener = self.opener.clone();
-        let audio = AudioSource::new(shape, move || opener.audio(&file));
+        let audio = AudioSource::new(config, move || opener.audio(&file));
         let audio = audio.map_err(|source| MediaError::Audio {
             name: brief(name),
             source,
@@ -269,7 +269,7 @@ impl MediaLoader {
 
     fn video(&self, part: &Video) -> Result<MediaItem, MediaError> {
         let name = &part.source;
-        let shape = self.vision(name)?;
+        let vision = self.vision(name)?;
         let config = self.video_config(part)?;
         let file = MediaFile::new(name, data(name)?);
         let refuse = |source: VideoError| MediaError::Video {
@@ -287,7 +287,7 @@ impl MediaLoader {
             Some(false) => VideoAudio::Off,
         };
         let (audio, notes) = self.video_audio(name, &video, file, (wanted, fps))?;
-        let clip = Clip::new(video, &shape, &config);
+        let clip = Clip::new(video, &vision, &config);
         let item = MediaItem::video(clip, &config, audio).map_err(refuse)?;
         Ok(item.with_notes(&notes))
     }
@@ -316,8 +316,8 @@ impl MediaLoader {
             }
             (VideoAudio::On | VideoAudio::Auto, _, _) => {
                 let opener = self.opener.clone();
-                let shape = self.audio_shape(name)?;
-                match AudioSource::new(shape, move || opener.track(&file, fps)) {
+                let config = self.audio_config(name)?;
+                match AudioSource::new(config, move || opener.track(&file, fps)) {
                     Ok(audio) => Ok((Some(audio), Vec::new())),
                     Err(error) if wanted == VideoAudio::Auto => {
                         let note = Note::new(unheard(&chain(&error)));
@@ -346,12 +346,12 @@ impl MediaLoader {
         Ok(config)
     }
 
-    fn vision(&self, name: &str) -> Result<VisionShape, MediaError> {
+    fn vision(&self, name: &str) -> Result<VisionConfig, MediaError> {
         let none = || MediaError::NoVision { name: brief(name) };
         self.vision.ok_or_else(none)
     }
 
-    fn audio_shape(&self, name: &str) -> Result<AudioShape, MediaError> {
+    fn audio_config(&self, name: &str) -> Result<AudioConfig, MediaError> {
         let none = || MediaError::NoAudio { name: brief(name) };
         self.audio.ok_or_else(none)
     }

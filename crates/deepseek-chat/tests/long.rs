@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::sync::Arc;
 
-use deepseek_audio::{Audio, AudioShape, Level, Limits as Bounds, Pool};
+use deepseek_audio::{Audio, AudioConfig, Level, Limits as Bounds, Pool};
 use deepseek_chat::{AudioSource, MediaItem, Prompt};
 use deepseek_engine::toy::{Toy, ToyDecoder};
 use deepseek_engine::{Engine, Event, Limits, Request, Sampling};
@@ -15,7 +15,7 @@ const SECONDS: u32 = 8 * 3600;
 /// What `docs/models/audio-video.md` §5 asks for.
 const BYTES_MAX: u64 = 200 << 20;
 
-const AUDIO: AudioShape = AudioShape {
+const AUDIO: AudioConfig = AudioConfig {
     layers: 1,
     hidden: 4,
     heads: 1,

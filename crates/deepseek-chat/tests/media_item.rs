@@ -6,7 +6,7 @@ mod senses;
 use std::fmt::Write;
 use std::ops::Range;
 
-use deepseek_audio::{Audio, AudioShape, Level, Pool};
+use deepseek_audio::{Audio, AudioConfig, Level, Pool};
 use deepseek_chat::{AudioSource, MediaItem, MediaRows, Segment};
 use deepseek_vision::video::{Clip, Video, VideoConfig};
 use rand::{Rng, SeedableRng};
@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use senses::{AUDIO, VISION};
 
 /// 12.5 tokens a second, in chunks of 30 seconds.
-const WHISPER: AudioShape = AudioShape {
+const WHISPER: AudioConfig = AudioConfig {
     positions: 1500,
     chunk_seconds: 30,
     pad_to_chunk: true,
@@ -23,7 +23,7 @@ const WHISPER: AudioShape = AudioShape {
     ..AUDIO
 };
 
-fn silence(shape: AudioShape, samples: usize) -> AudioSource {
+fn silence(shape: AudioConfig, samples: usize) -> AudioSource {
     let blocks = move || {
         (0..samples)
             .step_by(4000)
@@ -133,7 +133,7 @@ fn times_never_fall_and_every_token_stands_once() {
             (4, Pool::Stack8),
             (20, Pool::Stack8),
         ][rng.random_range(0..5)];
-        let shape = AudioShape {
+        let shape = AudioConfig {
             chunk_seconds,
             pool,
             positions: 1500,

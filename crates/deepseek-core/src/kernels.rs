@@ -7,8 +7,8 @@ use crate::backend::Backend;
 use crate::error::Result;
 use crate::format::Rounding;
 use crate::operands::{
-    EngramGate, ExpertViews, FeedForward, Fold, Gate, Groups, HyperWeights, Inputs, Linear,
-    MediaRows, Mix, PoolState, Residency, Routing, Selection, Softmax, StreamShares, SwiGlu, TopK,
+    EngramGate, ExpertViews, FeedForward, Gate, Groups, HyperWeights, Inputs, Linear, MediaRows,
+    Mix, PoolState, Pooling, Residency, Routing, Selection, Softmax, StreamShares, SwiGlu, TopK,
     TopKRows,
 };
 use crate::reference;
@@ -88,7 +88,7 @@ pub trait Kernels: Backend {
     /// Pools each group of rows into one: `Σ kv ⊙ softmax(scores)`, the softmax over the group for
     /// each channel on its own. `kv`, `scores`: `[t, width]`, what the rows of the step contribute;
     /// `state` holds what the steps before left, and keeps what later ones need. Returns
-    /// `[groups, width]`, or half the width with [`Fold::Overlap`], rounded; nothing where there are no
+    /// `[groups, width]`, or half the width with [`Pooling::Overlap`], rounded; nothing where there are no
     /// groups. Sums run in the order of the rows.
     fn compress(
         &self,
@@ -96,10 +96,10 @@ pub trait Kernels: Backend {
         scores: &Self::Tensor,
         state: &mut PoolState<Self>,
         groups: &Groups<Self>,
-        fold: Fold,
+        pooling: Pooling,
         rounding: Option<Rounding>,
     ) -> Result<Option<Self::Tensor>> {
-        reference::compress(self, kv, scores, state, groups, fold, rounding)
+        reference::compress(self, kv, scores, state, groups, pooling, rounding)
     }
 
     /// The lightning indexer: the `k` rows of each query with the highest

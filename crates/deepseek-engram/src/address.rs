@@ -4,7 +4,7 @@ use crate::draw::Draw;
 
 /// The numbers that shape the tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EngramShape {
+pub struct TablesConfig {
     /// The layers that have a table, in the order of the config, which is that of the primes.
     pub layers: Vec<usize>,
     /// Tokens of the longest n-gram; the shortest has two.
@@ -21,7 +21,7 @@ pub struct EngramShape {
     pub compressed_vocab: u32,
 }
 
-impl EngramShape {
+impl TablesConfig {
     /// The longest n-gram that is hashed. The release has 4.
     pub const NGRAM_MAX: usize = 16;
     /// The most rows that are read at a position. The release has 24.
@@ -110,15 +110,15 @@ impl Addresses {
     /// # Panics
     /// If a number of the shape is beyond its limit, or the pad is no compressed id.
     #[must_use]
-    pub fn new(shape: &EngramShape) -> Self {
-        shape.hold();
+    pub fn new(config: &TablesConfig) -> Self {
+        config.hold();
         // One sequence of primes for all layers, so that none serves twice.
-        let mut primes = (shape.vocab_size..).filter(|n| is_prime(*n));
+        let mut primes = (config.vocab_size..).filter(|n| is_prime(*n));
         // No product of a factor and an id exceeds 63 bits.
-        let bound = i64::MAX as u64 / u64::from(shape.compressed_vocab) / 2;
-        let tables = shape.layers.iter().map(|&layer| {
+        let bound = i64::MAX as u64 / u64::from(config.compressed_vocab) / 2;
+        let tables = config.layers.iter().map(|&layer| {
             let mut draw = Draw::new(10_007 * layer as u64);
-            let primes: Vec<u64> = primes.by_ref().take(shape.columns()).collect();
+            let primes: Vec<u64> = primes.by_ref().take(config.columns()).collect();
             let mut rows = 0;
             let offsets = primes.iter().map(|prime| {
                 rows += prime;
@@ -126,7 +126,7 @@ impl Addresses {
             });
             Hasher {
                 layer,
-                multipliers: (0..shape.max_ngram)
+                multipliers: (0..config.max_ngram)
                     .map(|_| draw.below(bound) * 2 + 1)
                     .collect(),
                 offsets: offsets.collect(),
@@ -136,9 +136,9 @@ impl Addresses {
         });
         Self {
             tables: tables.collect(),
-            max_ngram: shape.max_ngram,
-            heads: shape.heads,
-            pad: shape.pad,
+            max_ngram: config.max_ngram,
+            heads: config.heads,
+            pad: config.pad,
         }
     }
 

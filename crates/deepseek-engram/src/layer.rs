@@ -5,7 +5,7 @@ use deepseek_core::{Backend, HostTensor, Kernels, Linear, Loader, Numerics, Resu
 
 /// The numbers that shape a layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LayerShape {
+pub struct LayerConfig {
     /// Channels of a stream.
     pub hidden: usize,
     /// Residual streams.
@@ -28,14 +28,14 @@ pub struct Engram<B: Backend> {
 
 impl<B: Kernels> Engram<B> {
     /// Reads `wkv`, `q_weight` and `k_weight`.
-    pub fn load(load: &Loader<'_, B>, shape: LayerShape) -> Result<Self> {
-        let LayerShape {
+    pub fn load(load: &Loader<'_, B>, config: LayerConfig) -> Result<Self> {
+        let LayerConfig {
             hidden,
             streams,
             columns,
             head_dim,
             eps,
-        } = shape;
+        } = config;
         let weights = [streams, hidden];
         let mut weight = load.tensors.array("q_weight", &weights)?;
         let keys = load.tensors.array("k_weight", &weights)?;

@@ -9,7 +9,7 @@ pub mod table;
 mod draw;
 mod lru;
 
-pub use address::{Addresses, EngramShape, Slots};
+pub use address::{Addresses, Slots, TablesConfig};
 pub use history::History;
-pub use layer::{Engram, LayerShape};
+pub use layer::{Engram, LayerConfig};
 pub use table::Table;

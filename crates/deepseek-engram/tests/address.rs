@@ -1,12 +1,12 @@
 //! Primes, factors and rows against the figures of the release and against numpy's own generator.
 
-use deepseek_engram::{Addresses, EngramShape, History};
+use deepseek_engram::{Addresses, History, TablesConfig};
 use serde_json::{Value, json};
 
 const GOLDEN: &[u8] = include_bytes!("../../../tests/fixtures/engram/golden.json");
 
 fn released() -> Addresses {
-    Addresses::new(&EngramShape {
+    Addresses::new(&TablesConfig {
         layers: vec![1, 14],
         max_ngram: 4,
         heads: 8,
@@ -93,7 +93,7 @@ fn other_shapes_have_the_numbers_that_numpy_draws() {
             .iter()
             .map(|l| l.as_u64().expect("a layer") as usize)
             .collect();
-        let addresses = Addresses::new(&EngramShape {
+        let addresses = Addresses::new(&TablesConfig {
             layers: layers.clone(),
             max_ngram: read("max_ngram") as usize,
             heads: read("heads") as usize,
@@ -120,7 +120,7 @@ fn other_shapes_have_the_numbers_that_numpy_draws() {
 
 #[test]
 fn a_token_touches_264_bytes_for_each_row_of_the_release() {
-    let mut shape = EngramShape {
+    let mut shape = TablesConfig {
         layers: vec![1],
         max_ngram: 4,
         heads: 8,

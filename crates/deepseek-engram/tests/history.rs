@@ -1,11 +1,11 @@
 //! A history sees neither how a text is cut nor what was taken back.
 
-use deepseek_engram::{Addresses, EngramShape, History, Slots};
+use deepseek_engram::{Addresses, History, Slots, TablesConfig};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 fn addresses(max_ngram: usize) -> Addresses {
-    Addresses::new(&EngramShape {
+    Addresses::new(&TablesConfig {
         layers: vec![1, 4],
         max_ngram,
         heads: 2,

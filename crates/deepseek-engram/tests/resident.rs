@@ -6,7 +6,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 use deepseek_core::weights::{Shard, Tensors};
-use deepseek_engram::{Addresses, EngramShape, Table};
+use deepseek_engram::{Addresses, Table, TablesConfig};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
@@ -61,7 +61,7 @@ fn sparse(path: &Path, rows: u64, written: &[u64]) {
 
 #[test]
 fn a_bounded_table_stays_within_its_bound_and_reads_the_same() {
-    let addresses = Addresses::new(&EngramShape {
+    let addresses = Addresses::new(&TablesConfig {
         layers: vec![1],
         max_ngram: 4,
         heads: 8,

@@ -3,7 +3,7 @@
 use deepseek_core::quant::{e8m0, fp8};
 use deepseek_core::weights::{Shard, Tensors};
 use deepseek_core::{Error, Result};
-use deepseek_engram::{Addresses, EngramShape, Table};
+use deepseek_engram::{Addresses, Table, TablesConfig};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
@@ -11,7 +11,7 @@ use serde_json::json;
 const HEAD_DIM: usize = 64;
 
 fn addresses() -> Addresses {
-    Addresses::new(&EngramShape {
+    Addresses::new(&TablesConfig {
         layers: vec![1],
         max_ngram: 3,
         heads: 2,

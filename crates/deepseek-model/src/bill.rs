@@ -139,8 +139,8 @@ impl Weights {
                 }
             }
         }
-        let (count, each) = (config.experts.count as u64, config.experts.each as u64);
-        let active = [0, 1, 2].map(|phase| dense[phase] + routed[phase] / count * each);
+        let (count, top_k) = (config.experts.count as u64, config.experts.top_k as u64);
+        let active = [0, 1, 2].map(|phase| dense[phase] + routed[phase] / count * top_k);
         [weights.active, weights.active_full, weights.active_replay] = active;
         weights
     }

@@ -2,20 +2,20 @@
 //! residual streams.
 
 use deepseek_attn::{Attention, AttentionConfig, Batch, Carry, Memory, Role};
-use deepseek_core::operands::{HyperShape, HyperWeights, Inputs, Mix, Routing, StreamShares};
+use deepseek_core::operands::{HyperWeights, Inputs, Mix, MixerConfig, Routing, StreamShares};
 use deepseek_core::{Backend, DeviceTensor, HostTensor, Kernels, Loader, Numerics, Result};
-use deepseek_engram::{Engram, LayerShape};
-use deepseek_moe::{Mixture, MixtureShape, RouteBy};
+use deepseek_engram::{Engram, LayerConfig};
+use deepseek_moe::{Mixture, MixtureConfig, RouteBy};
 
 /// The numbers that shape every layer of a model.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct BlockShape {
+pub struct BlockConfig {
     /// Attention.
     pub attention: AttentionConfig,
     /// Experts.
-    pub mixture: MixtureShape,
+    pub mixture: MixtureConfig,
     /// Residual streams.
-    pub hyper: HyperShape,
+    pub hyper: MixerConfig,
     /// Whether the streams are read as the sub-layer before settled it
     /// (`docs/models/deepseek-v41.md` §3.2), instead of by the mix of the sub-layer itself.
     pub single_pass: bool,
@@ -68,10 +68,10 @@ impl<B: Backend> Clone for Residual<B> {
 
 impl<B: Backend> Residual<B> {
     /// All streams alike, `x: [t, hidden]`, as the first layer reads them.
-    pub fn start(be: &B, x: &B::Tensor, shape: &BlockShape) -> Result<Self> {
-        let (tokens, n) = (x.rows(), shape.hyper.streams);
+    pub fn start(be: &B, x: &B::Tensor, config: &BlockConfig) -> Result<Self> {
+        let (tokens, n) = (x.rows(), config.hyper.streams);
         let one = be.reshape(x, &[tokens, 1, x.width()])?;
-        let pre = if shape.single_pass {
+        let pre = if config.single_pass {
             let mut first = vec![0.0; tokens * n];
             first.iter_mut().step_by(n).for_each(|share| *share = 1.0);
             Some(be.upload(&HostTensor::new(&[tokens, n], first))?)
@@ -152,22 +152,22 @@ impl<B: Kernels> Block<B> {
         load: &Loader<'_, B>,
         plan: BlockPlan,
         layer: usize,
-        shape: &BlockShape,
-        engram: Option<LayerShape>,
+        config: &BlockConfig,
+        engram: Option<LayerConfig>,
     ) -> Result<Self> {
-        let hidden = shape.attention.hidden;
+        let hidden = config.attention.hidden;
         let role = plan.role;
         Ok(Self {
             engram: engram
-                .map(|shape| Engram::load(&load.at("engram"), shape))
+                .map(|config| Engram::load(&load.at("engram"), config))
                 .transpose()?,
-            attention_mixer: mixer(load, "hc_attn", hidden, shape.hyper)?,
+            attention_mixer: mixer(load, "hc_attn", hidden, config.hyper)?,
             attention_norm: load.vector("attn_norm.weight", hidden)?,
-            attention: Attention::load(&load.at("attn"), role, layer, shape.attention)?,
-            mixture_mixer: mixer(load, "hc_ffn", hidden, shape.hyper)?,
+            attention: Attention::load(&load.at("attn"), role, layer, config.attention)?,
+            mixture_mixer: mixer(load, "hc_ffn", hidden, config.hyper)?,
             mixture_norm: load.vector("ffn_norm.weight", hidden)?,
-            mixture: Mixture::load(&load.at("ffn"), plan.route, shape.mixture)?,
-            norm_eps: shape.attention.norm_eps,
+            mixture: Mixture::load(&load.at("ffn"), plan.route, config.mixture)?,
+            norm_eps: config.attention.norm_eps,
             numerics: load.numerics,
         })
     }
@@ -277,16 +277,16 @@ pub struct Head<B: Backend> {
 
 impl<B: Kernels> Head<B> {
     /// Reads `norm`, and `hc_head` where there is one.
-    pub fn load(load: &Loader<'_, B>, shape: &BlockShape) -> Result<Self> {
-        let hidden = shape.attention.hidden;
+    pub fn load(load: &Loader<'_, B>, config: &BlockConfig) -> Result<Self> {
+        let hidden = config.attention.hidden;
         Ok(Self {
-            mixer: if shape.single_pass {
+            mixer: if config.single_pass {
                 None
             } else {
-                Some(mixer(load, "hc_head", hidden, shape.hyper)?)
+                Some(mixer(load, "hc_head", hidden, config.hyper)?)
             },
             norm: load.vector("norm.weight", hidden)?,
-            norm_eps: shape.attention.norm_eps,
+            norm_eps: config.attention.norm_eps,
             numerics: load.numerics,
         })
     }
@@ -331,9 +331,9 @@ fn mixer<B: Kernels>(
     load: &Loader<'_, B>,
     name: &str,
     hidden: usize,
-    shape: HyperShape,
+    config: MixerConfig,
 ) -> Result<HyperWeights<B>> {
-    let n = shape.streams;
+    let n = config.streams;
     let parts: &[usize] = if name == "hc_head" {
         &[n]
     } else {
@@ -350,6 +350,6 @@ fn mixer<B: Kernels>(
         projection: load.weight(&format!("{name}_fn"), [rows, n * hidden])?,
         scale: load.be.upload(&HostTensor::new(&[rows], scale))?,
         base: load.vector(&format!("{name}_base"), rows)?,
-        shape,
+        config,
     })
 }

@@ -25,8 +25,8 @@ mod v41;
 
 use std::ops::Deref;
 
-use deepseek_audio::AudioShape;
-use deepseek_vision::VisionShape;
+use deepseek_audio::AudioConfig;
+use deepseek_vision::VisionConfig;
 use deepseek_vision::video::VideoConfig;
 use serde_json::Value;
 
@@ -120,11 +120,11 @@ pub struct Numbers {
     /// The n-gram memory, if there is one.
     pub engram: Option<EngramConfig>,
     /// The image tower, if there is one.
-    pub vision: Option<VisionShape>,
+    pub vision: Option<VisionConfig>,
     /// The id that stands in a prompt for a row of an image.
     pub image_token: Option<u32>,
     /// The audio tower, if there is one.
-    pub audio: Option<AudioShape>,
+    pub audio: Option<AudioConfig>,
     /// The id that stands in a prompt for a row of audio, where there is a tower.
     pub audio_token: Option<u32>,
     /// How videos are watched, where there is an image tower.
@@ -189,7 +189,7 @@ pub struct ExpertConfig {
     /// Routed experts of a layer.
     pub count: usize,
     /// Routed experts of a token, at most `count`.
-    pub each: usize,
+    pub top_k: usize,
     /// Channels inside an expert.
     pub inner: usize,
     /// Layers, from the first, whose experts are looked up by token id.
@@ -331,7 +331,7 @@ impl ExpertConfig {
     fn parse(keys: &Keys, family: Family, layers: usize) -> Result<Self> {
         Ok(Self {
             count: keys.size("n_routed_experts", 1..=EXPERTS_MAX)?,
-            each: keys.size("num_experts_per_tok", 1..=EXPERTS_MAX)?,
+            top_k: keys.size("num_experts_per_tok", 1..=EXPERTS_MAX)?,
             inner: keys.size("moe_intermediate_size", 1..=WIDTH_MAX)?,
             hash_layers: match family {
                 Family::V4 => layers::hashed(keys, layers)?,

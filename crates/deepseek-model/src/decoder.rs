@@ -3,9 +3,9 @@
 use std::fmt;
 use std::ops::Range;
 
-use deepseek_audio::{AudioShape, Chunk};
+use deepseek_audio::{AudioConfig, Chunk};
 use deepseek_vision::video::Shot;
-use deepseek_vision::{Canvas, VisionShape};
+use deepseek_vision::{Canvas, VisionConfig};
 
 use crate::draft::Ask;
 use crate::error::{Error, Result};
@@ -62,9 +62,9 @@ pub struct Capacity {
     /// Tokens that [`Decoder::draft`] can propose at once; 0 without a draft head.
     pub drafts: u32,
     /// How it looks at images, if it does.
-    pub vision: Option<VisionShape>,
+    pub vision: Option<VisionConfig>,
     /// How it listens to audio, if it does.
-    pub audio: Option<AudioShape>,
+    pub audio: Option<AudioConfig>,
     /// The ids that stand for media.
     pub placeholders: Placeholders,
 }

@@ -1,9 +1,9 @@
 //! The encoders of media, and what they made: rows in place of embedded tokens.
 
-use deepseek_audio::{self as audio, AudioShape, AudioTensors};
+use deepseek_audio::{self as audio, AudioConfig, AudioTensors};
 use deepseek_core::weights::{Checkpoint, TensorSource, Tensors};
 use deepseek_core::{Backend, DeviceTensor, HostTensor, Kernels, Loader};
-use deepseek_vision::{self as vision, Grid, VisionShape};
+use deepseek_vision::{self as vision, Grid, VisionConfig};
 
 use crate::decoder::{Insert, Media, MediaId, Step};
 use crate::error::{Error, Result};
@@ -32,10 +32,10 @@ struct AudioEncoder<B: Backend> {
 }
 
 impl<B: Kernels> VisionEncoder<B> {
-    fn load(at: &Loader<'_, B>, shape: VisionShape) -> Result<Self> {
+    fn load(at: &Loader<'_, B>, config: VisionConfig) -> Result<Self> {
         Ok(Self {
-            tower: vision::Tower::load(at, shape)?,
-            delimiters: vision::Delimiters::load(at, shape.out)?,
+            tower: vision::Tower::load(at, config)?,
+            delimiters: vision::Delimiters::load(at, config.out)?,
         })
     }
 }
@@ -45,19 +45,19 @@ impl<B: Kernels> AudioEncoder<B> {
     /// its own where there is one.
     fn load(
         at: &Loader<'_, B>,
-        shape: AudioShape,
+        config: AudioConfig,
         (source, checkpoint): (&dyn TensorSource, &Checkpoint),
         projector: Option<&dyn TensorSource>,
     ) -> Result<Self> {
         let tensors = AudioTensors::new(source, projector)?;
-        tensors.check(shape.layers, checkpoint.names())?;
+        tensors.check(config.layers, checkpoint.names())?;
         let at = Loader {
             tensors: Tensors::new(&tensors, [1, 1]),
             ..*at
         };
         Ok(Self {
-            tower: audio::Tower::load(&at, shape)?,
-            delimiters: audio::Delimiters::load(&at, shape.out)?,
+            tower: audio::Tower::load(&at, config)?,
+            delimiters: audio::Delimiters::load(&at, config.out)?,
         })
     }
 }
@@ -65,12 +65,12 @@ impl<B: Kernels> AudioEncoder<B> {
 impl<B: Kernels> Encoders<B> {
     pub(crate) fn load(
         at: &Loader<'_, B>,
-        (vision, audio): (Option<VisionShape>, Option<AudioShape>),
+        (vision, audio): (Option<VisionConfig>, Option<AudioConfig>),
         checkpoint: (&dyn TensorSource, &Checkpoint),
         projector: Option<&dyn TensorSource>,
     ) -> Result<Self> {
-        let vision = vision.map(|shape| VisionEncoder::load(at, shape));
-        let audio = audio.map(|shape| AudioEncoder::load(at, shape, checkpoint, projector));
+        let vision = vision.map(|config| VisionEncoder::load(at, config));
+        let audio = audio.map(|config| AudioEncoder::load(at, config, checkpoint, projector));
         Ok(Self {
             vision: vision.transpose()?,
             audio: audio.transpose()?,

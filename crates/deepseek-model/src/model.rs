@@ -131,7 +131,7 @@ impl<B: Kernels> Model<B> {
         let mut checks = Checks::default();
         checks.embedding(&self.be, &embedded, batch.spans(), &media)?;
         let mut flow = Flow {
-            residual: Residual::start(&self.be, &embedded, &self.plan.block_shape())?,
+            residual: Residual::start(&self.be, &embedded, &self.plan.block_config())?,
             tokens,
             media,
             inputs,

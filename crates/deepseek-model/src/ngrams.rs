@@ -2,7 +2,7 @@
 
 use deepseek_core::weights::Tensors;
 use deepseek_core::{Backend, Result as CoreResult};
-use deepseek_engram::{Addresses, EngramShape, History, Slots, Table};
+use deepseek_engram::{Addresses, History, Slots, Table, TablesConfig};
 
 use crate::config::{Config, EngramConfig};
 use crate::error::{Error, Result};
@@ -35,7 +35,7 @@ impl Ngrams {
                 want: engram.compressed,
             });
         }
-        let addresses = Addresses::new(&EngramShape {
+        let addresses = Addresses::new(&TablesConfig {
             layers: engram.layers.clone(),
             max_ngram: engram.ngram,
             heads: engram.heads,

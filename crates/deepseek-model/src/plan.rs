@@ -7,15 +7,15 @@ mod roles;
 
 use deepseek_attn::{AttentionConfig, Choice, Producer, Ropes, SourceConfig};
 use deepseek_core::Numerics;
-use deepseek_core::operands::{HyperShape, Residency};
+use deepseek_core::operands::{MixerConfig, Residency};
 use deepseek_core::rope::Rope;
-use deepseek_moe::{MixtureShape, RouteBy};
+use deepseek_moe::{MixtureConfig, RouteBy};
 
 pub use self::budget::{Budget, PlanError, Prefill};
 use self::formats::{Packing, Release};
 pub use self::memory::SequenceMemory;
 pub(crate) use self::roles::roles;
-use crate::block::{BlockPlan, BlockShape};
+use crate::block::{BlockConfig, BlockPlan};
 use crate::config::{Config, DsparkConfig, Numbers};
 
 /// A part of a model that is taken out of work, so that what it carries shows in what is lost.
@@ -157,7 +157,7 @@ impl Plan {
         self.producers()
             .map(|(ratio, producer)| SourceConfig {
                 ratio,
-                pooling: producer.pooling,
+                compression: producer.compression,
                 keys: producer.keys,
             })
             .collect()
@@ -172,7 +172,7 @@ impl Plan {
 
     /// The numbers that shape every layer of the backbone.
     #[must_use]
-    pub fn block_shape(&self) -> BlockShape {
+    pub fn block_config(&self) -> BlockConfig {
         let Numbers {
             hidden_size,
             index,
@@ -183,7 +183,7 @@ impl Plan {
         } = *self.config;
         let (numerics, release) = (self.numerics, self.release());
         let rounding = |packing: &Packing| packing.rounding(&self.config, numerics);
-        BlockShape {
+        BlockConfig {
             attention: AttentionConfig {
                 hidden: hidden_size,
                 heads: self.config.heads,
@@ -201,17 +201,17 @@ impl Plan {
                 score_rounding: numerics.bf16.then_some(release.scores),
                 weight_rounding: numerics.bf16.then_some(release.weights),
             },
-            mixture: MixtureShape {
+            mixture: MixtureConfig {
                 hidden: hidden_size,
                 inner: experts.inner,
                 experts: experts.count,
-                each: experts.each,
+                top_k: experts.top_k,
                 scale: experts.scale,
                 limit: experts.limit.unwrap_or(f32::INFINITY),
                 vocabulary: self.config.vocab_size,
                 residency: self.expert_residency(),
             },
-            hyper: HyperShape {
+            hyper: MixerConfig {
                 streams: hyper.streams,
                 sinkhorn: hyper.sinkhorn,
                 eps: hyper.eps,
@@ -231,15 +231,15 @@ impl Plan {
 
     /// The same for the layers of a DSpark drafter.
     #[must_use]
-    pub fn dspark_shape(&self, drafter: &DsparkConfig) -> BlockShape {
-        let shape = self.block_shape();
-        BlockShape {
-            mixture: MixtureShape {
+    pub fn dspark_config(&self, drafter: &DsparkConfig) -> BlockConfig {
+        let block = self.block_config();
+        BlockConfig {
+            mixture: MixtureConfig {
                 experts: drafter.experts,
-                each: drafter.each,
-                ..shape.mixture
+                top_k: drafter.top_k,
+                ..block.mixture
             },
-            ..shape
+            ..block
         }
     }
 

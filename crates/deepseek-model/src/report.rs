@@ -163,8 +163,8 @@ impl Report {
             Family::V4 => writeln!(f)?,
             Family::V41 => writeln!(f, ", top {}", index.topk)?,
         }
-        let (each, count) = (experts.each, experts.count);
-        writeln!(f, "experts    {each} of {count} and one shared")?;
+        let (top_k, count) = (experts.top_k, experts.count);
+        writeln!(f, "experts    {top_k} of {count} and one shared")?;
         let positions = grouped(self.config().max_positions as u64);
         writeln!(f, "positions  {positions}")?;
         self.write_extras(f)?;
@@ -192,12 +192,12 @@ impl Report {
                 stages,
                 block,
                 experts,
-                each,
+                top_k,
                 ..
             } = drafter;
             writeln!(
                 f,
-                "drafts     {block} at once, {stages} layers, {each} of {experts} experts"
+                "drafts     {block} at once, {stages} layers, {top_k} of {experts} experts"
             )?;
         }
         if let Some(vision) = &self.config().vision {

@@ -72,7 +72,7 @@ fn the_released_form_is_read() {
     assert_eq!(
         (
             config.experts.count,
-            config.experts.each,
+            config.experts.top_k,
             config.experts.hash_layers
         ),
         (8, 3, 3)

@@ -2,7 +2,7 @@
 
 mod common;
 
-use deepseek_audio::{AudioShape, Level, Pool};
+use deepseek_audio::{AudioConfig, Level, Pool};
 use deepseek_model::bill::{Tally, Weights};
 use deepseek_model::config::Storage;
 use deepseek_model::inventory::{Component, TensorSpec, inventory};
@@ -27,7 +27,7 @@ fn hearing(changes: &Value) -> Value {
 #[test]
 fn the_section_of_whisper_is_read() {
     let config = parse(&hearing(&json!({})));
-    let shape = AudioShape {
+    let shape = AudioConfig {
         layers: 32,
         hidden: 1280,
         heads: 20,

@@ -6,7 +6,7 @@ use deepseek_core::operands::Blocks;
 use deepseek_core::rope::Yarn;
 use deepseek_model::config::{DsparkConfig, EngramConfig, SharingConfig, Storage};
 use deepseek_model::{Config, Family};
-use deepseek_vision::VisionShape;
+use deepseek_vision::VisionConfig;
 use serde_json::{Value, json};
 
 use common::{changed, parse, refuse, released};
@@ -56,14 +56,14 @@ fn the_released_form_is_read() {
         taps: vec![37, 38, 39],
         markov_rank: 256,
         experts: 128,
-        each: 3,
+        top_k: 3,
     };
     assert_eq!(config.drafter, Some(drafter));
-    assert_eq!(config.vision, Some(VisionShape::RELEASED));
+    assert_eq!(config.vision, Some(VisionConfig::RELEASED));
     assert_eq!(config.image_token, Some(129_264));
     let experts = config.experts;
     assert_eq!(
-        (experts.count, experts.each, experts.hash_layers),
+        (experts.count, experts.top_k, experts.hash_layers),
         (384, 6, 0)
     );
     assert_eq!((experts.scale, experts.limit), (1.5, Some(10.0)));

@@ -8,12 +8,12 @@ use std::fs;
 use std::path::Path;
 
 use deepseek_attn::{
-    Choice, Filter, Keys, Pooling, Producer, Role, RopeSet, SourceConfig, SourceId,
+    Choice, Compression, Filter, Keys, Producer, Role, RopeSet, SourceConfig, SourceId,
 };
 use deepseek_core::operands::Blocks;
 use deepseek_core::weights::{Checkpoint, Dtype};
 use deepseek_core::{Fp4Scale, Numerics, RowFormat};
-use deepseek_engram::{Addresses, EngramShape};
+use deepseek_engram::{Addresses, TablesConfig};
 use deepseek_model::bill::{Flops, Phase, Tally, Weights};
 use deepseek_model::config::Storage;
 use deepseek_model::inventory::{Component, TensorSpec, inventory};
@@ -229,12 +229,12 @@ fn a_plan_says_what_each_layer_is() {
             14..=19 => (Some(SourceId(2)), 2),
             _ => (Some(SourceId(3)), 1),
         };
-        let pooling = match index {
-            2 | 8 | 14 => Some(Pooling::Gated {
+        let compression = match index {
+            2 | 8 | 14 => Some(Compression::Gated {
                 bias: false,
                 overlap: false,
             }),
-            20 => Some(Pooling::Each),
+            20 => Some(Compression::Each),
             _ => None,
         };
         let filter = match index {
@@ -246,8 +246,8 @@ fn a_plan_says_what_each_layer_is() {
         let want = Role {
             source,
             ratio,
-            produces: pooling.map(|pooling| Producer {
-                pooling,
+            produces: compression.map(|compression| Producer {
+                compression,
                 keys: Keys::Projected,
             }),
             choice: match (source, filter) {
@@ -363,7 +363,7 @@ fn a_token_takes_the_published_arithmetic() {
 fn the_tables_are_those_of_the_hashes() {
     let config = flash();
     let engram = config.engram.as_ref().expect("the release has tables");
-    let shape = EngramShape {
+    let shape = TablesConfig {
         layers: engram.layers.clone(),
         max_ngram: engram.ngram,
         heads: engram.heads,

@@ -9,16 +9,16 @@ use backend_host::Host;
 use deepseek_core::operands::{Inputs, Residency};
 use deepseek_core::weights::{Shard, Tensors};
 use deepseek_core::{Backend, HostTensor, Loader, Numerics};
-use deepseek_moe::{Mixture, MixtureShape, RouteBy};
+use deepseek_moe::{Mixture, MixtureConfig, RouteBy};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 const TOKENS: [u32; 5] = [3, 1, 4, 1, 5];
-const SHAPE: MixtureShape = MixtureShape {
+const SHAPE: MixtureConfig = MixtureConfig {
     hidden: 32,
     inner: 16,
     experts: 8,
-    each: 2,
+    top_k: 2,
     scale: 1.5,
     limit: 10.0,
     vocabulary: 16,
@@ -61,7 +61,7 @@ fn run(
     let experts = be.ids_on_host(&routing.experts)?;
     println!(
         "experts of each token: {:?}",
-        experts.chunks(routing.each).collect::<Vec<_>>()
+        experts.chunks(routing.top_k).collect::<Vec<_>>()
     );
     let y = mixture.forward(be, &x, &routing)?;
     Ok(be.download(&y)?.into_data())
@@ -69,7 +69,7 @@ fn run(
 
 /// A file with what the layer reads. Of a released model it is opened by `Checkpoint::open`.
 fn weights() -> Result<Shard, Box<dyn Error>> {
-    let MixtureShape {
+    let MixtureConfig {
         hidden,
         inner,
         experts,

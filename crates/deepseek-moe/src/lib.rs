@@ -4,4 +4,4 @@
 mod bank;
 pub mod mixture;
 
-pub use mixture::{Mixture, MixtureShape, RouteBy};
+pub use mixture::{Mixture, MixtureConfig, RouteBy};

@@ -21,7 +21,7 @@ pub enum RouteBy {
 
 /// The numbers that shape a mixture.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct MixtureShape {
+pub struct MixtureConfig {
     /// Channels of the input and of the result.
     pub hidden: usize,
     /// Channels inside an expert.
@@ -29,7 +29,7 @@ pub struct MixtureShape {
     /// Routed experts.
     pub experts: usize,
     /// Experts per token.
-    pub each: usize,
+    pub top_k: usize,
     /// Factor on the routed weights.
     pub scale: f32,
     /// Clamp of the activations; infinite for none.
@@ -57,17 +57,17 @@ impl<B: Kernels> Mixture<B> {
     /// # Errors
     /// A tensor that is missing, of another shape or of an unusable format, a bias that is not
     /// finite, or a table that names an expert that is not there.
-    pub fn load(load: &Loader<'_, B>, by: RouteBy, shape: MixtureShape) -> Result<Self> {
-        let MixtureShape {
+    pub fn load(load: &Loader<'_, B>, by: RouteBy, config: MixtureConfig) -> Result<Self> {
+        let MixtureConfig {
             hidden,
             inner,
             experts,
-            each,
+            top_k,
             scale,
             limit,
             vocabulary,
             residency,
-        } = shape;
+        } = config;
         let select = match by {
             RouteBy::Score { media } => {
                 let mut bias = biases(load, "gate.bias", experts)?;
@@ -80,8 +80,8 @@ impl<B: Kernels> Mixture<B> {
             }
             RouteBy::Token => {
                 let name = load.tensors.name("gate.tid2eid");
-                let table = load.tensors.integers("gate.tid2eid", [vocabulary, each])?;
-                Select::Token(TokenTable::new(load.be, &name, &table, each, experts)?)
+                let table = load.tensors.integers("gate.tid2eid", [vocabulary, top_k])?;
+                Select::Token(TokenTable::new(load.be, &name, &table, top_k, experts)?)
             }
         };
         let projection = load.weight("gate.weight", [experts, hidden])?;
@@ -97,7 +97,7 @@ impl<B: Kernels> Mixture<B> {
             gate: Gate {
                 projection,
                 select,
-                each,
+                top_k,
                 scale,
             },
             routed_form: form(routed_input),

@@ -3,8 +3,8 @@
 use deepseek_core::{Backend, DeviceTensor, HostTensor, Loader, Numerics, Result, Unary};
 
 use crate::block::Affine;
+use crate::config::VisionConfig;
 use crate::grid::Grid;
-use crate::shape::VisionShape;
 
 /// Two projections with GELU between them (`docs/models/deepseek-v41.md` §4.4).
 #[derive(Debug)]
@@ -17,12 +17,12 @@ pub(crate) struct Aligner<B: Backend> {
 
 impl<B: Backend> Aligner<B> {
     /// Reads `w1` and `w2`.
-    pub(crate) fn load(at: &Loader<'_, B>, shape: &VisionShape) -> Result<Self> {
-        let cell = shape.downsample;
-        let inputs = shape.hidden * cell * cell;
+    pub(crate) fn load(at: &Loader<'_, B>, config: &VisionConfig) -> Result<Self> {
+        let cell = config.downsample;
+        let inputs = config.hidden * cell * cell;
         Ok(Self {
-            inner: Affine::load(&at.at("w1"), [shape.out, inputs])?,
-            outer: Affine::load(&at.at("w2"), [shape.out, shape.out])?,
+            inner: Affine::load(&at.at("w1"), [config.out, inputs])?,
+            outer: Affine::load(&at.at("w2"), [config.out, config.out])?,
             cell,
             numerics: at.numerics,
         })

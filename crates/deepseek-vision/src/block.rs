@@ -2,7 +2,7 @@
 
 use deepseek_core::{Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result, Unary};
 
-use crate::shape::VisionShape;
+use crate::config::VisionConfig;
 
 /// What the norms of the tower add to the mean square. The text model has another.
 pub(crate) const NORM_EPS: f32 = 1e-6;
@@ -65,8 +65,8 @@ pub(crate) struct Block<B: Backend> {
 
 impl<B: Kernels> Block<B> {
     /// Reads `norm1`, `attn`, `norm2` and `mlp`.
-    pub(crate) fn load(at: &Loader<'_, B>, shape: &VisionShape) -> Result<Self> {
-        let VisionShape { hidden, inner, .. } = *shape;
+    pub(crate) fn load(at: &Loader<'_, B>, config: &VisionConfig) -> Result<Self> {
+        let VisionConfig { hidden, inner, .. } = *config;
         Ok(Self {
             attention_norm: at.vector("norm1.weight", hidden)?,
             qkv: Affine::load(&at.at("attn.wqkv"), [3 * hidden, hidden])?,
@@ -74,7 +74,7 @@ impl<B: Kernels> Block<B> {
             network_norm: at.vector("norm2.weight", hidden)?,
             gate_up: at.linear("mlp.w1.weight", [2 * inner, hidden])?,
             down: at.linear("mlp.w2.weight", [hidden, inner])?,
-            heads: shape.heads,
+            heads: config.heads,
             numerics: at.numerics,
         })
     }

@@ -2,10 +2,10 @@
 
 use deepseek_core::HostTensor;
 
+use crate::config::VisionConfig;
 use crate::grid::Grid;
 use crate::image::Image;
 use crate::resize::bicubic;
-use crate::shape::VisionShape;
 
 /// Every channel of what the image does not cover.
 const GREY: u8 = 127;
@@ -21,17 +21,17 @@ impl Canvas {
     /// Scales `image` to fit, keeping its aspect, and centres it on grey. One that is wider than
     /// the shape's ratio allows is stretched over the whole canvas instead.
     #[must_use]
-    pub fn new(image: &Image, shape: &VisionShape) -> Self {
-        let grid = Grid::fit(image.width(), image.height(), shape);
-        Self::on(grid, image, shape)
+    pub fn new(image: &Image, config: &VisionConfig) -> Self {
+        let grid = Grid::fit(image.width(), image.height(), config);
+        Self::on(grid, image, config)
     }
 
     /// The same on a grid that is settled, such as that of a video's first frame.
     #[must_use]
-    pub fn on(grid: Grid, image: &Image, shape: &VisionShape) -> Self {
+    pub fn on(grid: Grid, image: &Image, config: &VisionConfig) -> Self {
         let from = [image.width(), image.height()];
         let canvas = grid.canvas;
-        let limit = shape.max_wh_ratio.map_or(f64::INFINITY, f64::from);
+        let limit = config.max_wh_ratio.map_or(f64::INFINITY, f64::from);
         let size = if from[0] as f64 > from[1] as f64 * limit {
             canvas
         } else {

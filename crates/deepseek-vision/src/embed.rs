@@ -47,7 +47,7 @@ pub fn embed<B: Kernels>(
     delimiters: &Delimiters<B>,
     canvas: &Canvas,
 ) -> Result<B::Tensor> {
-    let patches = canvas.patches(tower.shape().patch);
+    let patches = canvas.patches(tower.config().patch);
     embed_patches(be, tower, delimiters, (&patches, canvas.grid()))
 }
 

@@ -2,8 +2,8 @@
 
 use std::iter;
 
+use crate::config::VisionConfig;
 use crate::limits::PASSES_MAX;
-use crate::shape::VisionShape;
 
 /// The size of an image on its way into the model. Each pair is columns, then rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +37,11 @@ impl Grid {
     /// # Panics
     /// If a side is zero.
     #[must_use]
-    pub fn fit(width: usize, height: usize, shape: &VisionShape) -> Self {
-        let mut grid = Self::one_pass(width, height, shape);
+    pub fn fit(width: usize, height: usize, config: &VisionConfig) -> Self {
+        let mut grid = Self::one_pass(width, height, config);
         for _ in 1..PASSES_MAX {
             let [width, height] = grid.canvas;
-            let next = Self::one_pass(width, height, shape);
+            let next = Self::one_pass(width, height, config);
             if next == grid {
                 break;
             }
@@ -56,30 +56,30 @@ impl Grid {
     /// # Panics
     /// If a side is zero.
     #[must_use]
-    pub fn one_pass(width: usize, height: usize, shape: &VisionShape) -> Self {
+    pub fn one_pass(width: usize, height: usize, config: &VisionConfig) -> Self {
         assert!(width > 0 && height > 0, "an image of {width}x{height}");
         let (mut width, mut height) = (width as f64, height as f64);
-        if let Some(ratio) = shape.max_wh_ratio {
+        if let Some(ratio) = config.max_wh_ratio {
             width = width.min(height * f64::from(ratio));
         }
-        let least = shape.min_pixels as f64;
+        let least = config.min_pixels as f64;
         if width * height < least {
             let scale = (least / (width * height)).sqrt();
             (width, height) = ((width * scale).trunc(), (height * scale).trunc());
         }
-        let patches = [width, height].map(|side| (side / shape.patch as f64).ceil() as usize);
-        let grid = Self::of_patches(patches, shape);
-        if grid.tokens() <= shape.max_tokens {
+        let patches = [width, height].map(|side| (side / config.patch as f64).ceil() as usize);
+        let grid = Self::of_patches(patches, config);
+        if grid.tokens() <= config.max_tokens {
             return grid;
         }
-        Self::of_patches(within_budget([width, height], shape), shape)
+        Self::of_patches(within_budget([width, height], config), config)
     }
 
-    fn of_patches(patches: [usize; 2], shape: &VisionShape) -> Self {
+    fn of_patches(patches: [usize; 2], config: &VisionConfig) -> Self {
         Self {
-            canvas: patches.map(|count| count * shape.patch),
+            canvas: patches.map(|count| count * config.patch),
             patches,
-            cells: patches.map(|count| count.div_ceil(shape.downsample)),
+            cells: patches.map(|count| count.div_ceil(config.downsample)),
         }
     }
 
@@ -101,8 +101,8 @@ impl Grid {
 }
 
 /// The most patches that keep the aspect of `size` and whose tokens are within the budget.
-fn within_budget([width, height]: [f64; 2], shape: &VisionShape) -> [usize; 2] {
-    let (budget, cell) = (shape.max_tokens - 2, shape.downsample);
+fn within_budget([width, height]: [f64; 2], config: &VisionConfig) -> [usize; 2] {
+    let (budget, cell) = (config.max_tokens - 2, config.downsample);
     // Cells, as fractions: columns and rows solve `rows * (columns + 1) = budget`.
     let ratio = height / width;
     let columns = (budget as f64 / ratio + 0.25).sqrt() - 0.5;
@@ -113,7 +113,7 @@ fn within_budget([width, height]: [f64; 2], shape: &VisionShape) -> [usize; 2] {
     if rows < 1.0 {
         return [(budget - 1) * cell, cell];
     }
-    let pixels = (shape.patch * cell) as f64;
+    let pixels = (config.patch * cell) as f64;
     let scale = (columns.trunc() * pixels / width).min(rows.trunc() * pixels / height);
-    [width, height].map(|side| (side * scale / shape.patch as f64) as usize)
+    [width, height].map(|side| (side * scale / config.patch as f64) as usize)
 }

@@ -4,6 +4,7 @@
 mod aligner;
 mod block;
 pub mod canvas;
+pub mod config;
 mod decode;
 pub mod embed;
 pub mod formats;
@@ -12,14 +13,13 @@ pub mod image;
 pub mod limits;
 pub mod resize;
 mod screen;
-pub mod shape;
 pub mod tower;
 pub mod video;
 
 pub use canvas::Canvas;
+pub use config::VisionConfig;
 pub use deepseek_core::Note;
 pub use embed::{Delimiters, embed, embed_features, embed_patches};
 pub use grid::{Grid, Place};
 pub use image::{Image, ImageError};
-pub use shape::VisionShape;
 pub use tower::Tower;

@@ -5,8 +5,8 @@ use deepseek_core::{Backend, DeviceTensor, HostTensor, Kernels, Loader, Numerics
 
 use crate::aligner::Aligner;
 use crate::block::{Affine, Block, NORM_EPS, Rotation};
+use crate::config::VisionConfig;
 use crate::grid::Grid;
-use crate::shape::VisionShape;
 
 /// Patches to features of the text model's width (`docs/models/deepseek-v41.md` §4.3, §4.4).
 ///
@@ -14,7 +14,7 @@ use crate::shape::VisionShape;
 /// or a sum are rounded; scores and probabilities are not.
 #[derive(Debug)]
 pub struct Tower<B: Backend> {
-    shape: VisionShape,
+    config: VisionConfig,
     numerics: Numerics,
     rope: Rope,
     patch: Affine<B>,
@@ -31,29 +31,29 @@ impl<B: Kernels> Tower<B> {
     ///
     /// # Panics
     /// If the channels do not divide into heads of whole quadruples.
-    pub fn load(at: &Loader<'_, B>, shape: VisionShape) -> Result<Self> {
-        let VisionShape { hidden, heads, .. } = shape;
+    pub fn load(at: &Loader<'_, B>, config: VisionConfig) -> Result<Self> {
+        let VisionConfig { hidden, heads, .. } = config;
         assert_eq!(hidden % (heads * 4), 0, "{hidden} channels, {heads} heads");
         let vision = at.at("vision");
-        let samples = 3 * shape.patch * shape.patch;
+        let samples = 3 * config.patch * config.patch;
         let blocks = vision.at("blocks");
         Ok(Self {
-            shape,
+            config,
             numerics: at.numerics,
-            rope: Rope::new(hidden / heads / 2, shape.rope_theta, None),
+            rope: Rope::new(hidden / heads / 2, config.rope_theta, None),
             patch: Affine::load(&vision.at("patch_embed.proj"), [hidden, samples])?,
-            blocks: (0..shape.layers)
-                .map(|index| Block::load(&blocks.at(&index.to_string()), &shape))
+            blocks: (0..config.layers)
+                .map(|index| Block::load(&blocks.at(&index.to_string()), &config))
                 .collect::<Result<_>>()?,
             norm: vision.vector("norm.weight", hidden)?,
-            aligner: Aligner::load(&at.at("aligner"), &shape)?,
+            aligner: Aligner::load(&at.at("aligner"), &config)?,
         })
     }
 
     /// The numbers that it was loaded by.
     #[must_use]
-    pub fn shape(&self) -> &VisionShape {
-        &self.shape
+    pub fn config(&self) -> &VisionConfig {
+        &self.config
     }
 
     /// The features of one image: `patches: [patches, 3 * patch * patch]` gives `[cells, out]`, row
@@ -75,7 +75,10 @@ impl<B: Kernels> Tower<B> {
         }
         let x = be.rms_norm(&x, Some(&self.norm), NORM_EPS, self.numerics.rounding())?;
         let out = self.aligner.forward(be, &x, grid)?;
-        debug_assert_eq!(out.shape(), [grid.cells[0] * grid.cells[1], self.shape.out]);
+        debug_assert_eq!(
+            out.shape(),
+            [grid.cells[0] * grid.cells[1], self.config.out]
+        );
         Ok(out)
     }
 

@@ -5,7 +5,7 @@ use std::io::{stdin, stdout};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use deepseek_vision::VisionShape;
+use deepseek_vision::VisionConfig;
 use deepseek_vision::video::ffmpeg::{Workers, serve};
 use deepseek_vision::video::{Clip, Video, VideoConfig, VideoError};
 use image::GenericImageView;
@@ -135,7 +135,7 @@ fn frames_may_be_left_out() {
         );
     }
     let video = workers().open(&fixture("601.mp4")).expect("a video");
-    let clip = Clip::new(video, &VisionShape::RELEASED, &VideoConfig::default());
+    let clip = Clip::new(video, &VisionConfig::RELEASED, &VideoConfig::default());
     assert_eq!(
         clip.collect::<Result<Vec<_>, _>>().expect("frames").len(),
         4

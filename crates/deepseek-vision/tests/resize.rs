@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use deepseek_vision::resize::bicubic;
-use deepseek_vision::{Canvas, Grid, Image, VisionShape};
+use deepseek_vision::{Canvas, Grid, Image, VisionConfig};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -71,7 +71,7 @@ fn canvases_are_pillows_bit_for_bit() {
     for case in cases {
         let [width, height] = size(&case, "from");
         let image = Image::from_rgb(width, height, noise([width, height]));
-        let canvas = Canvas::new(&image, &VisionShape::RELEASED);
+        let canvas = Canvas::new(&image, &VisionConfig::RELEASED);
         assert_eq!(canvas.grid().canvas, size(&case, "to"), "{width}x{height}");
         assert_eq!(sha256(canvas.rgb()), case["sha256"], "{width}x{height}");
     }
@@ -79,11 +79,11 @@ fn canvases_are_pillows_bit_for_bit() {
 
 #[test]
 fn patches_are_by_channel_row_and_column() {
-    let shape = VisionShape {
+    let shape = VisionConfig {
         patch: 4,
         max_tokens: 32,
         min_pixels: 16 * 16,
-        ..VisionShape::RELEASED
+        ..VisionConfig::RELEASED
     };
     let image = Image::from_rgb(24, 16, noise([24, 16]));
     let canvas = Canvas::new(&image, &shape);
@@ -109,7 +109,7 @@ fn patches_are_by_channel_row_and_column() {
 #[test]
 fn a_side_that_rounds_to_nothing_keeps_one_pixel() {
     let image = Image::from_rgb(1, 60_000, vec![255; 60_000 * 3]);
-    let canvas = Canvas::new(&image, &VisionShape::RELEASED);
+    let canvas = Canvas::new(&image, &VisionConfig::RELEASED);
     assert_eq!(canvas.grid().canvas, [42, 21_462]);
     for row in canvas.rgb().chunks_exact(42 * 3) {
         let white = row.chunks_exact(3).filter(|pixel| **pixel == [255; 3]);

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use deepseek_vision::limits::PASSES_MAX;
-use deepseek_vision::{Canvas, Grid, Image, Place, VisionShape};
+use deepseek_vision::{Canvas, Grid, Image, Place, VisionConfig};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 #[track_caller]
 fn check(size: [usize; 2], canvas: [usize; 2], tokens: usize) {
-    let grid = Grid::fit(size[0], size[1], &VisionShape::RELEASED);
+    let grid = Grid::fit(size[0], size[1], &VisionConfig::RELEASED);
     assert_eq!((grid.canvas, grid.tokens()), (canvas, tokens), "{size:?}");
 }
 
@@ -29,7 +29,7 @@ fn sizes_are_those_of_the_vendors_vectors() -> Result<(), Box<dyn std::error::Er
     let sizes: Vec<[usize; 3]> = serde_json::from_value(vectors["image_tokens"].clone())?;
     assert_eq!(sizes.len(), 16);
     for [width, height, tokens] in sizes {
-        let grid = Grid::fit(width, height, &VisionShape::RELEASED);
+        let grid = Grid::fit(width, height, &VisionConfig::RELEASED);
         assert_eq!(grid.tokens(), tokens, "{width}x{height}");
     }
     Ok(())
@@ -52,9 +52,9 @@ fn sizes_are_those_of_the_specification() {
     check([8000, 200], [8008, 210], 962);
     check([60_000, 20], [42_882, 42], 1024);
     check([20, 60_000], [42, 21_462], 1024);
-    let grid = Grid::fit(1280, 720, &VisionShape::RELEASED);
+    let grid = Grid::fit(1280, 720, &VisionConfig::RELEASED);
     assert_eq!((grid.patches, grid.cells), ([92, 52], [31, 18]));
-    let grid = Grid::fit(1920, 1080, &VisionShape::RELEASED);
+    let grid = Grid::fit(1920, 1080, &VisionConfig::RELEASED);
     assert_eq!((grid.patches, grid.cells), ([122, 69], [41, 23]));
 }
 
@@ -74,9 +74,9 @@ fn every_size_settles_within_the_budget() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     for _ in 0..50_000 {
         let size = any_size(&mut rng);
-        let grid = Grid::fit(size[0], size[1], &VisionShape::RELEASED);
+        let grid = Grid::fit(size[0], size[1], &VisionConfig::RELEASED);
         assert!((171..=1024).contains(&grid.tokens()), "{size:?}: {grid:?}");
-        let again = Grid::one_pass(grid.canvas[0], grid.canvas[1], &VisionShape::RELEASED);
+        let again = Grid::one_pass(grid.canvas[0], grid.canvas[1], &VisionConfig::RELEASED);
         assert_eq!(again, grid, "{size:?} after {PASSES_MAX} passes");
     }
 }
@@ -87,8 +87,8 @@ fn the_two_readings_differ_for_elongated_images_alone() {
     let mut differ = 0;
     for _ in 0..50_000 {
         let [width, height] = any_size(&mut rng);
-        if Grid::fit(width, height, &VisionShape::RELEASED)
-            != Grid::one_pass(width, height, &VisionShape::RELEASED)
+        if Grid::fit(width, height, &VisionConfig::RELEASED)
+            != Grid::one_pass(width, height, &VisionConfig::RELEASED)
         {
             let aspect = width as f64 / height as f64;
             assert!(aspect.max(1.0 / aspect) > 5.8, "{width}x{height}");
@@ -101,18 +101,18 @@ fn the_two_readings_differ_for_elongated_images_alone() {
 #[test]
 fn the_second_pass_enlarges_what_the_first_left_too_small() {
     // The mildest aspect: the first pass ends a little below the least area.
-    let once = Grid::one_pass(13, 76, &VisionShape::RELEASED);
+    let once = Grid::one_pass(13, 76, &VisionConfig::RELEASED);
     assert_eq!((once.canvas, once.tokens()), ([224, 1316], 226));
     check([13, 76], [224, 1330], 226);
     // An image of megapixels: cut down to fewer pixels than the least.
-    let once = Grid::one_pass(165, 28_821, &VisionShape::RELEASED);
+    let once = Grid::one_pass(165, 28_821, &VisionConfig::RELEASED);
     assert_eq!((once.canvas, once.tokens()), ([28, 7336], 352));
     check([165, 28_821], [42, 8806], 422);
 }
 
 #[test]
 fn a_layout_has_a_row_of_features_and_a_line_break_for_each_row() {
-    let grid = Grid::fit(640, 480, &VisionShape::RELEASED);
+    let grid = Grid::fit(640, 480, &VisionConfig::RELEASED);
     let layout: Vec<_> = grid.layout().collect();
     assert_eq!(layout.len(), grid.tokens());
     let [columns, rows] = grid.cells;
@@ -127,22 +127,22 @@ fn a_layout_has_a_row_of_features_and_a_line_break_for_each_row() {
 
 #[test]
 fn a_ratio_narrows_wide_images_and_stretches_them() {
-    let shape = VisionShape {
+    let shape = VisionConfig {
         max_wh_ratio: Some(2.0),
-        ..VisionShape::RELEASED
+        ..VisionConfig::RELEASED
     };
     let narrowed = Grid::fit(4000, 600, &shape);
-    assert_eq!(narrowed, Grid::fit(1200, 600, &VisionShape::RELEASED));
+    assert_eq!(narrowed, Grid::fit(1200, 600, &VisionConfig::RELEASED));
     assert_eq!(
         Grid::fit(600, 4000, &shape),
-        Grid::fit(600, 4000, &VisionShape::RELEASED)
+        Grid::fit(600, 4000, &VisionConfig::RELEASED)
     );
     // Stretched: no grey at top or bottom.
     let white = Image::from_rgb(1000, 300, vec![255; 1000 * 300 * 3]);
     let canvas = Canvas::new(&white, &shape);
     assert!(canvas.rgb().iter().all(|sample| *sample == 255));
     assert!(
-        Canvas::new(&white, &VisionShape::RELEASED)
+        Canvas::new(&white, &VisionConfig::RELEASED)
             .rgb()
             .contains(&127)
     );

@@ -9,12 +9,12 @@ use deepseek_core::reference::QUERY_ROWS;
 use deepseek_core::weights::{Dtype, RawTensor, TensorSource, Tensors};
 use deepseek_core::{Backend, HostTensor, Kernels, Loader, Numerics, Result};
 use deepseek_vision::video::{Label, Shot};
-use deepseek_vision::{Canvas, Delimiters, Grid, Image, Place, Tower, VisionShape, embed};
+use deepseek_vision::{Canvas, Delimiters, Grid, Image, Place, Tower, VisionConfig, embed};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Small, and no two numbers alike that could be taken for each other.
-const TINY: VisionShape = VisionShape {
+const TINY: VisionConfig = VisionConfig {
     layers: 2,
     hidden: 32,
     heads: 2,
@@ -54,7 +54,7 @@ impl TensorSource for Weights {
 impl Weights {
     /// Random ones that BF16 holds.
     fn draw(seed: u64) -> Self {
-        let VisionShape {
+        let VisionConfig {
             hidden, inner, out, ..
         } = TINY;
         let mut shapes = vec![

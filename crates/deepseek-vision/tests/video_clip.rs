@@ -1,7 +1,7 @@
 //! What of a video the model sees, and in which order: without a file, by numbers alone.
 
 use deepseek_vision::video::{AudioTokens, Label, Part, VideoConfig, deal, sample};
-use deepseek_vision::{Grid, VisionShape};
+use deepseek_vision::{Grid, VisionConfig};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -155,7 +155,11 @@ fn sizes_of_frames_are_those_of_the_specification() {
             frame_max_tokens,
             ..CONFIG
         };
-        let grid = Grid::fit(width, height, &config.shape(frames, &VisionShape::RELEASED));
+        let grid = Grid::fit(
+            width,
+            height,
+            &config.vision(frames, &VisionConfig::RELEASED),
+        );
         assert_eq!(
             (grid.cells, grid.tokens()),
             ([columns, rows], tokens),
@@ -171,7 +175,7 @@ fn sizes_of_frames_are_those_of_the_specification() {
         frame_min_pixels: 84 * 84,
         ..CONFIG
     };
-    let grid = Grid::fit(84, 84, &small.shape(6, &VisionShape::RELEASED));
+    let grid = Grid::fit(84, 84, &small.vision(6, &VisionConfig::RELEASED));
     assert_eq!((grid.canvas, grid.tokens()), ([84, 84], 8));
 }
 
@@ -188,7 +192,11 @@ fn every_frame_is_within_its_budget() {
         };
         let frames = rng.random_range(1..4000);
         let [width, height] = [(); 2].map(|()| rng.random_range(1..5000));
-        let grid = Grid::fit(width, height, &config.shape(frames, &VisionShape::RELEASED));
+        let grid = Grid::fit(
+            width,
+            height,
+            &config.vision(frames, &VisionConfig::RELEASED),
+        );
         let cap = config.cap(frames);
         assert!(
             (4..=cap).contains(&grid.tokens()),

@@ -284,8 +284,8 @@ impl<B: Backend> Kernels for Counting<B> {
     ) -> Result<B::Tensor> {
         let (tokens, experts) = (x.rows(), self.identity.width());
         let visits = self.gather(&self.identity, &routing.experts)?;
-        let visits = self.reshape(&visits, &[tokens, routing.each, experts])?;
-        let weights = self.reshape(&routing.weights, &[tokens, routing.each, 1])?;
+        let visits = self.reshape(&visits, &[tokens, routing.top_k, experts])?;
+        let weights = self.reshape(&routing.weights, &[tokens, routing.top_k, 1])?;
         let weights = self.sum(&self.mul(&visits, &weights)?, 1)?;
         let weights = self.reshape(&weights, &[tokens, experts])?;
         let mut total = None;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use deepseek_core::operands::{
-    Fold, Gate, Groups, HyperShape, HyperWeights, Inputs, Mix, PoolState, Runs, ScoreRounding,
+    Gate, Groups, HyperWeights, Inputs, Mix, MixerConfig, PoolState, Pooling, Runs, ScoreRounding,
     Select, Selection, Softmax, StreamShares, TopK, WeightRounding,
 };
 use deepseek_core::rope::{Rope, Yarn};
@@ -136,7 +136,7 @@ fn softplus<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
 }
 
 fn hyper_connections<B: Kernels>(be: &B, ops: &Fixture, which: &str, n: usize) -> Result<()> {
-    let shape = HyperShape {
+    let config = MixerConfig {
         streams: n,
         sinkhorn: 20,
         eps: 1e-6,
@@ -153,7 +153,7 @@ fn hyper_connections<B: Kernels>(be: &B, ops: &Fixture, which: &str, n: usize) -
             projection: be.load(&weight(at, &ops.floats(&format!("{at}.fn"))?), Use::Product)?,
             scale: be.upload(&HostTensor::new(&[scale.len()], scale))?,
             base: be.upload(&ops.floats(&format!("{at}.base"))?)?,
-            shape,
+            config,
         })
     };
     let at = format!("hyper_connection{which}");
@@ -218,7 +218,7 @@ fn router<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
         select: Select::Score {
             bias: be.reshape(&be.upload(&ops.floats("router.bias")?)?, &[1, experts])?,
         },
-        each: 3,
+        top_k: 3,
         scale: 2.5,
     };
     let tokens = vec![0; logits.shape()[0]];
@@ -261,7 +261,7 @@ fn pooling<B: Kernels>(be: &B, ops: &Fixture) -> Result<()> {
         &flat(gate)?,
         &mut state,
         &groups,
-        Fold::Plain,
+        Pooling::Plain,
         None,
     )?;
     let pooled = pooled.context("groups")?;

@@ -3,7 +3,9 @@
 //! and so are the overrides.
 
 use anyhow::Result;
-use deepseek_core::operands::{Blocks, Fold, Runs, ScoreRounding, Softmax, TopK, WeightRounding};
+use deepseek_core::operands::{
+    Blocks, Pooling, Runs, ScoreRounding, Softmax, TopK, WeightRounding,
+};
 use deepseek_core::{Backend, DeviceTensor, HostTensor, Rounding, Unary};
 
 /// [`Kernels::attend`](deepseek_core::Kernels::attend), a query at a time.
@@ -84,13 +86,13 @@ pub fn compress<B: Backend>(
     kv: &B::Tensor,
     scores: &B::Tensor,
     groups: &Runs,
-    fold: Fold,
+    pooling: Pooling,
 ) -> Result<B::Tensor> {
     let pooled = (0..groups.queries())
         .map(|group| {
             let rows: Vec<u32> = groups.rows(group).collect();
-            let kv = members(be, kv, &rows, fold)?;
-            let scores = members(be, scores, &rows, fold)?;
+            let kv = members(be, kv, &rows, pooling)?;
+            let scores = members(be, scores, &rows, pooling)?;
             let peak = be.map(&be.max(&scores, 0)?, Unary::scale(-1.0))?;
             let shares = be.map(&be.add(&scores, &peak)?, Unary::Exp)?;
             let total = be.map(&be.sum(&shares, 0)?, Unary::Recip)?;
@@ -101,9 +103,14 @@ pub fn compress<B: Backend>(
 }
 
 /// The rows of a group with the channels that take part.
-fn members<B: Backend>(be: &B, x: &B::Tensor, group: &[u32], fold: Fold) -> Result<B::Tensor> {
+fn members<B: Backend>(
+    be: &B,
+    x: &B::Tensor,
+    group: &[u32],
+    pooling: Pooling,
+) -> Result<B::Tensor> {
     let rows = be.gather(x, &be.ids(group)?)?;
-    let Fold::Overlap { ratio } = fold else {
+    let Pooling::Overlap { ratio } = pooling else {
         return Ok(rows);
     };
     let (width, before) = (x.width() / 2, group.len() - ratio);

@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use deepseek_core::operands::{
-    Blocks, EngramGate, ExpertViews, Fold, Gate, Groups, HyperShape, HyperWeights, Inputs, Mix,
-    PoolState, Residency, Routing, Runs, ScoreRounding, Select, Selection, Softmax, SwiGlu,
-    TokenTable, TopK, WeightRounding,
+    Blocks, EngramGate, ExpertViews, Gate, Groups, HyperWeights, Inputs, Mix, MixerConfig,
+    PoolState, Pooling, Residency, Routing, Runs, ScoreRounding, Select, Selection, Softmax,
+    SwiGlu, TokenTable, TopK, WeightRounding,
 };
 use deepseek_core::quant::decode_row;
 use deepseek_core::weights::{Bytes, WeightView};
@@ -323,7 +323,7 @@ fn hyper_connections<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) ->
         projection: be.load(&draw.weight(format, [rows, n * hidden]), Use::Product)?,
         scale: be.upload(&draw.tensor(&[rows]))?,
         base: be.upload(&draw.tensor(&[rows]))?,
-        shape: HyperShape {
+        config: MixerConfig {
             streams: n,
             sinkhorn: 20,
             eps: 1e-6,
@@ -381,10 +381,10 @@ fn compress<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
     }
     let rows = (first + count) * ratio + draw.count(1..3);
     let wide = if overlap { 2 * width } else { width };
-    let fold = if overlap {
-        Fold::Overlap { ratio }
+    let pooling = if overlap {
+        Pooling::Overlap { ratio }
     } else {
-        Fold::Plain
+        Pooling::Plain
     };
     let old = draw.count(0..rows.min(ratio));
     // What the state keeps of the step: its last rows, in any order.
@@ -419,8 +419,8 @@ fn compress<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
     let scores = be.narrow(&all_scores_on, 0, old, rows - old)?;
     let (mut ours, mut provided) = (state()?, state()?);
     let rounding = draw.rounding();
-    let got = be.compress(&kv, &scores, &mut ours, &groups, fold, rounding)?;
-    let other = reference::compress(be, &kv, &scores, &mut provided, &groups, fold, rounding)?;
+    let got = be.compress(&kv, &scores, &mut ours, &groups, pooling, rounding)?;
+    let other = reference::compress(be, &kv, &scores, &mut provided, &groups, pooling, rounding)?;
     let what = draw.what("compress");
     assert_eq!(
         (got.is_some(), other.is_some()),
@@ -428,7 +428,7 @@ fn compress<B: Kernels>(be: &B, draw: &mut Draw<'_>) -> Result<()> {
         "{what}"
     );
     if let (Some(got), Some(other)) = (got, other) {
-        let want = oracle::compress(be, &all_kv_on, &all_scores_on, &members, fold)?;
+        let want = oracle::compress(be, &all_kv_on, &all_scores_on, &members, pooling)?;
         let want = be.download(&match rounding {
             Some(rounding) => be.round(&want, rounding)?,
             None => want,
@@ -610,7 +610,7 @@ fn attend<B: Kernels>(be: &B, format: RowFormat, draw: &mut Draw<'_>) -> Result<
 }
 
 fn experts<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()> {
-    let (tokens, each, count) = (draw.count(1..9), 2, 5);
+    let (tokens, top_k, count) = (draw.count(1..9), 2, 5);
     let (hidden, inner) = (draw.pick(&[16, 30, 64]), draw.pick(&[8, 32]));
     let views: Vec<_> = (0..count)
         .map(|_| ExpertViews {
@@ -629,9 +629,9 @@ fn experts<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()
     }
     let routing = Routing {
         experts: be.ids(&chosen)?,
-        weights: be.upload(&draw.tensor(&[tokens, each]))?,
+        weights: be.upload(&draw.tensor(&[tokens, top_k]))?,
         scores: be.upload(&draw.tensor(&[tokens, count]))?,
-        each,
+        top_k,
     };
     let x = be.upload(&draw.tensor(&[tokens, hidden]))?;
     be.prefetch(&bank, &routing.experts)?;
@@ -662,7 +662,7 @@ fn experts<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()
 
 fn route<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()> {
     let (rows, hidden, experts) = (draw.count(1..9), draw.pick(&[16, 64]), 8);
-    let each = draw.pick(&[1, 3]);
+    let top_k = draw.pick(&[1, 3]);
     let tokens: Vec<u32> = (0..rows).map(|_| draw.count(0..4) as u32).collect();
     let media: Vec<bool> = (0..rows).map(|_| draw.flag()).collect();
     let selects = [
@@ -675,8 +675,8 @@ fn route<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()> 
         Select::Token(TokenTable::new(
             be,
             "table",
-            &table(draw, 4, each, experts),
-            each,
+            &table(draw, 4, top_k, experts),
+            top_k,
             experts,
         )?),
     ];
@@ -685,7 +685,7 @@ fn route<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()> 
         let gate = Gate {
             projection: be.load(&draw.weight(format, [experts, hidden]), Use::Product)?,
             select,
-            each,
+            top_k,
             scale: 2.5,
         };
         for media in [&media[..], &[]] {
@@ -708,8 +708,8 @@ fn route<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()> 
 }
 
 /// Distinct experts for each of some tokens.
-fn table(draw: &mut Draw<'_>, tokens: usize, each: usize, experts: usize) -> Vec<i64> {
-    let row = |_| rand::seq::index::sample(draw.rng, experts, each).into_vec();
+fn table(draw: &mut Draw<'_>, tokens: usize, top_k: usize, experts: usize) -> Vec<i64> {
+    let row = |_| rand::seq::index::sample(draw.rng, experts, top_k).into_vec();
     let ids = (0..tokens).flat_map(row);
     ids.map(|id| id as i64).collect()
 }

@@ -8,7 +8,7 @@ use deepseek_core::operands::Inputs;
 use deepseek_core::quant::bf16;
 use deepseek_core::weights::{Shard, Tensors};
 use deepseek_core::{HostTensor, Kernels, Loader, Numerics, Unary};
-use deepseek_engram::{Engram, LayerShape};
+use deepseek_engram::{Engram, LayerConfig};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, TensorView};
@@ -17,7 +17,7 @@ const EPS: f32 = 1e-20;
 
 /// Random weights and inputs of one layer.
 struct Case {
-    shape: LayerShape,
+    shape: LayerConfig,
     tokens: usize,
     wkv: Vec<f32>,
     q: Vec<f32>,
@@ -30,7 +30,7 @@ struct Case {
 impl Case {
     fn draw(seed: u64) -> Self {
         let rng = &mut ChaCha8Rng::seed_from_u64(seed);
-        let shape = LayerShape {
+        let shape = LayerConfig {
             hidden: [8, 33, 64][rng.random_range(0..3)],
             streams: [1, 2, 4][rng.random_range(0..3)],
             columns: 6,
@@ -71,7 +71,7 @@ impl Case {
     }
 
     fn file(&self) -> Result<Shard> {
-        let LayerShape {
+        let LayerConfig {
             hidden,
             streams,
             columns,
@@ -106,7 +106,7 @@ impl Case {
     }
 
     fn run<B: Kernels>(&self, be: &B, numerics: Numerics) -> Result<Vec<f32>> {
-        let LayerShape {
+        let LayerConfig {
             hidden,
             streams,
             columns,
@@ -141,7 +141,7 @@ impl Case {
 
     /// `docs/models/deepseek-v41.md` §3.7, number by number.
     fn twin(&self) -> Vec<f32> {
-        let LayerShape {
+        let LayerConfig {
             hidden, streams, ..
         } = self.shape;
         let inner = self.e.len() / self.tokens;

@@ -108,13 +108,13 @@ impl Forced {
     fn other_choices(&self, trace: &Trace, from: usize, to: usize) -> Result<usize> {
         let (mut other, mut indexed) = (0, 0);
         for (layer, routing) in trace.routing.iter().enumerate() {
-            let each = routing.each;
+            let top_k = routing.top_k;
             let (_, want) = self.fixture.integers(&format!("forced.experts.{layer}"))?;
-            let want = want[from * each..to * each].chunks(each);
+            let want = want[from * top_k..to * top_k].chunks(top_k);
             let same = |(got, want): &(&[u32], &[i32])| {
                 got.iter().map(|id| *id as i32).eq(want.iter().copied())
             };
-            let pairs = routing.experts.chunks(each).zip(want);
+            let pairs = routing.experts.chunks(top_k).zip(want);
             other += pairs.filter(|pair| !same(pair)).count();
             let rows = format!("forced.chosen.{layer}");
             if self.fixture.has(&rows) {

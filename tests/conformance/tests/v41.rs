@@ -122,8 +122,8 @@ fn experts_rows_and_streams_are_those_of_the_reference() -> Result<()> {
                 .iter()
                 .map(|id| *id as i32)
                 .collect();
-            let each = trace.routing[layer].each;
-            for (row, (got, want)) in experts.chunks(each).zip(want.chunks(each)).enumerate() {
+            let top_k = trace.routing[layer].top_k;
+            for (row, (got, want)) in experts.chunks(top_k).zip(want.chunks(top_k)).enumerate() {
                 let mut want = want.to_vec();
                 want.sort_unstable();
                 assert_eq!(got, want, "{what}: experts of row {row}");

@@ -9,14 +9,14 @@ use conformance::model::meta;
 use deepseek_core::weights::{Checkpoint, Tensors};
 use deepseek_core::{Backend, Kernels, Loader, Numerics};
 use deepseek_model::Config;
-use deepseek_vision::{Canvas, Grid, Image, Place, Tower, VisionShape};
+use deepseek_vision::{Canvas, Grid, Image, Place, Tower, VisionConfig};
 
 const NAME: &str = "vision-s5";
 
 /// Agreement with the reference on features of unit scale (`docs/models/deepseek-v41.md` §4).
 const TOLERANCE: f32 = 1e-3;
 
-fn shape() -> Result<VisionShape> {
+fn shape() -> Result<VisionConfig> {
     let json = std::fs::read_to_string(folder(NAME).join("config.json"))?;
     // The fixture is a tower alone, without tables for the n-gram memory of its config.
     let mut config: serde_json::Value = serde_json::from_str(&json)?;

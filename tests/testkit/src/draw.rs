@@ -62,9 +62,9 @@ impl Draw {
 
     /// Distinct experts for each token.
     fn token_table(&mut self, spec: &TensorSpec) -> Vec<u8> {
-        let [tokens, each] = matrix(spec);
+        let [tokens, top_k] = matrix(spec);
         (0..tokens)
-            .flat_map(|_| sample(&mut self.rng, self.experts, each).into_vec())
+            .flat_map(|_| sample(&mut self.rng, self.experts, top_k).into_vec())
             .flat_map(|id| (id as u64).to_le_bytes())
             .collect()
     }

@@ -1,6 +1,6 @@
 //! Residual streams and gated pooling, each in one pass over a token.
 
-use deepseek_core::operands::{Fold, HyperShape, Runs};
+use deepseek_core::operands::{MixerConfig, Pooling, Runs};
 use deepseek_core::weights::WeightView;
 
 use super::dense::{Norm, linear, rms_norm};
@@ -25,7 +25,7 @@ pub(crate) fn hc_pre(
     pool: &Pool,
     streams: &[f32],
     (projection, scale, base): (&WeightView, &[f32], &[f32]),
-    shape: HyperShape,
+    shape: MixerConfig,
     carried: Option<&[f32]>,
     read: Read<'_>,
 ) {
@@ -70,7 +70,7 @@ pub(crate) fn hc_pre(
 
 /// Makes `m: [n, n]` doubly stochastic: a softmax over rows, then columns and rows in turn, ending
 /// with columns.
-fn sinkhorn(m: &mut [f32], shape: HyperShape) {
+fn sinkhorn(m: &mut [f32], shape: MixerConfig) {
     let (n, eps) = (shape.streams, shape.eps);
     for row in m.chunks_exact_mut(n) {
         let peak = row.iter().fold(f32::NEG_INFINITY, |peak, x| peak.max(*x));
@@ -154,7 +154,7 @@ pub(crate) fn compress(
     pool: &Pool,
     (kv, scores): (Pooled<'_>, Pooled<'_>),
     groups: &Runs,
-    fold: Fold,
+    pooling: Pooling,
     out: &mut [f32],
 ) {
     let width = out.len() / groups.queries();
@@ -165,9 +165,9 @@ pub(crate) fn compress(
         let members = || {
             groups.rows(group).enumerate().map(|(place, row)| {
                 // Where the channels of a row begin that take part.
-                let first = match fold {
-                    Fold::Overlap { ratio } if place + ratio >= count => width,
-                    Fold::Overlap { .. } | Fold::Plain => 0,
+                let first = match pooling {
+                    Pooling::Overlap { ratio } if place + ratio >= count => width,
+                    Pooling::Overlap { .. } | Pooling::Plain => 0,
                 };
                 (row as usize, first..first + width)
             })

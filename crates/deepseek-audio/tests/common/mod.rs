@@ -4,11 +4,11 @@
 
 use std::path::PathBuf;
 
-use deepseek_audio::{Audio, AudioError, AudioShape, Level, Limits, Pool};
+use deepseek_audio::{Audio, AudioConfig, AudioError, Level, Limits, Pool};
 use deepseek_core::weights::{Shard, TensorSource, Tensors};
 
 /// The shape of the golden tower.
-pub(crate) const SMALL: AudioShape = AudioShape {
+pub(crate) const SMALL: AudioConfig = AudioConfig {
     layers: 2,
     hidden: 64,
     heads: 4,

@@ -1,13 +1,13 @@
 //! Images and audio for decoders that have no encoders.
 
-use deepseek_audio::{Audio, AudioShape, Level, Pool};
+use deepseek_audio::{Audio, AudioConfig, Level, Pool};
 use deepseek_chat::AudioSource;
-use deepseek_vision::{Canvas, Image, VisionShape};
+use deepseek_vision::{Canvas, Image, VisionConfig};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::RngCore;
 
 /// How the toys of these tests look at images: no more than a few tokens each.
-pub(crate) const VISION: VisionShape = VisionShape {
+pub(crate) const VISION: VisionConfig = VisionConfig {
     layers: 1,
     hidden: 4,
     heads: 1,
@@ -22,7 +22,7 @@ pub(crate) const VISION: VisionShape = VisionShape {
 };
 
 /// How they listen: 25 tokens to a chunk of a second.
-pub(crate) const AUDIO: AudioShape = AudioShape {
+pub(crate) const AUDIO: AudioConfig = AudioConfig {
     layers: 1,
     hidden: 4,
     heads: 1,

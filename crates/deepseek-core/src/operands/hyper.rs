@@ -12,12 +12,12 @@ pub struct HyperWeights<B: Backend> {
     /// One term for each row of the projection.
     pub base: B::Tensor,
     /// Streams `n`, rounds and the two epsilons.
-    pub shape: HyperShape,
+    pub config: MixerConfig,
 }
 
 /// The numbers that shape a mixer.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct HyperShape {
+pub struct MixerConfig {
     /// Residual streams.
     pub streams: usize,
     /// Column passes of the Sinkhorn iteration.

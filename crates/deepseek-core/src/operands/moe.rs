@@ -73,7 +73,7 @@ pub struct Gate<B: Backend> {
     /// How experts are chosen.
     pub select: Select<B>,
     /// Experts per token.
-    pub each: usize,
+    pub top_k: usize,
     /// Factor on the normalised weights.
     pub scale: f32,
 }
@@ -81,15 +81,15 @@ pub struct Gate<B: Backend> {
 /// Which experts each token visits, and with what weight.
 #[derive(Debug, Clone)]
 pub struct Routing<B: Backend> {
-    /// `[t, each]`, ascending for each token, so that sums have one order.
+    /// `[t, top_k]`, ascending for each token, so that sums have one order.
     pub experts: B::Ids,
-    /// `[t, each]`.
+    /// `[t, top_k]`.
     pub weights: B::Tensor,
     /// The score of every expert, `[t, experts]`, for whoever asks whether they are finite: one that is
     /// not shows in nothing but the choice.
     pub scores: B::Tensor,
     /// Experts per token.
-    pub each: usize,
+    pub top_k: usize,
 }
 
 /// The three matrices of a gated feed-forward network.

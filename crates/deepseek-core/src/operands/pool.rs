@@ -5,7 +5,7 @@ use crate::operands::Selection;
 
 /// How a run of rows is pooled into one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fold {
+pub enum Pooling {
     /// All rows of a group with all their channels.
     Plain,
     /// Rows have two halves. The last `ratio` rows of a group take part with their second half,

@@ -3,12 +3,12 @@
 use crate::backend::Backend;
 use crate::error::Result;
 
-/// The experts of each token id, on the device: `[vocabulary, each]`, ascending for each.
+/// The experts of each token id, on the device: `[vocabulary, top_k]`, ascending for each.
 #[derive(Debug, Clone)]
 pub struct TokenTable<B: Backend> {
     entries: B::Ids,
     count: usize,
-    each: usize,
+    top_k: usize,
 }
 
 impl<B: Backend> TokenTable<B> {
@@ -20,30 +20,30 @@ impl<B: Backend> TokenTable<B> {
     ///
     /// # Panics
     /// If there are not whole rows of entries.
-    pub fn new(be: &B, name: &str, entries: &[i64], each: usize, experts: usize) -> Result<Self> {
-        assert_eq!(entries.len() % each, 0, "whole rows of {each} entries");
+    pub fn new(be: &B, name: &str, entries: &[i64], top_k: usize, experts: usize) -> Result<Self> {
+        assert_eq!(entries.len() % top_k, 0, "whole rows of {top_k} entries");
         let number = |(index, entry): (usize, &i64)| match u32::try_from(*entry) {
             Ok(id) if (id as usize) < experts => Ok(id),
             _ => Err(crate::Error::Tensor {
                 name: name.to_owned(),
                 why: format!(
                     "row {} names expert {entry}, there are {experts}",
-                    index / each
+                    index / top_k
                 ),
             }),
         };
         let entries = entries.iter().enumerate().map(number);
         let mut entries = entries.collect::<Result<Vec<u32>>>()?;
-        entries.chunks_mut(each).for_each(<[u32]>::sort_unstable);
+        entries.chunks_mut(top_k).for_each(<[u32]>::sort_unstable);
         Ok(Self {
             entries: be.ids(&entries)?,
             count: entries.len(),
-            each,
+            top_k,
         })
     }
 
-    /// The experts of `count` tokens, `[count, each]`.
+    /// The experts of `count` tokens, `[count, top_k]`.
     pub fn experts(&self, be: &B, tokens: &B::Ids, count: usize) -> Result<B::Ids> {
-        be.take_ids(&self.entries, self.count, tokens, count, self.each)
+        be.take_ids(&self.entries, self.count, tokens, count, self.top_k)
     }
 }

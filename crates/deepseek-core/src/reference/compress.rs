@@ -4,7 +4,7 @@ use super::project::round;
 use crate::backend::{Backend, DeviceTensor, Unary};
 use crate::error::Result;
 use crate::format::Rounding;
-use crate::operands::{Fold, Groups, PoolState};
+use crate::operands::{Groups, PoolState, Pooling};
 
 /// See [`Kernels::compress`](crate::Kernels::compress). All groups go together.
 pub fn compress<B: Backend>(
@@ -13,7 +13,7 @@ pub fn compress<B: Backend>(
     scores: &B::Tensor,
     state: &mut PoolState<B>,
     groups: &Groups<B>,
-    fold: Fold,
+    pooling: Pooling,
     rounding: Option<Rounding>,
 ) -> Result<Option<B::Tensor>> {
     let pooled = if groups.count == 0 {
@@ -27,7 +27,7 @@ pub fn compress<B: Backend>(
         };
         let kv = joined(&state.kv, kv)?;
         let scores = joined(&state.scores, scores)?;
-        let pooled = pool(be, &kv, &scores, groups, fold)?;
+        let pooled = pool(be, &kv, &scores, groups, pooling)?;
         Some(round(be, pooled, rounding)?)
     };
     be.write_rows(&mut state.kv, &groups.kept, kv)?;
@@ -41,17 +41,17 @@ fn pool<B: Backend>(
     kv: &B::Tensor,
     scores: &B::Tensor,
     groups: &Groups<B>,
-    fold: Fold,
+    pooling: Pooling,
 ) -> Result<B::Tensor> {
     let count = groups.count;
-    let k = match fold {
-        Fold::Plain => groups.members.most(),
-        Fold::Overlap { ratio } => 2 * ratio,
+    let k = match pooling {
+        Pooling::Plain => groups.members.most(),
+        Pooling::Overlap { ratio } => 2 * ratio,
     };
     let ids = groups.members.ids_ending(be, k)?;
     let members = |x: &B::Tensor| {
         let rows = be.reshape(&be.gather(x, &ids)?, &[count, k, x.width()])?;
-        let Fold::Overlap { ratio } = fold else {
+        let Pooling::Overlap { ratio } = pooling else {
             return Ok(rows);
         };
         let width = x.width() / 2;

@@ -26,7 +26,7 @@ pub fn experts<B: Kernels>(
     }
     let rows: Vec<u32> = visits
         .iter()
-        .map(|visit| visit / routing.each as u32)
+        .map(|visit| visit / routing.top_k as u32)
         .collect();
     let x = be.gather(x, &be.ids(&rows)?)?;
     let weights = be.reshape(&routing.weights, &[visits.len(), 1])?;
@@ -45,7 +45,7 @@ pub fn experts<B: Kernels>(
         .collect::<Result<Vec<_>>>()?;
     let outputs = be.concat(&outputs.iter().collect::<Vec<_>>(), 0)?;
     let outputs = be.gather(&outputs, &be.ids(&back)?)?;
-    let outputs = be.reshape(&outputs, &[tokens, routing.each, hidden])?;
+    let outputs = be.reshape(&outputs, &[tokens, routing.top_k, hidden])?;
     be.reshape(&be.sum(&outputs, 1)?, &[tokens, hidden])
 }
 

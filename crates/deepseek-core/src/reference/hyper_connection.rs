@@ -14,8 +14,8 @@ pub fn hc_pre<B: Backend>(
     carried: Option<&B::Tensor>,
     rounding: Option<Rounding>,
 ) -> Result<(B::Tensor, Mix<B>)> {
-    let n = weights.shape.streams;
-    let eps = weights.shape.eps;
+    let n = weights.config.streams;
+    let eps = weights.config.eps;
     let tokens = streams.shape()[0];
     let z = project(be, streams, weights)?;
 
@@ -31,7 +31,7 @@ pub fn hc_pre<B: Backend>(
     let comb = divide_by_sums(be, &comb, 2, 0.0)?;
     let comb = be.map(&comb, Unary::Affine { mul: 1.0, add: eps })?;
     let mut comb = divide_by_sums(be, &comb, 1, eps)?;
-    for _ in 1..weights.shape.sinkhorn {
+    for _ in 1..weights.config.sinkhorn {
         comb = divide_by_sums(be, &comb, 2, eps)?;
         comb = divide_by_sums(be, &comb, 1, eps)?;
     }
@@ -76,7 +76,7 @@ pub fn hc_read<B: Backend>(
 /// `sigmoid(z) + eps`, `[t, n]`.
 fn gates<B: Backend>(be: &B, streams: &B::Tensor, weights: &HyperWeights<B>) -> Result<B::Tensor> {
     let gates = be.map(&project(be, streams, weights)?, Unary::Sigmoid)?;
-    let add = weights.shape.eps;
+    let add = weights.config.eps;
     be.map(&gates, Unary::Affine { mul: 1.0, add })
 }
 
@@ -88,7 +88,7 @@ fn project<B: Backend>(
 ) -> Result<B::Tensor> {
     let [tokens, n, hidden] = dims(streams);
     let flat = be.reshape(streams, &[tokens, n * hidden])?;
-    let flat = be.rms_norm(&flat, None, weights.shape.norm_eps, None)?;
+    let flat = be.rms_norm(&flat, None, weights.config.norm_eps, None)?;
     let z = be.linear(&flat, &weights.projection)?;
     be.add(&be.mul(&z, &weights.scale)?, &weights.base)
 }

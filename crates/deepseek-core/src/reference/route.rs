@@ -12,19 +12,19 @@ pub fn route<B: Backend>(
     rows: &Inputs<B>,
 ) -> Result<Routing<B>> {
     let (scores, experts) = choose_experts(be, x, gate, rows)?;
-    let chosen = be.take(&scores, &experts, gate.each)?;
+    let chosen = be.take(&scores, &experts, gate.top_k)?;
     let shares = be.map(&be.sum(&chosen, 1)?, Unary::Recip)?;
     let weights = be.map(&be.mul(&chosen, &shares)?, Unary::scale(gate.scale))?;
     Ok(Routing {
         experts,
         weights,
         scores,
-        each: gate.each,
+        top_k: gate.top_k,
     })
 }
 
 /// The first half of [`route`], for a device that weighs experts in its own way: the score of every
-/// expert, `[t, experts]`, and those that are chosen, `[t, each]`.
+/// expert, `[t, experts]`, and those that are chosen, `[t, top_k]`.
 pub fn choose_experts<B: Backend>(
     be: &B,
     x: &B::Tensor,
@@ -38,7 +38,7 @@ pub fn choose_experts<B: Backend>(
                 Some(media) if bias.rows() > 1 => be.gather(bias, &media.kinds)?,
                 Some(_) | None => be.narrow(bias, 0, 0, 1)?,
             };
-            be.top_k(&be.add(&scores, &bias)?, gate.each)?
+            be.top_k(&be.add(&scores, &bias)?, gate.top_k)?
         }
         Select::Token(table) => table.experts(be, &rows.tokens, x.rows())?,
     };

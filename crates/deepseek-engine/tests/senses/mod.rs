@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
-use deepseek_audio::{Audio, AudioShape, Chunks, Level, Pool};
+use deepseek_audio::{Audio, AudioConfig, Chunks, Level, Pool};
 use deepseek_engine::{MediaError, MediaKey, MediaShape, MediaSource, MediaStream};
 use deepseek_model::Media;
-use deepseek_vision::{Canvas, Image, VisionShape};
+use deepseek_vision::{Canvas, Image, VisionConfig};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::RngCore;
 
 /// How the toys of these tests look at images: no more than a few tokens each.
-pub(crate) const VISION: VisionShape = VisionShape {
+pub(crate) const VISION: VisionConfig = VisionConfig {
     layers: 1,
     hidden: 4,
     heads: 1,
@@ -30,7 +30,7 @@ pub(crate) const VISION: VisionShape = VisionShape {
 };
 
 /// How they listen: 25 tokens to a chunk of a second.
-pub(crate) const AUDIO: AudioShape = AudioShape {
+pub(crate) const AUDIO: AudioConfig = AudioConfig {
     layers: 1,
     hidden: 4,
     heads: 1,

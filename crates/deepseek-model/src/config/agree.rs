@@ -41,9 +41,9 @@ impl Numbers {
                 });
             }
         }
-        if self.experts.each > self.experts.count {
+        if self.experts.top_k > self.experts.count {
             return clash(
-                format!("num_experts_per_tok is {}", self.experts.each),
+                format!("num_experts_per_tok is {}", self.experts.top_k),
                 format!("n_routed_experts is {}", self.experts.count),
             );
         }

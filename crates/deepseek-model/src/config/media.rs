@@ -1,9 +1,9 @@
 //! Audio and videos, which the released checkpoint has no section for (`docs/models/audio-video.md`
 //! §3, §6.2).
 
-use deepseek_audio::shape::{HOP, RATE};
-use deepseek_audio::{AudioShape, Level, Pool};
-use deepseek_vision::VisionShape;
+use deepseek_audio::config::{HOP, RATE};
+use deepseek_audio::{AudioConfig, Level, Pool};
+use deepseek_vision::VisionConfig;
 use deepseek_vision::video::{self, Number, VideoConfig};
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,9 +20,9 @@ const VIDEO_TOKEN: u32 = 129_260;
 
 /// What a config says about media.
 pub(super) struct Media {
-    pub(super) vision: Option<VisionShape>,
+    pub(super) vision: Option<VisionConfig>,
     pub(super) image_token: Option<u32>,
-    pub(super) audio: Option<AudioShape>,
+    pub(super) audio: Option<AudioConfig>,
     pub(super) audio_token: Option<u32>,
     pub(super) video: VideoConfig,
     pub(super) video_token: Option<u32>,
@@ -68,7 +68,7 @@ impl Media {
 }
 
 /// Reads the audio tower, if there is one. `out` is the width of the text model.
-fn audio(keys: Option<&Keys>, out: usize) -> Result<Option<AudioShape>> {
+fn audio(keys: Option<&Keys>, out: usize) -> Result<Option<AudioConfig>> {
     let Some(keys) = keys else {
         return Ok(None);
     };
@@ -76,7 +76,7 @@ fn audio(keys: Option<&Keys>, out: usize) -> Result<Option<AudioShape>> {
         Value::String(kind) if kind == "whisper" => {}
         other => return unsupported(&keys.name("kind"), other, "\"whisper\""),
     }
-    let shape = AudioShape {
+    let config = AudioConfig {
         layers: keys.size("encoder_layers", 1..=LAYERS_MAX)?,
         hidden: keys.size("d_model", 1..=WIDTH_MAX)?,
         heads: keys.size("encoder_attention_heads", 1..=HEADS_MAX)?,
@@ -91,8 +91,8 @@ fn audio(keys: Option<&Keys>, out: usize) -> Result<Option<AudioShape>> {
         projector_bias: keys.flag("projector_bias")?.unwrap_or(false),
         out,
     };
-    agree(keys, &shape)?;
-    Ok(Some(shape))
+    agree(keys, &config)?;
+    Ok(Some(config))
 }
 
 /// What the features are measured against.
@@ -126,25 +126,25 @@ fn pool(keys: &Keys) -> Result<Pool> {
 }
 
 /// What must hold between the keys of the audio tower.
-fn agree(keys: &Keys, shape: &AudioShape) -> Result<()> {
+fn agree(keys: &Keys, config: &AudioConfig) -> Result<()> {
     // Half of a position's channels are sines.
-    let paired = shape.heads.saturating_mul(2);
-    if shape.hidden.checked_rem(paired) != Some(0) {
+    let paired = config.heads.saturating_mul(2);
+    if config.hidden.checked_rem(paired) != Some(0) {
         return clash(
-            format!("{} is {}", keys.name("d_model"), shape.hidden),
+            format!("{} is {}", keys.name("d_model"), config.hidden),
             format!(
                 "{} {} does not divide it into heads of an even width",
                 keys.name("encoder_attention_heads"),
-                shape.heads
+                config.heads
             ),
         );
     }
     let rate = usize::try_from(RATE).unwrap_or(usize::MAX);
-    let samples = shape.chunk_seconds.saturating_mul(rate);
-    let each = shape.pool.samples();
+    let samples = config.chunk_seconds.saturating_mul(rate);
+    let each = config.pool.samples();
     if !samples.is_multiple_of(each) {
         return clash(
-            format!("{} is {}", keys.name("chunk_seconds"), shape.chunk_seconds),
+            format!("{} is {}", keys.name("chunk_seconds"), config.chunk_seconds),
             format!("{} makes a token of {each} samples", keys.name("pool")),
         );
     }
@@ -152,13 +152,13 @@ fn agree(keys: &Keys, shape: &AudioShape) -> Result<()> {
     let frames = samples
         .checked_div(HOP.saturating_mul(2))
         .unwrap_or_default();
-    if frames > shape.positions {
+    if frames > config.positions {
         return clash(
             format!("{} makes {frames} frames", keys.name("chunk_seconds")),
             format!(
                 "{} is {}",
                 keys.name("max_source_positions"),
-                shape.positions
+                config.positions
             ),
         );
     }

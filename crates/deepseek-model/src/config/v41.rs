@@ -2,7 +2,7 @@
 //! (`docs/models/deepseek-v41.md` §1.1).
 
 use deepseek_core::operands::Blocks;
-use deepseek_vision::VisionShape;
+use deepseek_vision::VisionConfig;
 use serde_json::Value;
 
 use super::keys::{Keys, whole};
@@ -62,7 +62,7 @@ pub struct DsparkConfig {
     /// Routed experts of a layer of its.
     pub experts: usize,
     /// Routed experts of a token there.
-    pub each: usize,
+    pub top_k: usize,
 }
 
 /// What only V4.1 has in its text model.
@@ -229,11 +229,11 @@ fn dspark(keys: &Keys, count: usize, sharing: &SharingConfig) -> Result<Option<D
         taps: layers(keys, "dspark_target_layer_ids", count)?,
         markov_rank: keys.size("dspark_markov_rank", 1..=WIDTH_MAX)?,
         experts: keys.size("dspark_n_routed_experts", 1..=EXPERTS_MAX)?,
-        each: keys.size("dspark_num_experts_per_tok", 1..=EXPERTS_MAX)?,
+        top_k: keys.size("dspark_num_experts_per_tok", 1..=EXPERTS_MAX)?,
     };
-    if drafter.each > drafter.experts {
+    if drafter.top_k > drafter.experts {
         return clash(
-            format!("dspark_num_experts_per_tok is {}", drafter.each),
+            format!("dspark_num_experts_per_tok is {}", drafter.top_k),
             format!("dspark_n_routed_experts is {}", drafter.experts),
         );
     }
@@ -249,7 +249,7 @@ fn dspark(keys: &Keys, count: usize, sharing: &SharingConfig) -> Result<Option<D
 }
 
 /// Reads the image tower, if there is one.
-pub(super) fn vision(keys: Option<&Keys>, out: usize) -> Result<Option<VisionShape>> {
+pub(super) fn vision(keys: Option<&Keys>, out: usize) -> Result<Option<VisionConfig>> {
     let Some(keys) = keys else {
         return Ok(None);
     };
@@ -257,7 +257,7 @@ pub(super) fn vision(keys: Option<&Keys>, out: usize) -> Result<Option<VisionSha
     if layers == 0 {
         return Ok(None);
     }
-    let shape = VisionShape {
+    let config = VisionConfig {
         layers,
         hidden: keys.size("hidden_size", 1..=WIDTH_MAX)?,
         heads: keys.size("num_attention_heads", 1..=HEADS_MAX)?,
@@ -271,18 +271,18 @@ pub(super) fn vision(keys: Option<&Keys>, out: usize) -> Result<Option<VisionSha
         out,
     };
     // Half of a head's channels turn by the row, half by the column, in pairs.
-    let paired = shape.heads.saturating_mul(4);
-    if shape.hidden.checked_rem(paired) != Some(0) {
+    let paired = config.heads.saturating_mul(4);
+    if config.hidden.checked_rem(paired) != Some(0) {
         return clash(
-            format!("{} is {}", keys.name("hidden_size"), shape.hidden),
+            format!("{} is {}", keys.name("hidden_size"), config.hidden),
             format!(
                 "{} {} does not divide it into heads of a multiple of 4",
                 keys.name("num_attention_heads"),
-                shape.heads
+                config.heads
             ),
         );
     }
-    Ok(Some(shape))
+    Ok(Some(config))
 }
 
 /// A list of layers that ascends, below `count`.

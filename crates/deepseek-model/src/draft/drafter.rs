@@ -36,14 +36,14 @@ impl<B: Kernels> Drafter<B> {
     /// The drafter that the plan has, if any; `layer` is the number of its first window in the memory.
     pub(crate) fn load(at: &Loader<'_, B>, plan: &Plan, layer: usize) -> Result<Option<Self>> {
         if let Some((config, stage)) = plan.dspark() {
-            let shape = plan.dspark_shape(config);
-            let drafter = Dspark::load(at, (config, stage), layer, &shape)?;
+            let block = plan.dspark_config(config);
+            let drafter = Dspark::load(at, (config, stage), layer, &block)?;
             return Ok(Some(Self::Dspark(drafter.into())));
         }
         let Some(block) = plan.mtp() else {
             return Ok(None);
         };
-        let module = Mtp::load(&at.at("mtp.0"), block, layer, &plan.block_shape())?;
+        let module = Mtp::load(&at.at("mtp.0"), block, layer, &plan.block_config())?;
         let width = plan.config().hyper.streams * plan.config().hidden_size;
         let rows = plan.sequences() * STREAMS_RING as usize;
         let drafter = MtpDrafter {

@@ -6,7 +6,7 @@ use deepseek_core::operands::Inputs;
 use deepseek_core::{DeviceTensor, Kernels, Linear, Loader, Numerics, Result};
 
 use super::Shared;
-use crate::block::{Block, BlockPlan, BlockShape, Head, Residual, Rows};
+use crate::block::{Block, BlockConfig, BlockPlan, Head, Residual, Rows};
 use crate::config::DsparkConfig;
 
 /// A drafter (`docs/models/deepseek-v41.md` §5). Embedding and output matrix are the backbone's.
@@ -19,7 +19,7 @@ pub struct Dspark<B: Kernels> {
     markov_embedding: B::Weight,
     markov_head: B::Weight,
     confidence: B::Weight,
-    shape: BlockShape,
+    layers: BlockConfig,
     noise: u32,
     block: usize,
     norm_eps: f32,
@@ -64,27 +64,27 @@ impl<B: Kernels> Dspark<B> {
         load: &Loader<'_, B>,
         (config, plan): (&DsparkConfig, BlockPlan),
         layer: usize,
-        shape: &BlockShape,
+        layers: &BlockConfig,
     ) -> Result<Self> {
-        let hidden = shape.attention.hidden;
-        let (vocabulary, rank) = (shape.mixture.vocabulary, config.markov_rank);
+        let hidden = layers.attention.hidden;
+        let (vocabulary, rank) = (layers.mixture.vocabulary, config.markov_rank);
         let stage = |index: usize| load.at(&format!("mtp.{index}"));
         let stages = (0..config.stages)
-            .map(|index| Block::load(&stage(index), plan, layer + index, shape, None))
+            .map(|index| Block::load(&stage(index), plan, layer + index, layers, None))
             .collect::<Result<_>>()?;
         let (first, last) = (stage(0), stage(config.stages - 1));
         Ok(Self {
             context: first.linear("main_proj.weight", [hidden, hidden * config.taps.len()])?,
             context_norm: first.vector("main_norm.weight", hidden)?,
             stages,
-            head: Head::load(&last, shape)?,
+            head: Head::load(&last, layers)?,
             markov_embedding: last.embedding("markov_head.embed.weight", [vocabulary, rank])?,
             markov_head: last.weight("markov_head.head.weight", [vocabulary, rank])?,
             confidence: last.weight("confidence_head.proj.weight", [1, hidden + rank])?,
-            shape: *shape,
+            layers: *layers,
             noise: config.noise,
             block: config.block,
-            norm_eps: shape.attention.norm_eps,
+            norm_eps: layers.attention.norm_eps,
             numerics: load.numerics,
         })
     }
@@ -223,7 +223,7 @@ impl<B: Kernels> Dspark<B> {
         let batch = Batch::windows(be, shared.ropes, memory.rooms(), parts)?;
         let x = be.lookup(shared.embedding, &tokens)?;
         let x = self.numerics.activation(be, x)?;
-        let mut residual = Residual::start(be, &x, &self.shape)?;
+        let mut residual = Residual::start(be, &x, &self.layers)?;
         let rows = Rows {
             inputs: &Inputs::text(tokens),
             recalled: None,

@@ -5,7 +5,7 @@ use deepseek_attn::{Batch, Carry, Memory};
 use deepseek_core::operands::Inputs;
 use deepseek_core::{DeviceTensor, Kernels, Linear, Loader, Numerics, Result};
 
-use crate::block::{Block, BlockPlan, BlockShape, Head, Residual, Rows};
+use crate::block::{Block, BlockConfig, BlockPlan, Head, Residual, Rows};
 
 /// One module (`docs/models/deepseek-v4.md` §3.8). Embedding and output matrix are the backbone's.
 #[derive(Debug)]
@@ -27,18 +27,18 @@ impl<B: Kernels> Mtp<B> {
         load: &Loader<'_, B>,
         plan: BlockPlan,
         layer: usize,
-        shape: &BlockShape,
+        config: &BlockConfig,
     ) -> Result<Self> {
-        let hidden = shape.attention.hidden;
+        let hidden = config.attention.hidden;
         Ok(Self {
             embedding_norm: load.vector("enorm.weight", hidden)?,
             embedding: load.linear("e_proj.weight", [hidden, hidden])?,
             streams_norm: load.vector("hnorm.weight", hidden)?,
             streams: load.linear("h_proj.weight", [hidden, hidden])?,
-            block: Block::load(load, plan, layer, shape, None)?,
-            head: Head::load(load, shape)?,
+            block: Block::load(load, plan, layer, config, None)?,
+            head: Head::load(load, config)?,
             hidden,
-            norm_eps: shape.attention.norm_eps,
+            norm_eps: config.attention.norm_eps,
             numerics: load.numerics,
         })
     }

@@ -1,9 +1,9 @@
 //! The tensors of each part of a model, as they are named and stored.
 
-use deepseek_attn::{Choice, Keys, Pooling, Role};
-use deepseek_audio::AudioShape;
+use deepseek_attn::{Choice, Compression, Keys, Role};
+use deepseek_audio::AudioConfig;
 use deepseek_core::weights::Dtype;
-use deepseek_vision::VisionShape;
+use deepseek_vision::VisionConfig;
 
 use super::{Component, Kind, TensorSpec};
 use crate::config::{Config, DsparkConfig, EngramConfig, Family, Numbers, Storage};
@@ -219,7 +219,7 @@ impl<'a> Lister<'a> {
         if let Some(making) = role.produces {
             let stem = "attn.compressor";
             let shape = [ratio, head_dim];
-            self.compressor(stem, shape, making.pooling, Component::Compressors);
+            self.compressor(stem, shape, making.compression, Component::Compressors);
         }
         let at = Component::Indexers;
         if let Choice::Fresh { .. } = role.choice {
@@ -228,11 +228,14 @@ impl<'a> Lister<'a> {
             let shape = [index.heads, hidden_size];
             self.plain("attn.indexer.weights_proj.weight", shape, at);
         }
-        match role.produces.map(|making| (making.keys, making.pooling)) {
+        match role
+            .produces
+            .map(|making| (making.keys, making.compression))
+        {
             None | Some((Keys::None, _)) => {}
-            Some((Keys::Compressed, pooling)) => {
+            Some((Keys::Compressed, compression)) => {
                 let stem = "attn.indexer.compressor";
-                self.compressor(stem, [ratio, index.head_dim], pooling, at);
+                self.compressor(stem, [ratio, index.head_dim], compression, at);
             }
             Some((Keys::Projected, _)) => {
                 self.making("attn.indexer.wk.weight", [index.head_dim, head_dim], at);
@@ -245,12 +248,12 @@ impl<'a> Lister<'a> {
         &mut self,
         stem: &str,
         [ratio, width]: [usize; 2],
-        pooling: Pooling,
+        compression: Compression,
         at: Component,
     ) {
-        let (bias, overlap, gated) = match pooling {
-            Pooling::Each => (false, false, false),
-            Pooling::Gated { bias, overlap } => (bias, overlap, true),
+        let (bias, overlap, gated) = match compression {
+            Compression::Each => (false, false, false),
+            Compression::Gated { bias, overlap } => (bias, overlap, true),
         };
         let token = if overlap { 2 * width } else { width };
         let shape = [token, self.config.hidden_size];
@@ -274,7 +277,7 @@ impl<'a> Lister<'a> {
         let at = Component::Routers;
         self.plain("ffn.gate.weight", [count, hidden_size], at);
         if by_token {
-            let shape = [vocab_size, experts.each];
+            let shape = [vocab_size, experts.top_k];
             self.push("ffn.gate.tid2eid", Dtype::I64, &shape, at, Kind::Side);
         } else {
             self.wide("ffn.gate.bias", &[count], at);
@@ -363,8 +366,8 @@ impl<'a> Lister<'a> {
     }
 
     /// The image tower, the aligner and the delimiters.
-    pub(super) fn vision(&mut self, shape: VisionShape) {
-        let VisionShape {
+    pub(super) fn vision(&mut self, config: VisionConfig) {
+        let VisionConfig {
             layers,
             hidden,
             inner,
@@ -372,7 +375,7 @@ impl<'a> Lister<'a> {
             downsample,
             out,
             ..
-        } = shape;
+        } = config;
         let at = Component::Vision;
         self.affine("vision.patch_embed.proj", [hidden, 3 * patch * patch], at);
         for block in 0..layers {
@@ -394,8 +397,8 @@ impl<'a> Lister<'a> {
     }
 
     /// The audio tower, its projector and the delimiters. The table of positions is not stored.
-    pub(super) fn audio(&mut self, shape: AudioShape) {
-        let AudioShape {
+    pub(super) fn audio(&mut self, config: AudioConfig) {
+        let AudioConfig {
             layers,
             hidden,
             inner,
@@ -404,7 +407,7 @@ impl<'a> Lister<'a> {
             projector_bias,
             out,
             ..
-        } = shape;
+        } = config;
         let at = Component::Audio;
         for (stem, inputs) in [("audio.conv1", mels), ("audio.conv2", hidden)] {
             let (weight, shape) = (format!("{stem}.weight"), [hidden, inputs, 3]);

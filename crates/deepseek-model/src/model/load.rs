@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use deepseek_attn::{Memory, MemoryConfig};
 use deepseek_core::weights::{Checkpoint, TensorSource, Tensors};
 use deepseek_core::{Kernels, Loader};
-use deepseek_engram::LayerShape;
+use deepseek_engram::LayerConfig;
 
 use super::replay::Replay;
 use super::{Model, Sequence};
@@ -63,7 +63,7 @@ impl<B: Kernels> Model<B> {
         let source = Renamed::new(checkpoint);
         let config = plan.config();
         let (vocabulary, hidden) = (config.vocab_size, config.hidden_size);
-        let shape = plan.block_shape();
+        let block = plan.block_config();
         let ropes = plan.ropes();
         let at = Loader {
             be: &be,
@@ -84,7 +84,7 @@ impl<B: Kernels> Model<B> {
                 Some(Ngrams::load(&at.tensors, config, engram, ids, resident)?)
             }
         };
-        let engram = config.engram.as_ref().map(|engram| LayerShape {
+        let engram = config.engram.as_ref().map(|engram| LayerConfig {
             hidden,
             streams: config.hyper.streams,
             columns: (engram.ngram - 1) * engram.heads,
@@ -96,7 +96,7 @@ impl<B: Kernels> Model<B> {
             report(index)?;
             let at = at.at(&format!("layers.{index}"));
             let engram = layer.engram.and(engram);
-            layers.push(Block::load(&at, *layer, index, &shape, engram)?);
+            layers.push(Block::load(&at, *layer, index, &block, engram)?);
         }
         let first = layers.len();
         report(first)?;
@@ -105,7 +105,7 @@ impl<B: Kernels> Model<B> {
         let projector = projector.map(Renamed::new);
         let projector = projector.as_ref().map(|file| file as _);
         let encoders = Encoders::load(&at, towers, (&source, checkpoint), projector)?;
-        let head = Head::load(&at, &shape)?;
+        let head = Head::load(&at, &block)?;
         let embedding = at.embedding("embed.weight", [vocabulary, hidden])?;
         let output = at.weight("head.weight", [vocabulary, hidden])?;
         report(total)?;

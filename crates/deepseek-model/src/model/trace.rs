@@ -28,12 +28,12 @@ pub struct Trace {
 /// The experts that each row of a step visited in a layer, and with what weight.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Routed {
-    /// `[t, each]`, ascending for each row.
+    /// `[t, top_k]`, ascending for each row.
     pub experts: Arc<[u32]>,
-    /// `[t, each]`.
+    /// `[t, top_k]`.
     pub weights: Vec<f32>,
     /// Experts per token.
-    pub each: usize,
+    pub top_k: usize,
 }
 
 impl Routed {
@@ -42,7 +42,7 @@ impl Routed {
         Ok(Self {
             experts: be.ids_on_host(&routing.experts)?,
             weights: be.download(&routing.weights)?.into_data(),
-            each: routing.each,
+            top_k: routing.top_k,
         })
     }
 }
@@ -96,7 +96,7 @@ impl<B: Kernels> Model<B> {
         let batch = self.batch([(slot, 0, tokens.len())])?;
         let inputs = Inputs::text(self.be.ids(tokens)?);
         let embedded = self.embed(&inputs.tokens)?;
-        let residual = Residual::start(&self.be, &embedded, &self.plan.block_shape())?;
+        let residual = Residual::start(&self.be, &embedded, &self.plan.block_config())?;
         let mut flow = Flow {
             residual,
             tokens: tokens.to_vec(),

@@ -1,6 +1,6 @@
 //! What a sequence remembers, in rows and bytes.
 
-use deepseek_attn::{Keys, Pooling};
+use deepseek_attn::{Compression, Keys};
 
 use super::Plan;
 use crate::config::Numbers;
@@ -88,10 +88,10 @@ impl Plan {
         let streams = hyper.streams * hidden_size * 4;
         // Values and scores of the tokens in unfinished groups, 32-bit floats, twice as many of
         // either where groups overlap.
-        let tail = |ratio: usize, width: usize, pooling: Pooling| match pooling {
-            Pooling::Each => 0,
-            Pooling::Gated { overlap: true, .. } => (2 * ratio + rewind) * 2 * 2 * width * 4,
-            Pooling::Gated { overlap: false, .. } => (ratio + rewind) * 2 * width * 4,
+        let tail = |ratio: usize, width: usize, compression: Compression| match compression {
+            Compression::Each => 0,
+            Compression::Gated { overlap: true, .. } => (2 * ratio + rewind) * 2 * 2 * width * 4,
+            Compression::Gated { overlap: false, .. } => (ratio + rewind) * 2 * width * 4,
         };
         let mut memory = SequenceMemory {
             windows: (self.layers.len() * ring) as u64,
@@ -110,9 +110,9 @@ impl Plan {
             let keyed = producer.keys != Keys::None;
             let keys = if keyed { key } else { 0 };
             memory.sources.push((ratio, (entry + keys) as u64));
-            memory.tails += tail(ratio as usize, head_dim, producer.pooling) as u64;
+            memory.tails += tail(ratio as usize, head_dim, producer.compression) as u64;
             if producer.keys == Keys::Compressed {
-                memory.tails += tail(ratio as usize, index.head_dim, producer.pooling) as u64;
+                memory.tails += tail(ratio as usize, index.head_dim, producer.compression) as u64;
             }
         }
         memory

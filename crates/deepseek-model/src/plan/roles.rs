@@ -1,6 +1,6 @@
 //! What each layer has to do with compressed rows.
 
-use deepseek_attn::{Choice, Filter, Keys, Pooling, Producer, Role, RopeSet, SourceId};
+use deepseek_attn::{Choice, Compression, Filter, Keys, Producer, Role, RopeSet, SourceId};
 
 use crate::config::{Config, SPARSE_RATIO, SharingConfig};
 
@@ -24,7 +24,7 @@ fn own_roles(config: &Config) -> Vec<Role> {
             source: sources.next().map(SourceId),
             ratio: *ratio,
             produces: Some(Producer {
-                pooling: Pooling::Gated {
+                compression: Compression::Gated {
                     bias: true,
                     overlap: sparse,
                 },
@@ -60,9 +60,9 @@ fn shared_roles(config: &Config, sharing: &SharingConfig) -> Vec<Role> {
             source: Some(SourceId(source)),
             ratio: *ratio,
             produces: sharing.kv_sources.contains(&layer).then_some(Producer {
-                pooling: match ratio {
-                    1 => Pooling::Each,
-                    _ => Pooling::Gated {
+                compression: match ratio {
+                    1 => Compression::Each,
+                    _ => Compression::Gated {
                         bias: false,
                         overlap: false,
                     },

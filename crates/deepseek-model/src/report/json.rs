@@ -126,7 +126,7 @@ impl Report {
                 block,
                 taps,
                 experts,
-                each,
+                top_k,
                 ..
             } = drafter;
             report["drafter"] = json!({
@@ -134,7 +134,7 @@ impl Report {
                 "block": block,
                 "reads_layers": taps,
                 "experts": experts,
-                "experts_per_token": each,
+                "experts_per_token": top_k,
             });
         }
         if let Some(vision) = vision {

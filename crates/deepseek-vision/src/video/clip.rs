@@ -3,9 +3,9 @@
 use deepseek_core::{Kernels, Result};
 
 use crate::canvas::Canvas;
+use crate::config::VisionConfig;
 use crate::embed::{Delimiters, embed_features};
 use crate::grid::Grid;
-use crate::shape::VisionShape;
 use crate::tower::Tower;
 
 use super::config::VideoConfig;
@@ -22,7 +22,7 @@ pub struct Clip {
     chosen: std::vec::IntoIter<usize>,
     labels: Vec<Label>,
     merge: usize,
-    shape: VisionShape,
+    vision: VisionConfig,
     grid: Option<Grid>,
 }
 
@@ -36,19 +36,19 @@ pub struct Shot {
 }
 
 impl Clip {
-    /// Samples `video`. `shape` is the tower's; frames have fewer tokens than its images.
+    /// Samples `video`. `vision` is the tower's; frames have fewer tokens than its images.
     ///
     /// # Panics
     /// If the config does not pass [`VideoConfig::check`].
     #[must_use]
-    pub fn new(video: Video, shape: &VisionShape, config: &VideoConfig) -> Self {
+    pub fn new(video: Video, vision: &VisionConfig, config: &VideoConfig) -> Self {
         let chosen = sample(video.times(), video.duration(), config);
         let firsts = chosen.iter().step_by(config.temporal_merge);
         let labels = firsts
             .map(|index| Label::at(video.times()[*index]))
             .collect();
         Self {
-            shape: config.shape(chosen.len(), shape),
+            vision: config.vision(chosen.len(), vision),
             chosen: chosen.into_iter(),
             labels,
             merge: config.temporal_merge,
@@ -77,9 +77,9 @@ impl Clip {
             let (time, image) = self.video.next_frame()?.expect("it was counted");
             label.get_or_insert(Label::at(time));
             let [width, height] = [image.width(), image.height()];
-            let fit = || Grid::fit(width, height, &self.shape);
+            let fit = || Grid::fit(width, height, &self.vision);
             let grid = *self.grid.get_or_insert_with(fit);
-            frames.push(Canvas::on(grid, &image, &self.shape));
+            frames.push(Canvas::on(grid, &image, &self.vision));
         }
         let label = label.expect("a block has a frame");
         Ok(Shot { label, frames })
@@ -126,7 +126,7 @@ impl Shot {
     ) -> Result<B::Tensor> {
         let grid = self.grid();
         let mut frames = self.frames.iter().map(|frame| {
-            let patches = frame.patches(tower.shape().patch);
+            let patches = frame.patches(tower.config().patch);
             tower.encode(be, &patches, grid)
         });
         let mut features = frames.next().expect("a block has a frame")?;

@@ -1,7 +1,7 @@
 //! What a video may cost: how many frames, how many tokens each.
 
+use crate::config::VisionConfig;
 use crate::limits::{WATCHED_FRAMES_MAX, WATCHED_TOKENS_MAX};
-use crate::shape::VisionShape;
 
 /// Fewest tokens that a frame can have: a start, one cell, a line break, an end.
 const FRAME_TOKENS_MIN: usize = 4;
@@ -147,20 +147,20 @@ impl VideoConfig {
         (self.max_tokens / frames).clamp(self.frame_min_tokens, self.frame_max_tokens)
     }
 
-    /// What sizes one of `frames` frames: `shape` with fewer tokens, and no more pixels asked for
+    /// What sizes one of `frames` frames: `vision` with fewer tokens, and no more pixels asked for
     /// than the largest square has that these tokens can show.
     ///
     /// # Panics
     /// As [`VideoConfig::cap`].
     #[must_use]
-    pub fn shape(&self, frames: usize, shape: &VisionShape) -> VisionShape {
+    pub fn vision(&self, frames: usize, vision: &VisionConfig) -> VisionConfig {
         let max_tokens = self.cap(frames);
         let cells = (1..).take_while(|side| side * (side + 1) + 2 <= max_tokens);
-        let side = cells.last().unwrap_or(1) * shape.downsample * shape.patch;
-        VisionShape {
+        let side = cells.last().unwrap_or(1) * vision.downsample * vision.patch;
+        VisionConfig {
             max_tokens,
             min_pixels: self.frame_min_pixels.min(side * side),
-            ..*shape
+            ..*vision
         }
     }
 }

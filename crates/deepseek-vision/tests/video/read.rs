@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use deepseek_vision::VisionShape;
+use deepseek_vision::VisionConfig;
 use deepseek_vision::video::{Clip, Video, VideoConfig, VideoError};
 use image::codecs::gif::GifEncoder;
 use image::{Delay, Frame, RgbImage, RgbaImage};
@@ -303,7 +303,7 @@ fn a_clip_has_frames_of_one_grid_and_their_own_times() -> Result<(), VideoError>
         3 * 32 * 18,
         &shades,
     ))?;
-    let clip = Clip::new(video, &VisionShape::RELEASED, &VideoConfig::default());
+    let clip = Clip::new(video, &VisionConfig::RELEASED, &VideoConfig::default());
     let labels: Vec<String> = clip.labels().iter().map(ToString::to_string).collect();
     let want = [
         "<0.0s>", "<0.5s>", "<1.0s>", "<1.5s>", "<2.0s>", "<2.5s>", "<3.0s>", "<3.5s>",
@@ -330,7 +330,7 @@ fn merged_frames_have_the_label_of_the_first() -> Result<(), VideoError> {
         temporal_merge: 2,
         ..VideoConfig::default()
     };
-    let clip = Clip::new(video, &VisionShape::RELEASED, &config);
+    let clip = Clip::new(video, &VisionConfig::RELEASED, &config);
     let labels = clip.labels().to_vec();
     let shots = clip.collect::<Result<Vec<_>, _>>()?;
     let sizes: Vec<usize> = shots.iter().map(|shot| shot.frames.len()).collect();
@@ -352,7 +352,7 @@ fn frames_of_other_sizes_are_fitted_into_the_grid_of_the_first() -> Result<(), V
         image.save(folder.0.join(name)).expect("an image");
     }
     let video = Video::from_images(&folder.0, 1.0)?;
-    let shots = Clip::new(video, &VisionShape::RELEASED, &VideoConfig::default())
+    let shots = Clip::new(video, &VisionConfig::RELEASED, &VideoConfig::default())
         .collect::<Result<Vec<_>, _>>()?;
     let [columns, rows] = shots[0].grid().canvas;
     assert!(columns > rows);
@@ -370,7 +370,7 @@ fn a_broken_frame_ends_a_clip() {
     let frames = [jpeg(1), b"no image".to_vec(), jpeg(3), jpeg(4)];
     let chunks = frames.map(|frame| chunk(b"00dc", &frame));
     let video = Video::from_bytes(avi(&[video_stream()], &chunks)).expect("a video");
-    let mut clip = Clip::new(video, &VisionShape::RELEASED, &VideoConfig::default());
+    let mut clip = Clip::new(video, &VisionConfig::RELEASED, &VideoConfig::default());
     assert!(clip.next().expect("a block").is_ok());
     let error = clip.next().expect("a block").expect_err("no image");
     assert_eq!(error.to_string(), "video: frame 1");

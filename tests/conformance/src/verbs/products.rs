@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use deepseek_core::operands::{
-    FeedForward, HyperShape, HyperWeights, Linear, StreamShares, SwiGlu,
+    FeedForward, HyperWeights, Linear, MixerConfig, StreamShares, SwiGlu,
 };
 use deepseek_core::{DeviceTensor, Format, Kernels, Rounding, Use, reference};
 
@@ -110,7 +110,7 @@ pub(super) fn hc_read<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -
         projection: be.load(&draw.weight(format, [n, n * hidden]), Use::Product)?,
         scale: be.upload(&draw.tensor(&[n]))?,
         base: be.upload(&draw.tensor(&[n]))?,
-        shape: HyperShape {
+        config: MixerConfig {
             streams: n,
             sinkhorn: 0,
             eps: 1e-6,

@@ -7,7 +7,7 @@ pub const HOP: usize = 160;
 
 /// The numbers that shape audio and its tower (`docs/models/audio-video.md` §3, `audio_config`).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AudioShape {
+pub struct AudioConfig {
     /// Blocks of the tower.
     pub layers: usize,
     /// Channels of a frame within the tower.
@@ -86,7 +86,7 @@ impl Pool {
     }
 }
 
-impl AudioShape {
+impl AudioConfig {
     /// Samples of a whole chunk.
     #[must_use]
     pub fn chunk_samples(&self) -> usize {

@@ -3,7 +3,7 @@
 /// The numbers that shape images and their tower (`docs/models/deepseek-v41.md` §1.1,
 /// `vision_config`).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct VisionShape {
+pub struct VisionConfig {
     /// Blocks of the tower.
     pub layers: usize,
     /// Channels of a patch within the tower.
@@ -28,7 +28,7 @@ pub struct VisionShape {
     pub out: usize,
 }
 
-impl VisionShape {
+impl VisionConfig {
     /// The numbers of the released models (`docs/models/deepseek-v41.md` §1.1).
     pub const RELEASED: Self = Self {
         layers: 32,
