@@ -32,9 +32,6 @@ impl<B: Backend> Delimiters<B> {
 /// The rows of a chunk in the order of [`Chunk::layout`]: `[tokens + 2, out]`
 /// (`docs/models/audio-video.md` §4).
 ///
-/// # Errors
-/// What the device says.
-///
 /// # Panics
 /// If the chunk was made for a tower of another shape.
 pub fn embed<B: Kernels>(
@@ -47,9 +44,6 @@ pub fn embed<B: Kernels>(
 }
 
 /// The same for features at hand, `[tokens, out]`: any run of the tokens of audio.
-///
-/// # Errors
-/// What the device says.
 pub fn embed_features<B: Kernels>(
     be: &B,
     delimiters: &Delimiters<B>,

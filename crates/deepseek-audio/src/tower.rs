@@ -58,9 +58,6 @@ impl<B: Kernels> Tower<B> {
 
     /// The rows of a chunk that count: `[tokens, out]`.
     ///
-    /// # Errors
-    /// What the device says.
-    ///
     /// # Panics
     /// If the chunk was made for a tower of another shape.
     pub fn encode(&self, be: &B, chunk: &Chunk) -> Result<B::Tensor> {
@@ -71,9 +68,6 @@ impl<B: Kernels> Tower<B> {
     /// The rows of several chunks at once, `[frames, mels]` to `[frames * 160 / samples of a token,
     /// out]` each. No chunk is padded to another's length and none sees another, so each is to
     /// rounding what it is alone. Attention needs memory for a bounded number of queries at a time.
-    ///
-    /// # Errors
-    /// What the device says.
     ///
     /// # Panics
     /// If there is no chunk, or one has other bands, no whole number of tokens or more frames than

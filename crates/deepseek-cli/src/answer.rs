@@ -3,6 +3,8 @@
 
 use std::io::{self, Write};
 
+use anstyle::Style;
+
 use deepseek_chat::limits::{CONTEXT, STEP_TOKENS};
 use deepseek_chat::{
     Completion, Defaults, Delta, Description, ModelSource, Orientation, Session, SessionOptions,
@@ -131,8 +133,7 @@ impl Opened {
 fn show(turn: Turn, interrupt: &Interrupt) -> Result<Completion> {
     let _watch = interrupt.watch(turn.canceller());
     let (out, err) = (screen::stdout(), screen::stderr());
-    let dims = err.is_terminal() && !args::wants_no_colour();
-    let mut terminal = Terminal::new(out, err, dims);
+    let mut terminal = Terminal::new(out, err, screen::styles_stderr());
     let said = turn.follow(|delta| terminal.show(delta).map_err(Fault::from));
     // Whatever happened, the terminal is left as it was found.
     terminal.close()?;
@@ -194,8 +195,8 @@ enum Place {
     Text,
 }
 
-const DIM: &str = "\x1b[2m";
-const PLAIN: &str = "\x1b[0m";
+/// How reasoning looks.
+const DIMMED: Style = Style::new().dimmed();
 
 impl<O: Write, E: Write> Terminal<O, E> {
     fn new(out: Screen<O>, err: Screen<E>, dims: bool) -> Self {
@@ -235,7 +236,7 @@ impl<O: Write, E: Write> Terminal<O, E> {
             self.close()?;
             self.place = Place::Thinking;
             if self.dims {
-                self.err.steer(DIM)?;
+                self.err.steer(DIMMED.render())?;
             }
         }
         write!(self.err, "{text}")?;
@@ -276,7 +277,7 @@ impl<O: Write, E: Write> Terminal<O, E> {
             Place::LineStart => Ok(()),
             Place::Thinking => {
                 if self.dims {
-                    self.err.steer(PLAIN)?;
+                    self.err.steer(DIMMED.render_reset())?;
                 }
                 writeln!(self.err)
             }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::environment::{history_file, wants_no_colour};
+pub(crate) use self::environment::history_file;
 pub(crate) use self::generation::{Generation, Sampling};
 pub(crate) use self::media::{Media, VideoArgs};
 pub(crate) use self::model::Model;

@@ -139,7 +139,7 @@ pub(crate) fn budget(args: &Model, context: usize, step_tokens: usize, prefill: 
         sequences: 1,
         step_tokens,
         prefill: args.prefill.map_or(prefill, Prefill::from),
-        engram: args.engram_memory.map(|bytes| bytes.0),
+        engram: args.engram_memory.map(|size| size.as_u64()),
         experts: None,
     }
 }

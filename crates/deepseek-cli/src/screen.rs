@@ -4,8 +4,10 @@
 //! is no text to look at is shown by its number.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::{self, IsTerminal, Stderr, Stdout, Write};
+
+use anstream::{AutoStream, ColorChoice};
 
 /// A stream of words, which may be a terminal.
 #[derive(Debug)]
@@ -36,6 +38,13 @@ pub(crate) fn stderr() -> Screen<Stderr> {
     Screen::new(err, is_terminal)
 }
 
+/// Whether stderr takes styles: it is a terminal that has some, and nothing forbids them (`NO_COLOR`,
+/// `CLICOLOR`, `CLICOLOR_FORCE`, `TERM`).
+#[allow(clippy::disallowed_methods, reason = "nothing is written")]
+pub(crate) fn styles_stderr() -> bool {
+    AutoStream::choice(&io::stderr()) != ColorChoice::Never
+}
+
 impl<W: Write> Screen<W> {
     pub(crate) fn new(out: W, is_terminal: bool) -> Self {
         Self { out, is_terminal }
@@ -46,8 +55,8 @@ impl<W: Write> Screen<W> {
     }
 
     /// Writes a sequence of this program's own, as it is.
-    pub(crate) fn steer(&mut self, sequence: &'static str) -> io::Result<()> {
-        self.out.write_all(sequence.as_bytes())
+    pub(crate) fn steer(&mut self, sequence: impl Display) -> io::Result<()> {
+        write!(self.out, "{sequence}")
     }
 }
 

@@ -36,9 +36,6 @@ impl<B: Backend> Delimiters<B> {
 /// The rows of an image in the order of [`Grid::layout`](crate::Grid::layout): `[tokens, out]`
 /// (`docs/models/deepseek-v41.md` §4.4).
 ///
-/// # Errors
-/// What the device says.
-///
 /// # Panics
 /// If the canvas was made for patches of another size than the tower's.
 pub fn embed<B: Kernels>(
@@ -52,9 +49,6 @@ pub fn embed<B: Kernels>(
 }
 
 /// The same for patches at hand, `[P, channels]` as [`Canvas::patches`] gives them, and their grid.
-///
-/// # Errors
-/// What the device says.
 pub fn embed_patches<B: Kernels>(
     be: &B,
     tower: &Tower<B>,
@@ -65,9 +59,6 @@ pub fn embed_patches<B: Kernels>(
 }
 
 /// The same for features at hand: `[cells, out]`, row by row.
-///
-/// # Errors
-/// What the device says.
 ///
 /// # Panics
 /// If there are not as many features as the grid has cells.

@@ -59,9 +59,6 @@ impl<B: Kernels> Tower<B> {
     /// The features of one image: `patches: [patches, 3 * patch * patch]` gives `[cells, out]`, row
     /// by row. Attention needs memory for a bounded number of queries at a time.
     ///
-    /// # Errors
-    /// What the device says.
-    ///
     /// # Panics
     /// If there are not as many patches as the grid has.
     pub fn encode(&self, be: &B, patches: &HostTensor, grid: &Grid) -> Result<B::Tensor> {

@@ -1,8 +1,8 @@
 //! The checkpoint, the device, and how the model is run.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
+use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use deepseek_core::Level;
 use deepseek_model::Prefill;
@@ -29,10 +29,10 @@ pub(crate) struct Model {
     /// [default: replay for answers, full for logits]
     #[arg(long, value_name = "MUCH")]
     pub(crate) prefill: Option<PrefillArg>,
-    /// Hold so many bytes of n-gram tables in memory, such as 512M or 8G (V4.1) [default: what the
+    /// Hold so much of the n-gram tables in memory, such as 512MiB or 8GB (V4.1) [default: what the
     /// system finds room for].
-    #[arg(long, value_name = "BYTES")]
-    pub(crate) engram_memory: Option<Bytes>,
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) engram_memory: Option<ByteSize>,
     /// Take the projector of the audio tower from this safetensors file, for a checkpoint that has
     /// none (V4.1).
     #[arg(long, value_name = "FILE")]
@@ -58,32 +58,6 @@ impl From<PrefillArg> for Prefill {
             PrefillArg::Full => Self::Full,
             PrefillArg::Replay => Self::Replay,
         }
-    }
-}
-
-/// A number of bytes, as `512M` or `8G`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Bytes(pub(crate) u64);
-
-impl FromStr for Bytes {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let shift = match text.as_bytes().last().map(u8::to_ascii_uppercase) {
-            Some(b'K') => 10,
-            Some(b'M') => 20,
-            Some(b'G') => 30,
-            Some(b'T') => 40,
-            _ => 0,
-        };
-        let digits = text.trim_end_matches(|c: char| shift > 0 && c.is_ascii_alphabetic());
-        let number: u64 = digits
-            .parse()
-            .map_err(|_| "want a number, with K, M, G or T")?;
-        let bytes = number
-            .checked_mul(1 << shift)
-            .ok_or("more than can be counted")?;
-        Ok(Self(bytes))
     }
 }
 

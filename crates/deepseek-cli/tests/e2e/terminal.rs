@@ -41,8 +41,12 @@ enum Piped {
 impl Terminal {
     /// Starts the program with all its streams on a terminal, but for those that are piped.
     fn open(command: Command, piped: Piped) -> Self {
+        Self::of_kind("xterm", command, piped)
+    }
+
+    fn of_kind(kind: &str, command: Command, piped: Piped) -> Self {
         let (pty, pts) = pty_process::blocking::open().expect("a terminal");
-        let mut command = pty_process::blocking::Command::from(command).env("TERM", "xterm");
+        let mut command = pty_process::blocking::Command::from(command).env("TERM", kind);
         match piped {
             Piped::Neither => {}
             Piped::Out => command = command.stdout(Stdio::piped()),
@@ -206,6 +210,29 @@ fn reasoning_does_nothing_to_a_terminal_though_stdout_is_a_pipe() {
     assert!(shown.contains(&begun), "no {begun:?} in {shown:?}");
     for sequence in shown.split('\x1b').skip(1) {
         assert!(sequence.starts_with("[2K"), "{shown:?}");
+    }
+}
+
+#[test]
+fn reasoning_is_dimmed_where_the_terminal_can() {
+    let checkpoint = babbling();
+    let (line, _) = babble(&checkpoint, "--thinking", |ran| ran.err);
+    for (kind, no_color, dims) in [
+        ("xterm", None, true),
+        ("xterm", Some(""), true),
+        ("xterm", Some("1"), false),
+        ("dumb", None, false),
+    ] {
+        let mut command = deepseek(&line);
+        command.envs(no_color.map(|value| ("NO_COLOR", value)));
+        let mut terminal = Terminal::of_kind(kind, command, Piped::Out);
+        drop(terminal.child.stdout.take());
+        let (_, shown) = terminal.end();
+        assert_eq!(
+            shown.contains("\x1b[2m"),
+            dims,
+            "{kind} {no_color:?}: {shown:?}"
+        );
     }
 }
 

@@ -113,9 +113,6 @@ impl Shot {
     /// The rows of the block, `[tokens, out]` as [`embed`](crate::embed()) gives them for an image:
     /// features of several frames are averaged, position by position.
     ///
-    /// # Errors
-    /// What the device says.
-    ///
     /// # Panics
     /// If the frames were made for patches of another size than the tower's.
     pub fn embed<B: Kernels>(
