@@ -10,9 +10,9 @@ use crate::kernels::Isa;
 /// At the level `exact` all sets give the same bits: sums run in one order, see the crate's page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KernelSet {
-    /// AVX-512 foundation, with AVX2 and fused multiply-add.
+    /// AVX-512 foundation, with what [`KernelSet::Avx2`] needs.
     Avx512,
-    /// AVX2 with fused multiply-add.
+    /// AVX2 with fused multiply-add and half-precision floats (F16C).
     Avx2,
     /// What the target has by itself: SSE2 on x86-64, NEON on aarch64.
     Plain,

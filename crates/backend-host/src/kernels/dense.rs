@@ -8,28 +8,28 @@ use deepseek_core::{Rotation, Rounding};
 
 use super::lanes::{LANES, dots, weigh};
 use super::pool::Pool;
-use super::widen::widen;
+use super::product::{product, rectangle};
 
-/// Rows of a weight that are widened together: few enough to stay in a core's own cache.
+/// Rows of a matrix that are multiplied together: few enough to stay in a core's own cache.
 const STRIP: usize = 8;
 
 /// `x: [m, in] · weightᵀ` to `out: [m, out]`.
-///
-/// A strip of weight rows is widened once and serves all rows of `x`.
 pub(crate) fn linear(pool: &Pool, x: &[f32], weight: &WeightView, out: &mut [f32]) {
     let [rows, inputs] = weight.shape;
     let m = x.len() / inputs;
     let x = padded(x, inputs);
-    let width = inputs.next_multiple_of(LANES);
-    transposed(pool, m, rows, m * rows * inputs, out, |first, out| {
-        pool.scratch([out.len() / m * width], |[strip]| {
-            for (row, strip) in strip.chunks_exact_mut(width).enumerate() {
-                widen(pool.isa(), weight, first + row, &mut strip[..inputs]);
-                strip[inputs..].fill(0.0);
-            }
-            dots(pool.isa(), &x, strip, width, out);
-        });
-    });
+    let wide = inputs.next_multiple_of(LANES);
+    let cost = m * rows * inputs;
+    pool.tiles(
+        out,
+        rows,
+        rectangle(m, wide),
+        cost,
+        |[token, row], mut out| {
+            let x = &x[token * wide..][..out.rows() * wide];
+            product(pool, x, weight, row, &mut out);
+        },
+    );
 }
 
 /// `a: [m, width] · bᵀ` of `b: [n, width]` to `out: [m, n]`.
@@ -232,6 +232,7 @@ mod tests {
     use deepseek_core::{Format, ScaleFormat};
 
     use super::super::lanes::Isa;
+    use super::super::widen::widen;
     use super::*;
 
     fn view(format: Format, shape: [usize; 2], tile_row: usize) -> WeightView {

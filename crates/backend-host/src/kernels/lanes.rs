@@ -23,7 +23,7 @@ pub(crate) const LANES: usize = 16;
 pub(crate) enum Isa {
     /// Whatever the target has by itself. On aarch64 this is NEON already.
     Baseline,
-    /// AVX2 with fused multiply-add.
+    /// AVX2 with fused multiply-add and half-precision floats.
     #[cfg(target_arch = "x86_64")]
     Avx2,
     /// AVX-512 foundation.
@@ -44,7 +44,10 @@ impl Isa {
     /// AVX2, where the machine has it.
     pub(crate) fn avx2() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        if is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c")
+        {
             return Some(Self::Avx2);
         }
         None
@@ -63,6 +66,9 @@ impl Isa {
 /// # Safety
 /// The functions of an implementation may be called only where its instruction set is available.
 pub(super) unsafe trait Lanes: Copy {
+    /// Rows by rows whose products are summed in registers at once.
+    const TILE: [usize; 2];
+
     unsafe fn splat(x: f32) -> Self;
     unsafe fn load(from: &[f32; LANES]) -> Self;
     unsafe fn store(self, to: &mut [f32; LANES]);
@@ -70,10 +76,14 @@ pub(super) unsafe trait Lanes: Copy {
     unsafe fn fma(self, by: Self, to: Self) -> Self;
     /// The sum of the lanes, folded in halves.
     unsafe fn fold(self) -> f32;
+    /// Begins to fetch what lies at an address, which may be none.
+    unsafe fn prefetch(from: *const u8);
 }
 
 // SAFETY: plain arithmetic, available everywhere.
 unsafe impl Lanes for [f32; LANES] {
+    const TILE: [usize; 2] = [3, 2];
+
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         [x; LANES]
@@ -105,11 +115,15 @@ unsafe impl Lanes for [f32; LANES] {
         }
         self[0]
     }
+
+    #[inline(always)]
+    unsafe fn prefetch(_from: *const u8) {}
 }
 
+/// Eight numbers twice.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
-pub(super) struct Pair(__m256, __m256);
+pub(super) struct Pair(pub(super) __m256, pub(super) __m256);
 
 /// The sum of four lanes, folded in halves.
 #[cfg(target_arch = "x86_64")]
@@ -125,6 +139,8 @@ unsafe fn fold_quarter(x: __m128) -> f32 {
 // SAFETY: needs AVX2 and FMA, which the callers of the trait's functions promise.
 #[cfg(target_arch = "x86_64")]
 unsafe impl Lanes for Pair {
+    const TILE: [usize; 2] = [3, 2];
+
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         // SAFETY: promised by the caller.
@@ -171,11 +187,19 @@ unsafe impl Lanes for Pair {
         // SAFETY: as above.
         unsafe { fold_quarter(four) }
     }
+
+    #[inline(always)]
+    unsafe fn prefetch(from: *const u8) {
+        // SAFETY: SSE is part of every x86-64, and a prefetch of nothing does nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) };
+    }
 }
 
 // SAFETY: needs AVX-512F, which the callers of the trait's functions promise.
 #[cfg(target_arch = "x86_64")]
 unsafe impl Lanes for __m512 {
+    const TILE: [usize; 2] = [6, 4];
+
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         // SAFETY: promised by the caller.
@@ -219,22 +243,28 @@ unsafe impl Lanes for __m512 {
         // SAFETY: as above.
         unsafe { fold_quarter(four) }
     }
+
+    #[inline(always)]
+    unsafe fn prefetch(from: *const u8) {
+        // SAFETY: SSE is part of every x86-64, and a prefetch of nothing does nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) };
+    }
 }
 
 /// Makes `$name` run `$body` compiled for the instruction set that it is given.
 macro_rules! for_each_isa {
-    ($(#[$doc:meta])* $name:ident($($arg:ident: $ty:ty),* $(,)?) = $body:ident) => {
+    ($(#[$doc:meta])* $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $result:ty)? = $body:ident) => {
         $(#[$doc])*
-        pub(crate) fn $name(isa: $crate::kernels::lanes::Isa, $($arg: $ty),*) {
+        pub(super) fn $name(isa: $crate::kernels::lanes::Isa, $($arg: $ty),*) $(-> $result)? {
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx2,fma")]
-            unsafe fn avx512($($arg: $ty),*) {
+            #[target_feature(enable = "avx512f,avx2,fma,f16c")]
+            unsafe fn avx512($($arg: $ty),*) $(-> $result)? {
                 // SAFETY: compiled for AVX-512F.
                 unsafe { $body::<std::arch::x86_64::__m512>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
-            unsafe fn avx2($($arg: $ty),*) {
+            #[target_feature(enable = "avx2,fma,f16c")]
+            unsafe fn avx2($($arg: $ty),*) $(-> $result)? {
                 // SAFETY: compiled for AVX2 and FMA.
                 unsafe { $body::<$crate::kernels::lanes::Pair>($($arg),*) }
             }
@@ -277,7 +307,7 @@ pub(super) use for_each_isa;
 
 /// Splits into whole vectors; what is left is dropped.
 #[inline(always)]
-fn vectors(x: &[f32]) -> &[[f32; LANES]] {
+pub(super) fn vectors(x: &[f32]) -> &[[f32; LANES]] {
     x.as_chunks().0
 }
 

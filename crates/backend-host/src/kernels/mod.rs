@@ -6,12 +6,14 @@
 //! `i + 16`, ... with fused multiply-adds, and then folds the lanes in halves.
 
 mod attend;
+mod codes;
 mod dense;
 mod elementwise;
 mod hyper;
 mod index;
 mod lanes;
 mod pool;
+mod product;
 mod reduce;
 mod route;
 mod rows;

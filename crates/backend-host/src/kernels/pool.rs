@@ -1,5 +1,7 @@
 //! The threads of the host's kernels.
+#![allow(unsafe_code, reason = "threads write rectangles of one matrix")]
 
+use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 use std::{fmt, mem};
 
@@ -130,6 +132,40 @@ impl Pool {
         }
     }
 
+    /// Runs `work` on rectangles of `out: [.., width]`, at most `tall` rows by `wide` columns, with
+    /// their first row and column. Those of the same rows follow each other.
+    pub(crate) fn tiles(
+        &self,
+        out: &mut [f32],
+        width: usize,
+        [tall, wide]: [usize; 2],
+        cost: usize,
+        work: impl Fn([usize; 2], Tile<'_>) + Sync,
+    ) {
+        let rows = out.len() / width.max(1);
+        let across = width.div_ceil(wide);
+        let whole = Whole(out.as_mut_ptr());
+        let tile = |index: usize| {
+            let [row, column] = [index / across * tall, index % across * wide];
+            let tile = Tile {
+                // SAFETY: the first number of a rectangle that lies inside.
+                first: unsafe { whole.at(row * width + column) },
+                stride: width,
+                rows: tall.min(rows - row),
+                columns: wide.min(width - column),
+                matrix: PhantomData,
+            };
+            work([row, column], tile);
+        };
+        let count = rows.div_ceil(tall) * across;
+        if cost < SMALL || self.count() == 1 || count <= 1 {
+            (0..count).for_each(tile);
+        } else {
+            self.threads
+                .install(|| (0..count).into_par_iter().for_each(tile));
+        }
+    }
+
     /// Runs `work` on each of `0..count` and collects what it returns, in order.
     pub(crate) fn each<T: Send>(
         &self,
@@ -143,6 +179,53 @@ impl Pool {
             self.threads
                 .install(|| (0..count).into_par_iter().map(work).collect())
         }
+    }
+}
+
+/// Where a matrix begins whose rectangles are shared among threads.
+#[derive(Clone, Copy)]
+struct Whole(*mut f32);
+
+// SAFETY: each thread goes to numbers of its own.
+unsafe impl Sync for Whole {}
+
+impl Whole {
+    /// # Safety
+    /// There must be such a number.
+    unsafe fn at(&self, index: usize) -> *mut f32 {
+        // SAFETY: promised by the caller.
+        unsafe { self.0.add(index) }
+    }
+}
+
+/// A rectangle of a matrix, to be written.
+pub(crate) struct Tile<'a> {
+    first: *mut f32,
+    stride: usize,
+    rows: usize,
+    columns: usize,
+    matrix: PhantomData<&'a mut [f32]>,
+}
+
+impl Tile<'_> {
+    /// How many rows it has.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// How many columns it has.
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The numbers of one row.
+    #[inline]
+    pub(crate) fn row(&mut self, row: usize) -> &mut [f32] {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        // SAFETY: a row begins `stride` numbers after the one before.
+        let first = unsafe { self.first.add(row * self.stride) };
+        // SAFETY: the rectangle lies inside its matrix, and no other has these numbers.
+        unsafe { std::slice::from_raw_parts_mut(first, self.columns) }
     }
 }
 
@@ -172,5 +255,25 @@ mod tests {
             first.iter().all(|place| place.is_multiple_of(64)),
             "{first:?}"
         );
+    }
+
+    #[test]
+    fn rectangles_cover_a_matrix_once() {
+        for threads in [1, 3] {
+            let pool = Pool::new(threads);
+            for [rows, width] in [[0, 5], [1, 1], [7, 5], [8, 6], [9, 13]] {
+                let mut out = vec![0.0; rows * width];
+                pool.tiles(&mut out, width, [4, 3], SMALL, |[row, column], mut tile| {
+                    assert!(tile.rows() <= 4 && tile.columns() <= 3);
+                    for below in 0..tile.rows() {
+                        for (right, x) in tile.row(below).iter_mut().enumerate() {
+                            *x += ((row + below) * width + column + right + 1) as f32;
+                        }
+                    }
+                });
+                let want: Vec<f32> = (1..=rows * width).map(|place| place as f32).collect();
+                assert_eq!(out, want, "{rows} by {width}");
+            }
+        }
     }
 }

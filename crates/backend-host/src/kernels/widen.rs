@@ -56,7 +56,7 @@ unsafe fn widen_on<L: Lanes>(weight: &WeightView, index: usize, out: &mut [f32])
 
 /// The value of an E2M1 code by arithmetic rather than a table, which vectors have no use for.
 #[inline(always)]
-fn fp4(code: u8) -> f32 {
+pub(super) fn fp4(code: u8) -> f32 {
     let magnitude = u32::from(code & 7);
     let sign = u32::from(code & 8) << 28;
     // A code without exponent has no leading one: 0 or 0.5 is what is left above 1.

@@ -1,0 +1,432 @@
+//! Stored weights as vectors: thirty-two codes at a time, decoded in registers.
+//!
+//! The plain twin is [`deepseek_core::quant::decode_row`], and the numbers are the same bits.
+#![allow(unsafe_code, reason = "vector instructions")]
+#![allow(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "one promise, that of the instruction set, covers all operations on registers"
+)]
+#![allow(
+    clippy::wildcard_imports,
+    reason = "the names of intrinsics are their own prefix"
+)]
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+
+use deepseek_core::quant::{e8m0, f16, fp8};
+use deepseek_core::weights::WeightView;
+use deepseek_core::{Format, ScaleFormat};
+
+#[cfg(target_arch = "x86_64")]
+use super::lanes::Pair;
+use super::lanes::{LANES, Lanes};
+use super::widen::fp4;
+
+/// Codes that are decoded together. They share a factor.
+pub(super) const UNIT: usize = 2 * LANES;
+
+/// E4M3 codes are read as halves, which makes them smaller by this, and factors larger.
+const FP8_FACTOR: f32 = 256.0;
+
+/// Sixteen codes of each format as numbers.
+///
+/// # Safety
+/// As with [`Lanes`].
+pub(super) unsafe trait Decode: Lanes {
+    /// The values of E2M1 codes, each multiplied by a factor.
+    type Fp4: Copy;
+
+    unsafe fn f32(codes: &[u8; 64]) -> Self;
+    unsafe fn bf16(codes: &[u8; 32]) -> Self;
+    unsafe fn f16(codes: &[u8; 32]) -> Self;
+    /// The values, but for [`FP8_FACTOR`] too small, times `factor`. A code that is no number is
+    /// read as one.
+    unsafe fn fp8(codes: &[u8; 16], factor: f32) -> Self;
+    unsafe fn fp4_values(factor: f32) -> Self::Fp4;
+    /// Two codes a byte, low half first; in an order of its own.
+    unsafe fn fp4(codes: &[u8; 8], values: Self::Fp4) -> Self;
+    /// Brings lanes into the order that [`Decode::fp4`] has.
+    #[inline(always)]
+    unsafe fn fp4_arranged(self) -> Self {
+        self
+    }
+    /// Brings them back.
+    #[inline(always)]
+    unsafe fn fp4_natural(self) -> Self {
+        self
+    }
+}
+
+// SAFETY: plain arithmetic, available everywhere.
+unsafe impl Decode for [f32; LANES] {
+    type Fp4 = f32;
+
+    #[inline(always)]
+    unsafe fn f32(codes: &[u8; 64]) -> Self {
+        let codes = codes.as_chunks::<4>().0;
+        std::array::from_fn(|lane| f32::from_le_bytes(codes[lane]))
+    }
+
+    #[inline(always)]
+    unsafe fn bf16(codes: &[u8; 32]) -> Self {
+        let codes = codes.as_chunks::<2>().0;
+        std::array::from_fn(|lane| f32::from_bits(u32::from(u16::from_le_bytes(codes[lane])) << 16))
+    }
+
+    #[inline(always)]
+    unsafe fn f16(codes: &[u8; 32]) -> Self {
+        let codes = codes.as_chunks::<2>().0;
+        std::array::from_fn(|lane| f16::decode(u16::from_le_bytes(codes[lane])))
+    }
+
+    #[inline(always)]
+    unsafe fn fp8(codes: &[u8; 16], factor: f32) -> Self {
+        let factor = factor / FP8_FACTOR;
+        codes.map(|code| fp8::decode(code) * factor)
+    }
+
+    #[inline(always)]
+    unsafe fn fp4_values(factor: f32) -> f32 {
+        factor
+    }
+
+    #[inline(always)]
+    unsafe fn fp4(codes: &[u8; 8], factor: f32) -> Self {
+        std::array::from_fn(|lane| fp4(codes[lane / 2] >> (4 * (lane % 2))) * factor)
+    }
+}
+
+/// Sixteen E4M3 codes as halves, 256 times smaller: the bits of an exponent and a mantissa stand
+/// where a half has them, and codes without exponent become halves without.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn fp8_as_halves(codes: &[u8; 16]) -> __m256i {
+    // SAFETY: sixteen bytes; AVX2 is promised by the caller.
+    unsafe {
+        let signed = _mm256_cvtepi8_epi16(_mm_loadu_si128(codes.as_ptr().cast()));
+        // The sign was repeated over the uppermost bit of the exponent.
+        _mm256_and_si256(
+            _mm256_slli_epi16::<7>(signed),
+            _mm256_set1_epi16(0xbfff_u16.cast_signed()),
+        )
+    }
+}
+
+// SAFETY: needs AVX2, FMA and F16C, which the callers of the trait's functions promise.
+#[cfg(target_arch = "x86_64")]
+unsafe impl Decode for Pair {
+    type Fp4 = __m256;
+
+    #[inline(always)]
+    unsafe fn f32(codes: &[u8; 64]) -> Self {
+        let at = codes.as_ptr().cast::<f32>();
+        // SAFETY: 64 bytes.
+        unsafe { Self(_mm256_loadu_ps(at), _mm256_loadu_ps(at.add(8))) }
+    }
+
+    #[inline(always)]
+    unsafe fn bf16(codes: &[u8; 32]) -> Self {
+        let half = |codes: &[u8; 16]| {
+            // SAFETY: sixteen bytes; AVX2 is promised by the caller.
+            unsafe {
+                let codes = _mm256_cvtepu16_epi32(_mm_loadu_si128(codes.as_ptr().cast()));
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(codes))
+            }
+        };
+        let [low, high] = halves(codes);
+        Self(half(low), half(high))
+    }
+
+    #[inline(always)]
+    unsafe fn f16(codes: &[u8; 32]) -> Self {
+        // SAFETY: sixteen bytes; F16C is promised by the caller.
+        let half =
+            |codes: &[u8; 16]| unsafe { _mm256_cvtph_ps(_mm_loadu_si128(codes.as_ptr().cast())) };
+        let [low, high] = halves(codes);
+        Self(half(low), half(high))
+    }
+
+    #[inline(always)]
+    unsafe fn fp8(codes: &[u8; 16], factor: f32) -> Self {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let codes = fp8_as_halves(codes);
+            let factor = _mm256_set1_ps(factor);
+            let low = _mm256_cvtph_ps(_mm256_castsi256_si128(codes));
+            let high = _mm256_cvtph_ps(_mm256_extracti128_si256::<1>(codes));
+            Self(_mm256_mul_ps(low, factor), _mm256_mul_ps(high, factor))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn fp4_values(factor: f32) -> __m256 {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let values = _mm256_setr_ps(0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0);
+            _mm256_mul_ps(values, _mm256_set1_ps(factor))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn fp4(codes: &[u8; 8], values: __m256) -> Self {
+        let half = |codes: [u8; 4]| {
+            // SAFETY: promised by the caller.
+            unsafe {
+                let codes = _mm256_set1_epi32(i32::from_le_bytes(codes));
+                let shifts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
+                let codes = _mm256_srlv_epi32(codes, shifts);
+                // The table looks at three bits alone; the fourth is the sign.
+                let value = _mm256_permutevar8x32_ps(values, codes);
+                let sign = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(codes));
+                _mm256_xor_ps(value, _mm256_and_ps(sign, _mm256_set1_ps(-0.0)))
+            }
+        };
+        let [a, b, c, d, e, f, g, h] = *codes;
+        Self(half([a, b, c, d]), half([e, f, g, h]))
+    }
+}
+
+/// The two halves of thirty-two bytes.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn halves(codes: &[u8; 32]) -> [&[u8; 16]; 2] {
+    let halves = codes.as_chunks::<16>().0;
+    [&halves[0], &halves[1]]
+}
+
+// SAFETY: needs AVX-512F and AVX2, which the callers of the trait's functions promise.
+#[cfg(target_arch = "x86_64")]
+unsafe impl Decode for __m512 {
+    type Fp4 = __m512;
+
+    #[inline(always)]
+    unsafe fn f32(codes: &[u8; 64]) -> Self {
+        // SAFETY: 64 bytes.
+        unsafe { _mm512_loadu_ps(codes.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn bf16(codes: &[u8; 32]) -> Self {
+        // SAFETY: 32 bytes; AVX-512F is promised by the caller.
+        unsafe {
+            let codes = _mm512_cvtepu16_epi32(_mm256_loadu_si256(codes.as_ptr().cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(codes))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn f16(codes: &[u8; 32]) -> Self {
+        // SAFETY: 32 bytes; AVX-512F is promised by the caller.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(codes.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn fp8(codes: &[u8; 16], factor: f32) -> Self {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let values = _mm512_cvtph_ps(fp8_as_halves(codes));
+            _mm512_mul_ps(values, _mm512_set1_ps(factor))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn fp4_values(factor: f32) -> __m512 {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let values = _mm512_setr_ps(
+                0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0,
+                -6.0,
+            );
+            _mm512_mul_ps(values, _mm512_set1_ps(factor))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn fp4(codes: &[u8; 8], values: __m512) -> Self {
+        // SAFETY: eight bytes; AVX-512F is promised by the caller.
+        unsafe {
+            // Lanes take turns with the first eight codes and the others, which brings each to its
+            // place by a shift alone. The table looks at four bits, so what stands above is left.
+            let codes = _mm512_set1_epi64(i64::from_le_bytes(*codes));
+            let shifts =
+                _mm512_setr_epi32(0, 0, 4, 4, 8, 8, 12, 12, 16, 16, 20, 20, 24, 24, 28, 28);
+            let codes = _mm512_srlv_epi32(codes, shifts);
+            _mm512_permutexvar_ps(codes, values)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn fp4_arranged(self) -> Self {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let order = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+            _mm512_permutexvar_ps(order, self)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn fp4_natural(self) -> Self {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let order = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+            _mm512_permutexvar_ps(order, self)
+        }
+    }
+}
+
+/// A format that is decoded in registers.
+pub(super) trait Codes {
+    /// [`UNIT`] codes.
+    type Unit: Copy;
+
+    /// Splits a row into units; the rest may be less than one.
+    fn units(row: &[u8]) -> (&[Self::Unit], &[u8]);
+
+    /// A unit that begins with such codes and goes on with zeros.
+    fn lengthened(codes: &[u8]) -> Self::Unit;
+
+    /// The numbers of a unit, which `factor` was made for by [`factors`], each vector in the order
+    /// of the format.
+    ///
+    /// # Safety
+    /// As with [`Lanes`].
+    unsafe fn decode<L: Decode>(unit: &Self::Unit, factor: f32) -> [L; 2];
+
+    /// Brings lanes into the order of the format.
+    ///
+    /// # Safety
+    /// As with [`Lanes`].
+    #[inline(always)]
+    unsafe fn arranged<L: Decode>(lanes: L) -> L {
+        lanes
+    }
+
+    /// Brings them back.
+    ///
+    /// # Safety
+    /// As with [`Lanes`].
+    #[inline(always)]
+    unsafe fn natural<L: Decode>(lanes: L) -> L {
+        lanes
+    }
+}
+
+/// Implements [`Codes`] for `$format`, sixteen of whose codes are `$bytes` bytes.
+macro_rules! codes {
+    (
+        $(#[$doc:meta])* $format:ident, $bytes:literal,
+        |$unit:ident, $factor:ident| $decode:expr $(, $order:item)*
+    ) => {
+        $(#[$doc])*
+        pub(super) struct $format;
+
+        impl Codes for $format {
+            type Unit = [[u8; $bytes]; 2];
+
+            #[inline(always)]
+            fn units(row: &[u8]) -> (&[Self::Unit], &[u8]) {
+                let (units, _) = row.as_chunks().0.as_chunks();
+                (units, &row[units.len() * 2 * $bytes..])
+            }
+
+            #[inline(always)]
+            fn lengthened(codes: &[u8]) -> Self::Unit {
+                let mut unit = [[0; $bytes]; 2];
+                unit.as_flattened_mut()[..codes.len()].copy_from_slice(codes);
+                unit
+            }
+
+            #[inline(always)]
+            unsafe fn decode<L: Decode>($unit: &Self::Unit, $factor: f32) -> [L; 2] {
+                // SAFETY: promised by the caller.
+                unsafe { $decode }
+            }
+
+            $($order)*
+        }
+    };
+}
+
+codes!(
+    /// 32-bit floats.
+    F32, 64, |unit, _factor| [L::f32(&unit[0]), L::f32(&unit[1])]
+);
+codes!(
+    /// The upper halves of 32-bit floats.
+    Bf16, 32, |unit, _factor| [L::bf16(&unit[0]), L::bf16(&unit[1])]
+);
+codes!(
+    /// Half-precision floats.
+    F16, 32, |unit, _factor| [L::f16(&unit[0]), L::f16(&unit[1])]
+);
+codes!(
+    /// E4M3.
+    Fp8, 16, |unit, factor| [L::fp8(&unit[0], factor), L::fp8(&unit[1], factor)]
+);
+codes!(
+    /// E2M1.
+    Fp4, 8, |unit, factor| {
+        let values = L::fp4_values(factor);
+        [L::fp4(&unit[0], values), L::fp4(&unit[1], values)]
+    },
+    #[inline(always)]
+    unsafe fn arranged<L: Decode>(lanes: L) -> L {
+        // SAFETY: promised by the caller.
+        unsafe { lanes.fp4_arranged() }
+    },
+    #[inline(always)]
+    unsafe fn natural<L: Decode>(lanes: L) -> L {
+        // SAFETY: promised by the caller.
+        unsafe { lanes.fp4_natural() }
+    }
+);
+
+/// Writes what each unit of row `index` is decoded with, and says whether [`Codes`] can decode the
+/// row so.
+#[inline(always)]
+pub(super) fn factors(weight: &WeightView, index: usize, out: &mut [f32]) -> bool {
+    let (block, scale, larger) = match weight.format {
+        Format::F32 | Format::Bf16 | Format::F16 => return true,
+        Format::Fp8 { tile, scale } => (tile[1], scale, FP8_FACTOR),
+        Format::Fp4 { block, scale } => (block, scale, 1.0),
+    };
+    if !block.is_multiple_of(UNIT) {
+        return false;
+    }
+    let scales = weight.row_scales(index);
+    match scale {
+        ScaleFormat::E8m0 => {
+            let scales = scales.iter().map(|scale| e8m0::decode(*scale));
+            spread(scales.map(|scale| scale * larger), block / UNIT, out);
+        }
+        ScaleFormat::F32 => {
+            let scales = scales.as_chunks().0.iter();
+            let scales = scales.map(|scale| f32::from_le_bytes(*scale));
+            spread(scales.map(|scale| scale * larger), block / UNIT, out);
+        }
+    }
+    // A number that overflows when it is made larger would be lost.
+    larger == 1.0 || out.iter().all(|factor| factor.is_finite())
+}
+
+/// Writes each number `times` times.
+#[inline(always)]
+fn spread(from: impl Iterator<Item = f32>, times: usize, out: &mut [f32]) {
+    if times == 1 {
+        out.iter_mut().zip(from).for_each(|(out, x)| *out = x);
+    } else {
+        out.chunks_mut(times)
+            .zip(from)
+            .for_each(|(out, x)| out.fill(x));
+    }
+}
+
+/// Whether a row holds a code that [`Codes`] reads as a number though it is none.
+#[inline(always)]
+pub(super) fn misread(format: Format, row: &[u8]) -> bool {
+    match format {
+        Format::F32 | Format::Bf16 | Format::F16 | Format::Fp4 { .. } => false,
+        Format::Fp8 { .. } => row.iter().fold(0, |most, code| most.max(code & 0x7f)) == 0x7f,
+    }
+}

@@ -1,0 +1,719 @@
+//! Rows times the rows of a stored matrix, decoded in registers.
+//!
+//! Every output is its own sum of sixteen lanes, so what may be arranged is only how many of them
+//! are in flight and where their operands come from.
+#![allow(unsafe_code, reason = "compiled for each instruction set")]
+#![allow(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "one promise, that of the instruction set, covers all operations on registers"
+)]
+
+use deepseek_core::Format;
+use deepseek_core::weights::WeightView;
+
+use super::codes::{Bf16, Codes, Decode, F16, F32, Fp4, Fp8, UNIT, factors, misread};
+use super::lanes::{LANES, dots, for_each_isa, vectors};
+use super::pool::{Pool, Tile};
+use super::widen::widen;
+
+/// Rows of `x` up to which each code is decoded where it is multiplied. For more it is decoded into
+/// memory, once for all.
+const FEW: usize = 4;
+/// Rows of the matrix that a thread takes at once, for few rows of `x` and for many.
+const STRIPS: [usize; 2] = [8, 32];
+/// Bytes that are fetched at once.
+const LINE: usize = 64;
+/// Columns of a block: those of [`WIDE_MAX`] rows stay in the innermost cache.
+const BLOCK: usize = 512;
+/// Numbers of `x` that stay in a core's own cache while strips pass by.
+const X_NUMBERS: usize = 1 << 18;
+
+/// The rectangles in which [`product`] is computed: rows of `x` by rows of the matrix.
+pub(super) fn rectangle(rows: usize, wide: usize) -> [usize; 2] {
+    if rows <= FEW {
+        [FEW, STRIPS[0]]
+    } else {
+        let most = (X_NUMBERS / wide).max(FEW + 1);
+        [rows.div_ceil(rows.div_ceil(most)), STRIPS[1]]
+    }
+}
+
+/// Rows of `x`, each lengthened to whole vectors, times rows of `weight` from `first` on, to `out`.
+pub(super) fn product(
+    pool: &Pool,
+    x: &[f32],
+    weight: &WeightView,
+    first: usize,
+    out: &mut Tile<'_>,
+) {
+    let columns = weight.shape[1];
+    let units = columns.div_ceil(UNIT);
+    let known = pool.scratch([out.columns() * units], |[room]| {
+        if !factors_of(pool.isa(), weight, first, room) {
+            return false;
+        }
+        let strip = Strip {
+            weight,
+            first,
+            factors: room,
+        };
+        if out.rows() <= FEW {
+            few(pool.isa(), x, strip, out);
+        } else {
+            let [panel, sums] = rooms(out);
+            pool.scratch([panel, sums], |[panel, sums]| {
+                many(pool.isa(), x, strip, panel, sums, out);
+            });
+        }
+        true
+    });
+    if !known || codes_misread(pool.isa(), weight, first, out.columns()) {
+        widened(pool, x, weight, first, out);
+    }
+}
+
+/// The plain way: rows are widened into memory, whatever they hold.
+fn widened(pool: &Pool, x: &[f32], weight: &WeightView, first: usize, out: &mut Tile<'_>) {
+    let columns = weight.shape[1];
+    let wide = columns.next_multiple_of(LANES);
+    let (tokens, count) = (out.rows(), out.columns());
+    pool.scratch([wide, tokens], |[row, sums]| {
+        row[columns..].fill(0.0);
+        for index in 0..count {
+            widen(pool.isa(), weight, first + index, &mut row[..columns]);
+            dots(pool.isa(), x, row, wide, sums);
+            for (token, sum) in sums.iter().enumerate() {
+                out.row(token)[index] = *sum;
+            }
+        }
+    });
+}
+
+/// Rows of a matrix from `first` on, and the factors of their units: `[rows, units]`.
+#[derive(Clone, Copy)]
+pub(super) struct Strip<'a> {
+    weight: &'a WeightView,
+    first: usize,
+    factors: &'a [f32],
+}
+
+impl<'a> Strip<'a> {
+    /// Some rows of it and what they are decoded with.
+    #[inline(always)]
+    fn rows<F: Codes, const N: usize>(&self, from: usize) -> [Row<'a, F>; N] {
+        std::array::from_fn(|row| self.row(from + row))
+    }
+
+    #[inline(always)]
+    fn row<F: Codes>(&self, index: usize) -> Row<'a, F> {
+        let count = self.weight.shape[1].div_ceil(UNIT);
+        let (units, rest) = F::units(self.weight.row(self.first + index));
+        Row {
+            units,
+            rest,
+            factors: &self.factors[index * count..][..count],
+        }
+    }
+}
+
+/// A stored row: whole units, the codes of less than one, and factors for both.
+struct Row<'a, F: Codes> {
+    units: &'a [F::Unit],
+    rest: &'a [u8],
+    factors: &'a [f32],
+}
+
+for_each_isa! {
+    /// Writes the factors of rows from `first` on to `out: [rows, units]`; see [`factors`].
+    factors_of(weight: &WeightView, first: usize, out: &mut [f32]) -> bool = factors_on
+}
+
+#[inline(always)]
+unsafe fn factors_on<L: Decode>(weight: &WeightView, first: usize, out: &mut [f32]) -> bool {
+    let rows = out.chunks_exact_mut(weight.shape[1].div_ceil(UNIT));
+    (first..)
+        .zip(rows)
+        .all(|(row, out)| factors(weight, row, out))
+}
+
+for_each_isa! {
+    /// Whether one of `count` rows from `first` on is misread; see [`misread`].
+    codes_misread(weight: &WeightView, first: usize, count: usize) -> bool = codes_misread_on
+}
+
+#[inline(always)]
+unsafe fn codes_misread_on<L: Decode>(weight: &WeightView, first: usize, count: usize) -> bool {
+    (first..first + count).any(|row| misread(weight.format, weight.row(row)))
+}
+
+for_each_isa! {
+    /// Few rows of `x` times a strip.
+    few(x: &[f32], strip: Strip<'_>, out: &mut Tile<'_>) = few_on
+}
+
+#[inline(always)]
+unsafe fn few_on<L: Decode>(x: &[f32], strip: Strip<'_>, out: &mut Tile<'_>) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        match strip.weight.format {
+            Format::F32 => few_of::<L, F32>(x, strip, out),
+            Format::Bf16 => few_of::<L, Bf16>(x, strip, out),
+            Format::F16 => few_of::<L, F16>(x, strip, out),
+            Format::Fp8 { .. } => few_of::<L, Fp8>(x, strip, out),
+            Format::Fp4 { .. } => few_of::<L, Fp4>(x, strip, out),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn few_of<L: Decode, F: Codes>(x: &[f32], strip: Strip<'_>, out: &mut Tile<'_>) {
+    let count = out.columns();
+    let mut row = 0;
+    // Eight sums or more are in flight, so that none waits for its own last step.
+    while row < count {
+        let (tokens, left) = (out.rows(), count - row);
+        // SAFETY: promised by the caller.
+        row += unsafe {
+            match (tokens, left) {
+                (1, 8..) => few_tile::<L, F, 1, 8>(x, strip, row, out),
+                (1, _) => few_tile::<L, F, 1, 1>(x, strip, row, out),
+                (2, 4..) => few_tile::<L, F, 2, 4>(x, strip, row, out),
+                (2, _) => few_tile::<L, F, 2, 1>(x, strip, row, out),
+                (3, 4..) => few_tile::<L, F, 3, 4>(x, strip, row, out),
+                (3, _) => few_tile::<L, F, 3, 1>(x, strip, row, out),
+                (_, 4..) => few_tile::<L, F, 4, 4>(x, strip, row, out),
+                _ => few_tile::<L, F, 4, 1>(x, strip, row, out),
+            }
+        };
+    }
+}
+
+/// `M` rows of `x` times `N` rows of the strip; returns `N`.
+#[inline(always)]
+unsafe fn few_tile<L: Decode, F: Codes, const M: usize, const N: usize>(
+    x: &[f32],
+    strip: Strip<'_>,
+    first: usize,
+    out: &mut Tile<'_>,
+) -> usize {
+    let wide = x.len() / M;
+    let x: [&[[f32; LANES]]; M] = std::array::from_fn(|i| vectors(&x[i * wide..][..wide]));
+    let rows: [Row<'_, F>; N] = strip.rows(first);
+    let units = rows[0].units.len();
+    // What comes after these rows is fetched while they are multiplied.
+    let next = strip.weight.row(strip.first + first).as_ptr();
+    let next = next.wrapping_add(N * strip.weight.row_bytes());
+    let step = N * size_of::<F::Unit>();
+    // SAFETY: promised by the caller.
+    let mut sums = [[unsafe { L::splat(0.0) }; N]; M];
+    let pairs: [&[[[f32; LANES]; 2]]; M] = x.map(|x| &x.as_chunks().0[..units]);
+    let codes = rows.each_ref().map(|row| &row.units[..units]);
+    let factors = rows.each_ref().map(|row| &row.factors[..units]);
+    for unit in 0..units {
+        // SAFETY: promised by the caller.
+        unsafe {
+            for line in (0..step).step_by(LINE) {
+                L::prefetch(next.wrapping_add(unit * step + line));
+            }
+            let x = pairs.map(|x| x[unit].each_ref().map(|x| F::arranged(L::load(x))));
+            for j in 0..N {
+                let w: [L; 2] = F::decode(&codes[j][unit], factors[j][unit]);
+                for i in 0..M {
+                    sums[i][j] = x[i][1].fma(w[1], x[i][0].fma(w[0], sums[i][j]));
+                }
+            }
+        }
+    }
+    for j in 0..N {
+        if rows[j].rest.is_empty() {
+            break;
+        }
+        let unit = F::lengthened(rows[j].rest);
+        // SAFETY: promised by the caller.
+        let w: [L; 2] = unsafe { F::decode(&unit, rows[j].factors[units]) };
+        for i in 0..M {
+            for (x, w) in x[i][2 * units..].iter().zip(w) {
+                // SAFETY: promised by the caller.
+                sums[i][j] = unsafe { F::arranged(L::load(x)).fma(w, sums[i][j]) };
+            }
+        }
+    }
+    for (i, sums) in sums.into_iter().enumerate() {
+        for (out, sum) in out.row(i)[first..].iter_mut().zip(sums) {
+            // SAFETY: promised by the caller.
+            *out = unsafe { F::natural(sum).fold() };
+        }
+    }
+    N
+}
+
+/// The most rows of a strip that [`many`] decodes side by side.
+const WIDE_MAX: usize = 4;
+
+/// Numbers that [`many`] needs for decoded rows and for sums.
+fn rooms(out: &Tile<'_>) -> [usize; 2] {
+    let rows = out.columns().next_multiple_of(WIDE_MAX);
+    [rows * BLOCK, rows * out.rows() * LANES]
+}
+
+for_each_isa! {
+    /// Many rows of `x` times a strip, in blocks of columns: the sums wait in memory between them,
+    /// lane by lane.
+    many(
+        x: &[f32],
+        strip: Strip<'_>,
+        panel: &mut [f32],
+        sums: &mut [f32],
+        out: &mut Tile<'_>,
+    ) = many_on
+}
+
+#[inline(always)]
+unsafe fn many_on<L: Decode>(
+    x: &[f32],
+    strip: Strip<'_>,
+    panel: &mut [f32],
+    sums: &mut [f32],
+    out: &mut Tile<'_>,
+) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        match L::TILE[1] {
+            4 => many_by::<L, 4>(x, strip, panel, sums, out),
+            _ => many_by::<L, 2>(x, strip, panel, sums, out),
+        }
+    }
+}
+
+/// `N` rows of the strip side by side.
+#[inline(always)]
+unsafe fn many_by<L: Decode, const N: usize>(
+    x: &[f32],
+    strip: Strip<'_>,
+    panel: &mut [f32],
+    sums: &mut [f32],
+    out: &mut Tile<'_>,
+) {
+    let (tokens, count) = (out.rows(), out.columns());
+    let wide = x.len() / tokens;
+    let sums = sums.as_chunks_mut::<LANES>().0;
+    sums.fill([0.0; LANES]);
+    for first in (0..wide).step_by(BLOCK) {
+        let length = BLOCK.min(wide - first);
+        for row in (0..count).step_by(N) {
+            let panel = panel[row * length..][..N * length]
+                .as_chunks_mut::<LANES>()
+                .0;
+            // SAFETY: promised by the caller.
+            unsafe { unpack::<L, N>(strip, row..count.min(row + N), first, panel) };
+        }
+        for row in (0..count).step_by(N) {
+            let panel = panel[row * length..][..N * length].as_chunks::<LANES>().0;
+            let panel = panel.as_chunks::<N>().0;
+            let sums = sums[row * tokens..][..N * tokens].as_chunks_mut::<N>().0;
+            let mut token = 0;
+            while token < tokens {
+                let x = &x[token * wide + first..];
+                let sums = &mut sums[token..];
+                // SAFETY: promised by the caller.
+                token += unsafe {
+                    match (tokens - token).min(L::TILE[0]) {
+                        1 => tile::<L, 1, N>(x, wide, panel, sums),
+                        2 => tile::<L, 2, N>(x, wide, panel, sums),
+                        3 => tile::<L, 3, N>(x, wide, panel, sums),
+                        4 => tile::<L, 4, N>(x, wide, panel, sums),
+                        5 => tile::<L, 5, N>(x, wide, panel, sums),
+                        _ => tile::<L, 6, N>(x, wide, panel, sums),
+                    }
+                };
+            }
+        }
+    }
+    for token in 0..tokens {
+        for (row, out) in out.row(token).iter_mut().enumerate() {
+            let sums = &sums[(row / N * tokens + token) * N + row % N];
+            // SAFETY: promised by the caller.
+            *out = unsafe { L::load(sums).fold() };
+        }
+    }
+}
+
+/// Decodes the columns of a block, which begins at `first`, of at most `N` rows, a vector of each in
+/// turn.
+#[inline(always)]
+unsafe fn unpack<L: Decode, const N: usize>(
+    strip: Strip<'_>,
+    rows: std::ops::Range<usize>,
+    first: usize,
+    panel: &mut [[f32; LANES]],
+) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        match strip.weight.format {
+            Format::F32 => unpack_of::<L, F32, N>(strip, rows, first, panel),
+            Format::Bf16 => unpack_of::<L, Bf16, N>(strip, rows, first, panel),
+            Format::F16 => unpack_of::<L, F16, N>(strip, rows, first, panel),
+            Format::Fp8 { .. } => unpack_of::<L, Fp8, N>(strip, rows, first, panel),
+            Format::Fp4 { .. } => unpack_of::<L, Fp4, N>(strip, rows, first, panel),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn unpack_of<L: Decode, F: Codes, const N: usize>(
+    strip: Strip<'_>,
+    rows: std::ops::Range<usize>,
+    first: usize,
+    panel: &mut [[f32; LANES]],
+) {
+    let from = first / UNIT;
+    for (j, row) in rows.enumerate() {
+        let row: Row<'_, F> = strip.row(row);
+        let to = row.units.len().min(from + panel.len() / (2 * N));
+        let (pairs, rest) = panel.as_chunks_mut::<N>().0.as_chunks_mut::<2>();
+        let units = row.units[from..to].iter().zip(&row.factors[from..to]);
+        for ((unit, factor), [low, high]) in units.zip(&mut *pairs) {
+            // SAFETY: promised by the caller.
+            unsafe {
+                let [a, b] = F::decode::<L>(unit, *factor);
+                F::natural(a).store(&mut low[j]);
+                F::natural(b).store(&mut high[j]);
+            }
+        }
+        let left = pairs[to - from..].as_flattened_mut().iter_mut().chain(rest);
+        let unit = F::lengthened(row.rest);
+        let factor = row.factors.get(to).copied().unwrap_or_default();
+        // SAFETY: promised by the caller.
+        for (w, to) in unsafe { F::decode::<L>(&unit, factor) }
+            .into_iter()
+            .zip(left)
+        {
+            // SAFETY: promised by the caller.
+            unsafe { F::natural(w).store(&mut to[j]) };
+        }
+    }
+}
+
+/// `M` rows of `x`, `wide` numbers apart, times a panel of `N` rows, added to their sums; returns
+/// `M`.
+#[inline(always)]
+unsafe fn tile<L: Decode, const M: usize, const N: usize>(
+    x: &[f32],
+    wide: usize,
+    panel: &[[[f32; LANES]; N]],
+    sums: &mut [[[f32; LANES]; N]],
+) -> usize {
+    let length = panel.len();
+    let x: [&[[f32; LANES]]; M] = std::array::from_fn(|i| &vectors(&x[i * wide..])[..length]);
+    let sums: &mut [_; M] = sums.first_chunk_mut().expect("a sum of each");
+    // SAFETY: promised by the caller.
+    let mut held = sums
+        .each_ref()
+        .map(|sums| sums.each_ref().map(|sum| unsafe { L::load(sum) }));
+    for v in 0..length {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let w = panel[v].each_ref().map(|w| L::load(w));
+            for i in 0..M {
+                let x = L::load(&x[i][v]);
+                for j in 0..N {
+                    held[i][j] = x.fma(w[j], held[i][j]);
+                }
+            }
+        }
+    }
+    for i in 0..M {
+        for j in 0..N {
+            // SAFETY: promised by the caller.
+            unsafe { held[i][j].store(&mut sums[i][j]) };
+        }
+    }
+    M
+}
+
+#[cfg(test)]
+mod tests {
+    use deepseek_core::ScaleFormat;
+    use deepseek_core::quant::decode_row;
+    use deepseek_core::weights::Bytes;
+
+    use super::super::lanes::Isa;
+    use super::*;
+
+    /// Numbers without a pattern, from a seed.
+    struct Draw(u64);
+
+    impl Draw {
+        fn next(&mut self) -> u32 {
+            let (multiplier, increment) = (6_364_136_223_846_793_005, 1_442_695_040_888_963_407);
+            self.0 = self.0.wrapping_mul(multiplier).wrapping_add(increment);
+            (self.0 >> 32) as u32
+        }
+
+        fn bytes(&mut self, count: usize) -> Vec<u8> {
+            (0..count).map(|_| self.next() as u8).collect()
+        }
+
+        fn below(&mut self, bound: usize) -> usize {
+            self.next() as usize % bound
+        }
+
+        /// One in `rare` is hostile, the others are between -1 and 1.
+        fn float(&mut self, rare: usize) -> f32 {
+            const HOSTILE: [f32; 10] = [
+                f32::NAN,
+                f32::INFINITY,
+                f32::NEG_INFINITY,
+                f32::MAX,
+                f32::MIN,
+                f32::MIN_POSITIVE,
+                1e-41,
+                -1e-45,
+                -0.0,
+                0.0,
+            ];
+            match self.below(rare) {
+                0 => HOSTILE[self.below(HOSTILE.len())],
+                _ => (self.next() >> 8) as f32 / (1 << 23) as f32 - 1.0,
+            }
+        }
+
+        fn scales(&mut self, count: usize, scale: ScaleFormat, rare: usize) -> Vec<u8> {
+            let one = |_| match scale {
+                ScaleFormat::E8m0 if self.below(rare) == 0 => vec![[0, 1, 254, 255][self.below(4)]],
+                ScaleFormat::E8m0 => vec![120 + self.below(14) as u8],
+                ScaleFormat::F32 => self.float(rare).to_le_bytes().to_vec(),
+            };
+            (0..count).flat_map(one).collect()
+        }
+
+        /// A matrix with any codes, but for most of those that are no numbers, which would hide
+        /// the others; one scale in `rare` is hostile.
+        fn matrix(&mut self, format: Format, shape: [usize; 2], rare: usize) -> WeightView {
+            let [rows, columns] = shape;
+            let tile_row = match format {
+                Format::Fp8 { tile, .. } => self.below(tile[0]),
+                _ => 0,
+            };
+            let count = rows * columns;
+            let scales = match format {
+                Format::Fp8 { tile, scale } => {
+                    let lines = (tile_row + rows).div_ceil(tile[0]);
+                    self.scales(lines * columns.div_ceil(tile[1]), scale, rare)
+                }
+                Format::Fp4 { block, scale } => {
+                    self.scales(rows * columns.div_ceil(block), scale, rare)
+                }
+                Format::F32 | Format::Bf16 | Format::F16 => Vec::new(),
+            };
+            let data: Vec<u8> = match format {
+                Format::F32 => (0..count)
+                    .flat_map(|_| self.float(rare).to_le_bytes())
+                    .collect(),
+                Format::Bf16 => (0..count)
+                    .flat_map(|_| self.float(rare).to_le_bytes()[2..].to_vec())
+                    .collect(),
+                Format::F16 => {
+                    let mut data = self.bytes(2 * count);
+                    for high in data.iter_mut().skip(1).step_by(2) {
+                        // No exponent of all ones.
+                        *high &= if self.below(rare) == 0 { 0xff } else { 0xbf };
+                    }
+                    data
+                }
+                Format::Fp8 { .. } => {
+                    let mut data = self.bytes(count);
+                    for code in data.iter_mut().filter(|code| **code & 0x7f == 0x7f) {
+                        *code ^= u8::from(self.below(rare) != 0);
+                    }
+                    data
+                }
+                Format::Fp4 { .. } => self.bytes(rows * (columns / 2)),
+            };
+            WeightView {
+                name: "w".to_owned(),
+                format,
+                shape,
+                data: Bytes::from(data),
+                scales: Bytes::from(scales),
+                tile_row,
+            }
+        }
+    }
+
+    /// The order of summation, in so many words: missing numbers of the last vector are zeros.
+    fn plain(x: &[f32], weight: &WeightView) -> Vec<f32> {
+        let [rows, columns] = weight.shape;
+        let mut out = Vec::new();
+        let mut row = vec![0.0; columns];
+        for x in x.chunks_exact(columns) {
+            for index in 0..rows {
+                decode_row(weight, index, &mut row);
+                let mut lanes = [0.0_f32; LANES];
+                for place in 0..columns.next_multiple_of(LANES) {
+                    let [x, w] = [x, &row].map(|of| of.get(place).copied().unwrap_or(0.0));
+                    lanes[place % LANES] = x.mul_add(w, lanes[place % LANES]);
+                }
+                for half in [8, 4, 2, 1] {
+                    for lane in 0..half {
+                        lanes[lane] += lanes[lane + half];
+                    }
+                }
+                out.push(lanes[0]);
+            }
+        }
+        out
+    }
+
+    /// In rectangles of this shape, or of the best.
+    fn fast(pool: &Pool, x: &[f32], weight: &WeightView, shape: Option<[usize; 2]>) -> Vec<f32> {
+        let [rows, columns] = weight.shape;
+        let x = super::super::dense::padded(x, columns);
+        let wide = columns.next_multiple_of(LANES);
+        let tokens = x.len() / wide;
+        let shape = shape.unwrap_or_else(|| rectangle(tokens, wide));
+        let mut out = vec![f32::NAN; tokens * rows];
+        pool.tiles(
+            &mut out,
+            rows,
+            shape,
+            usize::MAX,
+            |[token, row], mut out| {
+                let x = &x[token * wide..][..out.rows() * wide];
+                product(pool, x, weight, row, &mut out);
+            },
+        );
+        out
+    }
+
+    fn formats() -> Vec<Format> {
+        let mut formats = vec![Format::F32, Format::Bf16, Format::F16];
+        for scale in [ScaleFormat::E8m0, ScaleFormat::F32] {
+            let tiles = [[128, 128], [32, 32], [16, 96], [8, 48]];
+            formats.extend(tiles.map(|tile| Format::Fp8 { tile, scale }));
+            formats.extend([32, 64, 16].map(|block| Format::Fp4 { block, scale }));
+        }
+        formats
+    }
+
+    #[track_caller]
+    fn check(draw: &mut Draw, weight: &WeightView, tokens: usize, rare: usize) {
+        let count = tokens * weight.shape[1];
+        let x: Vec<f32> = (0..count).map(|_| draw.float(rare)).collect();
+        let want = plain(&x, weight);
+        for isa in Isa::available() {
+            for (threads, shape) in [(1, None), (2, None), (2, Some([7, 5])), (1, Some([3, 11]))] {
+                let pool = Pool::new(threads).with_isa(isa);
+                let got = fast(&pool, &x, weight, shape);
+                for (place, (got, want)) in got.iter().zip(&want).enumerate() {
+                    assert!(
+                        got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan(),
+                        "{} {:?} by {tokens} on {isa:?}, {shape:?}: {got} for {want} at {place}",
+                        weight.format,
+                        weight.shape,
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_product_is_the_plain_one_to_the_bit() {
+        let mut draw = Draw(1);
+        for format in formats() {
+            for (shape, tokens) in [([13, 96], 1), ([9, 160], 3), ([5, 64], 4), ([7, 128], 2)] {
+                let weight = draw.matrix(format, shape, usize::MAX);
+                check(&mut draw, &weight, tokens, usize::MAX);
+            }
+            for (shape, tokens) in [([37, 1088], 9), ([3, 512], 5), ([6, 544], 13)] {
+                let weight = draw.matrix(format, shape, usize::MAX);
+                check(&mut draw, &weight, tokens, usize::MAX);
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_may_end_anywhere() {
+        let mut draw = Draw(2);
+        for format in formats() {
+            for columns in [2, 14, 16, 18, 30, 34, 46, 48, 50, 510, 526, 530, 542] {
+                for tokens in [1, 2, 6] {
+                    let weight = draw.matrix(format, [9, columns], usize::MAX);
+                    check(&mut draw, &weight, tokens, usize::MAX);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_ordinary_number_is_kept() {
+        let mut draw = Draw(3);
+        for format in formats() {
+            for rare in [1, 2, 30, 500] {
+                for (shape, tokens) in [([17, 224], 1), ([17, 222], 3), ([12, 600], 8)] {
+                    let weight = draw.matrix(format, shape, rare);
+                    check(&mut draw, &weight, tokens, rare);
+                    check(&mut draw, &weight, tokens, usize::MAX);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_code_is_what_it_is_alone() {
+        let one = ScaleFormat::E8m0;
+        let formats = [
+            (Format::Bf16, 1 << 16, 2),
+            (Format::F16, 1 << 16, 2),
+            (
+                Format::Fp8 {
+                    tile: [1, 32],
+                    scale: one,
+                },
+                1 << 8,
+                1,
+            ),
+            (
+                Format::Fp4 {
+                    block: 32,
+                    scale: one,
+                },
+                1 << 8,
+                1,
+            ),
+        ];
+        for (format, count, bytes) in formats {
+            // Each code meets a one in a row of its own, and zeros elsewhere.
+            let data: Vec<u8> = (0..count)
+                .flat_map(|code: usize| {
+                    let mut row = vec![0; 32 * bytes / 2];
+                    row[..bytes].copy_from_slice(&code.to_le_bytes()[..bytes]);
+                    row
+                })
+                .collect();
+            let columns = if matches!(format, Format::Fp4 { .. }) {
+                32
+            } else {
+                16
+            };
+            let weight = WeightView {
+                name: "w".to_owned(),
+                format,
+                shape: [count, columns],
+                data: Bytes::from(data),
+                scales: Bytes::from(vec![126; count]),
+                tile_row: 0,
+            };
+            for place in [0, 1] {
+                let mut x = vec![0.0; columns];
+                x[place] = 1.0;
+                let want = plain(&x, &weight);
+                for isa in Isa::available() {
+                    let got = fast(&Pool::new(1).with_isa(isa), &x, &weight, None);
+                    let same = |(a, b): (&f32, &f32)| a == b || a.is_nan() && b.is_nan();
+                    assert!(got.iter().zip(&want).all(same), "{format} on {isa:?}");
+                }
+            }
+        }
+    }
+}
