@@ -1,5 +1,6 @@
 //! Weights that are not finite, and ids without text.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -105,9 +106,23 @@ fn not_finite(dtype: Dtype) -> Option<&'static [u8]> {
     }
 }
 
+/// Of names that differ in nothing but the number of a layer, the first and the last.
+fn first_and_last<'a>(names: impl Iterator<Item = &'a String>) -> BTreeSet<&'a String> {
+    let mut ends: BTreeMap<&str, [&String; 2]> = BTreeMap::new();
+    for name in names {
+        let kind = name
+            .strip_prefix("layers.")
+            .and_then(|rest| rest.split_once('.'));
+        let kind = kind.map_or(name.as_str(), |(_, kind)| kind);
+        ends.entry(kind).or_insert([name, name])[1] = name;
+    }
+    ends.into_values().flatten().collect()
+}
+
 /// Breaks one tensor after another: either the program says which, or the logits of a prompt that is
 /// long enough for every kind of row are those of the whole checkpoint, to the bit. `unread` are parts
-/// that logits of text need not depend on. Of experts, two of each layer are tried.
+/// that logits of text need not depend on. Tried are the first and the last layer that have a tensor, and
+/// two experts of each.
 #[track_caller]
 fn no_flaw_goes_unnoticed(checkpoint: &Checkpoint, unread: &[&str]) {
     let prompt = "It was a bright cold day in April, and the clocks were striking. ".repeat(3);
@@ -123,13 +138,14 @@ fn no_flaw_goes_unnoticed(checkpoint: &Checkpoint, unread: &[&str]) {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let stored = stored::read(folder);
     let (mut named, mut harmless) = (0, Vec::new());
-    for (name, (dtype, _, _)) in &stored {
+    for name in first_and_last(stored.keys()) {
+        let (dtype, _, _) = &stored[name];
         let expert = name.split_once("experts.").and_then(|(_, rest)| {
             let (number, _) = rest.split_once('.')?;
             number.parse::<u32>().ok()
         });
-        let Some(bytes) = not_finite(*dtype).filter(|_| expert.is_none_or(|number| number < 2))
-        else {
+        let tried = expert.is_none_or(|number| number < 2);
+        let Some(bytes) = not_finite(*dtype).filter(|_| tried) else {
             continue;
         };
         let broken = broken(folder, &stored, name, bytes);
@@ -153,7 +169,7 @@ fn no_flaw_goes_unnoticed(checkpoint: &Checkpoint, unread: &[&str]) {
     };
     let lost: Vec<_> = harmless.iter().filter(|name| !is_unread(name)).collect();
     assert!(
-        lost.is_empty() && named > 100,
+        lost.is_empty() && named > 50,
         "{named} named, {lost:?} without effect"
     );
 }
