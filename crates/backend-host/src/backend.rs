@@ -12,7 +12,7 @@ use deepseek_core::{
 
 use crate::buffer::{Buffer, Buffers};
 use crate::kernel_set::KernelSet;
-use crate::kernels::{self, Dimension, Norm, Pool, RowPool};
+use crate::kernels::{self, Dimension, Norm, Pool, Roofs, RowPool};
 use crate::tensor::Tensor;
 
 /// The host: its threads, its instruction set, and the memory that its tensors take turns in.
@@ -67,6 +67,14 @@ impl Host {
             buffers: Arc::default(),
             name: "cpu".to_owned(),
         })
+    }
+
+    /// Measures what its threads do at most. Takes about half a second and 256 MiB.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] where there is less.
+    pub fn roofs(&self) -> Result<Roofs> {
+        kernels::roofs(&self.pool)
     }
 
     pub(crate) fn pool(&self) -> &Pool {

@@ -11,4 +11,5 @@ mod tensor;
 
 pub use backend::{Host, Rows, Weight};
 pub use kernel_set::{KernelSet, NoKernelSet};
+pub use kernels::Roofs;
 pub use tensor::Tensor;

@@ -15,7 +15,7 @@ use deepseek_model::{Config, Prefill};
 use deepseek_text::{Call, Conversation, Message, Mode, Options, Part};
 use indicatif::ProgressBar;
 
-use crate::args::{self, Generation, Model};
+use crate::args::{self, Generation, Model, Threads};
 use crate::device::DeviceName;
 use crate::ending;
 use crate::fault::{Fault, Result, note};
@@ -43,7 +43,11 @@ pub(crate) fn opening(system: Option<&str>) -> Vec<Message> {
 
 impl Opened {
     /// Loads what the user named.
-    pub(crate) fn open(args: &Model, asked: &Generation, interrupt: &Interrupt) -> Result<Self> {
+    pub(crate) fn open(
+        (args, threads): (&Model, Threads),
+        asked: &Generation,
+        interrupt: &Interrupt,
+    ) -> Result<Self> {
         let source = load::source(args.folder.as_deref())?;
         let defaults = source.defaults();
         let sampling = sampling(&asked.sampling, defaults)?;
@@ -59,7 +63,13 @@ impl Opened {
         let step_tokens = STEP_TOKENS.min(context);
         let budget = load::budget(args, context, step_tokens, Prefill::Replay);
         let plan = load::plan(args, defaults.level, config, budget)?;
-        let decoder = load::decoder(args, &source, plan, interrupt)?;
+        let decoder = load::decoder(
+            args,
+            load::threads(threads.threads),
+            &source,
+            plan,
+            interrupt,
+        )?;
         let answer = TurnOptions {
             max_tokens: asked.max_tokens,
             sampling,

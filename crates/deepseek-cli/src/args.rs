@@ -1,6 +1,7 @@
 //! What can be typed, and what the environment says. Words become structs here; what they mean is
 //! decided elsewhere.
 
+mod bench;
 mod environment;
 mod generation;
 mod media;
@@ -10,10 +11,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::bench::Bench;
 pub(crate) use self::environment::history_file;
 pub(crate) use self::generation::{Generation, Sampling};
 pub(crate) use self::media::{Media, VideoArgs};
-pub(crate) use self::model::Model;
+pub(crate) use self::model::{Model, Threads};
 use crate::ids::Ids;
 
 /// Run DeepSeek-V4 and V4.1 checkpoints.
@@ -38,6 +40,7 @@ Examples:
   deepseek tokenize --model DIR --count < letter.txt     count tokens
   deepseek logits --model DIR --ids 0,1,2 --out l.safetensors
   deepseek eval --model DIR tasks.jsonl                  count right answers
+  deepseek bench --model DIR                             measure speed
 
 Answers go to stdout; reasoning, progress, figures and errors go to stderr.
 
@@ -143,6 +146,22 @@ Examples:
 Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
     Eval(Eval),
 
+    /// Measure speed.
+    ///
+    /// Runs prompts of random ids and single tokens behind them, as llama-bench does, and prints the mean
+    /// and the standard deviation of tokens per second. On the host it measures, too, how fast the same
+    /// threads read memory and multiply, and prints the share of that: of reading the weights for tokens,
+    /// of multiplying for prompts. Lists have commas; each combination is a row. Ctrl-C ends it.
+    #[command(after_long_help = "\
+Examples:
+  deepseek bench
+  deepseek bench --model DIR
+  deepseek bench --model DIR -p 512 -n 128 -d 0,4096 -r 5 -t 1,2
+  deepseek bench --model DIR -p 0 -n 32 --device cpu:avx2 --json
+
+Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
+    Bench(Bench),
+
     /// Decode a video for another process of this program.
     #[cfg(feature = "video")]
     #[command(hide = true)]
@@ -154,6 +173,8 @@ Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) model: Model,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
     /// Continue the text as it stands, without the markers of a conversation.
     #[arg(long, conflicts_with_all = ["system", "thinking", "no_thinking", "effort", "image", "audio", "video"])]
     pub(crate) raw: bool,
@@ -181,6 +202,8 @@ pub(crate) struct Run {
 pub(crate) struct Chat {
     #[command(flatten)]
     pub(crate) model: Model,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
     /// Forget the lines typed when leaving, and read none from earlier.
     #[arg(long)]
     pub(crate) no_history: bool,
@@ -232,6 +255,8 @@ pub(crate) struct Tokenize {
 pub(crate) struct Logits {
     #[command(flatten)]
     pub(crate) model: Model,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
     /// Run these ids: `1,2,3`, or `@FILE` with commas or spaces between them; `@-` is stdin.
     #[arg(long, value_name = "IDS", required_unless_present = "prompt", conflicts_with_all = ["image", "audio", "video"])]
     pub(crate) ids: Option<Ids>,
@@ -259,6 +284,8 @@ pub(crate) struct Logits {
 pub(crate) struct Eval {
     #[command(flatten)]
     pub(crate) model: Model,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
     /// Take the items of these task files; `-` is stdin.
     #[arg(value_name = "FILE.jsonl", required = true)]
     pub(crate) files: Vec<PathBuf>,

@@ -43,7 +43,7 @@ the embedded model answers: it knows the small world it was trained on; --model 
 
 pub(crate) fn run(args: &Chat) -> Result<()> {
     let interrupt = Interrupt::listen(Second::WaitsForAnswer)?;
-    let opened = Opened::open(&args.model, &args.generation, &interrupt)?;
+    let opened = Opened::open((&args.model, args.threads), &args.generation, &interrupt)?;
     if args.model.folder.is_none() {
         writeln!(screen::stderr(), "{EMBEDDED}")?;
     }

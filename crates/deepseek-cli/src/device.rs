@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::str::FromStr;
 
 use backend_candle::{Candle, start_threads};
-use backend_host::{Host, KernelSet};
+use backend_host::{Host, KernelSet, Roofs};
 use deepseek_core::Kernels;
 use deepseek_core::weights::Checkpoint;
 use deepseek_model::{Decoder, Extras, Model, Plan};
@@ -115,6 +115,17 @@ pub(crate) fn load(
         DeviceName::Metal(number) => start_threads(threads).and_then(|()| Candle::metal(number)),
     };
     on(device?, plan, checkpoint, extras, progress)
+}
+
+/// What so many threads do at most, where the host computes with kernels of our own.
+pub(crate) fn roofs(name: DeviceName, threads: usize) -> Result<Option<Roofs>> {
+    match name {
+        DeviceName::Cpu(set) => {
+            let host = Host::start(threads, set.unwrap_or_else(KernelSet::best))?;
+            Ok(Some(host.roofs()?))
+        }
+        DeviceName::CpuPlain | DeviceName::Cuda(_) | DeviceName::Metal(_) => Ok(None),
+    }
 }
 
 fn on<B: Kernels>(

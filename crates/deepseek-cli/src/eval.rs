@@ -147,7 +147,8 @@ impl Bench {
                 Ablated::Indexer => Ablation::Indexer { seed: args.seed },
             });
         }
-        let decoder = load::decoder(&args.model, &source, plan, interrupt)?;
+        let threads = load::threads(args.threads.threads);
+        let decoder = load::decoder(&args.model, threads, &source, plan, interrupt)?;
         let engine = Engine::spawn(decoder, Limits::default());
         let Description { config, tokenizer } = description;
         Ok(Self {

@@ -64,11 +64,11 @@ pub(crate) fn plan(args: &Model, level: Level, config: &Config, budget: Budget) 
 /// Loads what `plan` describes, with progress on stderr where that is a terminal.
 pub(crate) fn decoder(
     args: &Model,
+    threads: usize,
     source: &ModelSource,
     plan: Plan,
     interrupt: &Interrupt,
 ) -> Result<Box<dyn Decoder>> {
-    let threads = threads(args);
     let widened = match args.device.widens() {
         true => Weights::of(plan.config(), plan.config().storage).widened_bytes(),
         false => 0,
@@ -145,9 +145,9 @@ pub(crate) fn budget(args: &Model, context: usize, step_tokens: usize, prefill: 
 }
 
 /// The threads that compute: as asked for, or one for each core that the process may use.
-fn threads(args: &Model) -> usize {
+pub(crate) fn threads(asked: Option<u16>) -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let threads = args.threads.map_or(cores, usize::from);
+    let threads = asked.map_or(cores, usize::from);
     if threads > cores {
         note(&format!(
             "--threads {threads} on {cores} cores is slower than --threads {cores}"

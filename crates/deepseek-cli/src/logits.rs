@@ -30,7 +30,8 @@ pub(crate) fn run(args: &Logits) -> Result<()> {
     let budget = load::budget(&args.model, ids.len(), chunk, Prefill::Full);
     let plan = load::plan(&args.model, Level::Exact, &config, budget)?;
     let (output, _litter) = interrupt.open(place).map_err(unwritten)?;
-    let mut decoder = load::decoder(&args.model, &source, plan, &interrupt)?;
+    let threads = load::threads(args.threads.threads);
+    let mut decoder = load::decoder(&args.model, threads, &source, plan, &interrupt)?;
     let media = attach(&mut *decoder, &media)?;
 
     // A prompt that is cut has one row of logits.

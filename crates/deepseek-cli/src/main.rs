@@ -3,6 +3,7 @@
 
 mod answer;
 mod args;
+mod bench;
 mod chat;
 mod device;
 mod ending;
@@ -61,6 +62,7 @@ fn command(command: &Command) -> Result<()> {
         Command::Tokenize(args) => tokenize::run(args),
         Command::Logits(args) => logits::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Bench(args) => bench::run(args),
         #[cfg(feature = "video")]
         Command::VideoWorker => media::worker::run(),
     }

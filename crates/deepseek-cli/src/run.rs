@@ -38,7 +38,7 @@ pub(crate) fn run(args: &Run) -> Result<()> {
     if !args.raw {
         check(&conversation)?;
     }
-    let opened = Opened::open(&args.model, &args.generation, &interrupt)?;
+    let opened = Opened::open((&args.model, args.threads), &args.generation, &interrupt)?;
     let said = match args.raw {
         true => opened.go_on(&prompt, &interrupt)?,
         false => {

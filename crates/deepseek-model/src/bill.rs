@@ -94,7 +94,9 @@ pub struct Weights {
     /// Parameters of the matrices of the backbone that one token is multiplied with when the next is
     /// asked for, the head included.
     pub active: u64,
-    /// The same for a token of a prompt that runs through all layers.
+    /// Bytes of these matrices as they are stored, with their scales: what is read for the next token.
+    pub active_bytes: u64,
+    /// Parameters that a token of a prompt is multiplied with that runs through all layers.
     pub active_full: u64,
     /// The same for one that runs through the first layers alone.
     pub active_replay: u64,
@@ -114,10 +116,12 @@ impl Weights {
             vision: 0,
             audio: 0,
             active: 0,
+            active_bytes: 0,
             active_full: 0,
             active_replay: 0,
         };
         let (mut dense, mut routed) = ([0; 3], [0; 3]);
+        let (mut dense_bytes, mut routed_bytes) = (0, 0);
         for spec in inventory(config, storage) {
             weights.add(&spec);
             let met = match spec.component {
@@ -130,9 +134,13 @@ impl Weights {
                 | Component::Audio
                 | Component::AudioAligner
                 | Component::AudioDelimiters => continue,
-                Component::RoutedExperts => &mut routed,
-                _ => &mut dense,
+                Component::RoutedExperts => (&mut routed, &mut routed_bytes),
+                _ => (&mut dense, &mut dense_bytes),
             };
+            let (met, bytes) = met;
+            if (spec.is_matrix() || spec.is_scale()) && Phase::Decode.meets(config, &spec) {
+                *bytes += spec.bytes();
+            }
             for (met, phase) in met.iter_mut().zip(Phase::ALL) {
                 if spec.is_matrix() && phase.meets(config, &spec) {
                     *met += spec.parameters();
@@ -142,6 +150,7 @@ impl Weights {
         let (count, top_k) = (config.experts.count as u64, config.experts.top_k as u64);
         let active = [0, 1, 2].map(|phase| dense[phase] + routed[phase] / count * top_k);
         [weights.active, weights.active_full, weights.active_replay] = active;
+        weights.active_bytes = dense_bytes + routed_bytes / count * top_k;
         weights
     }
 

@@ -165,6 +165,12 @@ impl TensorSpec {
         matches!(self.kind, Kind::Matrix | Kind::Making)
     }
 
+    /// Whether it holds the scales of a matrix.
+    #[must_use]
+    pub fn is_scale(&self) -> bool {
+        self.kind == Kind::Side && self.dtype != Dtype::I64
+    }
+
     /// Whether it is such a matrix and makes compressed rows or their keys: all that a prompt needs
     /// of the layer where it may end (`docs/models/deepseek-v41.md` §3.10).
     #[must_use]

@@ -37,6 +37,11 @@ pub(crate) struct Model {
     /// none (V4.1).
     #[arg(long, value_name = "FILE")]
     pub(crate) audio_projector: Option<PathBuf>,
+}
+
+/// The threads that compute.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Threads {
     /// Use so many threads [default: one for each core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,

@@ -2,7 +2,9 @@
 
 use crate::program::run;
 
-const COMMANDS: [&str; 6] = ["run", "chat", "inspect", "tokenize", "logits", "eval"];
+const COMMANDS: [&str; 7] = [
+    "run", "chat", "inspect", "tokenize", "logits", "eval", "bench",
+];
 
 #[test]
 fn the_help_names_each_command_and_each_exit_code() {

@@ -1,6 +1,7 @@
 //! The built program, from outside: what it prints, where, and how it ends.
 
 mod assets;
+mod bench;
 mod bounds;
 mod chat;
 mod decoding;

@@ -1,0 +1,54 @@
+//! What is measured, and how often.
+
+use clap::Args;
+
+use super::model::Model;
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    #[command(flatten)]
+    pub(crate) model: Model,
+    /// Run prompts of so many tokens; 0 runs none.
+    #[arg(
+        short = 'p',
+        long,
+        value_name = "N",
+        value_delimiter = ',',
+        default_value = "512"
+    )]
+    pub(crate) n_prompt: Vec<u32>,
+    /// Run so many tokens one after the other; 0 runs none.
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        value_delimiter = ',',
+        default_value = "128"
+    )]
+    pub(crate) n_gen: Vec<u32>,
+    /// Measure behind so many tokens that stand in the KV cache.
+    #[arg(
+        short = 'd',
+        long,
+        value_name = "N",
+        value_delimiter = ',',
+        default_value = "0"
+    )]
+    pub(crate) n_depth: Vec<u32>,
+    /// Measure each so often.
+    #[arg(short = 'r', long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) repetitions: u16,
+    /// Use so many threads [default: one for each core].
+    #[arg(short = 't', long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Vec<u16>,
+    /// Run so many tokens of a prompt at a time.
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
+    pub(crate) chunk: u32,
+    /// Print JSON: an object for each row, in a list.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print comma-separated values, a row a line, with a head.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+}
