@@ -276,7 +276,7 @@ unsafe impl Decode for __m512 {
 }
 
 /// A format that is decoded in registers.
-pub(super) trait Codes {
+pub(super) trait Codes: Copy {
     /// [`UNIT`] codes.
     type Unit: Copy;
 
@@ -319,6 +319,7 @@ macro_rules! codes {
         |$unit:ident, $factor:ident| $decode:expr $(, $order:item)*
     ) => {
         $(#[$doc])*
+        #[derive(Clone, Copy)]
         pub(super) struct $format;
 
         impl Codes for $format {

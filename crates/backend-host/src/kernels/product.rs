@@ -101,7 +101,11 @@ impl<'a> Strip<'a> {
     /// Some rows of it and what they are decoded with.
     #[inline(always)]
     fn rows<F: Codes, const N: usize>(&self, from: usize) -> [Row<'a, F>; N] {
-        std::array::from_fn(|row| self.row(from + row))
+        let mut rows = [self.row(from); N];
+        for (j, row) in rows.iter_mut().enumerate() {
+            *row = self.row(from + j);
+        }
+        rows
     }
 
     #[inline(always)]
@@ -117,6 +121,7 @@ impl<'a> Strip<'a> {
 }
 
 /// A stored row: whole units, the codes of less than one, and factors for both.
+#[derive(Clone, Copy)]
 struct Row<'a, F: Codes> {
     units: &'a [F::Unit],
     rest: &'a [u8],
@@ -197,7 +202,7 @@ unsafe fn few_tile<L: Decode, F: Codes, const M: usize, const N: usize>(
     out: &mut Tile<'_>,
 ) -> usize {
     let wide = x.len() / M;
-    let x: [&[[f32; LANES]]; M] = std::array::from_fn(|i| vectors(&x[i * wide..][..wide]));
+    let x: [&[[f32; LANES]]; M] = rows_of(x, wide, wide / LANES);
     let rows: [Row<'_, F>; N] = strip.rows(first);
     let units = rows[0].units.len();
     // What comes after these rows is fetched while they are multiplied.
@@ -206,20 +211,25 @@ unsafe fn few_tile<L: Decode, F: Codes, const M: usize, const N: usize>(
     let step = N * size_of::<F::Unit>();
     // SAFETY: promised by the caller.
     let mut sums = [[unsafe { L::splat(0.0) }; N]; M];
-    let pairs: [&[[[f32; LANES]; 2]]; M] = x.map(|x| &x.as_chunks().0[..units]);
-    let codes = rows.each_ref().map(|row| &row.units[..units]);
-    let factors = rows.each_ref().map(|row| &row.factors[..units]);
+    let (mut codes, mut factors) = ([&[][..]; N], [&[][..]; N]);
+    for (j, row) in rows.iter().enumerate() {
+        (codes[j], factors[j]) = (&row.units[..units], &row.factors[..units]);
+    }
     for unit in 0..units {
         // SAFETY: promised by the caller.
         unsafe {
             for line in (0..step).step_by(LINE) {
                 L::prefetch(next.wrapping_add(unit * step + line));
             }
-            let x = pairs.map(|x| x[unit].each_ref().map(|x| F::arranged(L::load(x))));
+            let mut pairs = [[L::splat(0.0); 2]; M];
+            for (pair, x) in pairs.iter_mut().zip(x) {
+                let [low, high] = &x[..2 * units].as_chunks().0[unit];
+                *pair = [F::arranged(L::load(low)), F::arranged(L::load(high))];
+            }
             for j in 0..N {
                 let w: [L; 2] = F::decode(&codes[j][unit], factors[j][unit]);
-                for i in 0..M {
-                    sums[i][j] = x[i][1].fma(w[1], x[i][0].fma(w[0], sums[i][j]));
+                for (sums, [low, high]) in sums.iter_mut().zip(&pairs) {
+                    sums[j] = high.fma(w[1], low.fma(w[0], sums[j]));
                 }
             }
         }
@@ -245,6 +255,16 @@ unsafe fn few_tile<L: Decode, F: Codes, const M: usize, const N: usize>(
         }
     }
     N
+}
+
+/// The first `length` vectors of each of `M` rows, which are `wide` numbers apart.
+#[inline(always)]
+fn rows_of<const M: usize>(x: &[f32], wide: usize, length: usize) -> [&[[f32; LANES]]; M] {
+    let mut rows = [&[][..]; M];
+    for (i, row) in rows.iter_mut().enumerate() {
+        *row = &vectors(&x[i * wide..])[..length];
+    }
+    rows
 }
 
 /// The most rows of a strip that [`many`] decodes side by side.
@@ -315,9 +335,12 @@ unsafe fn many_by<L: Decode, const N: usize>(
             while token < tokens {
                 let x = &x[token * wide + first..];
                 let sums = &mut sums[token..];
+                // Tiles of nearly one height, so that none is too small to keep busy.
+                let left = tokens - token;
+                let tall = left.div_ceil(left.div_ceil(L::TILE[0]));
                 // SAFETY: promised by the caller.
                 token += unsafe {
-                    match (tokens - token).min(L::TILE[0]) {
+                    match tall {
                         1 => tile::<L, 1, N>(x, wide, panel, sums),
                         2 => tile::<L, 2, N>(x, wide, panel, sums),
                         3 => tile::<L, 3, N>(x, wide, panel, sums),
@@ -373,8 +396,11 @@ unsafe fn unpack_of<L: Decode, F: Codes, const N: usize>(
         let (pairs, rest) = panel.as_chunks_mut::<N>().0.as_chunks_mut::<2>();
         let units = row.units[from..to].iter().zip(&row.factors[from..to]);
         for ((unit, factor), [low, high]) in units.zip(&mut *pairs) {
+            // The same place a block on, which will be wanted when this one was multiplied.
+            let next = std::ptr::from_ref(unit).wrapping_add(BLOCK / UNIT);
             // SAFETY: promised by the caller.
             unsafe {
+                L::prefetch(next.cast());
                 let [a, b] = F::decode::<L>(unit, *factor);
                 F::natural(a).store(&mut low[j]);
                 F::natural(b).store(&mut high[j]);
@@ -404,16 +430,20 @@ unsafe fn tile<L: Decode, const M: usize, const N: usize>(
     sums: &mut [[[f32; LANES]; N]],
 ) -> usize {
     let length = panel.len();
-    let x: [&[[f32; LANES]]; M] = std::array::from_fn(|i| &vectors(&x[i * wide..])[..length]);
-    let sums: &mut [_; M] = sums.first_chunk_mut().expect("a sum of each");
+    let x: [&[[f32; LANES]]; M] = rows_of(x, wide, length);
+    let sums: &mut [[[f32; LANES]; N]; M] = sums.first_chunk_mut().expect("a sum of each");
     // SAFETY: promised by the caller.
-    let mut held = sums
-        .each_ref()
-        .map(|sums| sums.each_ref().map(|sum| unsafe { L::load(sum) }));
+    let (mut held, mut w) = unsafe { ([[L::splat(0.0); N]; M], [L::splat(0.0); N]) };
+    for (held, sum) in held.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+        // SAFETY: promised by the caller.
+        *held = unsafe { L::load(sum) };
+    }
     for v in 0..length {
         // SAFETY: promised by the caller.
         unsafe {
-            let w = panel[v].each_ref().map(|w| L::load(w));
+            for (w, from) in w.iter_mut().zip(&panel[v]) {
+                *w = L::load(from);
+            }
             for i in 0..M {
                 let x = L::load(&x[i][v]);
                 for j in 0..N {
@@ -422,11 +452,9 @@ unsafe fn tile<L: Decode, const M: usize, const N: usize>(
             }
         }
     }
-    for i in 0..M {
-        for j in 0..N {
-            // SAFETY: promised by the caller.
-            unsafe { held[i][j].store(&mut sums[i][j]) };
-        }
+    for (held, sum) in held.as_flattened().iter().zip(sums.as_flattened_mut()) {
+        // SAFETY: promised by the caller.
+        unsafe { held.store(sum) };
     }
     M
 }
