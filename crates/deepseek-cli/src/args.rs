@@ -48,7 +48,8 @@ Exit codes:
   0    done; also when the reader of stdout goes away
   1    fault: the device, the disk or the program failed
   2    usage: the command line makes no sense
-  3    input: a checkpoint, config, tokenizer, prompt or id that does not hold
+  3    invalid input: a checkpoint, config, tokenizer, prompt or token id is missing, malformed or
+       inconsistent
   130  interrupted; 128 + N where signal N ended it";
 
 /// What to do.
@@ -86,7 +87,7 @@ Examples:
 Exit codes: 0 left, 1 fault, 2 usage, 3 bad input, 130 left by Ctrl-C.")]
     Chat(Chat),
 
-    /// Show a model's plan and bill, without loading it.
+    /// Show a model's architecture, size and memory requirements without loading the weights.
     ///
     /// Takes a checkpoint or a `config.json` alone: layers and their kinds, parameters in all and
     /// for each token, bytes by component and format, bytes of cache. Where there are files, they are
@@ -129,7 +130,7 @@ Examples:
 Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
     Logits(Logits),
 
-    /// Hold answers against those that are wanted.
+    /// Score the model's answers against expected ones.
     ///
     /// A task file is JSON, an item a line: `task`, `id`, `messages` in the chat-completions form and
     /// `answer`; perhaps `match` (exact, contains, last-line or json-call), `thinking` and

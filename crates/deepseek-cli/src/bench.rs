@@ -1,5 +1,6 @@
 //! `deepseek bench`: how fast a model runs, and what share that is of what the machine could do.
 
+mod chart;
 mod table;
 
 use std::time::Instant;
@@ -20,6 +21,7 @@ use crate::device;
 use crate::fault::{Fault, Result};
 use crate::interrupt::{Interrupt, Second};
 use crate::load;
+use crate::output::Place;
 use crate::trouble;
 
 /// The one sequence that runs.
@@ -29,6 +31,10 @@ pub(crate) fn run(args: &Bench) -> Result<()> {
     let interrupt = Interrupt::listen(Second::Leaves)?;
     let tests = tests(args)?;
     let source = load::source(args.model.folder.as_deref())?;
+    let svg = args.svg.as_deref().map(Place::find).transpose()?;
+    if let Some(svg) = &svg {
+        svg.spare(load::files(&args.model, &source)?)?;
+    }
     let config = source.config()?.without_drafts();
     let level = args.model.numerics;
     let level = level.map_or(source.defaults().level, Level::from);
@@ -52,7 +58,7 @@ pub(crate) fn run(args: &Bench) -> Result<()> {
                 // The first time, memory is new and caches are cold.
                 runner.rate(test).map_err(named)?;
                 let rates = (0..args.repetitions).map(|_| runner.rate(test));
-                table.push(&Row {
+                table.push(Row {
                     threads,
                     test,
                     depth,
@@ -62,7 +68,12 @@ pub(crate) fn run(args: &Bench) -> Result<()> {
             }
         }
     }
-    table.finish()
+    let drawing = chart::draw(&table.title(), table.rows());
+    table.finish()?;
+    match svg {
+        None => Ok(()),
+        Some(svg) => Ok(interrupt.write(svg, drawing.as_bytes())?),
+    }
 }
 
 /// What is asked for, prompts first.

@@ -4,13 +4,14 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::str::FromStr;
 
+use anyhow::anyhow;
 use backend_candle::{Candle, start_threads};
 use backend_host::{Host, KernelSet, Roofs};
 use deepseek_core::Kernels;
 use deepseek_core::weights::Checkpoint;
 use deepseek_model::{Decoder, Extras, Model, Plan};
 
-use crate::fault::Result;
+use crate::fault::{Fault, Result};
 
 /// A device as it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +107,8 @@ pub(crate) fn load(
 ) -> Result<Box<dyn Decoder>> {
     // But for the host, candle computes, with threads that it would start by itself.
     let device = match name {
+        DeviceName::Cuda(_) if !cfg!(feature = "cuda") => return Err(unbuilt("CUDA", "cuda")),
+        DeviceName::Metal(_) if !cfg!(feature = "metal") => return Err(unbuilt("Metal", "metal")),
         DeviceName::Cpu(set) => {
             let host = Host::start(threads, set.unwrap_or_else(KernelSet::best))?;
             return on(host, plan, checkpoint, extras, progress);
@@ -115,6 +118,12 @@ pub(crate) fn load(
         DeviceName::Metal(number) => start_threads(threads).and_then(|()| Candle::metal(number)),
     };
     on(device?, plan, checkpoint, extras, progress)
+}
+
+/// A device that this build leaves out.
+fn unbuilt(devices: &str, feature: &str) -> Fault {
+    let hint = format!("rebuild with --features {feature}, or use --device cpu");
+    Fault::machine(anyhow!("this build has no {devices} support")).hint(hint)
 }
 
 /// What so many threads do at most, where the host computes with kernels of our own.

@@ -25,7 +25,11 @@ pub(crate) fn run(args: &Logits) -> Result<()> {
     place.spare(inputs(args, &source)?).map_err(unwritten)?;
     let config = source.config()?.without_drafts();
     let Prompt { ids, spans, media } = prompt(args, &source, &config)?;
-    check(&ids, &config)?;
+    let from = match args.ids {
+        Some(_) => "--ids",
+        None => "--prompt",
+    };
+    check(&ids, from, &config)?;
     let chunk = ids.len().min(args.chunk as usize);
     let budget = load::budget(&args.model, ids.len(), chunk, Prefill::Full);
     let plan = load::plan(&args.model, Level::Exact, &config, budget)?;
@@ -134,14 +138,16 @@ fn prompt(args: &Logits, source: &ModelSource, config: &Config) -> Result<Prompt
     Ok(prompt)
 }
 
-fn check(ids: &[TokenId], config: &Config) -> Result<()> {
+/// Whether the model can run these ids, which come `from` a flag.
+fn check(ids: &[TokenId], from: &str, config: &Config) -> Result<()> {
     if let Some((index, id)) = ids
         .iter()
         .enumerate()
         .find(|(_, id)| **id as usize >= config.vocab_size)
     {
         let error = anyhow!(
-            "id {id} at place {index}, the vocabulary has {}",
+            "token id {id} (item {} of {from}) is out of range: the vocabulary has {} ids",
+            index + 1,
             config.vocab_size
         );
         return Err(Fault::input(error));

@@ -233,7 +233,7 @@ fn what_is_no_object_is_refused() {
         "{\"a\":1}}",
         "\u{feff}{}",
     ] {
-        refuse(text, "not a JSON object");
+        refuse(text, "invalid JSON: ");
     }
     refuse(
         "{\"vocab_size\": 1, \"vocab_size\": 2}",

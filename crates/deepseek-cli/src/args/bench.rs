@@ -1,5 +1,7 @@
 //! What is measured, and how often.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::model::Model;
@@ -51,4 +53,7 @@ pub(crate) struct Bench {
     /// Print comma-separated values, a row a line, with a head.
     #[arg(long, conflicts_with = "json")]
     pub(crate) csv: bool,
+    /// Draw speed over depth into this file, as SVG.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
 }

@@ -24,9 +24,7 @@ pub(crate) struct Model {
     /// Compute on this device.
     #[arg(long, value_name = "DEVICE", default_value_t, long_help = DeviceName::HELP)]
     pub(crate) device: DeviceName,
-    /// Run this much of a prompt through the layers that make no rows of their own (V4.1).
-    ///
-    /// [default: replay for answers, full for logits]
+    /// How the prompt is processed (V4.1) [default: replay for answers, full for logits].
     #[arg(long, value_name = "MUCH")]
     pub(crate) prefill: Option<PrefillArg>,
     /// Hold so much of the n-gram tables in memory, such as 512MiB or 8GB (V4.1) [default: what the
@@ -50,10 +48,10 @@ pub(crate) struct Threads {
 /// How much of a prompt runs through all layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PrefillArg {
-    /// All of it: the reference.
+    /// Every layer sees the whole prompt.
     Full,
-    /// The last positions alone, as many as a window holds: what the vendor's service does, at less
-    /// than half the work. The same as full for a prompt that fits the window.
+    /// Layers that reuse another layer's KV cache see only the last window: the same as the vendor's
+    /// service, less than half the work.
     Replay,
 }
 

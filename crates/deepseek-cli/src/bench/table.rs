@@ -78,7 +78,7 @@ impl Row {
         }
     }
 
-    fn mean(&self) -> f64 {
+    pub(super) fn mean(&self) -> f64 {
         self.rates.iter().sum::<f64>() / self.rates.len() as f64
     }
 
@@ -106,7 +106,7 @@ enum Form {
 pub(super) struct Table {
     form: Form,
     head: Head,
-    objects: Vec<Value>,
+    rows: Vec<Row>,
     bar: ProgressBar,
 }
 
@@ -144,31 +144,45 @@ impl Table {
                 _ => Form::Text,
             },
             head,
-            objects: Vec::new(),
+            rows: Vec::new(),
             bar,
         };
         table.say(&table.opening())?;
         Ok(table)
     }
 
-    pub(super) fn push(&mut self, row: &Row) -> Result<()> {
+    pub(super) fn push(&mut self, row: Row) -> Result<()> {
         let line = match self.form {
-            Form::Text => text(row),
-            Form::Csv => csv(&self.head, row),
-            Form::Json => {
-                self.objects.push(object(&self.head, row));
-                String::new()
-            }
+            Form::Text => text(&row),
+            Form::Csv => csv(&self.head, &row),
+            Form::Json => String::new(),
         };
         self.say(&line)?;
+        self.rows.push(row);
         self.bar.inc(1);
         Ok(())
+    }
+
+    /// What it is of.
+    pub(super) fn title(&self) -> String {
+        let Head {
+            model,
+            device,
+            numerics,
+            ..
+        } = &self.head;
+        format!("tokens/s, {model}, {device}, {numerics}")
+    }
+
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.rows
     }
 
     pub(super) fn finish(self) -> Result<()> {
         self.bar.finish_and_clear();
         if self.form == Form::Json {
-            self.say(&format!("{:#}\n", Value::Array(self.objects.clone())))?;
+            let rows = self.rows.iter().map(|row| object(&self.head, row));
+            self.say(&format!("{:#}\n", rows.collect::<Value>()))?;
         }
         Ok(())
     }

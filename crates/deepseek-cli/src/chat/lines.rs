@@ -88,7 +88,7 @@ impl Lines {
                 Line::Interrupted => {
                     text.clear();
                     leaving = true;
-                    writeln!(screen::stderr(), "once more, or /quit, to leave")?;
+                    writeln!(screen::stderr(), "press Ctrl-C again or type /quit to exit")?;
                 }
                 Line::End if text.is_empty() => return Ok(None),
                 Line::End => return Ok(Some(text)),

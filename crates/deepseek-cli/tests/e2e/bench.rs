@@ -72,7 +72,13 @@ fn text_and_values_with_commas_say_the_same() {
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
-    let csv = measure(&checkpoint, &[&flags[..], &["--csv"]].concat());
+    let drawing = checkpoint.file("speed.svg");
+    let csv = measure(
+        &checkpoint,
+        &[&flags[..], &["--csv", "--svg", &drawing]].concat(),
+    );
+    let svg = String::from_utf8(checkpoint.read("speed.svg")).expect("text");
+    assert!(svg.starts_with("<svg ") && svg.contains(">tg2, "), "{svg}");
     let lines: Vec<&str> = csv.lines().collect();
     assert!(
         lines[0].starts_with("model,model_bytes,device,") && lines.len() == 3,

@@ -172,10 +172,14 @@ fn ids_that_the_model_cannot_run_are_refused() {
         checkpoint.logits(&["--ids", ids]).failed(3, error, hint);
         assert!(!Path::new(&checkpoint.file("out.safetensors")).exists());
     };
-    refused("1,288", "id 288 at place 1, the vocabulary has 288", "");
+    refused(
+        "1,288",
+        "token id 288 (item 2 of --ids) is out of range: the vocabulary has 288 ids",
+        "",
+    );
     refused(
         "4294967295",
-        "id 4294967295 at place 0, the vocabulary has 288",
+        "token id 4294967295 (item 1 of --ids) is out of range: the vocabulary has 288 ids",
         "",
     );
     refused("", "the list of ids is empty", "");

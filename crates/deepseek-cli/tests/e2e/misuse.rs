@@ -81,7 +81,7 @@ fn a_config_that_does_not_hold_is_input() {
     let hint = "";
     checkpoint
         .run("run", &["x"])
-        .failed(3, "config.json: the config is not a JSON object", hint);
+        .failed(3, "config.json: invalid JSON: EOF while parsing", hint);
     checkpoint.write("config.json", b"\xff");
     checkpoint
         .run("run", &["x"])
@@ -217,4 +217,20 @@ fn a_device_that_this_build_lacks_is_a_fault() {
     let checkpoint = Checkpoint::new();
     let ran = checkpoint.run("run", &["--device", "metal", "x"]);
     ran.failed(1, "metal:0 does not support", "choose another --device");
+}
+
+#[cfg(not(any(feature = "cuda", feature = "metal")))]
+#[test]
+fn devices_that_the_build_leaves_out_are_told() {
+    let checkpoint = Checkpoint::new();
+    for (device, name, feature) in [("cuda:1", "CUDA", "cuda"), ("metal", "Metal", "metal")] {
+        let error = format!("this build has no {name} support");
+        let hint = format!("rebuild with --features {feature}, or use --device cpu");
+        for command in ["run", "bench"] {
+            let line = [command, "--model", checkpoint.path(), "--device", device];
+            let prompt = (command == "run").then_some("x");
+            let line: Vec<&str> = line.into_iter().chain(prompt).collect();
+            run(&line).failed(1, &error, &hint);
+        }
+    }
 }

@@ -421,7 +421,7 @@ fn ctrl_c_and_ctrl_d_at_the_prompt() {
     let mut terminal = desk.chat(Piped::Neither);
     terminal.wait_for("> ");
     terminal.press("half a line\x03");
-    terminal.wait_for("once more, or /quit, to leave");
+    terminal.wait_for("press Ctrl-C again or type /quit to exit");
     terminal.wait_for("> ");
     terminal.press("Hello\r");
     terminal.wait_for("> ");

@@ -16,7 +16,7 @@ pub enum ConfigError {
         bytes: usize,
     },
     /// Not a JSON object, or one with a key that occurs twice.
-    #[error("the config is not a JSON object with distinct keys")]
+    #[error("invalid JSON")]
     Json(#[source] serde_json::Error),
     /// A key that has no safe default.
     #[error("{key} is missing")]
