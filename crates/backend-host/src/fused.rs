@@ -1,15 +1,16 @@
 //! The verbs, fused.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use deepseek_core::operands::{
     ExpertBank, ExpertViews, FeedForward, Gate, Groups, HyperWeights, Inputs, Linear, Mix,
-    PoolState, Pooling, Residency, Routing, Selection, Softmax, TopK, TopKRows,
+    PoolState, Pooling, Residency, Routing, Selection, Softmax, SwiGlu, TopK, TopKRows,
 };
 use deepseek_core::{Backend, DeviceTensor, Kernels, Result, Rounding, reference};
 
 use crate::backend::{Host, Rows};
-use crate::kernels::{self, Pooled, Read};
+use crate::kernels::{self, Network, Pooled, Read};
 use crate::tensor::Tensor;
 
 impl Kernels for Host {
@@ -199,5 +200,117 @@ impl Kernels for Host {
             scores,
             top_k: gate.top_k,
         })
+    }
+
+    fn feed_forward(
+        &self,
+        x: &Tensor,
+        network: &FeedForward<Self>,
+        form: SwiGlu,
+    ) -> Result<Tensor> {
+        let x = self.rounded(x, form)?;
+        let networks = [self::network(network, 0..x.rows())];
+        let mut inner = self.room(x.rows() * networks[0].gate.shape[0]);
+        Ok(self.make(x.shape(), |out| {
+            let x = x.values();
+            kernels::feed_forward(self.pool(), x, &networks, None, form, &mut inner, out);
+        }))
+    }
+
+    /// Experts take turns in their order, some at a time: as many as have enough rows together to
+    /// keep the threads busy.
+    fn experts(
+        &self,
+        x: &Tensor,
+        routing: &Routing<Self>,
+        bank: &ExpertBank<Self>,
+        form: SwiGlu,
+    ) -> Result<Tensor> {
+        let (experts, hidden) = (&routing.experts, x.width());
+        let expert = |visit: &u32| experts[*visit as usize];
+        let mut visits: Vec<u32> = (0..experts.len() as u32).collect();
+        visits.sort_by_key(expert);
+        let x = self.rounded(x, form)?;
+        let mut outputs = self.room(visits.len() * hidden);
+        let mut done = 0;
+        while done < visits.len() {
+            let some = turn(&visits[done..], expert);
+            let out = &mut outputs[done * hidden..][..some.len() * hidden];
+            self.visit(&x, routing, bank, form, some, out)?;
+            done += some.len();
+        }
+        // Each token sums its experts in the order of its routing.
+        let mut places = vec![0; visits.len()];
+        for (place, visit) in visits.iter().enumerate() {
+            places[*visit as usize] = place as u32;
+        }
+        Ok(self.make(&[x.rows(), hidden], |out| {
+            let places = (&*places, routing.top_k);
+            kernels::sum_rows(self.pool(), (&outputs, hidden), places, out);
+        }))
+    }
+}
+
+/// Rows for which experts are run together: more of them would only take more memory.
+const TOGETHER: usize = 64;
+
+/// The first of `visits`, which are sorted by expert: all of so many experts that they are
+/// [`TOGETHER`] or more.
+fn turn(visits: &[u32], expert: impl Fn(&u32) -> u32) -> &[u32] {
+    let mut end = 0;
+    for one in visits.chunk_by(|a, b| expert(a) == expert(b)) {
+        end += one.len();
+        if end >= TOGETHER {
+            break;
+        }
+    }
+    &visits[..end]
+}
+
+/// A network where it lies, and the rows that it is for.
+fn network(of: &FeedForward<Host>, rows: Range<usize>) -> Network<'_> {
+    Network {
+        gate: of.gate.view(),
+        up: of.up.view(),
+        down: of.down.view(),
+        rows,
+    }
+}
+
+impl Host {
+    /// `x` as the products of a network take it.
+    fn rounded(&self, x: &Tensor, form: SwiGlu) -> Result<Tensor> {
+        form.input
+            .map_or_else(|| Ok(x.clone()), |rounding| self.round(x, rounding))
+    }
+
+    /// The outputs of some visits, which are sorted by expert, to `out: [visits, hidden]`.
+    fn visit(
+        &self,
+        x: &Tensor,
+        routing: &Routing<Self>,
+        bank: &ExpertBank<Self>,
+        form: SwiGlu,
+        visits: &[u32],
+        out: &mut [f32],
+    ) -> Result<()> {
+        let expert = |visit: &u32| routing.experts[*visit as usize];
+        let runs = visits.chunk_by(|a, b| expert(a) == expert(b));
+        let visited = runs.clone().map(|run| self.expert(bank, expert(&run[0])));
+        let visited = visited.collect::<Result<Vec<_>>>()?;
+        let mut end = 0;
+        let networks = visited.iter().zip(runs).map(|(expert, run)| {
+            end += run.len();
+            network(expert, end - run.len()..end)
+        });
+        let networks: Vec<_> = networks.collect();
+        let weight = |visit: &u32| routing.weights.values()[*visit as usize];
+        let weights: Vec<_> = visits.iter().map(weight).collect();
+        let token = |visit: &u32| visit / routing.top_k as u32;
+        let x = self.gather(x, &visits.iter().map(token).collect())?;
+        let mut inner = self.room(visits.len() * networks[0].gate.shape[0]);
+        let (pool, weights) = (self.pool(), Some(&*weights));
+        kernels::feed_forward(pool, x.values(), &networks, weights, form, &mut inner, out);
+        Ok(())
     }
 }

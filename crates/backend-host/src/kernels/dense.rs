@@ -8,7 +8,7 @@ use deepseek_core::{Rotation, Rounding};
 
 use super::lanes::{LANES, dots, weigh};
 use super::pool::Pool;
-use super::product::{product, rectangle};
+use super::product::{bands, product};
 
 /// Rows of a matrix that are multiplied together: few enough to stay in a core's own cache.
 const STRIP: usize = 8;
@@ -20,16 +20,11 @@ pub(crate) fn linear(pool: &Pool, x: &[f32], weight: &WeightView, out: &mut [f32
     let x = padded(x, inputs);
     let wide = inputs.next_multiple_of(LANES);
     let cost = m * rows * inputs;
-    pool.tiles(
-        out,
-        rows,
-        rectangle(m, wide),
-        cost,
-        |[token, row], mut out| {
-            let x = &x[token * wide..][..out.rows() * wide];
-            product(pool, x, weight, row, &mut out);
-        },
-    );
+    let (bands, strip) = bands(std::slice::from_ref(&(0..m)), wide);
+    pool.tiles(out, rows, (&bands, strip), cost, |[band, row], mut out| {
+        let x = &x[bands[band].start * wide..bands[band].end * wide];
+        product(pool, x, weight, row, &mut out);
+    });
 }
 
 /// `a: [m, width] · bᵀ` of `b: [n, width]` to `out: [m, n]`.

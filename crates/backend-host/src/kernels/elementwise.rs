@@ -26,13 +26,17 @@ pub(crate) fn map(pool: &Pool, x: &[f32], f: Unary, out: &mut [f32]) {
             let root = clamp(x.abs(), min, f32::INFINITY).sqrt();
             if x >= 0.0 { root } else { -root }
         }),
-        Unary::Silu => each(pool, x, FUNCTION, out, |x| x / ((-x).exp() + 1.0)),
+        Unary::Silu => each(pool, x, FUNCTION, out, silu),
         Unary::SqrtSoftplus => each(pool, x, 2 * FUNCTION, out, sqrt_softplus),
     }
 }
 
+pub(super) fn silu(x: f32) -> f32 {
+    x / ((-x).exp() + 1.0)
+}
+
 /// A number that is none stays so.
-fn clamp(x: f32, min: f32, max: f32) -> f32 {
+pub(super) fn clamp(x: f32, min: f32, max: f32) -> f32 {
     let x = if x < min { min } else { x };
     if x > max { max } else { x }
 }

@@ -9,6 +9,7 @@ mod attend;
 mod codes;
 mod dense;
 mod elementwise;
+mod experts;
 mod hyper;
 mod index;
 mod lanes;
@@ -25,6 +26,7 @@ pub(crate) use dense::{
     Norm, finite, linear, matmul, matmul_t, rms_norm, rope, round_in_place, round_rows,
 };
 pub(crate) use elementwise::{joined, map, zip};
+pub(crate) use experts::{Network, feed_forward, sum_rows};
 pub(crate) use hyper::{Pooled, Read, compress, hc_post, hc_pre};
 pub(crate) use index::{index_topk, top_k};
 pub(crate) use lanes::Isa;

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "threads write rectangles of one matrix")]
 
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use std::{fmt, mem};
 
@@ -132,37 +133,53 @@ impl Pool {
         }
     }
 
-    /// Runs `work` on rectangles of `out: [.., width]`, at most `tall` rows by `wide` columns, with
-    /// their first row and column. Those of the same rows follow each other.
+    /// Runs `work` on rectangles of `out: [.., width]`, at most `wide` columns of each band of rows,
+    /// with the index of the band and the first column. Those of one band follow each other.
+    ///
+    /// # Panics
+    /// If bands overlap or are no rows of `out`.
     pub(crate) fn tiles(
         &self,
         out: &mut [f32],
         width: usize,
-        [tall, wide]: [usize; 2],
+        (bands, wide): (&[Range<usize>], usize),
         cost: usize,
         work: impl Fn([usize; 2], Tile<'_>) + Sync,
     ) {
-        let rows = out.len() / width.max(1);
+        let apart = bands.windows(2).all(|two| two[0].end <= two[1].start);
+        let end = bands.iter().map(|band| band.end).max().unwrap_or(0);
+        assert!(apart && end * width <= out.len(), "{bands:?} of {width}");
         let across = width.div_ceil(wide);
         let whole = Whole(out.as_mut_ptr());
         let tile = |index: usize| {
-            let [row, column] = [index / across * tall, index % across * wide];
+            let (band, column) = (index / across, index % across * wide);
+            let Range { start, end } = bands[band];
             let tile = Tile {
                 // SAFETY: the first number of a rectangle that lies inside.
-                first: unsafe { whole.at(row * width + column) },
+                first: unsafe { whole.at(start * width + column) },
                 stride: width,
-                rows: tall.min(rows - row),
+                rows: end - start,
                 columns: wide.min(width - column),
                 matrix: PhantomData,
             };
-            work([row, column], tile);
+            work([band, column], tile);
         };
-        let count = rows.div_ceil(tall) * across;
+        let count = bands.len() * across;
         if cost < SMALL || self.count() == 1 || count <= 1 {
             (0..count).for_each(tile);
         } else {
             self.threads
                 .install(|| (0..count).into_par_iter().for_each(tile));
+        }
+    }
+
+    /// Runs `work`, which is so many multiply-adds, on one of the threads, so that what it does in
+    /// parallel begins without waking them each time.
+    pub(crate) fn region(&self, cost: usize, work: impl FnOnce() + Send) {
+        if cost < SMALL || self.count() == 1 {
+            work();
+        } else {
+            self.threads.install(work);
         }
     }
 
@@ -207,7 +224,18 @@ pub(crate) struct Tile<'a> {
     matrix: PhantomData<&'a mut [f32]>,
 }
 
-impl Tile<'_> {
+impl<'a> Tile<'a> {
+    /// A whole matrix.
+    pub(crate) fn whole(numbers: &'a mut [f32], columns: usize) -> Self {
+        Self {
+            first: numbers.as_mut_ptr(),
+            stride: columns,
+            rows: numbers.len() / columns,
+            columns,
+            matrix: PhantomData,
+        }
+    }
+
     /// How many rows it has.
     pub(crate) fn rows(&self) -> usize {
         self.rows
@@ -263,14 +291,22 @@ mod tests {
             let pool = Pool::new(threads);
             for [rows, width] in [[0, 5], [1, 1], [7, 5], [8, 6], [9, 13]] {
                 let mut out = vec![0.0; rows * width];
-                pool.tiles(&mut out, width, [4, 3], SMALL, |[row, column], mut tile| {
-                    assert!(tile.rows() <= 4 && tile.columns() <= 3);
-                    for below in 0..tile.rows() {
-                        for (right, x) in tile.row(below).iter_mut().enumerate() {
-                            *x += ((row + below) * width + column + right + 1) as f32;
+                let bands = [0..rows / 2, rows / 2..rows / 2, rows / 2..rows];
+                pool.tiles(
+                    &mut out,
+                    width,
+                    (&bands, 3),
+                    SMALL,
+                    |[band, column], mut tile| {
+                        let row = bands[band].start;
+                        assert!(tile.rows() == bands[band].len() && tile.columns() <= 3);
+                        for below in 0..tile.rows() {
+                            for (right, x) in tile.row(below).iter_mut().enumerate() {
+                                *x += ((row + below) * width + column + right + 1) as f32;
+                            }
                         }
-                    }
-                });
+                    },
+                );
                 let want: Vec<f32> = (1..=rows * width).map(|place| place as f32).collect();
                 assert_eq!(out, want, "{rows} by {width}");
             }

@@ -8,6 +8,8 @@
     reason = "one promise, that of the instruction set, covers all operations on registers"
 )]
 
+use std::ops::Range;
+
 use deepseek_core::Format;
 use deepseek_core::weights::WeightView;
 
@@ -28,14 +30,21 @@ const BLOCK: usize = 512;
 /// Numbers of `x` that stay in a core's own cache while strips pass by.
 const X_NUMBERS: usize = 1 << 18;
 
-/// The rectangles in which [`product`] is computed: rows of `x` by rows of the matrix.
-pub(super) fn rectangle(rows: usize, wide: usize) -> [usize; 2] {
-    if rows <= FEW {
-        [FEW, STRIPS[0]]
-    } else {
-        let most = (X_NUMBERS / wide).max(FEW + 1);
-        [rows.div_ceil(rows.div_ceil(most)), STRIPS[1]]
-    }
+/// The bands of rows, of groups that are multiplied with a matrix each, and the columns of a band
+/// that [`product`] is given at once. `wide` numbers are a row of `x`.
+pub(super) fn bands(groups: &[Range<usize>], wide: usize) -> (Vec<Range<usize>>, usize) {
+    let most = (X_NUMBERS / wide).max(FEW);
+    let split = |group: &Range<usize>| {
+        let tall = group.len().div_ceil(group.len().div_ceil(most).max(1));
+        let end = group.end;
+        group
+            .clone()
+            .step_by(tall.max(1))
+            .map(move |start| start..end.min(start + tall))
+    };
+    let few = groups.iter().all(|group| group.len() <= FEW);
+    let strip = STRIPS[usize::from(!few)];
+    (groups.iter().flat_map(split).collect(), strip)
 }
 
 /// Rows of `x`, each lengthened to whole vectors, times rows of `weight` from `first` on, to `out`.
@@ -366,7 +375,7 @@ unsafe fn many_by<L: Decode, const N: usize>(
 #[inline(always)]
 unsafe fn unpack<L: Decode, const N: usize>(
     strip: Strip<'_>,
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
     first: usize,
     panel: &mut [[f32; LANES]],
 ) {
@@ -385,7 +394,7 @@ unsafe fn unpack<L: Decode, const N: usize>(
 #[inline(always)]
 unsafe fn unpack_of<L: Decode, F: Codes, const N: usize>(
     strip: Strip<'_>,
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
     first: usize,
     panel: &mut [[f32; LANES]],
 ) {
@@ -599,15 +608,22 @@ mod tests {
         let x = super::super::dense::padded(x, columns);
         let wide = columns.next_multiple_of(LANES);
         let tokens = x.len() / wide;
-        let shape = shape.unwrap_or_else(|| rectangle(tokens, wide));
+        let all = 0..tokens;
+        let (bands, strip) = match shape {
+            None => bands(&[all], wide),
+            Some([tall, strip]) => {
+                let band = |start| start..tokens.min(start + tall);
+                (all.step_by(tall).map(band).collect(), strip)
+            }
+        };
         let mut out = vec![f32::NAN; tokens * rows];
         pool.tiles(
             &mut out,
             rows,
-            shape,
+            (&bands, strip),
             usize::MAX,
-            |[token, row], mut out| {
-                let x = &x[token * wide..][..out.rows() * wide];
+            |[band, row], mut out| {
+                let x = &x[bands[band].start * wide..bands[band].end * wide];
                 product(pool, x, weight, row, &mut out);
             },
         );

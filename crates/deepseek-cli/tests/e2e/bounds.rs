@@ -29,11 +29,15 @@ fn done_or_said(limit: &str, args: &[&str]) -> bool {
     if within(limit, &["--version"]).code != Some(0) {
         return false;
     }
-    let ran = within(limit, args);
+    is_done_or_says(&format!("{limit} {args:?}"), &within(limit, args))
+}
+
+#[track_caller]
+fn is_done_or_says(what: &str, ran: &Ran) -> bool {
     if ran.code == Some(0) {
         return true;
     }
-    let what = format!("{limit} {args:?}: {ran:?}");
+    let what = format!("{what}: {ran:?}");
     assert_eq!(ran.code, Some(1), "{what}");
     let lines: Vec<&str> = ran.err.lines().collect();
     assert!(
@@ -117,6 +121,44 @@ fn threads_that_the_system_does_not_give_are_said_in_a_sentence() {
         let error = ran.err.lines().find(|line| line.starts_with("error: "));
         assert!(error.is_some(), "{ran:?}");
         assert!(!ran.err.contains("panicked"), "{ran:?}");
+    }
+}
+
+/// Root may have as many processes as there are, so this is tried as another user: where that is not
+/// possible, nothing is.
+#[test]
+fn processes_that_the_system_does_not_give_are_said_in_a_sentence() {
+    let within = |count: u32, args: &[&str]| -> Option<Ran> {
+        let line = format!("ulimit -u {count} && exec \"$0\" \"$@\"");
+        let other = ["--reuid=64999", "--regid=64999", "--clear-groups"];
+        let ran = Command::new("setpriv")
+            .args(other)
+            .args(["bash", "-c", &line, env!("CARGO_BIN_EXE_deepseek")])
+            .args(args)
+            .stdin(Stdio::null())
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .output();
+        ran.ok().map(Ran::from)
+    };
+    let free = within(64, &["--version"]);
+    if free.is_none_or(|ran| ran.code != Some(0)) {
+        println!("skipped: wants root, setpriv, bash, and a program that others may run");
+        return;
+    }
+    for (args, needs) in [
+        (&["run", "--threads", "2", "hello"][..], true),
+        (&["chat", "--threads", "2", "--no-history"], true),
+        (&["inspect"], false),
+        (&["tokenize", "x"], false),
+    ] {
+        let ends = (1..=12).map(|count| {
+            let ran = within(count, args).expect("it ran before");
+            is_done_or_says(&format!("{count} processes for {args:?}"), &ran)
+        });
+        let ends: Vec<bool> = ends.collect();
+        assert_eq!(ends.last(), Some(&true), "{args:?}: {ends:?}");
+        assert_eq!(ends.contains(&false), needs, "{args:?}: {ends:?}");
     }
 }
 

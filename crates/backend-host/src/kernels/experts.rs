@@ -1,0 +1,167 @@
+//! Gated feed-forward networks, each on rows of its own.
+//!
+//! The plain twin is [`deepseek_core::reference::experts`], and the numbers are the same bits: each
+//! step is done on each number as there, only sooner after the one before.
+
+use std::ops::Range;
+
+use deepseek_core::operands::SwiGlu;
+use deepseek_core::quant::bf16;
+use deepseek_core::weights::WeightView;
+
+use super::dense::{padded, round_in_place};
+use super::elementwise::{clamp, silu};
+use super::lanes::LANES;
+use super::pool::{Pool, Tile};
+use super::product::{bands, product};
+
+/// Columns of a sum of rows that a thread takes at once.
+const PIECE: usize = 512;
+
+/// A network and the rows that it is for.
+pub(crate) struct Network<'a> {
+    /// `w1: [inner, hidden]`.
+    pub(crate) gate: &'a WeightView,
+    /// `w3: [inner, hidden]`.
+    pub(crate) up: &'a WeightView,
+    /// `w2: [hidden, inner]`.
+    pub(crate) down: &'a WeightView,
+    /// Its rows, behind those of the one before.
+    pub(crate) rows: Range<usize>,
+}
+
+/// Runs networks of one shape on their rows of `x: [rows, hidden]`, which are rounded as `form`
+/// says already, to `out: [rows, hidden]`. `weights: [rows]` multiply the inner activations, if
+/// given; `inner: [rows, inner]` is room for those.
+pub(crate) fn feed_forward(
+    pool: &Pool,
+    x: &[f32],
+    networks: &[Network<'_>],
+    weights: Option<&[f32]>,
+    form: SwiGlu,
+    inner: &mut [f32],
+    out: &mut [f32],
+) {
+    let Some(first) = networks.first() else {
+        return;
+    };
+    let [width, hidden] = first.gate.shape;
+    let cost = 3 * inner.len() * hidden;
+    pool.region(cost, || {
+        each(
+            pool,
+            (x, hidden),
+            networks,
+            width,
+            inner,
+            |network, x, rows, column, out| {
+                let weights = weights.map(|weights| &weights[rows]);
+                gated(pool, x, network, column, weights, form, out);
+            },
+        );
+        round_in_place(pool, inner, width, form.input);
+        each(
+            pool,
+            (inner, width),
+            networks,
+            hidden,
+            out,
+            |network, x, _, column, out| {
+                product(pool, x, network.down, column, out);
+                if form.bf16 {
+                    (0..out.rows())
+                        .for_each(|row| out.row(row).iter_mut().for_each(|x| *x = bf16(*x)));
+                }
+            },
+        );
+    });
+}
+
+/// Has `work` make rectangles of `out: [rows, columns]`: it is given the network, the rows of `x`
+/// and which those are, and the first column.
+fn each(
+    pool: &Pool,
+    (x, width): (&[f32], usize),
+    networks: &[Network<'_>],
+    columns: usize,
+    out: &mut [f32],
+    work: impl Fn(&Network<'_>, &[f32], Range<usize>, usize, &mut Tile<'_>) + Sync,
+) {
+    let x = padded(x, width);
+    let wide = width.next_multiple_of(LANES);
+    let groups: Vec<_> = networks
+        .iter()
+        .map(|network| network.rows.clone())
+        .collect();
+    let (bands, strip) = bands(&groups, wide);
+    let cost = out.len() * width;
+    pool.tiles(
+        out,
+        columns,
+        (&bands, strip),
+        cost,
+        |[band, column], mut out| {
+            let rows = bands[band].clone();
+            let network = groups.partition_point(|group| group.end <= rows.start);
+            let x = &x[rows.start * wide..rows.end * wide];
+            work(&networks[network], x, rows, column, &mut out);
+        },
+    );
+}
+
+/// `silu(min(w1·x, limit)) ⊙ clamp(w3·x, ±limit) ⊙ weights`, columns from `first` on.
+fn gated(
+    pool: &Pool,
+    x: &[f32],
+    network: &Network<'_>,
+    first: usize,
+    weights: Option<&[f32]>,
+    form: SwiGlu,
+    out: &mut Tile<'_>,
+) {
+    let SwiGlu {
+        limit,
+        bf16: rounded,
+        ..
+    } = form;
+    let round = |x| if rounded { bf16(x) } else { x };
+    product(pool, x, network.gate, first, out);
+    pool.scratch([out.rows() * out.columns()], |[room]| {
+        let mut ups = Tile::whole(room, out.columns());
+        product(pool, x, network.up, first, &mut ups);
+        for row in 0..out.rows() {
+            for (gate, up) in out.row(row).iter_mut().zip(ups.row(row)) {
+                let up = clamp(round(*up), -limit, limit);
+                let inner = silu(clamp(round(*gate), f32::NEG_INFINITY, limit)) * up;
+                *gate = round(weights.map_or(inner, |weights| inner * weights[row]));
+            }
+        }
+    });
+}
+
+/// Sums up the rows `at: [t, each]` of `y: [rows, width]`, in order, to `out: [t, width]`.
+pub(crate) fn sum_rows(
+    pool: &Pool,
+    (y, width): (&[f32], usize),
+    (at, each): (&[u32], usize),
+    out: &mut [f32],
+) {
+    let cost = at.len() * width;
+    let tokens: Vec<_> = (0..out.len() / width)
+        .map(|token| token..token + 1)
+        .collect();
+    pool.tiles(
+        out,
+        width,
+        (&tokens, PIECE),
+        cost,
+        |[token, column], mut out| {
+            let out = out.row(0);
+            out.fill(0.0);
+            for row in &at[token * each..][..each] {
+                let y = &y[*row as usize * width + column..];
+                out.iter_mut().zip(y).for_each(|(sum, x)| *sum += x);
+            }
+        },
+    );
+}
