@@ -1,5 +1,6 @@
 //! How fast the host's products are, as ratios in one run: against the plain mode, which is candle's
-//! own product of widened weights, and against the roof of memory. `cargo bench -p backend-host`.
+//! own product of widened weights, and against the roof of memory. Experts stand against the body that
+//! is provided for them. `cargo bench -p backend-host`.
 #![allow(clippy::print_stdout, reason = "a table is what a bench is for")]
 
 use std::hint::black_box;
@@ -7,13 +8,16 @@ use std::time::{Duration, Instant};
 
 use backend_candle::Candle;
 use backend_host::Host;
+use deepseek_core::operands::{ExpertViews, Residency, Routing, SwiGlu};
 use deepseek_core::weights::{Bytes, WeightView};
-use deepseek_core::{Backend, Format, HostTensor, Result, ScaleFormat, Use};
+use deepseek_core::{Backend, Format, HostTensor, Kernels, Result, ScaleFormat, Use, reference};
 
 /// A matrix of V4-Flash: an expert's `w1`.
 const SHAPE: [usize; 2] = [2048, 4096];
 /// Matrices that take turns, so that none is in a cache when it is read.
 const TURNS: usize = 24;
+/// Experts for a token.
+const EACH: usize = 6;
 /// How long each figure is measured.
 const SPAN: Duration = Duration::from_millis(600);
 
@@ -40,7 +44,7 @@ fn main() -> Result<()> {
         },
     ];
     for format in formats {
-        let views: Vec<WeightView> = (0..TURNS).map(|turn| matrix(format, turn)).collect();
+        let views: Vec<WeightView> = (0..TURNS).map(|turn| matrix(format, SHAPE, turn)).collect();
         let bytes = views[0].data.len() + views[0].scales.len();
         for tokens in [1, 8, 128] {
             let ours = rate(&host, &views, tokens)?;
@@ -56,7 +60,53 @@ fn main() -> Result<()> {
             );
         }
     }
+    println!(
+        "\nexperts in {}, {EACH} for a token\n{:>7} {:>10} {:>11}",
+        name(formats[4]),
+        "tokens",
+        "tokens/s",
+        "of provided"
+    );
+    for tokens in [1, 4, 128] {
+        let [ours, provided] = experts(&host, formats[4], tokens)?;
+        println!("{tokens:>7} {ours:>10.1} {:>10.1}x", ours / provided);
+    }
     Ok(())
+}
+
+/// Tokens a second through the experts of a layer: by the kernel, and by the provided body.
+fn experts(host: &Host, format: Format, tokens: usize) -> Result<[f64; 2]> {
+    let [inner, hidden] = SHAPE;
+    let views: Vec<ExpertViews> = (0..TURNS)
+        .map(|turn| ExpertViews {
+            gate: matrix(format, SHAPE, turn),
+            up: matrix(format, SHAPE, turn + 1),
+            down: matrix(format, [hidden, inner], turn + 2),
+        })
+        .collect();
+    let bank = host.load_experts(&views, Residency::default())?;
+    let x = host.upload(&numbers(&[tokens, hidden]))?;
+    let form = SwiGlu {
+        limit: 10.0,
+        input: None,
+        bf16: false,
+    };
+    // Each step chooses others, so that none is in a cache when it is read.
+    let routings = (0..TURNS / EACH)
+        .map(|step| {
+            let first = |token| (token + step) * EACH % TURNS;
+            let chosen = |token| first(token) as u32..(first(token) + EACH) as u32;
+            Ok(Routing {
+                experts: host.ids(&(0..tokens).flat_map(chosen).collect::<Vec<_>>())?,
+                weights: host.upload(&numbers(&[tokens, EACH]))?,
+                each: EACH,
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let routing = |step: usize| &routings[step % routings.len()];
+    let ours = often(|step| host.experts(&x, routing(step), &bank, form))?;
+    let provided = often(|step| reference::experts(host, &x, routing(step), &bank, form))?;
+    Ok([ours, provided].map(|rate| rate * tokens as f64))
 }
 
 /// Products a second.
@@ -65,15 +115,23 @@ fn rate<B: Backend>(be: &B, views: &[WeightView], tokens: usize) -> Result<f64> 
         .iter()
         .map(|view| be.load(view, Use::Product))
         .collect::<Result<Vec<_>>>()?;
-    let x = (0..tokens * SHAPE[1])
-        .map(|at| (at as f32 * 0.37).sin())
-        .collect();
-    let x = be.upload(&HostTensor::new(&[tokens, SHAPE[1]], x))?;
-    be.linear(&x, &weights[0])?;
+    let x = be.upload(&numbers(&[tokens, SHAPE[1]]))?;
+    often(|step| be.linear(&x, &weights[step % weights.len()]))
+}
+
+fn numbers(shape: &[usize]) -> HostTensor {
+    let count = shape.iter().product();
+    let number = |at: usize| (at as f32 * 0.37).sin();
+    HostTensor::new(shape, (0..count).map(number).collect())
+}
+
+/// How often a second `work` is done, which is told how often it was done before.
+fn often<T>(work: impl Fn(usize) -> Result<T>) -> Result<f64> {
+    work(0)?;
     let start = Instant::now();
     let mut count = 0;
     while start.elapsed() < SPAN {
-        black_box(be.linear(&x, &weights[count % weights.len()])?);
+        black_box(work(count)?);
         count += 1;
     }
     Ok(count as f64 / start.elapsed().as_secs_f64())
@@ -99,8 +157,8 @@ fn memory_bandwidth(threads: usize) -> f64 {
 }
 
 /// A matrix of codes that are numbers, with scales near one.
-fn matrix(format: Format, seed: usize) -> WeightView {
-    let [rows, columns] = SHAPE;
+fn matrix(format: Format, shape: [usize; 2], seed: usize) -> WeightView {
+    let [rows, columns] = shape;
     let codes = |count: usize| (0..count).map(|at| (at * 131 + at / 7 + seed) as u8);
     let (data, scales): (Vec<u8>, Vec<u8>) = match format {
         Format::F32 => (
@@ -131,7 +189,7 @@ fn matrix(format: Format, seed: usize) -> WeightView {
     WeightView {
         name: name(format).to_owned(),
         format,
-        shape: SHAPE,
+        shape,
         data,
         scales,
         tile_row: 0,

@@ -704,6 +704,26 @@ mod tests {
     }
 
     #[test]
+    fn scales_near_the_largest_lose_nothing() {
+        let mut draw = Draw(4);
+        for scale in [ScaleFormat::E8m0, ScaleFormat::F32] {
+            let tile = [1, 32];
+            let mut weight = draw.matrix(Format::Fp8 { tile, scale }, [11, 96], usize::MAX);
+            // Codes below 2^-6 and scales to which no factor can be added.
+            let codes = draw.bytes(11 * 96).into_iter().map(|code| code & 0x87);
+            weight.data = Bytes::from(codes.collect::<Vec<_>>());
+            weight.scales = Bytes::from(match scale {
+                ScaleFormat::E8m0 => vec![254; 33],
+                ScaleFormat::F32 => f32::MAX.to_le_bytes().repeat(33),
+            });
+            let x: Vec<f32> = (0..96).map(|_| draw.float(usize::MAX) * 0.01).collect();
+            assert!(plain(&x, &weight).iter().all(|sum| sum.is_finite()));
+            check(&mut draw, &weight, 1, usize::MAX);
+            check(&mut draw, &weight, 6, usize::MAX);
+        }
+    }
+
+    #[test]
     fn every_code_is_what_it_is_alone() {
         let one = ScaleFormat::E8m0;
         let formats = [
