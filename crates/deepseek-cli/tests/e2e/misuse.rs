@@ -212,13 +212,6 @@ fn names_that_are_no_text_can_be_named() {
     }
 }
 
-#[test]
-fn a_device_that_this_build_lacks_is_a_fault() {
-    let checkpoint = Checkpoint::new();
-    let ran = checkpoint.run("run", &["--device", "metal", "x"]);
-    ran.failed(1, "metal:0 does not support", "choose another --device");
-}
-
 #[cfg(not(any(feature = "cuda", feature = "metal")))]
 #[test]
 fn devices_that_the_build_leaves_out_are_told() {

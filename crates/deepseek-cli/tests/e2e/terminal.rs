@@ -428,7 +428,7 @@ fn ctrl_c_and_ctrl_d_at_the_prompt() {
     terminal.press(desk.save());
     terminal.wait_for("> ");
     terminal.press("\x03");
-    terminal.wait_for("once more");
+    terminal.wait_for("press Ctrl-C again");
     terminal.wait_for("> ");
     terminal.press("\x03");
     assert_eq!(terminal.end().0, Some(130));
