@@ -109,7 +109,7 @@ fn tables_take_as_much_memory_as_they_may() {
     let (none, said) = read(&checkpoint, &["--engram-memory", "0"]);
     // What is read ahead of the first answer is everything else.
     assert!(none < WHOLE, "{none} of {WHOLE} MiB");
-    let (bound, same) = read(&checkpoint, &["--engram-memory", "2M"]);
+    let (bound, same) = read(&checkpoint, &["--engram-memory", "2MiB"]);
     assert_eq!(same, said);
     let taken = bound - none;
     // Each of them alone would take as much.
