@@ -13,7 +13,7 @@ use deepseek_core::{Error, Result};
 use super::lanes::{LANES, Lanes, for_each_isa, vectors};
 use super::pool::Pool;
 
-/// The most that the threads of a [`Host`] do together.
+/// The most that the threads of a [`Host`](crate::Host) do together.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Roofs {
     /// Bytes that are read from memory in a second.
