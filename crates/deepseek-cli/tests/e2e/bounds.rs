@@ -127,6 +127,7 @@ fn threads_that_the_system_does_not_give_are_said_in_a_sentence() {
 /// Root may have as many processes as there are, so this is tried as another user: where that is not
 /// possible, nothing is.
 #[test]
+#[allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 fn processes_that_the_system_does_not_give_are_said_in_a_sentence() {
     let within = |count: u32, args: &[&str]| -> Option<Ran> {
         let line = format!("ulimit -u {count} && exec \"$0\" \"$@\"");
