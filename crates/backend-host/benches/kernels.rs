@@ -17,7 +17,7 @@ const SHAPE: [usize; 2] = [2048, 4096];
 /// Matrices that take turns, so that none is in a cache when it is read.
 const TURNS: usize = 24;
 /// Experts for a token.
-const EACH: usize = 6;
+const TOP_K: usize = 6;
 /// How long each figure is measured.
 const SPAN: Duration = Duration::from_millis(600);
 
@@ -61,7 +61,7 @@ fn main() -> Result<()> {
         }
     }
     println!(
-        "\nexperts in {}, {EACH} for a token\n{:>7} {:>10} {:>11}",
+        "\nexperts in {}, {TOP_K} for a token\n{:>7} {:>10} {:>11}",
         name(formats[4]),
         "tokens",
         "tokens/s",
@@ -92,14 +92,15 @@ fn experts(host: &Host, format: Format, tokens: usize) -> Result<[f64; 2]> {
         bf16: false,
     };
     // Each step chooses others, so that none is in a cache when it is read.
-    let routings = (0..TURNS / EACH)
+    let routings = (0..TURNS / TOP_K)
         .map(|step| {
-            let first = |token| (token + step) * EACH % TURNS;
-            let chosen = |token| first(token) as u32..(first(token) + EACH) as u32;
+            let first = |token| (token + step) * TOP_K % TURNS;
+            let chosen = |token| first(token) as u32..(first(token) + TOP_K) as u32;
             Ok(Routing {
                 experts: host.ids(&(0..tokens).flat_map(chosen).collect::<Vec<_>>())?,
-                weights: host.upload(&numbers(&[tokens, EACH]))?,
-                each: EACH,
+                weights: host.upload(&numbers(&[tokens, TOP_K]))?,
+                scores: host.upload(&numbers(&[tokens, TURNS]))?,
+                top_k: TOP_K,
             })
         })
         .collect::<Result<Vec<_>>>()?;
