@@ -24,7 +24,7 @@ const SPAN: Duration = Duration::from_millis(600);
 fn main() -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let (host, plain) = (Host::new(threads), Candle::plain());
-    let memory = memory_bandwidth(threads);
+    let memory = host.roofs()?.read / 1e9;
     println!("{threads} threads, memory {memory:.1} GB/s by reading");
     println!(
         "{:>6} {:>7} {:>10} {:>10} {:>9} {:>9}",
@@ -136,25 +136,6 @@ fn often<T>(work: impl Fn(usize) -> Result<T>) -> Result<f64> {
         count += 1;
     }
     Ok(count as f64 / start.elapsed().as_secs_f64())
-}
-
-/// Bytes a second, in GB, that all threads together read from memory.
-fn memory_bandwidth(threads: usize) -> f64 {
-    let words = vec![1_u64; 48 << 20];
-    let part = words.len() / threads;
-    let start = Instant::now();
-    let mut passes = 0;
-    while start.elapsed() < SPAN {
-        std::thread::scope(|scope| {
-            for part in words.chunks(part) {
-                scope.spawn(move || {
-                    black_box(part.iter().fold(0, |sum: u64, x| sum.wrapping_add(*x)))
-                });
-            }
-        });
-        passes += 1;
-    }
-    (passes * words.len() * 8) as f64 / start.elapsed().as_secs_f64() / 1e9
 }
 
 /// A matrix of codes that are numbers, with scales near one.
