@@ -46,35 +46,31 @@ pub(crate) fn feed_forward(
         return;
     };
     let [width, hidden] = first.gate.shape;
-    let cost = 3 * inner.len() * hidden;
-    pool.region(cost, || {
-        each(
-            pool,
-            (x, hidden),
-            networks,
-            width,
-            inner,
-            |network, x, rows, column, out| {
-                let weights = weights.map(|weights| &weights[rows]);
-                gated(pool, x, network, column, weights, form, out);
-            },
-        );
-        round_in_place(pool, inner, width, form.input);
-        each(
-            pool,
-            (inner, width),
-            networks,
-            hidden,
-            out,
-            |network, x, _, column, out| {
-                product(pool, x, network.down, column, out);
-                if form.bf16 {
-                    (0..out.rows())
-                        .for_each(|row| out.row(row).iter_mut().for_each(|x| *x = bf16(*x)));
-                }
-            },
-        );
-    });
+    each(
+        pool,
+        (x, hidden),
+        networks,
+        width,
+        inner,
+        |network, x, rows, column, out| {
+            let weights = weights.map(|weights| &weights[rows]);
+            gated(pool, x, network, column, weights, form, out);
+        },
+    );
+    round_in_place(pool, inner, width, form.input);
+    each(
+        pool,
+        (inner, width),
+        networks,
+        hidden,
+        out,
+        |network, x, _, column, out| {
+            product(pool, x, network.down, column, out);
+            if form.bf16 {
+                (0..out.rows()).for_each(|row| out.row(row).iter_mut().for_each(|x| *x = bf16(*x)));
+            }
+        },
+    );
 }
 
 /// Has `work` make rectangles of `out: [rows, columns]`: it is given the network, the rows of `x`

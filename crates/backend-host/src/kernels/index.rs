@@ -1,4 +1,5 @@
 //! The lightning indexer: scores of many keys, and the best of them.
+#![allow(unsafe_code, reason = "compiled for each instruction set")]
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -6,7 +7,7 @@ use std::ops::Range;
 use deepseek_core::operands::{Blocks, Runs, ScoreRounding, TopK};
 use deepseek_core::quant::bf16;
 
-use super::lanes::{COLUMNS, columns};
+use super::lanes::{COLUMNS, Isa, Lanes, columns, for_each_isa};
 use super::pool::Pool;
 use super::rows::RowPool;
 
@@ -37,13 +38,28 @@ pub(crate) fn index_topk(
     let groups = groups(seen, heads, pool.count());
     let rows: usize = (0..queries).map(|query| seen.count(query)).sum();
     let cost = rows * heads * keys.width();
-    let found = pool.each(groups.len(), cost, |group| {
-        let group = groups[group].clone();
+    let parts = parts(seen, groups.len(), pool.count());
+    let found = pool.each(groups.len() * parts.len(), cost, |index| {
+        let (group, part) = (&groups[index / parts.len()], &parts[index % parts.len()]);
         let q = &q[group.start * heads * keys.width()..group.end * heads * keys.width()];
         let weights = &weights[group.start * heads..group.end * heads];
-        scan(pool, q, weights, keys, (seen, group), top)
+        scan(
+            pool,
+            q,
+            weights,
+            keys,
+            (seen, group.clone(), part.clone()),
+            top,
+        )
     });
-    for (query, best) in found.into_iter().flatten().enumerate() {
+    let mut found = found.into_iter();
+    let joined = groups.iter().flat_map(|_| {
+        let parts = found.by_ref().take(parts.len());
+        let join =
+            |a: Vec<Best>, b: Vec<Best>| a.into_iter().zip(b).map(|(a, b)| a.join(b)).collect();
+        parts.reduce(join).unwrap_or_default()
+    });
+    for (query, best) in joined.enumerate() {
         let runs = seen.runs(query);
         if seen.count(query) <= top.k {
             chosen.push(runs.iter().cloned());
@@ -113,6 +129,25 @@ fn groups(seen: &Runs, heads: usize, threads: usize) -> Vec<Range<usize>> {
     groups
 }
 
+/// Keys that are worth a thread of their own.
+const PART: usize = 64 * COLUMNS;
+
+/// The places of keys, in parts: as many that every thread has work, where there are few groups.
+fn parts(seen: &Runs, groups: usize, threads: usize) -> Vec<Range<usize>> {
+    let longest = (0..seen.queries()).map(|query| seen.count(query)).max();
+    let longest = longest.unwrap_or(0);
+    let count = match groups < threads * 2 && threads > 1 {
+        true => (threads * 2).div_ceil(groups).min(longest.div_ceil(PART)),
+        false => 1,
+    };
+    let size = longest
+        .div_ceil(count.max(1))
+        .next_multiple_of(COLUMNS)
+        .max(COLUMNS);
+    let part = |start: usize| start..start + size;
+    (0..longest.max(1)).step_by(size).map(part).collect()
+}
+
 /// What a scan found for one query.
 struct Best {
     top: Top,
@@ -124,6 +159,7 @@ impl Best {
     /// Takes in the `visible` first keys of a block that begins at the place `start`.
     fn take(
         &mut self,
+        isa: Isa,
         start: usize,
         visible: usize,
         products: &[f32],
@@ -131,8 +167,11 @@ impl Best {
         top: &TopK,
     ) {
         let mut scores = [0.0_f32; COLUMNS];
-        score(products, weights, top.round, &mut scores);
-        self.top.offer(start as u32, &scores[..visible]);
+        // Most blocks hold nothing once the threshold has risen.
+        let threshold = self.top.threshold;
+        if score(isa, products, weights, top.round, threshold, &mut scores) {
+            self.top.offer(start as u32, &scores[..visible]);
+        }
         if let (Some(peaks), Some(blocks)) = (&mut self.peaks, top.blocks) {
             for (place, score) in (start..).zip(&scores[..visible]) {
                 let peak = &mut peaks[place / blocks.size];
@@ -141,18 +180,30 @@ impl Best {
         }
     }
 
+    /// The best of two parts.
+    fn join(mut self, other: Self) -> Self {
+        self.top.join(other.top);
+        if let (Some(peaks), Some(others)) = (&mut self.peaks, other.peaks) {
+            for (peak, other) in peaks.iter_mut().zip(others) {
+                *peak = peak.max(other);
+            }
+        }
+        self
+    }
+
     fn places(self) -> Vec<u32> {
         self.top.places()
     }
 }
 
-/// The best of each query of a group. Rows are counted by their place among those that are seen.
+/// The best of each query of a group, among the keys of a part. Rows are counted by their place among
+/// those that are seen.
 fn scan(
     pool: &Pool,
     q: &[f32],
     weights: &[f32],
     keys: &RowPool,
-    (seen, group): (&Runs, Range<usize>),
+    (seen, group, part): (&Runs, Range<usize>, Range<usize>),
     top: &TopK,
 ) -> Vec<Best> {
     let (width, queries) = (keys.width(), group.len());
@@ -177,11 +228,12 @@ fn scan(
     } else {
         0
     };
-    let mut reader = Reader { runs, taken: 0 };
+    let last = last.min(part.end);
+    let mut reader = Reader::at(runs, part.start as u32);
     let block = COLUMNS * width;
     let rooms = [block, block, q.len() / width * COLUMNS];
     pool.scratch(rooms, |[block, turned, products]| {
-        for start in (0..last).step_by(COLUMNS) {
+        for start in (part.start..last).step_by(COLUMNS) {
             let count = COLUMNS.min(last - start);
             reader.read(keys, &mut block[..count * width]);
             for (key, row) in block[..count * width].chunks_exact(width).enumerate() {
@@ -197,7 +249,7 @@ fn scan(
                 }
                 let products = &products[query * heads * COLUMNS..][..heads * COLUMNS];
                 let weights = &weights[query * heads..][..heads];
-                best.take(start, visible, products, weights, top);
+                best.take(pool.isa(), start, visible, products, weights, top);
             }
         }
     });
@@ -211,7 +263,21 @@ struct Reader<'a> {
     taken: u32,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// Begins behind so many rows, or at the end.
+    fn at(runs: &'a [Range<u32>], mut taken: u32) -> Self {
+        let before = runs.iter().take_while(|run| {
+            let passes = taken >= run.len() as u32;
+            taken -= if passes { run.len() as u32 } else { 0 };
+            passes
+        });
+        let before = before.count();
+        Self {
+            runs: &runs[before..],
+            taken,
+        }
+    }
+
     /// Reads as many rows as `out` holds.
     fn read(&mut self, keys: &RowPool, out: &mut [f32]) {
         let mut rest = out;
@@ -229,28 +295,43 @@ impl Reader<'_> {
     }
 }
 
-/// `Σ_h w_h · relu(p_h)` for each key of a block, in the order of the heads.
-fn score(
+for_each_isa! {
+    /// `Σ_h w_h · relu(p_h)` for each key of a block, in the order of the heads, and whether one of them is
+    /// above `threshold`.
+    score(
+        products: &[f32],
+        weights: &[f32],
+        round: Option<ScoreRounding>,
+        threshold: f32,
+        scores: &mut [f32; COLUMNS],
+    ) -> bool = score_on
+}
+
+#[inline(always)]
+unsafe fn score_on<L: Lanes>(
     products: &[f32],
     weights: &[f32],
     round: Option<ScoreRounding>,
+    threshold: f32,
     scores: &mut [f32; COLUMNS],
-) {
-    scores.fill(0.0);
+) -> bool {
+    let mut sums = [0.0; COLUMNS];
     for (products, weight) in products.as_chunks::<COLUMNS>().0.iter().zip(weights) {
         if round.is_some() {
-            for (score, product) in scores.iter_mut().zip(products) {
-                *score += bf16(bf16(*product).max(0.0) * weight);
+            for (sum, product) in sums.iter_mut().zip(products) {
+                *sum += bf16(bf16(*product).max(0.0) * weight);
             }
         } else {
-            for (score, product) in scores.iter_mut().zip(products) {
-                *score += product.max(0.0) * weight;
+            for (sum, product) in sums.iter_mut().zip(products) {
+                *sum += product.max(0.0) * weight;
             }
         }
     }
     if round == Some(ScoreRounding::ProductsAndSum) {
-        scores.iter_mut().for_each(|score| *score = bf16(*score));
+        sums.iter_mut().for_each(|sum| *sum = bf16(*sum));
     }
+    *scores = sums;
+    sums.iter().fold(false, |any, sum| any | (*sum > threshold))
 }
 
 /// The best `k` of a stream of scores, ties to the earlier place.
@@ -272,14 +353,6 @@ impl Top {
     }
 
     fn offer(&mut self, first: u32, scores: &[f32]) {
-        // Most blocks hold nothing once the threshold has risen, and this loop is all vectors.
-        let threshold = self.threshold;
-        if !scores
-            .iter()
-            .fold(false, |any, score| any | (*score > threshold))
-        {
-            return;
-        }
         for (row, score) in (first..).zip(scores) {
             if *score > self.threshold {
                 self.held.push((*score, row));
@@ -296,6 +369,12 @@ impl Top {
             self.held.truncate(self.k);
             self.threshold = self.held[self.k - 1].0;
         }
+    }
+
+    /// Takes in what another found among other places.
+    fn join(&mut self, other: Self) {
+        self.held.extend(other.held);
+        self.trim();
     }
 
     fn places(mut self) -> Vec<u32> {
@@ -342,6 +421,8 @@ pub(crate) fn top_k(row: &[f32], k: usize, out: &mut Vec<u32>) {
 
 #[cfg(test)]
 mod tests {
+    use deepseek_core::RowFormat;
+
     use super::*;
 
     #[test]
@@ -364,6 +445,55 @@ mod tests {
             let mut want = Vec::new();
             top_k(&scores, k, &mut want);
             assert_eq!(best.places(), want, "best {k}");
+            let mut halves = [0, 256].map(|start| {
+                let mut best = Top::new(k);
+                for (block, scores) in scores[start..].chunks(64).take(4).enumerate() {
+                    best.offer((start + block * 64) as u32, scores);
+                }
+                best
+            });
+            let [first, second] = &mut halves;
+            second.join(std::mem::replace(first, Top::new(k)));
+            let [_, joined] = halves;
+            assert_eq!(joined.places(), want, "best {k} of two parts");
+        }
+    }
+
+    /// What threads find apart is what one finds.
+    #[test]
+    fn keys_are_shared_among_threads() {
+        let (width, heads, count) = (32, 3, 3 * PART + 100);
+        let number = |at: usize| (at * 7919 % 1009) as f32 / 500.0 - 1.0;
+        let mut keys = RowPool::new(RowFormat::F32, width, count).expect("room");
+        let places: Vec<u32> = (0..count as u32).collect();
+        let rows: Vec<f32> = (0..count * width).map(number).collect();
+        keys.write(&places, &rows);
+        let end = count as u32;
+        // One run, several with a hole, few keys, none.
+        let seen: [&[Range<u32>]; 4] = [
+            &[Range { start: 0, end }],
+            &[3..PART as u32 + 7, PART as u32 + 9..end - 1],
+            &[Range { start: 5, end: 45 }],
+            &[],
+        ];
+        let mut runs = Runs::with_capacity(seen.len());
+        seen.iter().for_each(|own| runs.push(own.iter().cloned()));
+        let q: Vec<f32> = (0..seen.len() * heads * width)
+            .map(|at| number(at + 3))
+            .collect();
+        let weights: Vec<f32> = (0..seen.len() * heads).map(|at| number(at + 5)).collect();
+        for blocks in [None, Some(Blocks { size: 6, keep: 50 })] {
+            for round in [None, Some(ScoreRounding::ProductsAndSum)] {
+                let top = TopK {
+                    k: 70,
+                    blocks,
+                    round,
+                };
+                let [alone, together] = [1, 3].map(|threads| {
+                    index_topk(&Pool::new(threads), &q, &weights, &keys, &runs, &top)
+                });
+                assert_eq!(alone, together, "{top:?}");
+            }
         }
     }
 }

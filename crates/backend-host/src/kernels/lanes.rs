@@ -68,6 +68,8 @@ impl Isa {
 pub(super) unsafe trait Lanes: Copy {
     /// Rows by rows whose products are summed in registers at once.
     const TILE: [usize; 2];
+    /// Rows by vectors of columns that are summed in registers at once, where rows are weighed.
+    const WEIGHED: [usize; 2];
 
     unsafe fn splat(x: f32) -> Self;
     unsafe fn load(from: &[f32; LANES]) -> Self;
@@ -83,6 +85,7 @@ pub(super) unsafe trait Lanes: Copy {
 // SAFETY: plain arithmetic, available everywhere.
 unsafe impl Lanes for [f32; LANES] {
     const TILE: [usize; 2] = [3, 2];
+    const WEIGHED: [usize; 2] = [2, 1];
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
@@ -140,6 +143,7 @@ unsafe fn fold_quarter(x: __m128) -> f32 {
 #[cfg(target_arch = "x86_64")]
 unsafe impl Lanes for Pair {
     const TILE: [usize; 2] = [3, 2];
+    const WEIGHED: [usize; 2] = [6, 1];
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
@@ -199,6 +203,7 @@ unsafe impl Lanes for Pair {
 #[cfg(target_arch = "x86_64")]
 unsafe impl Lanes for __m512 {
     const TILE: [usize; 2] = [6, 4];
+    const WEIGHED: [usize; 2] = [6, 4];
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
@@ -313,46 +318,73 @@ pub(super) fn vectors(x: &[f32]) -> &[[f32; LANES]] {
 
 #[inline(always)]
 unsafe fn dots_on<L: Lanes>(a: &[f32], b: &[f32], width: usize, out: &mut [f32]) {
-    let m = a.len() / width;
-    let mut b_rows = b.chunks_exact(4 * width);
-    let mut outs = out.chunks_exact_mut(4 * m);
-    for (b, out) in (&mut b_rows).zip(&mut outs) {
-        // SAFETY: promised by the caller.
-        unsafe { dots_strip::<L, 4>(a, b, width, out) };
-    }
-    let rest = b_rows.remainder().chunks_exact(width);
-    for (b, out) in rest.zip(outs.into_remainder().chunks_exact_mut(m)) {
-        // SAFETY: promised by the caller.
-        unsafe { dots_strip::<L, 1>(a, b, width, out) };
+    // SAFETY: promised by the caller.
+    unsafe {
+        match L::TILE[1] {
+            4 => dots_by::<L, 4>(a, b, width, out),
+            _ => dots_by::<L, 2>(a, b, width, out),
+        }
     }
 }
 
+/// Numbers of `a` that stay in the innermost cache while rows of `b` pass by.
+const NEAR: usize = 4096;
+
+/// `N` rows of `b` at once.
+#[inline(always)]
+unsafe fn dots_by<L: Lanes, const N: usize>(a: &[f32], b: &[f32], width: usize, out: &mut [f32]) {
+    let m = a.len() / width;
+    let block = (NEAR / width).max(L::TILE[0]);
+    for first in (0..m).step_by(block) {
+        let a = &a[first * width..m.min(first + block) * width];
+        let mut b_rows = b.chunks_exact(N * width);
+        let mut outs = out.chunks_exact_mut(N * m);
+        for (b, out) in (&mut b_rows).zip(&mut outs) {
+            // SAFETY: promised by the caller.
+            unsafe { dots_strip::<L, N>(a, b, width, &mut out[first..], m) };
+        }
+        let rest = b_rows.remainder().chunks_exact(width);
+        for (b, out) in rest.zip(outs.into_remainder().chunks_exact_mut(m)) {
+            // SAFETY: promised by the caller.
+            unsafe { dots_strip::<L, 1>(a, b, width, &mut out[first..], m) };
+        }
+    }
+}
+
+/// Some rows by `N` rows; results for one of the latter are `m` numbers after those for the one before.
 #[inline(always)]
 unsafe fn dots_strip<L: Lanes, const N: usize>(
     a: &[f32],
     b: &[f32],
     width: usize,
     out: &mut [f32],
+    m: usize,
 ) {
-    let m = a.len() / width;
+    let rows = a.len() / width;
     let mut first = 0;
-    let mut rows = a.chunks_exact(4 * width);
-    for a in &mut rows {
+    while first < rows {
+        let tall = height(rows - first, L::TILE[0]);
+        let (a, out) = (&a[first * width..][..tall * width], &mut out[first..]);
         // SAFETY: promised by the caller.
-        unsafe { dots_tile::<L, 4, N>(a, b, width, &mut out[first..], m) };
-        first += 4;
+        unsafe {
+            match tall {
+                1 => dots_tile::<L, 1, N>(a, b, width, out, m),
+                2 => dots_tile::<L, 2, N>(a, b, width, out, m),
+                3 => dots_tile::<L, 3, N>(a, b, width, out, m),
+                4 => dots_tile::<L, 4, N>(a, b, width, out, m),
+                5 => dots_tile::<L, 5, N>(a, b, width, out, m),
+                _ => dots_tile::<L, 6, N>(a, b, width, out, m),
+            }
+        }
+        first += tall;
     }
-    let mut rows = rows.remainder().chunks_exact(2 * width);
-    for a in &mut rows {
-        // SAFETY: promised by the caller.
-        unsafe { dots_tile::<L, 2, N>(a, b, width, &mut out[first..], m) };
-        first += 2;
-    }
-    for a in rows.remainder().chunks_exact(width) {
-        // SAFETY: promised by the caller.
-        unsafe { dots_tile::<L, 1, N>(a, b, width, &mut out[first..], m) };
-        first += 1;
-    }
+}
+
+/// The height of the next tile, at most `most`, of so many rows: all of nearly one height, so that none is
+/// too small to keep busy.
+#[inline(always)]
+pub(super) fn height(rows: usize, most: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(most))
 }
 
 /// `M` rows by `N` rows: each loaded vector serves several products.
@@ -388,67 +420,91 @@ unsafe fn dots_tile<L: Lanes, const M: usize, const N: usize>(
     }
 }
 
+/// Rows of `b` that are weighed before the next columns: with their columns they stay in the innermost
+/// cache.
+const WEIGHED: usize = 64;
+
 #[inline(always)]
 unsafe fn weigh_on<L: Lanes>(a: &[f32], b: &[f32], n: usize, out: &mut [f32]) {
-    let m = a.len() / n;
-    let width = out.len() / m;
-    let mut first = 0;
-    while first < width {
-        let wide = if width - first >= COLUMNS { 4 } else { 1 };
-        let mut row = 0;
-        while row < m {
-            let tall = match m - row {
-                1 => 1,
-                2 | 3 => 2,
-                _ => 4,
-            };
-            let (a, out) = (
-                &a[row * n..][..tall * n],
-                &mut out[row * width..][..tall * width],
-            );
-            // SAFETY: promised by the caller.
-            unsafe {
-                match (tall, wide) {
-                    (4, 4) => weigh_tile::<L, 4, 4>(a, b, n, out, width, first),
-                    (4, _) => weigh_tile::<L, 4, 1>(a, b, n, out, width, first),
-                    (2, 4) => weigh_tile::<L, 2, 4>(a, b, n, out, width, first),
-                    (2, _) => weigh_tile::<L, 2, 1>(a, b, n, out, width, first),
-                    (_, 4) => weigh_tile::<L, 1, 4>(a, b, n, out, width, first),
-                    _ => weigh_tile::<L, 1, 1>(a, b, n, out, width, first),
-                }
-            }
-            row += tall;
+    // SAFETY: promised by the caller.
+    unsafe {
+        match L::WEIGHED[1] {
+            4 => weigh_by::<L, 4>(a, b, n, out),
+            _ => weigh_by::<L, 1>(a, b, n, out),
         }
-        first += wide * LANES;
     }
 }
 
-/// `M` rows by `V` vectors of columns, kept in registers over all `n`.
+/// `V` vectors of columns at once.
 #[inline(always)]
-unsafe fn weigh_tile<L: Lanes, const M: usize, const V: usize>(
+unsafe fn weigh_by<L: Lanes, const V: usize>(a: &[f32], b: &[f32], n: usize, out: &mut [f32]) {
+    let m = a.len() / n;
+    let width = out.len() / m;
+    let mut strip = [[[0.0; LANES]; V]; WEIGHED];
+    for from in (0..n).step_by(WEIGHED) {
+        let count = WEIGHED.min(n - from);
+        let mut column = 0;
+        while column < width {
+            let wide = if width - column >= V * LANES { V } else { 1 };
+            for (j, strip) in strip[..count].iter_mut().enumerate() {
+                let row = vectors(&b[(from + j) * width + column..][..wide * LANES]);
+                strip[..wide].copy_from_slice(row);
+            }
+            let mut row = 0;
+            while row < m {
+                let tall = height(m - row, L::WEIGHED[0]);
+                let (a, strip) = (&a[row * n + from..], &strip[..count]);
+                let out = &mut out[row * width + column..];
+                // SAFETY: promised by the caller.
+                unsafe {
+                    match (tall, wide) {
+                        (1, 1) => weigh_tile::<L, 1, 1, V>(a, n, strip, out, width),
+                        (2, 1) => weigh_tile::<L, 2, 1, V>(a, n, strip, out, width),
+                        (3, 1) => weigh_tile::<L, 3, 1, V>(a, n, strip, out, width),
+                        (4, 1) => weigh_tile::<L, 4, 1, V>(a, n, strip, out, width),
+                        (5, 1) => weigh_tile::<L, 5, 1, V>(a, n, strip, out, width),
+                        (_, 1) => weigh_tile::<L, 6, 1, V>(a, n, strip, out, width),
+                        (1, _) => weigh_tile::<L, 1, V, V>(a, n, strip, out, width),
+                        (2, _) => weigh_tile::<L, 2, V, V>(a, n, strip, out, width),
+                        (3, _) => weigh_tile::<L, 3, V, V>(a, n, strip, out, width),
+                        (4, _) => weigh_tile::<L, 4, V, V>(a, n, strip, out, width),
+                        (5, _) => weigh_tile::<L, 5, V, V>(a, n, strip, out, width),
+                        (_, _) => weigh_tile::<L, 6, V, V>(a, n, strip, out, width),
+                    }
+                }
+                row += tall;
+            }
+            column += wide * LANES;
+        }
+    }
+}
+
+/// `M` rows, `n` numbers apart, by `V` vectors of columns, kept in registers over all rows of a strip.
+#[inline(always)]
+unsafe fn weigh_tile<L: Lanes, const M: usize, const V: usize, const W: usize>(
     a: &[f32],
-    b: &[f32],
     n: usize,
+    strip: &[[[f32; LANES]; W]],
     out: &mut [f32],
     width: usize,
-    first: usize,
 ) {
+    let count = strip.len();
+    let a: [&[f32]; M] = std::array::from_fn(|i| &a[i * n..][..count]);
     // SAFETY: promised by the caller.
     let mut sums = [[unsafe { L::splat(0.0) }; V]; M];
     for i in 0..M {
         for v in 0..V {
-            let at = vectors(&out[i * width + first + v * LANES..][..LANES]);
+            let at = vectors(&out[i * width + v * LANES..][..LANES]);
             // SAFETY: promised by the caller.
             sums[i][v] = unsafe { L::load(&at[0]) };
         }
     }
-    for j in 0..n {
-        let b = vectors(&b[j * width + first..][..V * LANES]);
+    for (j, b) in strip.iter().enumerate() {
         // SAFETY: promised by the caller.
         let b: [L; V] = std::array::from_fn(|v| unsafe { L::load(&b[v]) });
         for i in 0..M {
             // SAFETY: promised by the caller.
-            let a = unsafe { L::splat(a[i * n + j]) };
+            let a = unsafe { L::splat(a[i][j]) };
             for v in 0..V {
                 // SAFETY: promised by the caller.
                 sums[i][v] = unsafe { a.fma(b[v], sums[i][v]) };
@@ -457,7 +513,7 @@ unsafe fn weigh_tile<L: Lanes, const M: usize, const V: usize>(
     }
     for i in 0..M {
         for v in 0..V {
-            let at = out[i * width + first + v * LANES..].as_chunks_mut().0;
+            let at = out[i * width + v * LANES..].as_chunks_mut().0;
             // SAFETY: promised by the caller.
             unsafe { sums[i][v].store(&mut at[0]) };
         }
@@ -501,7 +557,14 @@ mod tests {
     #[test]
     fn dots_are_the_plain_order_on_every_instruction_set() {
         for isa in Isa::available() {
-            for (m, n, width) in [(1, 1, 16), (4, 4, 32), (5, 7, 48), (3, 9, 16), (8, 1, 160)] {
+            for (m, n, width) in [
+                (1, 1, 16),
+                (4, 4, 32),
+                (5, 7, 48),
+                (3, 9, 16),
+                (8, 1, 160),
+                (14, 6, 32),
+            ] {
                 let (a, b) = (numbers(1, m * width), numbers(2, n * width));
                 let mut out = vec![0.0; m * n];
                 dots(isa, &a, &b, width, &mut out);
@@ -519,7 +582,13 @@ mod tests {
     #[test]
     fn weighing_is_the_plain_order_on_every_instruction_set() {
         for isa in Isa::available() {
-            for (m, n, width) in [(1, 1, 16), (4, 3, 64), (5, 7, 80), (6, 2, 144)] {
+            for (m, n, width) in [
+                (1, 1, 16),
+                (4, 3, 64),
+                (5, 7, 80),
+                (16, 66, 144),
+                (9, 129, 16),
+            ] {
                 let (a, b) = (numbers(3, m * n), numbers(4, n * width));
                 let start = numbers(5, m * width);
                 let mut out = start.clone();

@@ -19,6 +19,7 @@ mod reduce;
 mod roofs;
 mod route;
 mod rows;
+mod team;
 mod widen;
 
 pub(crate) use attend::attend;

@@ -7,17 +7,17 @@ use std::sync::{Mutex, PoisonError};
 use std::{fmt, mem};
 
 use deepseek_core::{Error, Result};
-use rayon::ThreadPoolBuilder;
-use rayon::prelude::*;
 
 use super::lanes::{Isa, LANES};
+use super::team::Team;
 
-/// Work below this many multiply-adds is done where it stands: waking threads would cost more.
-const SMALL: usize = 1 << 16;
+/// Work below this many multiply-adds is done where it stands: sharing it would cost more.
+const SMALL: usize = 1 << 15;
 
 /// Threads, the instruction set they use, and the memory they work in.
+#[derive(Debug)]
 pub(crate) struct Pool {
-    threads: rayon::ThreadPool,
+    team: Team,
     isa: Isa,
     scratch: Box<[Mutex<Vec<Vec<f32>>>]>,
 }
@@ -30,32 +30,17 @@ fn no_threads(count: usize, error: &impl fmt::Display) -> Error {
     }
 }
 
-impl fmt::Debug for Pool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Pool({} threads, {:?})",
-            self.threads.current_num_threads(),
-            self.isa
-        )
-    }
-}
-
 impl Pool {
-    /// A pool of at least one thread.
+    /// A pool of at least one thread, that of the caller.
     ///
     /// # Errors
     /// [`Error::NoThreads`] if the system gives no more threads.
     pub(crate) fn start(threads: usize, isa: Isa) -> Result<Self> {
         let count = threads.max(1);
-        let built = ThreadPoolBuilder::new()
-            .num_threads(count)
-            .thread_name(|index| format!("kernel-{index}"))
-            .build();
         Ok(Self {
-            threads: built.map_err(|error| no_threads(threads, &error))?,
+            team: Team::start(count).map_err(|error| no_threads(count, &error))?,
             isa,
-            scratch: (0..=count).map(|_| Mutex::default()).collect(),
+            scratch: (0..count).map(|_| Mutex::default()).collect(),
         })
     }
 
@@ -79,9 +64,8 @@ impl Pool {
         lengths: [usize; N],
         work: impl FnOnce([&mut [f32]; N]) -> T,
     ) -> T {
-        // The first are those of whoever is none of our threads.
-        let own = self.threads.current_thread_index();
-        let kept = &self.scratch[own.map_or(0, |index| index + 1)];
+        // Threads of another pool, if they ever came here, would share ours.
+        let kept = &self.scratch[Team::index() % self.scratch.len()];
         // Nothing that holds the lock can fail halfway, so a poisoned one is as good.
         let kept = || kept.lock().unwrap_or_else(PoisonError::into_inner);
         let size = |length: usize| length.next_multiple_of(LANES);
@@ -108,7 +92,7 @@ impl Pool {
 
     /// How many threads there are.
     pub(crate) fn count(&self) -> usize {
-        self.threads.current_num_threads()
+        self.team.count()
     }
 
     /// Runs `work` on pieces of `out` of `piece` numbers each, with the index of the piece. `cost`
@@ -120,16 +104,23 @@ impl Pool {
         cost: usize,
         work: impl Fn(usize, &mut [f32]) + Sync,
     ) {
-        if cost < SMALL || self.count() == 1 || out.len() <= piece {
-            out.chunks_mut(piece)
-                .enumerate()
-                .for_each(|(index, out)| work(index, out));
-        } else {
-            self.threads.install(|| {
-                out.par_chunks_mut(piece)
-                    .enumerate()
-                    .for_each(|(index, out)| work(index, out));
-            });
+        let length = out.len();
+        let whole = Whole(out.as_mut_ptr());
+        self.share(length.div_ceil(piece), cost, &|index| {
+            let first = index * piece;
+            // SAFETY: the piece begins inside.
+            let from = unsafe { whole.at(first) };
+            // SAFETY: it ends inside, and no other turn has these numbers.
+            let out = unsafe { std::slice::from_raw_parts_mut(from, piece.min(length - first)) };
+            work(index, out);
+        });
+    }
+
+    /// Takes `count` turns of `work`, which all together are so many multiply-adds.
+    fn share(&self, count: usize, cost: usize, work: &(dyn Fn(usize) + Sync)) {
+        match cost < SMALL {
+            true => (0..count).for_each(work),
+            false => self.team.run(count, work),
         }
     }
 
@@ -164,23 +155,7 @@ impl Pool {
             };
             work([band, column], tile);
         };
-        let count = bands.len() * across;
-        if cost < SMALL || self.count() == 1 || count <= 1 {
-            (0..count).for_each(tile);
-        } else {
-            self.threads
-                .install(|| (0..count).into_par_iter().for_each(tile));
-        }
-    }
-
-    /// Runs `work`, which is so many multiply-adds, on one of the threads, so that what it does in
-    /// parallel begins without waking them each time.
-    pub(crate) fn region(&self, cost: usize, work: impl FnOnce() + Send) {
-        if cost < SMALL || self.count() == 1 {
-            work();
-        } else {
-            self.threads.install(work);
-        }
+        self.share(bands.len() * across, cost, &tile);
     }
 
     /// Runs `work` on each of `0..count` and collects what it returns, in order.
@@ -190,12 +165,16 @@ impl Pool {
         cost: usize,
         work: impl Fn(usize) -> T + Sync + Send,
     ) -> Vec<T> {
-        if cost < SMALL || self.count() == 1 || count <= 1 {
-            (0..count).map(work).collect()
-        } else {
-            self.threads
-                .install(|| (0..count).into_par_iter().map(work).collect())
-        }
+        let made: Vec<Mutex<Option<T>>> = (0..count).map(|_| Mutex::default()).collect();
+        let inner =
+            |made: Mutex<Option<T>>| made.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.share(count, cost, &|index| {
+            let result = work(index);
+            *made[index].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        });
+        let made = made.into_iter().map(inner);
+        made.map(|made| made.expect("each turn was taken"))
+            .collect()
     }
 }
 

@@ -14,7 +14,7 @@ use deepseek_core::Format;
 use deepseek_core::weights::WeightView;
 
 use super::codes::{Bf16, Codes, Decode, F16, F32, Fp4, Fp8, UNIT, factors, misread};
-use super::lanes::{LANES, dots, for_each_isa, vectors};
+use super::lanes::{LANES, dots, for_each_isa, height, vectors};
 use super::pool::{Pool, Tile};
 use super::widen::widen;
 
@@ -344,9 +344,7 @@ unsafe fn many_by<L: Decode, const N: usize>(
             while token < tokens {
                 let x = &x[token * wide + first..];
                 let sums = &mut sums[token..];
-                // Tiles of nearly one height, so that none is too small to keep busy.
-                let left = tokens - token;
-                let tall = left.div_ceil(left.div_ceil(L::TILE[0]));
+                let tall = height(tokens - token, L::TILE[0]);
                 // SAFETY: promised by the caller.
                 token += unsafe {
                     match tall {
