@@ -39,7 +39,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+/// Copies a file and names it where that fails.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     std::fs::copy(from, to).with_context(|| from.display().to_string())?;
     Ok(())
 }

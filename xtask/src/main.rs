@@ -1,6 +1,7 @@
 //! House rules, fixtures and set-up: `cargo xtask help`.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod card;
 mod check;
 mod checkpoint;
@@ -14,6 +15,7 @@ mod output;
 mod package;
 mod python;
 mod shell;
+mod synth;
 mod test;
 mod tidy;
 mod train;
@@ -33,6 +35,8 @@ struct Args {
 enum Task {
     /// Ask the embedded model about an image, audio, a video and a text.
     Demo,
+    /// Measure speed: kernels against plain ones, models against what the machine could do, and a peer.
+    Bench(bench::Args),
     /// Measure the embedded model and write its card.
     Card,
     /// Set up what the tests need and run them all: format, clippy, tidy, unit, doc and integration
@@ -46,6 +50,8 @@ enum Task {
     Check(check::Args),
     /// Make a random checkpoint in the released format from a config.
     Checkpoint(checkpoint::Args),
+    /// Make a random checkpoint of the real shapes, of any number of layers, to measure speed with.
+    Synth(synth::Args),
     /// Make the golden numbers anew from the Python reference.
     Fixtures(fixtures::Args),
     /// Train the embedded model.
@@ -55,12 +61,14 @@ enum Task {
 fn main() -> Result<()> {
     match Args::parse().task {
         Task::Demo => demo::run(),
+        Task::Bench(args) => bench::run(&args),
         Task::Card => card::run(),
         Task::Test(args) => test::run(&args),
         Task::Tidy => tidy::run(&shell::root()),
         Task::Package(args) => package::run(&args),
         Task::Check(args) => check::run(&args),
         Task::Checkpoint(args) => checkpoint::run(&args),
+        Task::Synth(args) => synth::run(&args),
         Task::Fixtures(args) => fixtures::run(&args),
         Task::Train(args) => train::run(&args),
     }

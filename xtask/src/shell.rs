@@ -40,6 +40,11 @@ pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
+/// Shows a text that was measured or made.
+pub(crate) fn say(text: &str) {
+    eprint!("{text}");
+}
+
 fn line(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let mut line = program

@@ -41,7 +41,7 @@ impl Draw {
             return bytes;
         }
         match spec.dtype {
-            Dtype::I64 => self.token_table(spec),
+            Dtype::I64 => token_table(&mut self.rng, self.experts, spec),
             Dtype::I8 => self.fp4(spec),
             Dtype::F8E4m3 => self.fp8(spec),
             Dtype::Bf16 => {
@@ -60,32 +60,9 @@ impl Draw {
         }
     }
 
-    /// Distinct experts for each token.
-    fn token_table(&mut self, spec: &TensorSpec) -> Vec<u8> {
-        let [tokens, top_k] = matrix(spec);
-        (0..tokens)
-            .flat_map(|_| sample(&mut self.rng, self.experts, top_k).into_vec())
-            .flat_map(|id| (id as u64).to_le_bytes())
-            .collect()
-    }
-
     fn floats(&mut self, spec: &TensorSpec) -> Vec<f32> {
         let count = spec.shape.iter().product();
-        let inputs = spec.shape.last().copied().unwrap_or(1) as f32;
-        let name = spec.name.as_str();
-        let (mean, deviation) = match name.rsplit('.').next().unwrap_or(name) {
-            leaf if name.contains("norm") && leaf != "bias" => (1.0, 0.25),
-            "ape" => (0.0, 0.7),
-            "attn_sink" => (0.0, 1.0),
-            "bias" | "bias_vl" => (0.0, 0.5),
-            "q_weight" | "k_weight" => (0.0, 1.0),
-            leaf if leaf.ends_with("_base") => (0.0, 0.6),
-            leaf if leaf.ends_with("_scale") => (1.1, 0.2),
-            leaf if leaf.ends_with("_fn") => (0.0, 1.2 / inputs.sqrt()),
-            leaf if leaf.starts_with("image_") || leaf.starts_with("audio_") => (0.0, 1.0),
-            _ if name.ends_with("embed.weight") => (0.0, 1.0),
-            _ => (0.0, 1.3 / inputs.sqrt()),
-        };
+        let (mean, deviation) = moments(spec);
         (0..count)
             .map(|_| mean + deviation * self.normal())
             .collect()
@@ -149,14 +126,42 @@ impl Draw {
     }
 }
 
-fn matrix(spec: &TensorSpec) -> [usize; 2] {
+/// Distinct experts for each token.
+pub(crate) fn token_table(rng: &mut ChaCha8Rng, experts: usize, spec: &TensorSpec) -> Vec<u8> {
+    let [tokens, top_k] = matrix(spec);
+    (0..tokens)
+        .flat_map(|_| sample(rng, experts, top_k).into_vec())
+        .flat_map(|id| (id as u64).to_le_bytes())
+        .collect()
+}
+
+/// Mean and deviation of the numbers of a tensor, by its name: what keeps every path active.
+pub(crate) fn moments(spec: &TensorSpec) -> (f32, f32) {
+    let inputs = spec.shape.last().copied().unwrap_or(1) as f32;
+    let name = spec.name.as_str();
+    match name.rsplit('.').next().unwrap_or(name) {
+        leaf if name.contains("norm") && leaf != "bias" => (1.0, 0.25),
+        "ape" => (0.0, 0.7),
+        "attn_sink" => (0.0, 1.0),
+        "bias" | "bias_vl" => (0.0, 0.5),
+        "q_weight" | "k_weight" => (0.0, 1.0),
+        leaf if leaf.ends_with("_base") => (0.0, 0.6),
+        leaf if leaf.ends_with("_scale") => (1.1, 0.2),
+        leaf if leaf.ends_with("_fn") => (0.0, 1.2 / inputs.sqrt()),
+        leaf if leaf.starts_with("image_") || leaf.starts_with("audio_") => (0.0, 1.0),
+        _ if name.ends_with("embed.weight") => (0.0, 1.0),
+        _ => (0.0, 1.3 / inputs.sqrt()),
+    }
+}
+
+pub(crate) fn matrix(spec: &TensorSpec) -> [usize; 2] {
     spec.shape
         .as_slice()
         .try_into()
         .expect("a quantised tensor is a matrix")
 }
 
-fn scale_name(spec: &TensorSpec) -> String {
+pub(crate) fn scale_name(spec: &TensorSpec) -> String {
     let stem = spec
         .name
         .strip_suffix(".weight")
