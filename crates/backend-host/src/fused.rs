@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use deepseek_core::operands::{
     ExpertBank, ExpertViews, FeedForward, Gate, Groups, HyperWeights, Inputs, Linear, Mix,
-    PoolState, Pooling, Residency, Routing, Selection, Softmax, SwiGlu, TopK, TopKRows,
+    PoolState, Pooling, Residency, Routing, Selection, Softmax, SwiGlu, TopK, TopKRows, Visits,
 };
 use deepseek_core::{Backend, DeviceTensor, Kernels, Result, Rounding, reference};
 
@@ -31,6 +31,10 @@ impl Kernels for Host {
     fn prefetch(&self, bank: &ExpertBank<Self>, ids: &Self::Ids) -> Result<()> {
         bank.prefetch(ids);
         Ok(())
+    }
+
+    fn visits(&self, bank: &ExpertBank<Self>) -> Visits {
+        bank.visits()
     }
 
     fn hc_pre(
@@ -218,7 +222,8 @@ impl Kernels for Host {
     }
 
     /// Experts take turns in their order, some at a time: as many as have enough rows together to
-    /// keep the threads busy.
+    /// keep the threads busy, and no more than are in memory together with those of the next turn, which
+    /// are fetched meanwhile.
     fn experts(
         &self,
         x: &Tensor,
@@ -232,12 +237,26 @@ impl Kernels for Host {
         visits.sort_by_key(expert);
         let x = self.rounded(x, form)?;
         let mut outputs = self.room(visits.len() * hidden);
-        let mut done = 0;
-        while done < visits.len() {
-            let some = turn(&visits[done..], expert);
-            let out = &mut outputs[done * hidden..][..some.len() * hidden];
+        let fit = bank.resident_max();
+        let next = |from: usize| turn(&visits[from..], (fit / 2).max(1), expert);
+        let fetch = |visits: &[u32]| {
+            let ids: Vec<u32> = visits
+                .chunk_by(|a, b| expert(a) == expert(b))
+                .map(|run| expert(&run[0]))
+                .collect();
+            bank.prefetch(&ids);
+        };
+        let (mut done, mut some) = (0, next(0));
+        fetch(some);
+        while !some.is_empty() {
+            let end = done + some.len();
+            let later = next(end);
+            if fit > 1 {
+                fetch(later);
+            }
+            let out = &mut outputs[done * hidden..end * hidden];
             self.visit(&x, routing, bank, form, some, out)?;
-            done += some.len();
+            (done, some) = (end, later);
         }
         // Each token sums its experts in the order of its routing.
         let mut places = vec![0; visits.len()];
@@ -254,11 +273,11 @@ impl Kernels for Host {
 /// Rows for which experts are run together: more of them would only take more memory.
 const TOGETHER: usize = 64;
 
-/// The first of `visits`, which are sorted by expert: all of so many experts that they are
-/// [`TOGETHER`] or more.
-fn turn(visits: &[u32], expert: impl Fn(&u32) -> u32) -> &[u32] {
+/// The first of `visits`, which are sorted by expert: all of so many experts, `most` of them, that they
+/// are [`TOGETHER`] or more.
+fn turn(visits: &[u32], most: usize, expert: impl Fn(&u32) -> u32) -> &[u32] {
     let mut end = 0;
-    for one in visits.chunk_by(|a, b| expert(a) == expert(b)) {
+    for one in visits.chunk_by(|a, b| expert(a) == expert(b)).take(most) {
         end += one.len();
         if end >= TOGETHER {
             break;

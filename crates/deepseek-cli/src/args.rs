@@ -15,7 +15,7 @@ pub(crate) use self::bench::Bench;
 pub(crate) use self::environment::history_file;
 pub(crate) use self::generation::{Generation, Sampling};
 pub(crate) use self::media::{Media, VideoArgs};
-pub(crate) use self::model::{Model, Threads};
+pub(crate) use self::model::{Model, PrefillArg, Threads};
 use crate::ids::Ids;
 
 /// Run DeepSeek-V4 and V4.1 checkpoints.
@@ -41,6 +41,7 @@ Examples:
   deepseek logits --model DIR --ids 0,1,2 --out l.safetensors
   deepseek eval --model DIR tasks.jsonl                  count right answers
   deepseek bench --model DIR                             measure speed
+  deepseek doctor --model DIR                            check the machine
 
 Answers go to stdout; reasoning, progress, figures and errors go to stderr.
 
@@ -162,6 +163,21 @@ Examples:
 
 Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
     Bench(Bench),
+
+    /// Check this machine, and whether a model fits it.
+    ///
+    /// Prints a page to paste into a report: the build, the processor and its kernels, memory, how fast
+    /// memory is read and numbers are multiplied. Then it runs the embedded model on the device and holds
+    /// its logits against those of other kernels, bit for bit where they promise that, and holds what the
+    /// named model takes against the memory.
+    #[command(after_long_help = "\
+Examples:
+  deepseek doctor
+  deepseek doctor --model DIR --context 1048576
+  deepseek doctor --device cpu:avx2
+
+Exit codes: 0 all is well, 1 a check failed, 2 usage, 3 bad input, 130 interrupted.")]
+    Doctor(Doctor),
 
     /// Decode a video for another process of this program.
     #[cfg(feature = "video")]
@@ -322,6 +338,18 @@ pub(crate) struct Eval {
     /// Have the draft head propose up to N tokens at once: the answers are the same.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) draft: u32,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) model: Model,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+    /// Make room for so many tokens, prompt and answer together [default: 8192, or the model's limit].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) context: Option<u32>,
 }
 
 /// A part of the model that can be taken out of work.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::anyhow;
 use backend_host::Roofs;
 use deepseek_core::Level;
+use deepseek_core::operands::Visits;
 use deepseek_model::bill::{Flops, Phase, Weights};
 use deepseek_model::{
     Config, Decoder, Extent, Plan, Prefill, SeqId, SequenceState, Span, Step, TokenId, Want,
@@ -57,12 +58,14 @@ pub(crate) fn run(args: &Bench) -> Result<()> {
             for &test in &tests {
                 // The first time, memory is new and caches are cold.
                 runner.rate(test).map_err(named)?;
+                let before = runner.decoder.visits();
                 let rates = (0..args.repetitions).map(|_| runner.rate(test));
                 table.push(Row {
                     threads,
                     test,
                     depth,
                     rates: rates.collect::<Result<_>>().map_err(named)?,
+                    resident: resident(before, runner.decoder.visits()),
                     roof: roofs.map(|roofs| work.roof(test, depth, roofs)),
                 })?;
             }
@@ -74,6 +77,13 @@ pub(crate) fn run(args: &Bench) -> Result<()> {
         None => Ok(()),
         Some(svg) => Ok(interrupt.write(svg, drawing.as_bytes())?),
     }
+}
+
+/// The share of the visits between two counts that found their expert in memory, where that is known.
+fn resident(before: Visits, after: Visits) -> Option<f64> {
+    let count = after.count - before.count;
+    let fetched = (after.fetched - before.fetched).min(count);
+    (count > 0).then(|| (count - fetched) as f64 / count as f64)
 }
 
 /// What is asked for, prompts first.

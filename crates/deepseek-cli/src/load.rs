@@ -14,7 +14,7 @@ use deepseek_text::Mode;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::Model;
-use crate::device;
+use crate::device::{self, DeviceName};
 use crate::fault::{Fault, Result, note};
 use crate::interrupt::Interrupt;
 use crate::memory;
@@ -69,18 +69,14 @@ pub(crate) fn decoder(
     plan: Plan,
     interrupt: &Interrupt,
 ) -> Result<Box<dyn Decoder>> {
-    let widened = match args.device.widens() {
-        true => Weights::of(plan.config(), plan.config().storage).widened_bytes(),
-        false => 0,
-    };
-    memory::check(&plan, threads, widened)?;
+    check_memory(args.device, threads, &plan)?;
     let checkpoint = source.checkpoint()?;
     let projector = args.audio_projector.as_ref().map(Shard::open).transpose()?;
     let extras = Extras {
         compressed: source.compressed_ids(plan.config())?,
         projector: projector.as_ref().map(|file| file as _),
     };
-    read_ahead(&checkpoint, interrupt)?;
+    read_ahead(&checkpoint, args.expert_memory.is_none(), interrupt)?;
     let bar = bar("loading", "{pos}/{len} layers");
     let mut progress = |done: usize, total: usize| {
         bar.set_length(total as u64);
@@ -99,6 +95,15 @@ pub(crate) fn decoder(
     decoder
 }
 
+/// Whether there is memory for what `plan` describes, as far as it is more than a view of the files.
+pub(crate) fn check_memory(device: DeviceName, threads: usize, plan: &Plan) -> Result<()> {
+    let widened = match device.widens() {
+        true => Weights::of(plan.config(), plan.config().storage).widened_bytes(),
+        false => 0,
+    };
+    memory::check(plan, threads, widened)
+}
+
 /// All files that a model is read from.
 pub(crate) fn files(args: &Model, source: &ModelSource) -> Result<Vec<PathBuf>> {
     let mut files = source.files()?;
@@ -107,11 +112,12 @@ pub(crate) fn files(args: &Model, source: &ModelSource) -> Result<Vec<PathBuf>> 
 }
 
 /// Brings the files into memory, as far as it holds them, so that the first answer does not wait
-/// for the disk.
-fn read_ahead(checkpoint: &Checkpoint, interrupt: &Interrupt) -> Result<()> {
+/// for the disk; routed experts if `experts` says so.
+fn read_ahead(checkpoint: &Checkpoint, experts: bool, interrupt: &Interrupt) -> Result<()> {
     let bar = bar("reading", "{bytes}/{total_bytes}, {bytes_per_sec}");
     // Of n-gram tables a token reads a few rows, so they stay where they are.
-    let wanted = |name: &str| !name.contains(".engram.embed.");
+    let wanted =
+        |name: &str| !name.contains(".engram.embed.") && (experts || !name.contains(".experts."));
     let flow = checkpoint.warm(&wanted, &mut |done, total| {
         bar.set_length(total);
         bar.set_position(done);
@@ -140,7 +146,7 @@ pub(crate) fn budget(args: &Model, context: usize, step_tokens: usize, prefill: 
         step_tokens,
         prefill: args.prefill.map_or(prefill, Prefill::from),
         engram: args.engram_memory.map(|size| size.as_u64()),
-        experts: None,
+        experts: args.expert_memory.map(|size| size.as_u64()),
     }
 }
 

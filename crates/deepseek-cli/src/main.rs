@@ -6,6 +6,7 @@ mod args;
 mod bench;
 mod chat;
 mod device;
+mod doctor;
 mod ending;
 mod eval;
 mod fault;
@@ -63,6 +64,7 @@ fn command(command: &Command) -> Result<()> {
         Command::Logits(args) => logits::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Doctor(args) => doctor::run(args),
         #[cfg(feature = "video")]
         Command::VideoWorker => media::worker::run(),
     }

@@ -44,7 +44,7 @@ pub(crate) fn check(plan: &Plan, threads: usize, widened: u64) -> Result<()> {
 }
 
 /// A number of bytes for people.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const GIB: u64 = 1 << 30;
 
     match bytes {
@@ -54,7 +54,7 @@ fn size(bytes: u64) -> String {
 }
 
 /// Bytes that the machine has left, or the container may have, where the system says so.
-fn available() -> Option<u64> {
+pub(crate) fn available() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo")
         .ok()
         .and_then(|text| free(&text));

@@ -9,7 +9,7 @@ use crate::format::Rounding;
 use crate::operands::{
     EngramGate, ExpertViews, FeedForward, Gate, Groups, HyperWeights, Inputs, Linear, MediaRows,
     Mix, PoolState, Pooling, Residency, Routing, Selection, Softmax, StreamShares, SwiGlu, TopK,
-    TopKRows,
+    TopKRows, Visits,
 };
 use crate::reference;
 
@@ -29,6 +29,11 @@ pub trait Kernels: Backend {
     /// them. Does not wait. A device at whose hand all of them are does nothing.
     fn prefetch(&self, _bank: &Self::Experts, _ids: &Self::Ids) -> Result<()> {
         Ok(())
+    }
+
+    /// What is known of how these experts were used: nothing on a device that keeps all of them.
+    fn visits(&self, _bank: &Self::Experts) -> Visits {
+        Visits::default()
     }
 
     /// Reads the streams `[t, n, hidden]` into one `[t, hidden]`, and says how to write back.

@@ -2,7 +2,9 @@
 //! residual streams.
 
 use deepseek_attn::{Attention, AttentionConfig, Batch, Carry, Memory, Role};
-use deepseek_core::operands::{HyperWeights, Inputs, Mix, MixerConfig, Routing, StreamShares};
+use deepseek_core::operands::{
+    HyperWeights, Inputs, Mix, MixerConfig, Routing, StreamShares, Visits,
+};
 use deepseek_core::{Backend, DeviceTensor, HostTensor, Kernels, Loader, Numerics, Result};
 use deepseek_engram::{Engram, LayerConfig};
 use deepseek_moe::{Mixture, MixtureConfig, RouteBy};
@@ -175,6 +177,11 @@ impl<B: Kernels> Block<B> {
     /// Begins to fetch what it is known that these rows will visit, `count` of them.
     pub fn prefetch(&self, be: &B, tokens: &B::Ids, count: usize) -> Result<()> {
         self.mixture.prefetch(be, tokens, count)
+    }
+
+    /// How its experts were used, where not all of them stay in memory.
+    pub fn visits(&self, be: &B) -> Visits {
+        self.mixture.visits(be)
     }
 
     /// Streams in and out, and how the rows were routed.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use deepseek_audio::{AudioConfig, Chunk};
+use deepseek_core::operands::Visits;
 use deepseek_vision::video::Shot;
 use deepseek_vision::{Canvas, VisionConfig};
 
@@ -413,6 +414,12 @@ pub trait Decoder: fmt::Debug + Send {
     fn trouble(&self, seq: SeqId) -> Option<Trouble> {
         let _ = seq;
         None
+    }
+
+    /// How the routed experts of all layers were used since it was loaded, where not all of them stay in
+    /// memory ([`Budget::experts`](crate::Budget::experts)).
+    fn visits(&self) -> Visits {
+        Visits::default()
     }
 
     /// Ends a sequence. Its place can begin anew at position 0.

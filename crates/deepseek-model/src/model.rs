@@ -8,7 +8,7 @@ mod trace;
 use std::ops::Range;
 
 use deepseek_attn::{Batch, Carry, Memory, Part, Ropes, Span};
-use deepseek_core::operands::Inputs;
+use deepseek_core::operands::{Inputs, Visits};
 use deepseek_core::{HostTensor, Kernels};
 use deepseek_engram::{History, Slots};
 
@@ -541,6 +541,10 @@ impl<B: Kernels> Decoder for Model<B> {
 
     fn trouble(&self, seq: SeqId) -> Option<Trouble> {
         self.sequences[seq.0 as usize].trouble
+    }
+
+    fn visits(&self) -> Visits {
+        self.layers.iter().map(|layer| layer.visits(&self.be)).sum()
     }
 
     fn forget(&mut self, seq: SeqId) {

@@ -1,7 +1,7 @@
 //! The mixture-of-experts layer.
 
 use deepseek_core::operands::{
-    FeedForward, Gate, Inputs, Residency, Routing, Select, SwiGlu, TokenTable,
+    FeedForward, Gate, Inputs, Residency, Routing, Select, SwiGlu, TokenTable, Visits,
 };
 use deepseek_core::{Error, HostTensor, Kernels, Loader, Numerics, Result};
 
@@ -114,6 +114,11 @@ impl<B: Kernels> Mixture<B> {
             Select::Score { .. } => Ok(()),
             Select::Token(table) => be.prefetch(&self.experts, &table.experts(be, tokens, count)?),
         }
+    }
+
+    /// How the routed experts were used, where not all of them stay in memory.
+    pub fn visits(&self, be: &B) -> Visits {
+        be.visits(&self.experts)
     }
 
     /// Which experts the rows of `x: [t, hidden]` visit.

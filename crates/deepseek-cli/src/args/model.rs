@@ -31,6 +31,10 @@ pub(crate) struct Model {
     /// system finds room for].
     #[arg(long, value_name = "SIZE")]
     pub(crate) engram_memory: Option<ByteSize>,
+    /// Keep so much of the routed experts in memory, such as 64GiB; others are read from disk when a token
+    /// is sent to them [default: what the system finds room for].
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) expert_memory: Option<ByteSize>,
     /// Take the projector of the audio tower from this safetensors file, for a checkpoint that has
     /// none (V4.1).
     #[arg(long, value_name = "FILE")]

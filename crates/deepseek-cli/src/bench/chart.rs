@@ -155,6 +155,7 @@ mod tests {
             depth,
             rates: vec![rate],
             roof: None,
+            resident: None,
         }
     }
 

@@ -67,6 +67,8 @@ pub(super) struct Row {
     /// Tokens per second, each time.
     pub(super) rates: Vec<f64>,
     pub(super) roof: Option<Roof>,
+    /// The share of visits of experts that found theirs in memory, where not all may stay there.
+    pub(super) resident: Option<f64>,
 }
 
 impl Row {
@@ -219,7 +221,7 @@ impl Table {
     }
 }
 
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
     "model",
     "model_bytes",
     "device",
@@ -232,6 +234,7 @@ const COLUMNS: [&str; 12] = [
     "deviation",
     "roof",
     "share",
+    "experts_resident",
 ];
 
 fn text(row: &Row) -> String {
@@ -240,7 +243,14 @@ fn text(row: &Row) -> String {
         (Some(roof), Some(share)) => format!("  {:>3.0} % of {}", 100.0 * share, roof.of),
         _ => String::new(),
     };
-    format!("{:>7}  {:<20} {rate:>20}{share}\n", row.threads, row.name())
+    let resident = row.resident.map_or_else(String::new, |resident| {
+        format!("  {:.1} % of experts in memory", 100.0 * resident)
+    });
+    format!(
+        "{:>7}  {:<20} {rate:>20}{share}{resident}\n",
+        row.threads,
+        row.name()
+    )
 }
 
 fn csv(head: &Head, row: &Row) -> String {
@@ -272,6 +282,7 @@ fn object(head: &Head, row: &Row) -> Value {
         "roof": row.roof.map(|roof| roof.rate),
         "roof_of": row.roof.map(|roof| roof.of),
         "share": row.share(),
+        "experts_resident": row.resident,
     })
 }
 
@@ -289,6 +300,7 @@ mod tests {
                 of: "reading",
                 rate: 40.0,
             }),
+            resident: Some(0.875),
         }
     }
 
@@ -306,12 +318,13 @@ mod tests {
         let line = text(&row());
         assert_eq!(
             line.split_whitespace().collect::<Vec<_>>().join(" "),
-            "2 tg128 @ d4096 10.00 ± 1.00 25 % of reading"
+            "2 tg128 @ d4096 10.00 ± 1.00 25 % of reading 87.5 % of experts in memory"
         );
         let plain = Row {
             depth: 0,
             rates: vec![3.0],
             roof: None,
+            resident: None,
             test: Test::Prompt(5),
             ..row()
         };
@@ -321,7 +334,7 @@ mod tests {
 
     #[test]
     fn values_with_commas_are_quoted() {
-        let want = r#""a ""b"", c",5,"cpu:plain","exact",2,0,128,4096,10.0,1.0,40.0,0.25"#;
+        let want = r#""a ""b"", c",5,"cpu:plain","exact",2,0,128,4096,10.0,1.0,40.0,0.25,0.875"#;
         assert_eq!(csv(&head(), &row()), format!("{want}\n"));
     }
 }

@@ -206,4 +206,22 @@ fn a_cache_beyond_all_memory_is_refused_before_anything_is_read() {
         "GiB of cache and buffers, ",
         "a smaller --context takes less",
     );
+
+    let args = [
+        "doctor",
+        "--model",
+        model,
+        "--threads",
+        "1",
+        "--context",
+        "1000000",
+    ];
+    let ran = within("-v 4000000", &args);
+    ran.failed(1, "failed: model", "send all of it");
+    let says = |line: &str| ran.out.lines().any(|own| own.starts_with(line));
+    assert!(says("self-check   ok: "), "{ran:?}");
+    assert!(
+        says("model        failed: ") && ran.out.contains("GiB of cache and buffers"),
+        "{ran:?}"
+    );
 }

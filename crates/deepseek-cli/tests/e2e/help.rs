@@ -2,8 +2,8 @@
 
 use crate::program::run;
 
-const COMMANDS: [&str; 7] = [
-    "run", "chat", "inspect", "tokenize", "logits", "eval", "bench",
+const COMMANDS: [&str; 8] = [
+    "run", "chat", "inspect", "tokenize", "logits", "eval", "bench", "doctor",
 ];
 
 #[test]

@@ -167,6 +167,17 @@ impl Checkpoint {
         checkpoint
     }
 
+    /// One of V4 with this config, of 288 ids, and weights of real size.
+    pub(crate) fn synthetic(config: &str) -> Self {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        deepseek_testkit::write_synthetic(folder.path(), config, 3, &mut |_, _| ())
+            .expect("a checkpoint");
+        let checkpoint = Self { folder };
+        let tokenizer = Tokenizer::tiny_json(288).expect("bytes and markers fit");
+        checkpoint.write("tokenizer.json", tokenizer.as_bytes());
+        checkpoint
+    }
+
     /// One of V4 that says `words`, and then its end, after a prompt of so many ids.
     pub(crate) fn speaker(prompt: usize, words: &str) -> Self {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");

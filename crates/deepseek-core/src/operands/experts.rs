@@ -1,6 +1,8 @@
 //! The experts of a layer, as a device is given them and as one without an arrangement of its own
 //! keeps them.
 
+use std::iter::Sum;
+use std::ops::Add;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::FeedForward;
@@ -49,6 +51,32 @@ pub struct Residency {
     pub bytes: Option<u64>,
 }
 
+/// How often experts were used, and how often one had to be brought into memory for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Visits {
+    /// Uses of an expert.
+    pub count: u64,
+    /// Experts that were fetched because they were not in memory.
+    pub fetched: u64,
+}
+
+impl Add for Visits {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            count: self.count + other.count,
+            fetched: self.fetched + other.fetched,
+        }
+    }
+}
+
+impl Sum for Visits {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), Add::add)
+    }
+}
+
 /// Every expert at hand: the bank of a device that neither packs nor streams them.
 #[derive(Debug)]
 pub struct ExpertBank<B: Backend> {
@@ -94,6 +122,21 @@ impl<B: Backend> ExpertBank<B> {
         self.experts[id as usize].clone()
     }
 
+    /// How many experts may be in memory at once: at least the one in use.
+    #[must_use]
+    pub fn resident_max(&self) -> usize {
+        self.pages
+            .as_ref()
+            .map_or(usize::MAX, ExpertPages::resident_max)
+    }
+
+    /// What is known of their use: nothing where all of them may stay.
+    #[must_use]
+    pub fn visits(&self) -> Visits {
+        let visits = |pages: &ExpertPages| pages.lock().visits;
+        self.pages.as_ref().map_or_else(Visits::default, visits)
+    }
+
     /// Begins to fetch experts that will be used soon, as far as they are not there.
     ///
     /// # Panics
@@ -120,6 +163,7 @@ struct Recent {
     at: Box<[Option<u64>]>,
     now: u64,
     bytes: u64,
+    visits: Visits,
 }
 
 impl ExpertPages {
@@ -130,9 +174,17 @@ impl ExpertPages {
                 at: vec![None; views.len()].into(),
                 now: 0,
                 bytes: 0,
+                visits: Visits::default(),
             }),
             views: views.into(),
         }
+    }
+
+    fn resident_max(&self) -> usize {
+        let largest = self.views.iter().map(ExpertViews::bytes).max();
+        let fit = |bound: u64| usize::try_from(bound / largest.unwrap_or(0).max(1));
+        self.bound
+            .map_or(usize::MAX, |bound| fit(bound).unwrap_or(usize::MAX).max(1))
     }
 
     fn lock(&self) -> MutexGuard<'_, Recent> {
@@ -143,6 +195,7 @@ impl ExpertPages {
     fn visit(&self, id: u32) {
         if let Some(bound) = self.bound {
             let mut recent = self.lock();
+            recent.visits.count += 1;
             self.keep(&mut recent, id);
             self.shrink(&mut recent, bound);
         }
@@ -175,6 +228,7 @@ impl ExpertPages {
         let now = recent.now;
         if recent.at[id as usize].replace(now).is_none() {
             recent.bytes += self.views[id as usize].bytes();
+            recent.visits.fetched += u64::from(self.bound.is_some());
         }
     }
 
@@ -267,6 +321,18 @@ mod tests {
         assert_eq!(advice(&file), [(1, Access::Over)]);
         pages.visit(3);
         assert_eq!(advice(&file), [(0, Access::Over)]);
+        let visits = Visits {
+            count: 5,
+            fetched: 4,
+        };
+        assert_eq!(pages.lock().visits, visits);
+    }
+
+    #[test]
+    fn as_many_fit_as_their_bytes_say() {
+        for (bound, most) in [(None, usize::MAX), (Some(0), 1), (Some(1), 1), (Some(3), 3)] {
+            assert_eq!(pages(bound).1.resident_max(), most, "{bound:?}");
+        }
     }
 
     #[test]

@@ -1,0 +1,295 @@
+//! `deepseek doctor`: what this machine has, whether it computes what it should, and whether a model fits.
+
+use std::env::consts::{ARCH, OS};
+use std::fmt::Display;
+use std::fs;
+use std::io::{Stdout, Write};
+use std::thread;
+
+use anyhow::anyhow;
+use backend_host::KernelSet;
+use bytesize::ByteSize;
+use deepseek_chat::ModelSource;
+use deepseek_chat::limits::{CONTEXT, STEP_TOKENS};
+use deepseek_core::Level;
+use deepseek_model::bill::Weights;
+use deepseek_model::{Prefill, SeqId, Span, Step, TokenId, Want};
+
+use crate::args::{Doctor, Model, PrefillArg};
+use crate::device::{self, DeviceName};
+use crate::fault::{Fault, Kind, Result};
+use crate::interrupt::{Interrupt, Second};
+use crate::load;
+use crate::memory;
+use crate::screen::{self, Screen};
+
+/// Tokens that the self-check runs at once, and then one by one.
+const TOKENS_TOGETHER: usize = 192;
+const TOKENS_ALONE: usize = 8;
+
+/// How far logits may lie apart where two devices sum in different orders: the README's tolerance.
+const APART_MAX: f32 = 1e-3;
+
+pub(crate) fn run(args: &Doctor) -> Result<()> {
+    let interrupt = Interrupt::listen(Second::Leaves)?;
+    let source = load::source(args.model.folder.as_deref())?;
+    let threads = load::threads(args.threads.threads);
+    let name = args.model.device;
+    let mut page = Page {
+        out: screen::stdout(),
+        failed: Vec::new(),
+    };
+    page.line("deepseek", env!("CARGO_PKG_VERSION"))?;
+    page.line("build", build())?;
+    page.line("system", system())?;
+    page.line("processor", processor())?;
+    page.line("kernels", kernels(name))?;
+    page.line("memory", memory_of_process())?;
+    if let Some(roofs) = device::roofs(name, threads)? {
+        let speed = |rate: f64, unit: &str| format!("{:.1} {unit}, {threads} threads", rate / 1e9);
+        page.line("reading", speed(roofs.read, "GB/s"))?;
+        page.line("multiplying", speed(roofs.multiply, "GFLOP/s"))?;
+    }
+    // Whatever becomes of one check, the other is made.
+    page.check("self-check", self_check(name, threads, &interrupt))?;
+    page.check("model", fits(args, &source, threads))?;
+    page.finish()
+}
+
+/// What is printed, and what failed of it.
+#[derive(Debug)]
+struct Page {
+    out: Screen<Stdout>,
+    failed: Vec<&'static str>,
+}
+
+impl Page {
+    fn line(&mut self, name: &str, text: impl Display) -> Result<()> {
+        writeln!(self.out, "{name:<12} {text}")?;
+        Ok(self.out.flush()?)
+    }
+
+    /// A line about what was checked: that it holds, or why not.
+    fn check(&mut self, name: &'static str, checked: Result<String>) -> Result<()> {
+        match checked {
+            Ok(text) => self.line(name, format_args!("ok: {text}")),
+            Err(fault) if fault.kind() == Kind::Interrupted => Err(fault),
+            Err(fault) => {
+                self.failed.push(name);
+                self.line(name, format_args!("failed: {fault}"))
+            }
+        }
+    }
+
+    fn finish(self) -> Result<()> {
+        match self.failed.as_slice() {
+            [] => Ok(()),
+            failed => Err(Fault::machine(anyhow!("failed: {}", failed.join(", ")))
+                .hint("the page above says why; with a report, send all of it")),
+        }
+    }
+}
+
+/// What was built in.
+fn build() -> String {
+    let features = [
+        ("video", cfg!(feature = "video")),
+        ("cuda", cfg!(feature = "cuda")),
+        ("metal", cfg!(feature = "metal")),
+    ];
+    let names = |there: bool| {
+        let names = features.iter().filter(|(_, is)| *is == there);
+        names.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    };
+    match (names(true).as_str(), names(false).as_str()) {
+        ("", without) => format!("without {without}"),
+        (with, "") => format!("with {with}"),
+        (with, without) => format!("with {with}; without {without}"),
+    }
+}
+
+fn system() -> String {
+    match fs::read_to_string("/proc/sys/kernel/osrelease") {
+        Ok(release) => format!("{OS} {}, {ARCH}", release.trim()),
+        Err(_) => format!("{OS}, {ARCH}"),
+    }
+}
+
+fn processor() -> String {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        (key.trim() == "model name").then(|| value.trim())
+    });
+    format!(
+        "{}, {cores} cores for this process",
+        name.unwrap_or("unnamed")
+    )
+}
+
+/// The kernels that compute on the host, and which others the processor runs.
+fn kernels(name: DeviceName) -> String {
+    let (runs, lacks): (Vec<_>, Vec<_>) = KernelSet::ALL
+        .iter()
+        .partition(|set| KernelSet::available().any(|own| own == **set));
+    let names = |sets: &[KernelSet]| {
+        sets.iter()
+            .map(|set| set.name())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let text = format!("{}; it runs {}", name.settled(), names(&runs));
+    match lacks.as_slice() {
+        [] => text,
+        lacks => format!("{text}, not {}", names(lacks)),
+    }
+}
+
+fn memory_of_process() -> String {
+    memory::available().map_or_else(
+        || "unknown".to_owned(),
+        |bytes| format!("{} for this process", memory::size(bytes)),
+    )
+}
+
+/// Runs the embedded model on a device and holds its logits against those of another: kernels for an
+/// instruction set against the plain ones, whose bits they promise, all others within a tolerance.
+fn self_check(name: DeviceName, threads: usize, interrupt: &Interrupt) -> Result<String> {
+    let (reference, same_bits) = match name.settled() {
+        DeviceName::Cpu(Some(KernelSet::Plain)) => (DeviceName::CpuPlain, false),
+        DeviceName::Cpu(_) => (DeviceName::Cpu(Some(KernelSet::Plain)), true),
+        DeviceName::CpuPlain | DeviceName::Cuda(_) | DeviceName::Metal(_) => {
+            (DeviceName::Cpu(Some(KernelSet::Plain)), false)
+        }
+    };
+    let got = logits(name, threads, interrupt)?;
+    let want = logits(reference, threads, interrupt)?;
+    let what = format!(
+        "the embedded model's logits after {} tokens",
+        TOKENS_TOGETHER + TOKENS_ALONE
+    );
+    let differs = got
+        .iter()
+        .zip(&want)
+        .filter(|(a, b)| a.to_bits() != b.to_bits());
+    let differs = differs.count();
+    if same_bits {
+        return match differs {
+            0 => Ok(format!("{what} have the bits of {reference}")),
+            some => Err(Fault::machine(anyhow!(
+                "{some} of {} of {what} differ from {reference}",
+                want.len()
+            ))),
+        };
+    }
+    // A NaN stays in the sum and is no less than any bound.
+    let apart = got.iter().zip(&want).map(|(a, b)| (a - b).abs());
+    let apart = apart.fold(0.0, |most: f32, own| {
+        if own > most || own.is_nan() {
+            own
+        } else {
+            most
+        }
+    });
+    let text = format!("{what} are within {apart:.1e} of {reference}");
+    match apart <= APART_MAX {
+        true => Ok(text),
+        false => Err(Fault::machine(anyhow!("{text}, not {APART_MAX:.0e}"))),
+    }
+}
+
+/// The embedded model's logits on a device, all of them.
+fn logits(name: DeviceName, threads: usize, interrupt: &Interrupt) -> Result<Vec<f32>> {
+    let args = Model {
+        folder: None,
+        numerics: None,
+        device: name,
+        prefill: Some(PrefillArg::Full),
+        engram_memory: None,
+        expert_memory: None,
+        audio_projector: None,
+    };
+    let source = load::source(None)?;
+    let config = source.config()?.without_drafts();
+    let context = TOKENS_TOGETHER + TOKENS_ALONE;
+    let budget = load::budget(&args, context, TOKENS_TOGETHER, Prefill::Full);
+    let plan = load::plan(&args, Level::Exact, &config, budget)?;
+    let mut decoder = load::decoder(&args, threads, &source, plan, interrupt)?;
+    let ids: Vec<TokenId> = (0..context)
+        .map(|at| (at * 97 % config.vocab_size) as TokenId)
+        .collect();
+    let (together, alone) = ids.split_at(TOKENS_TOGETHER);
+    let mut logits = Vec::new();
+    let mut at = 0;
+    for tokens in std::iter::once(together).chain(alone.chunks(1)) {
+        if interrupt.poll().is_break() {
+            return Err(Fault::interrupted());
+        }
+        let span = Span {
+            seq: SeqId(0),
+            at,
+            tokens: tokens.to_vec(),
+            media: Vec::new(),
+            want: Want::All,
+        };
+        logits.extend(decoder.step(&Step { spans: vec![span] })?.into_values());
+        at += tokens.len() as u32;
+    }
+    Ok(logits)
+}
+
+/// Whether what the model holds beside its weights has room, and what its weights are.
+fn fits(args: &Doctor, source: &ModelSource, threads: usize) -> Result<String> {
+    let config = source.config()?.without_drafts();
+    let context = args
+        .context
+        .map_or(CONTEXT.min(config.max_positions), |n| n as usize);
+    let budget = load::budget(
+        &args.model,
+        context,
+        STEP_TOKENS.min(context),
+        Prefill::Replay,
+    );
+    let plan = load::plan(&args.model, source.defaults().level, &config, budget)?;
+    load::check_memory(args.model.device, threads, &plan)?;
+    let weights = Weights::of(&config, config.storage);
+    let bytes = ByteSize::b;
+    let name = args.model.folder.as_deref().map_or_else(
+        || "the embedded one".to_owned(),
+        |folder| folder.display().to_string(),
+    );
+    let mut text = format!(
+        "{name} takes {} of cache and buffers for {context} tokens, and has {} of weights, of which a \
+         token reads {}",
+        bytes(plan.memory_bytes()).display().si(),
+        bytes(weights.total.bytes).display().si(),
+        bytes(weights.active_bytes).display().si(),
+    );
+    if memory::available().is_some_and(|memory| weights.total.bytes > memory) {
+        text.push_str("; they do not fit the memory, so the disk is read again and again");
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kernel_set_is_named_once() {
+        let text = kernels(DeviceName::default());
+        let (chosen, sets) = text.split_once("; it runs ").expect("both");
+        assert_eq!(chosen, format!("cpu:{}", KernelSet::best()));
+        for set in KernelSet::ALL {
+            assert_eq!(sets.matches(set.name()).count(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn each_feature_is_named_once() {
+        for feature in ["video", "cuda", "metal"] {
+            assert_eq!(build().matches(feature).count(), 1, "{}", build());
+        }
+    }
+}
