@@ -23,10 +23,8 @@ pub(crate) struct Args {
 /// What can be run alone, in the order in which all of them run: the quick ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Format, house rules and clippy.
+    /// Format, house rules and clippy, which also checks that the fuzz targets compile.
     Lint,
-    /// The fuzz targets, a workspace of their own, compiled.
-    Fuzz,
     /// Unit, integration and doc tests; the examples are built.
     Tests,
     /// The tests of the feature video, where FFmpeg's libraries are.
@@ -52,7 +50,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for part in args.parts() {
         match part {
             Part::Lint => lint()?,
-            Part::Fuzz => fuzz()?,
             Part::Tests => shell::run(cargo().args(["test", "--workspace", "--locked"]))?,
             Part::Video => ffmpeg::test()?,
             Part::Docs => docs()?,
@@ -67,14 +64,6 @@ fn lint() -> Result<()> {
     tidy::run(&shell::root())?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--locked"];
     shell::run(cargo().args(clippy).args(DENY_WARNINGS))
-}
-
-fn fuzz() -> Result<()> {
-    let mut clippy = cargo();
-    clippy.args(["clippy", "--manifest-path", "fuzz/Cargo.toml"]);
-    // What the targets stand on was checked in this folder.
-    clippy.args(["--target-dir", "target", "--locked"]);
-    shell::run(clippy.args(DENY_WARNINGS))
 }
 
 fn docs() -> Result<()> {
@@ -108,16 +97,16 @@ mod tests {
         check(&[], Part::value_variants());
         check(&["--only", "package,lint"], &[Part::Lint, Part::Package]);
         check(
-            &["--only", "docs", "--only", "fuzz"],
-            &[Part::Fuzz, Part::Docs],
+            &["--only", "docs", "--only", "tests"],
+            &[Part::Tests, Part::Docs],
         );
-        let rest = [Part::Lint, Part::Fuzz, Part::Tests, Part::Docs];
+        let rest = [Part::Lint, Part::Tests, Part::Docs];
         check(&["--without", "package,video"], &rest);
     }
 
     #[test]
     fn a_part_that_is_not_there_is_refused() {
         let error = Line::try_parse_from(["test", "--only", "lints"]).expect_err("no such part");
-        assert!(error.to_string().contains("lint, fuzz, tests"), "{error}");
+        assert!(error.to_string().contains("lint, tests, video"), "{error}");
     }
 }

@@ -13,6 +13,13 @@ use deepseek_model::{Decoder, Extras, Model, Plan};
 
 use crate::fault::{Fault, Result};
 
+/// What only some builds have, and whether this one does.
+pub(crate) const FEATURES: [(&str, bool); 3] = [
+    ("video", cfg!(feature = "video")),
+    ("cuda", cfg!(feature = "cuda")),
+    ("metal", cfg!(feature = "metal")),
+];
+
 /// A device as it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DeviceName {
@@ -50,6 +57,17 @@ impl DeviceName {
         match self {
             Self::Cpu(set) => Self::Cpu(Some(set.unwrap_or_else(KernelSet::best))),
             other => other,
+        }
+    }
+
+    /// What it is held against, and whether it has the same bits: kernels for an instruction set promise
+    /// those of the plain ones, and the plain ones are held against the second implementation.
+    pub(crate) fn reference(self) -> (Self, bool) {
+        let plain = Self::Cpu(Some(KernelSet::Plain));
+        match self.settled() {
+            Self::Cpu(Some(KernelSet::Plain)) => (Self::CpuPlain, false),
+            Self::Cpu(_) => (plain, true),
+            Self::CpuPlain | Self::Cuda(_) | Self::Metal(_) => (plain, false),
         }
     }
 

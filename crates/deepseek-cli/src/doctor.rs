@@ -16,7 +16,7 @@ use deepseek_model::bill::Weights;
 use deepseek_model::{Prefill, SeqId, Span, Step, TokenId, Want};
 
 use crate::args::{Doctor, Model, PrefillArg};
-use crate::device::{self, DeviceName};
+use crate::device::{self, DeviceName, FEATURES};
 use crate::fault::{Fault, Kind, Result};
 use crate::interrupt::{Interrupt, Second};
 use crate::load;
@@ -92,13 +92,8 @@ impl Page {
 
 /// What was built in.
 fn build() -> String {
-    let features = [
-        ("video", cfg!(feature = "video")),
-        ("cuda", cfg!(feature = "cuda")),
-        ("metal", cfg!(feature = "metal")),
-    ];
     let names = |there: bool| {
-        let names = features.iter().filter(|(_, is)| *is == there);
+        let names = FEATURES.iter().filter(|(_, is)| *is == there);
         names.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
     };
     match (names(true).as_str(), names(false).as_str()) {
@@ -156,13 +151,7 @@ fn memory_of_process() -> String {
 /// Runs the embedded model on a device and holds its logits against those of another: kernels for an
 /// instruction set against the plain ones, whose bits they promise, all others within a tolerance.
 fn self_check(name: DeviceName, threads: usize, interrupt: &Interrupt) -> Result<String> {
-    let (reference, same_bits) = match name.settled() {
-        DeviceName::Cpu(Some(KernelSet::Plain)) => (DeviceName::CpuPlain, false),
-        DeviceName::Cpu(_) => (DeviceName::Cpu(Some(KernelSet::Plain)), true),
-        DeviceName::CpuPlain | DeviceName::Cuda(_) | DeviceName::Metal(_) => {
-            (DeviceName::Cpu(Some(KernelSet::Plain)), false)
-        }
-    };
+    let (reference, same_bits) = name.reference();
     let got = logits(name, threads, interrupt)?;
     let want = logits(reference, threads, interrupt)?;
     let what = format!(
@@ -288,7 +277,7 @@ mod tests {
 
     #[test]
     fn each_feature_is_named_once() {
-        for feature in ["video", "cuda", "metal"] {
+        for (feature, _) in FEATURES {
             assert_eq!(build().matches(feature).count(), 1, "{}", build());
         }
     }

@@ -657,6 +657,13 @@ fn experts<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()
             same_bits(&what, got.data(), want.data());
         }
     }
+    // What is not bounded is not counted. What is, is fetched for a visit or ahead of one.
+    let visits = be.visits(&bank);
+    let most = match bytes {
+        None => 0,
+        Some(_) => visits.count + chosen.len() as u64,
+    };
+    assert!(visits.fetched <= most, "{visits:?} within {bytes:?}");
     Ok(())
 }
 

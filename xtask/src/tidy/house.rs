@@ -77,7 +77,7 @@ impl House {
         texts.filter(move |(path, _)| path.ends_with(ending))
     }
 
-    /// The packages of the workspace. `fuzz` is a workspace of its own.
+    /// The packages of the workspace, but for the fuzz targets, which stand outside of the house.
     pub(super) fn packages(&self) -> Vec<Package> {
         self.texts("/Cargo.toml")
             .filter(|(path, _)| !path.starts_with("fuzz/"))

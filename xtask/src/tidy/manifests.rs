@@ -14,9 +14,10 @@ const ENGINE: &str = "deepseek-engine";
 const ENGINE_USES: &str = "deepseek-model";
 /// Packages whose names say that they link something, and why each may stay: the first four link
 /// nothing, the last is the regular expressions of the vendor's prompt crates, built from source.
-const LINKED: [&str; 5] = [
+const LINKED: [&str; 6] = [
     "dirs-sys",
     "js-sys",
+    "libfuzzer-sys",
     "linux-raw-sys",
     "windows-sys",
     "onig_sys",
