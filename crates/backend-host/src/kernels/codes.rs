@@ -34,8 +34,8 @@ const FP8_FACTOR: f32 = 256.0;
 /// # Safety
 /// As with [`Lanes`].
 pub(super) unsafe trait Decode: Lanes {
-    /// The values of E2M1 codes, each multiplied by a factor.
-    type Fp4: Copy;
+    /// Rows of a matrix whose products with one, two, three and four others are summed in registers at once.
+    const FEW: [usize; 4];
 
     unsafe fn f32(codes: &[u8; 64]) -> Self;
     unsafe fn bf16(codes: &[u8; 32]) -> Self;
@@ -43,9 +43,8 @@ pub(super) unsafe trait Decode: Lanes {
     /// The values, but for [`FP8_FACTOR`] too small, times `factor`. A code that is no number is
     /// read as one.
     unsafe fn fp8(codes: &[u8; 16], factor: f32) -> Self;
-    unsafe fn fp4_values(factor: f32) -> Self::Fp4;
-    /// Two codes a byte, low half first; in an order of its own.
-    unsafe fn fp4(codes: &[u8; 8], values: Self::Fp4) -> Self;
+    /// The values times `factor`, two codes a byte, low half first; in an order of its own.
+    unsafe fn fp4(codes: &[[u8; 8]; 2], factor: f32) -> [Self; 2];
     /// Brings lanes into the order that [`Decode::fp4`] has.
     #[inline(always)]
     unsafe fn fp4_arranged(self) -> Self {
@@ -60,7 +59,7 @@ pub(super) unsafe trait Decode: Lanes {
 
 // SAFETY: plain arithmetic, available everywhere.
 unsafe impl Decode for [f32; LANES] {
-    type Fp4 = f32;
+    const FEW: [usize; 4] = [4, 2, 2, 1];
 
     #[inline(always)]
     unsafe fn f32(codes: &[u8; 64]) -> Self {
@@ -87,13 +86,11 @@ unsafe impl Decode for [f32; LANES] {
     }
 
     #[inline(always)]
-    unsafe fn fp4_values(factor: f32) -> f32 {
-        factor
-    }
-
-    #[inline(always)]
-    unsafe fn fp4(codes: &[u8; 8], factor: f32) -> Self {
-        std::array::from_fn(|lane| fp4(codes[lane / 2] >> (4 * (lane % 2))) * factor)
+    unsafe fn fp4(codes: &[[u8; 8]; 2], factor: f32) -> [Self; 2] {
+        let sixteen = |codes: &[u8; 8]| -> Self {
+            std::array::from_fn(|lane| fp4(codes[lane / 2] >> (4 * (lane % 2))) * factor)
+        };
+        [sixteen(&codes[0]), sixteen(&codes[1])]
     }
 }
 
@@ -116,7 +113,7 @@ unsafe fn fp8_as_halves(codes: &[u8; 16]) -> __m256i {
 // SAFETY: needs AVX2, FMA and F16C, which the callers of the trait's functions promise.
 #[cfg(target_arch = "x86_64")]
 unsafe impl Decode for Pair {
-    type Fp4 = __m256;
+    const FEW: [usize; 4] = [4, 2, 2, 1];
 
     #[inline(always)]
     unsafe fn f32(codes: &[u8; 64]) -> Self {
@@ -160,30 +157,59 @@ unsafe impl Decode for Pair {
     }
 
     #[inline(always)]
-    unsafe fn fp4_values(factor: f32) -> __m256 {
+    unsafe fn fp4(codes: &[[u8; 8]; 2], factor: f32) -> [Self; 2] {
+        // SAFETY: sixteen bytes; AVX2 is promised by the caller.
+        unsafe {
+            let codes = _mm_loadu_si128(codes.as_ptr().cast());
+            let half = _mm_set1_epi8(0x0f);
+            let even = _mm_and_si128(codes, half);
+            let odd = _mm_and_si128(_mm_srli_epi16::<4>(codes), half);
+            let codes = _mm256_set_m128i(odd, even);
+            // The values have no more digits than BF16: its lower bytes and its upper bytes.
+            let lower = _mm_setr_epi8(
+                0, 0, -128, -64, 0, 64, -128, -64, 0, 0, -128, -64, 0, 64, -128, -64,
+            );
+            let upper = _mm_setr_epi8(
+                0, 63, 63, 63, 64, 64, 64, 64, -128, -65, -65, -65, -64, -64, -64, -64,
+            );
+            let lower = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(lower), codes);
+            let upper = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(upper), codes);
+            let (zero, factor) = (_mm256_setzero_si256(), _mm256_set1_ps(factor));
+            let sixteen = |values: __m256i| {
+                let first = _mm256_castsi256_ps(_mm256_unpacklo_epi16(zero, values));
+                let second = _mm256_castsi256_ps(_mm256_unpackhi_epi16(zero, values));
+                Self(_mm256_mul_ps(first, factor), _mm256_mul_ps(second, factor))
+            };
+            [
+                sixteen(_mm256_unpacklo_epi8(lower, upper)),
+                sixteen(_mm256_unpackhi_epi8(lower, upper)),
+            ]
+        }
+    }
+
+    /// Of eight, the even ones come first.
+    #[inline(always)]
+    unsafe fn fp4_arranged(self) -> Self {
         // SAFETY: promised by the caller.
         unsafe {
-            let values = _mm256_setr_ps(0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0);
-            _mm256_mul_ps(values, _mm256_set1_ps(factor))
+            let order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+            Self(
+                _mm256_permutevar8x32_ps(self.0, order),
+                _mm256_permutevar8x32_ps(self.1, order),
+            )
         }
     }
 
     #[inline(always)]
-    unsafe fn fp4(codes: &[u8; 8], values: __m256) -> Self {
-        let half = |codes: [u8; 4]| {
-            // SAFETY: promised by the caller.
-            unsafe {
-                let codes = _mm256_set1_epi32(i32::from_le_bytes(codes));
-                let shifts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
-                let codes = _mm256_srlv_epi32(codes, shifts);
-                // The table looks at three bits alone; the fourth is the sign.
-                let value = _mm256_permutevar8x32_ps(values, codes);
-                let sign = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(codes));
-                _mm256_xor_ps(value, _mm256_and_ps(sign, _mm256_set1_ps(-0.0)))
-            }
-        };
-        let [a, b, c, d, e, f, g, h] = *codes;
-        Self(half([a, b, c, d]), half([e, f, g, h]))
+    unsafe fn fp4_natural(self) -> Self {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            Self(
+                _mm256_permutevar8x32_ps(self.0, order),
+                _mm256_permutevar8x32_ps(self.1, order),
+            )
+        }
     }
 }
 
@@ -198,7 +224,7 @@ fn halves(codes: &[u8; 32]) -> [&[u8; 16]; 2] {
 // SAFETY: needs AVX-512F and AVX2, which the callers of the trait's functions promise.
 #[cfg(target_arch = "x86_64")]
 unsafe impl Decode for __m512 {
-    type Fp4 = __m512;
+    const FEW: [usize; 4] = [8, 4, 4, 4];
 
     #[inline(always)]
     unsafe fn f32(codes: &[u8; 64]) -> Self {
@@ -231,28 +257,23 @@ unsafe impl Decode for __m512 {
     }
 
     #[inline(always)]
-    unsafe fn fp4_values(factor: f32) -> __m512 {
-        // SAFETY: promised by the caller.
+    unsafe fn fp4(codes: &[[u8; 8]; 2], factor: f32) -> [Self; 2] {
+        // SAFETY: AVX-512F is promised by the caller.
         unsafe {
             let values = _mm512_setr_ps(
                 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0,
                 -6.0,
             );
-            _mm512_mul_ps(values, _mm512_set1_ps(factor))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn fp4(codes: &[u8; 8], values: __m512) -> Self {
-        // SAFETY: eight bytes; AVX-512F is promised by the caller.
-        unsafe {
+            let values = _mm512_mul_ps(values, _mm512_set1_ps(factor));
             // Lanes take turns with the first eight codes and the others, which brings each to its
             // place by a shift alone. The table looks at four bits, so what stands above is left.
-            let codes = _mm512_set1_epi64(i64::from_le_bytes(*codes));
             let shifts =
                 _mm512_setr_epi32(0, 0, 4, 4, 8, 8, 12, 12, 16, 16, 20, 20, 24, 24, 28, 28);
-            let codes = _mm512_srlv_epi32(codes, shifts);
-            _mm512_permutexvar_ps(codes, values)
+            let sixteen = |codes: [u8; 8]| {
+                let codes = _mm512_set1_epi64(i64::from_le_bytes(codes));
+                _mm512_permutexvar_ps(_mm512_srlv_epi32(codes, shifts), values)
+            };
+            [sixteen(codes[0]), sixteen(codes[1])]
         }
     }
 
@@ -367,10 +388,7 @@ codes!(
 );
 codes!(
     /// E2M1.
-    Fp4, 8, |unit, factor| {
-        let values = L::fp4_values(factor);
-        [L::fp4(&unit[0], values), L::fp4(&unit[1], values)]
-    },
+    Fp4, 8, |unit, factor| L::fp4(unit, factor),
     #[inline(always)]
     unsafe fn arranged<L: Decode>(lanes: L) -> L {
         // SAFETY: promised by the caller.

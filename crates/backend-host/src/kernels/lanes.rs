@@ -424,6 +424,10 @@ unsafe fn dots_tile<L: Lanes, const M: usize, const N: usize>(
 /// cache.
 const WEIGHED: usize = 64;
 
+/// Columns up to which rows of `b` are read where they lie. Those of wider ones would fall on each other in
+/// the cache, so a strip of them is copied together.
+const NARROW: usize = 2 * COLUMNS;
+
 #[inline(always)]
 unsafe fn weigh_on<L: Lanes>(a: &[f32], b: &[f32], n: usize, out: &mut [f32]) {
     // SAFETY: promised by the caller.
@@ -440,36 +444,42 @@ unsafe fn weigh_on<L: Lanes>(a: &[f32], b: &[f32], n: usize, out: &mut [f32]) {
 unsafe fn weigh_by<L: Lanes, const V: usize>(a: &[f32], b: &[f32], n: usize, out: &mut [f32]) {
     let m = a.len() / n;
     let width = out.len() / m;
+    assert!(width.is_multiple_of(LANES) && m * n <= a.len() && n * width <= b.len());
+    let copies = width > NARROW && m > L::WEIGHED[0];
     let mut strip = [[[0.0; LANES]; V]; WEIGHED];
     for from in (0..n).step_by(WEIGHED) {
         let count = WEIGHED.min(n - from);
         let mut column = 0;
         while column < width {
             let wide = if width - column >= V * LANES { V } else { 1 };
-            for (j, strip) in strip[..count].iter_mut().enumerate() {
-                let row = vectors(&b[(from + j) * width + column..][..wide * LANES]);
-                strip[..wide].copy_from_slice(row);
+            let mut rows = (b[from * width + column..].as_ptr(), width);
+            if copies {
+                for (j, strip) in strip[..count].iter_mut().enumerate() {
+                    let row = vectors(&b[(from + j) * width + column..][..wide * LANES]);
+                    strip[..wide].copy_from_slice(row);
+                }
+                rows = (strip.as_ptr().cast(), V * LANES);
             }
             let mut row = 0;
             while row < m {
                 let tall = height(m - row, L::WEIGHED[0]);
-                let (a, strip) = (&a[row * n + from..], &strip[..count]);
-                let out = &mut out[row * width + column..];
-                // SAFETY: promised by the caller.
+                let a = (a[row * n + from..].as_ptr(), n);
+                let out = (out[row * width + column..].as_mut_ptr(), width);
+                // SAFETY: promised by the caller; the assertion above says that all rows and columns are there.
                 unsafe {
                     match (tall, wide) {
-                        (1, 1) => weigh_tile::<L, 1, 1, V>(a, n, strip, out, width),
-                        (2, 1) => weigh_tile::<L, 2, 1, V>(a, n, strip, out, width),
-                        (3, 1) => weigh_tile::<L, 3, 1, V>(a, n, strip, out, width),
-                        (4, 1) => weigh_tile::<L, 4, 1, V>(a, n, strip, out, width),
-                        (5, 1) => weigh_tile::<L, 5, 1, V>(a, n, strip, out, width),
-                        (_, 1) => weigh_tile::<L, 6, 1, V>(a, n, strip, out, width),
-                        (1, _) => weigh_tile::<L, 1, V, V>(a, n, strip, out, width),
-                        (2, _) => weigh_tile::<L, 2, V, V>(a, n, strip, out, width),
-                        (3, _) => weigh_tile::<L, 3, V, V>(a, n, strip, out, width),
-                        (4, _) => weigh_tile::<L, 4, V, V>(a, n, strip, out, width),
-                        (5, _) => weigh_tile::<L, 5, V, V>(a, n, strip, out, width),
-                        (_, _) => weigh_tile::<L, 6, V, V>(a, n, strip, out, width),
+                        (1, 1) => weigh_tile::<L, 1, 1>(a, rows, count, out),
+                        (2, 1) => weigh_tile::<L, 2, 1>(a, rows, count, out),
+                        (3, 1) => weigh_tile::<L, 3, 1>(a, rows, count, out),
+                        (4, 1) => weigh_tile::<L, 4, 1>(a, rows, count, out),
+                        (5, 1) => weigh_tile::<L, 5, 1>(a, rows, count, out),
+                        (_, 1) => weigh_tile::<L, 6, 1>(a, rows, count, out),
+                        (1, _) => weigh_tile::<L, 1, V>(a, rows, count, out),
+                        (2, _) => weigh_tile::<L, 2, V>(a, rows, count, out),
+                        (3, _) => weigh_tile::<L, 3, V>(a, rows, count, out),
+                        (4, _) => weigh_tile::<L, 4, V>(a, rows, count, out),
+                        (5, _) => weigh_tile::<L, 5, V>(a, rows, count, out),
+                        (_, _) => weigh_tile::<L, 6, V>(a, rows, count, out),
                     }
                 }
                 row += tall;
@@ -479,43 +489,42 @@ unsafe fn weigh_by<L: Lanes, const V: usize>(a: &[f32], b: &[f32], n: usize, out
     }
 }
 
-/// `M` rows, `n` numbers apart, by `V` vectors of columns, kept in registers over all rows of a strip.
+/// `M` rows by `V` vectors of columns, kept in registers over `count` rows of `b`. Each matrix is where it
+/// begins and how far its rows are apart.
+///
+/// # Safety
+/// As with [`Lanes`], and all rows and columns must be there.
 #[inline(always)]
-unsafe fn weigh_tile<L: Lanes, const M: usize, const V: usize, const W: usize>(
-    a: &[f32],
-    n: usize,
-    strip: &[[[f32; LANES]; W]],
-    out: &mut [f32],
-    width: usize,
+unsafe fn weigh_tile<L: Lanes, const M: usize, const V: usize>(
+    (a, n): (*const f32, usize),
+    (b, stride): (*const f32, usize),
+    count: usize,
+    (out, width): (*mut f32, usize),
 ) {
-    let count = strip.len();
-    let a: [&[f32]; M] = std::array::from_fn(|i| &a[i * n..][..count]);
     // SAFETY: promised by the caller.
-    let mut sums = [[unsafe { L::splat(0.0) }; V]; M];
-    for i in 0..M {
-        for v in 0..V {
-            let at = vectors(&out[i * width + v * LANES..][..LANES]);
-            // SAFETY: promised by the caller.
-            sums[i][v] = unsafe { L::load(&at[0]) };
-        }
-    }
-    for (j, b) in strip.iter().enumerate() {
-        // SAFETY: promised by the caller.
-        let b: [L; V] = std::array::from_fn(|v| unsafe { L::load(&b[v]) });
-        for i in 0..M {
-            // SAFETY: promised by the caller.
-            let a = unsafe { L::splat(a[i][j]) };
-            for v in 0..V {
-                // SAFETY: promised by the caller.
-                sums[i][v] = unsafe { a.fma(b[v], sums[i][v]) };
+    unsafe {
+        let mut sums = [[L::splat(0.0); V]; M];
+        for (i, sums) in sums.iter_mut().enumerate() {
+            for (v, sum) in sums.iter_mut().enumerate() {
+                *sum = L::load(&*out.add(i * width + v * LANES).cast());
             }
         }
-    }
-    for i in 0..M {
-        for v in 0..V {
-            let at = out[i * width + v * LANES..].as_chunks_mut().0;
-            // SAFETY: promised by the caller.
-            unsafe { sums[i][v].store(&mut at[0]) };
+        for j in 0..count {
+            let mut vectors = [L::splat(0.0); V];
+            for (v, vector) in vectors.iter_mut().enumerate() {
+                *vector = L::load(&*b.add(j * stride + v * LANES).cast());
+            }
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let a = L::splat(*a.add(i * n + j));
+                for (sum, vector) in sums.iter_mut().zip(vectors) {
+                    *sum = a.fma(vector, *sum);
+                }
+            }
+        }
+        for (i, sums) in sums.into_iter().enumerate() {
+            for (v, sum) in sums.into_iter().enumerate() {
+                sum.store(&mut *out.add(i * width + v * LANES).cast());
+            }
         }
     }
 }

@@ -185,17 +185,21 @@ unsafe fn few_of<L: Decode, F: Codes>(x: &[f32], strip: Strip<'_>, out: &mut Til
     let mut row = 0;
     // Eight sums or more are in flight, so that none waits for its own last step.
     while row < count {
-        let (tokens, left) = (out.rows(), count - row);
+        let (tokens, most) = (out.rows(), L::FEW[out.rows() - 1]);
+        let wide = if count - row >= most { most } else { 1 };
         // SAFETY: promised by the caller.
         row += unsafe {
-            match (tokens, left) {
-                (1, 8..) => few_tile::<L, F, 1, 8>(x, strip, row, out),
+            match (tokens, wide) {
+                (1, 8) => few_tile::<L, F, 1, 8>(x, strip, row, out),
+                (1, 4) => few_tile::<L, F, 1, 4>(x, strip, row, out),
                 (1, _) => few_tile::<L, F, 1, 1>(x, strip, row, out),
-                (2, 4..) => few_tile::<L, F, 2, 4>(x, strip, row, out),
+                (2, 4) => few_tile::<L, F, 2, 4>(x, strip, row, out),
+                (2, 2) => few_tile::<L, F, 2, 2>(x, strip, row, out),
                 (2, _) => few_tile::<L, F, 2, 1>(x, strip, row, out),
-                (3, 4..) => few_tile::<L, F, 3, 4>(x, strip, row, out),
+                (3, 4) => few_tile::<L, F, 3, 4>(x, strip, row, out),
+                (3, 2) => few_tile::<L, F, 3, 2>(x, strip, row, out),
                 (3, _) => few_tile::<L, F, 3, 1>(x, strip, row, out),
-                (_, 4..) => few_tile::<L, F, 4, 4>(x, strip, row, out),
+                (_, 4) => few_tile::<L, F, 4, 4>(x, strip, row, out),
                 _ => few_tile::<L, F, 4, 1>(x, strip, row, out),
             }
         };
