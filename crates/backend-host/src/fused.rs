@@ -247,13 +247,11 @@ impl Kernels for Host {
             bank.prefetch(&ids);
         };
         let (mut done, mut some) = (0, next(0));
-        fetch(some);
         while !some.is_empty() {
             let end = done + some.len();
             let later = next(end);
-            if fit > 1 {
-                fetch(later);
-            }
+            let ahead = if fit > 1 { later.len() } else { 0 };
+            fetch(&visits[done..end + ahead]);
             let out = &mut outputs[done * hidden..end * hidden];
             self.visit(&x, routing, bank, form, some, out)?;
             (done, some) = (end, later);

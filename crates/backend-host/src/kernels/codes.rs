@@ -401,10 +401,84 @@ codes!(
     }
 );
 
-/// Writes what each unit of row `index` is decoded with, and says whether [`Codes`] can decode the
-/// row so.
+/// A matrix where it lies: what its rows are cut from, looked up once for all of them.
+#[derive(Clone, Copy)]
+pub(super) struct Stored<'a> {
+    pub(super) format: Format,
+    pub(super) columns: usize,
+    codes: &'a [u8],
+    row_bytes: usize,
+    scales: &'a [u8],
+    line_bytes: usize,
+    /// Rows that share their scales, and how many of them lie before the first row.
+    tall: usize,
+    before: usize,
+}
+
+impl<'a> Stored<'a> {
+    pub(super) fn new(weight: &'a WeightView) -> Self {
+        let tall = match weight.format {
+            Format::F32 | Format::Bf16 | Format::F16 => usize::MAX,
+            Format::Fp8 { tile, .. } => tile[0],
+            Format::Fp4 { .. } => 1,
+        };
+        Self {
+            format: weight.format,
+            columns: weight.shape[1],
+            codes: &weight.data,
+            row_bytes: weight.row_bytes(),
+            scales: &weight.scales,
+            line_bytes: weight.scale_row_bytes(),
+            tall,
+            before: weight.tile_row,
+        }
+    }
+
+    /// The codes of a row.
+    #[inline(always)]
+    pub(super) fn row(&self, index: usize) -> &'a [u8] {
+        &self.codes[index * self.row_bytes..][..self.row_bytes]
+    }
+
+    /// The place of what will be wanted after so many rows from one on.
+    #[inline(always)]
+    pub(super) fn after(&self, index: usize, rows: usize) -> *const u8 {
+        let row = self.codes.as_ptr().wrapping_add(index * self.row_bytes);
+        row.wrapping_add(rows * self.row_bytes)
+    }
+
+    /// Which line of scales a row has.
+    #[inline(always)]
+    fn line(&self, index: usize) -> usize {
+        (self.before + index) / self.tall
+    }
+
+    #[inline(always)]
+    fn line_scales(&self, index: usize) -> &'a [u8] {
+        &self.scales[self.line(index) * self.line_bytes..][..self.line_bytes]
+    }
+}
+
+/// Writes what each unit of rows from `first` on is decoded with to `out: [rows, units]`, and says whether
+/// [`Codes`] can decode them so.
 #[inline(always)]
-pub(super) fn factors(weight: &WeightView, index: usize, out: &mut [f32]) -> bool {
+pub(super) fn factors(weight: Stored<'_>, first: usize, out: &mut [f32]) -> bool {
+    let units = weight.columns.div_ceil(UNIT);
+    for row in 0..out.len() / units {
+        let (before, own) = out.split_at_mut(row * units);
+        let same = row > 0 && weight.line(first + row) == weight.line(first + row - 1);
+        if same {
+            own[..units].copy_from_slice(&before[before.len() - units..]);
+        } else if !row_factors(weight, first + row, &mut own[..units]) {
+            return false;
+        }
+    }
+    true
+}
+
+/// The factors of one row.
+#[inline(always)]
+fn row_factors(weight: Stored<'_>, index: usize, out: &mut [f32]) -> bool {
     let (block, scale, larger) = match weight.format {
         Format::F32 | Format::Bf16 | Format::F16 => return true,
         Format::Fp8 { tile, scale } => (tile[1], scale, FP8_FACTOR),
@@ -413,7 +487,7 @@ pub(super) fn factors(weight: &WeightView, index: usize, out: &mut [f32]) -> boo
     if !block.is_multiple_of(UNIT) {
         return false;
     }
-    let scales = weight.row_scales(index);
+    let scales = weight.line_scales(index);
     match scale {
         ScaleFormat::E8m0 => {
             let scales = scales.iter().map(|scale| e8m0::decode(*scale));

@@ -13,7 +13,7 @@ use std::ops::Range;
 use deepseek_core::Format;
 use deepseek_core::weights::WeightView;
 
-use super::codes::{Bf16, Codes, Decode, F16, F32, Fp4, Fp8, UNIT, factors, misread};
+use super::codes::{Bf16, Codes, Decode, F16, F32, Fp4, Fp8, Stored, UNIT, factors, misread};
 use super::lanes::{LANES, dots, for_each_isa, height, vectors};
 use super::pool::{Pool, Tile};
 use super::widen::widen;
@@ -55,14 +55,14 @@ pub(super) fn product(
     first: usize,
     out: &mut Tile<'_>,
 ) {
-    let columns = weight.shape[1];
-    let units = columns.div_ceil(UNIT);
+    let stored = Stored::new(weight);
+    let units = stored.columns.div_ceil(UNIT);
     let known = pool.scratch([out.columns() * units], |[room]| {
-        if !factors_of(pool.isa(), weight, first, room) {
+        if !factors_of(pool.isa(), stored, first, room) {
             return false;
         }
         let strip = Strip {
-            weight,
+            weight: stored,
             first,
             factors: room,
         };
@@ -76,7 +76,7 @@ pub(super) fn product(
         }
         true
     });
-    if !known || codes_misread(pool.isa(), weight, first, out.columns()) {
+    if !known || codes_misread(pool.isa(), stored, first, out.columns()) {
         widened(pool, x, weight, first, out);
     }
 }
@@ -101,7 +101,7 @@ fn widened(pool: &Pool, x: &[f32], weight: &WeightView, first: usize, out: &mut 
 /// Rows of a matrix from `first` on, and the factors of their units: `[rows, units]`.
 #[derive(Clone, Copy)]
 pub(super) struct Strip<'a> {
-    weight: &'a WeightView,
+    weight: Stored<'a>,
     first: usize,
     factors: &'a [f32],
 }
@@ -119,7 +119,7 @@ impl<'a> Strip<'a> {
 
     #[inline(always)]
     fn row<F: Codes>(&self, index: usize) -> Row<'a, F> {
-        let count = self.weight.shape[1].div_ceil(UNIT);
+        let count = self.weight.columns.div_ceil(UNIT);
         let (units, rest) = F::units(self.weight.row(self.first + index));
         Row {
             units,
@@ -138,25 +138,22 @@ struct Row<'a, F: Codes> {
 }
 
 for_each_isa! {
-    /// Writes the factors of rows from `first` on to `out: [rows, units]`; see [`factors`].
-    factors_of(weight: &WeightView, first: usize, out: &mut [f32]) -> bool = factors_on
+    /// See [`factors`].
+    factors_of(weight: Stored<'_>, first: usize, out: &mut [f32]) -> bool = factors_on
 }
 
 #[inline(always)]
-unsafe fn factors_on<L: Decode>(weight: &WeightView, first: usize, out: &mut [f32]) -> bool {
-    let rows = out.chunks_exact_mut(weight.shape[1].div_ceil(UNIT));
-    (first..)
-        .zip(rows)
-        .all(|(row, out)| factors(weight, row, out))
+unsafe fn factors_on<L: Decode>(weight: Stored<'_>, first: usize, out: &mut [f32]) -> bool {
+    factors(weight, first, out)
 }
 
 for_each_isa! {
     /// Whether one of `count` rows from `first` on is misread; see [`misread`].
-    codes_misread(weight: &WeightView, first: usize, count: usize) -> bool = codes_misread_on
+    codes_misread(weight: Stored<'_>, first: usize, count: usize) -> bool = codes_misread_on
 }
 
 #[inline(always)]
-unsafe fn codes_misread_on<L: Decode>(weight: &WeightView, first: usize, count: usize) -> bool {
+unsafe fn codes_misread_on<L: Decode>(weight: Stored<'_>, first: usize, count: usize) -> bool {
     (first..first + count).any(|row| misread(weight.format, weight.row(row)))
 }
 
@@ -219,8 +216,7 @@ unsafe fn few_tile<L: Decode, F: Codes, const M: usize, const N: usize>(
     let rows: [Row<'_, F>; N] = strip.rows(first);
     let units = rows[0].units.len();
     // What comes after these rows is fetched while they are multiplied.
-    let next = strip.weight.row(strip.first + first).as_ptr();
-    let next = next.wrapping_add(N * strip.weight.row_bytes());
+    let next = strip.weight.after(strip.first + first, N);
     let step = N * size_of::<F::Unit>();
     // SAFETY: promised by the caller.
     let mut sums = [[unsafe { L::splat(0.0) }; N]; M];

@@ -201,21 +201,21 @@ impl ExpertPages {
         }
     }
 
-    /// Asks the system for experts that are not there: no more of them than the bound allows, so
-    /// that none is let go before it is used.
+    /// Asks the system for experts that are not there: of the first of `ids`, as many as the bound
+    /// allows, so that none is let go before it is used.
     fn prefetch(&self, ids: &[u32]) {
         let mut recent = self.lock();
         let mut room = self.bound.unwrap_or(u64::MAX);
         for id in ids {
             let view = &self.views[*id as usize];
-            if recent.at[*id as usize].is_some() {
-                continue;
-            }
             let Some(rest) = room.checked_sub(view.bytes()) else {
                 break;
             };
             room = rest;
-            view.advise(Access::Soon);
+            if recent.at[*id as usize].is_none() {
+                view.advise(Access::Soon);
+            }
+            // Those that are there are not the next to go, either.
             self.keep(&mut recent, *id);
         }
         if let Some(bound) = self.bound {
@@ -363,5 +363,8 @@ mod tests {
         // What was let go is asked for again.
         pages.prefetch(&[3]);
         assert_eq!(advice(&file), [(3, Access::Soon), (0, Access::Over)]);
+        // What is there stays, because it will be used.
+        pages.prefetch(&[1, 2]);
+        assert_eq!(advice(&file), [(2, Access::Soon), (3, Access::Over)]);
     }
 }
