@@ -53,8 +53,9 @@ struct Shared {
     next: AtomicUsize,
     /// Held by who has begun a loop, with its number.
     begun: Mutex<u64>,
-    /// What a panic in a loop said.
-    panicked: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Whether a thread panicked in the loop, and what it said.
+    has_panicked: AtomicBool,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
     /// How long threads stay awake.
     awake: Duration,
     sleeping: AtomicUsize,
@@ -95,7 +96,8 @@ impl Team {
                 current: UnsafeCell::new(None),
                 next: AtomicUsize::new(0),
                 begun: Mutex::new(0),
-                panicked: Mutex::new(None),
+                has_panicked: AtomicBool::new(false),
+                panic: Mutex::new(None),
                 // With fewer cores than threads, who looks for work keeps others from it.
                 awake: if count <= cores {
                     AWAKE
@@ -158,6 +160,7 @@ impl Team {
         // SAFETY: nobody is inside: the loop before was left by all.
         unsafe { *shared.current.get() = Some(turns) };
         shared.next.store(0, Ordering::Relaxed);
+        shared.has_panicked.store(false, Ordering::Relaxed);
         *begun = (*begun + 1) & u64::from(u32::MAX);
         shared
             .state
@@ -166,9 +169,11 @@ impl Team {
         shared.wake();
         shared.take_turns(turns);
         drop(open);
-        let panicked = lock(&shared.panicked).take();
+        // A panic of this thread has left by now, and what another said then is replaced by the next.
+        let has_panicked = shared.has_panicked.load(Ordering::Relaxed);
+        let payload = has_panicked.then(|| lock(&shared.panic).take()).flatten();
         drop(begun);
-        if let Some(payload) = panicked {
+        if let Some(payload) = payload {
             resume_unwind(payload);
         }
     }
@@ -263,7 +268,8 @@ impl Shared {
         let turns = unsafe { *self.current.get() };
         let turns = turns.expect("a loop that is open is there");
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.take_turns(turns))) {
-            *lock(&self.panicked) = Some(payload);
+            *lock(&self.panic) = Some(payload);
+            self.has_panicked.store(true, Ordering::Relaxed);
         }
         self.state.fetch_sub(1, Ordering::Release);
         true
@@ -392,6 +398,21 @@ mod tests {
                 .downcast::<String>()
                 .expect("text");
             assert!(said.contains("this one"), "{said}");
+            count(&team, 100);
+        }
+        // All threads at once, of which one is heard.
+        for _ in 0..20 {
+            let inside = AtomicUsize::new(0);
+            let ran = catch_unwind(AssertUnwindSafe(|| {
+                team.run(3, &|_| {
+                    inside.fetch_add(1, Ordering::Relaxed);
+                    while inside.load(Ordering::Relaxed) < 3 {
+                        thread::yield_now();
+                    }
+                    panic!("that one");
+                });
+            }));
+            assert!(ran.is_err());
             count(&team, 100);
         }
     }
