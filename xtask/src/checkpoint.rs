@@ -25,18 +25,22 @@ pub(crate) struct Args {
 
 /// Writes a random checkpoint for a config, perhaps with a tokenizer beside it.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let example = ["--package", "deepseek-testkit", "--example", "checkpoint"];
-    let mut line = cargo();
-    line.args(["run", "--quiet", "--release", "--locked"]);
-    line.args(example).arg("--");
-    // Commands run in the root of the workspace, wherever this one was typed.
-    line.arg(absolute(&args.config)?);
-    line.arg(args.seed.to_string()).arg(absolute(&args.out)?);
-    shell::run(&mut line)?;
+    make("checkpoint", &args.config, args.seed, &args.out)?;
     match &args.tokenizer {
         Some(tokenizer) => copy(tokenizer, &args.out.join("tokenizer.json")),
         None => Ok(()),
     }
+}
+
+/// Has an example of the test kit write a checkpoint for a config.
+pub(crate) fn make(example: &str, config: &Path, seed: u64, out: &Path) -> Result<()> {
+    let mut line = cargo();
+    line.args(["run", "--quiet", "--release", "--locked"]);
+    line.args(["--package", "deepseek-testkit", "--example", example]);
+    // Commands run in the root of the workspace, wherever this one was typed.
+    line.arg("--").arg(absolute(config)?);
+    line.arg(seed.to_string()).arg(absolute(out)?);
+    shell::run(&mut line)
 }
 
 /// Copies a file and names it where that fails.

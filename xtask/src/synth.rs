@@ -1,13 +1,13 @@
 //! Random checkpoints of the real shapes, layer by layer, to measure speed with.
 
 use std::fs;
-use std::path::{Path, PathBuf, absolute};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::checkpoint::copy;
-use crate::shell::{self, cargo, root};
+use crate::checkpoint::{self, copy};
+use crate::shell::root;
 
 /// A layer of each kind that compresses.
 pub(crate) const RATIOS: [u32; 2] = [4, 128];
@@ -85,7 +85,7 @@ impl Like {
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.config {
         None => make(args.like, &args.ratios, args.seed, &args.out),
-        Some(config) => write(&absolute(config)?, args.seed, &args.out),
+        Some(config) => write(config, args.seed, &args.out),
     }
 }
 
@@ -98,13 +98,7 @@ pub(crate) fn make(like: Like, ratios: &[u32], seed: u64, out: &Path) -> Result<
 }
 
 fn write(config: &Path, seed: u64, out: &Path) -> Result<()> {
-    let example = ["--package", "deepseek-testkit", "--example", "synthetic"];
-    let mut line = cargo();
-    line.args(["run", "--quiet", "--release", "--locked"]);
-    line.args(example).arg("--").arg(config);
-    // Commands run in the root of the workspace, wherever this one was typed.
-    line.arg(seed.to_string()).arg(absolute(out)?);
-    shell::run(&mut line)?;
+    checkpoint::make("synthetic", config, seed, out)?;
     let config: Value = serde_json::from_slice(&fs::read(config)?)?;
     let text = config.get("text_config").unwrap_or(&config);
     match text["vocab_size"].as_u64() {
