@@ -1,12 +1,11 @@
-//! The program with the feature `video`, and the tests of what FFmpeg decodes, which want its libraries
-//! on the machine.
+//! The feature `video`: whether this machine has what it links.
 #![allow(clippy::print_stderr, reason = "xtask talks to a terminal")]
 
 use std::process::Command;
 
 use anyhow::Result;
 
-use crate::shell::{self, cargo};
+use crate::shell;
 
 /// What the feature `video` links, as `pkg-config` calls it.
 const LIBRARIES: [&str; 5] = [
@@ -29,34 +28,22 @@ const PACKAGES: [&str; 8] = [
     "pkg-config",
 ];
 
-/// Runs the tests of the feature `video`. Its libraries are installed where that is possible without
-/// asking; elsewhere the tests are left out, in plain words.
-pub(crate) fn test() -> Result<()> {
+/// The flags by which cargo builds the program with the feature `video`, where FFmpeg's libraries are. They
+/// are installed where that is possible without asking; elsewhere the feature is left out, in plain words.
+pub(crate) fn feature() -> Result<&'static [&'static str]> {
     if !is_there() && may_install() {
         shell::run(Command::new("apt-get").args(["update", "--quiet"]))?;
         let install = ["install", "--quiet", "--yes", "--no-install-recommends"];
         shell::run(Command::new("apt-get").args(install).args(PACKAGES))?;
     }
-    if !is_there() {
-        eprintln!(
-            "left out: the tests of the feature video, which want FFmpeg's libraries ({})",
-            PACKAGES.join(" ")
-        );
-        return Ok(());
+    if is_there() {
+        return Ok(&["--features", "deepseek-cli/video"]);
     }
-    // Of the whole workspace, so that what the other tests were built with serves here, too.
-    let video = [
-        "--workspace",
-        "--locked",
-        "--features",
-        "deepseek-cli/video",
-    ];
-    let clippy = ["--all-targets", "--", "-D", "warnings"];
-    shell::run(cargo().arg("clippy").args(video).args(clippy))?;
-    let ffmpeg = ["--test", "ffmpeg"];
-    shell::run(cargo().arg("test").args(video).args(ffmpeg))?;
-    let e2e = ["--test", "e2e", "--", "media::", "decoding::"];
-    shell::run(cargo().arg("test").args(video).args(e2e))
+    eprintln!(
+        "left out: the feature video, which wants FFmpeg's libraries ({})",
+        PACKAGES.join(" ")
+    );
+    Ok(&[])
 }
 
 fn is_there() -> bool {

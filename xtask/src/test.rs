@@ -1,4 +1,5 @@
-//! Everything that must hold before a change lands, in parts that can be run alone.
+//! Everything that must hold before a change lands, in parts that can be run alone. Where FFmpeg's libraries
+//! are, what is checked and tested has the feature `video`; what is packaged has not.
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -27,8 +28,6 @@ enum Part {
     Lint,
     /// Unit, integration and doc tests; the examples are built.
     Tests,
-    /// The tests of the feature video, where FFmpeg's libraries are.
-    Video,
     /// The documentation of all items, private ones, too.
     Docs,
     /// The crates that are published, packaged under other names and built from that.
@@ -50,8 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for part in args.parts() {
         match part {
             Part::Lint => lint()?,
-            Part::Tests => shell::run(cargo().args(["test", "--workspace", "--locked"]))?,
-            Part::Video => ffmpeg::test()?,
+            Part::Tests => tests()?,
             Part::Docs => docs()?,
             Part::Package => package::under_other_names()?,
         }
@@ -63,7 +61,13 @@ fn lint() -> Result<()> {
     shell::run(cargo().args(["fmt", "--all", "--check"]))?;
     tidy::run(&shell::root())?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--locked"];
-    shell::run(cargo().args(clippy).args(DENY_WARNINGS))
+    let clippy = [&clippy, ffmpeg::feature()?, &DENY_WARNINGS].concat();
+    shell::run(cargo().args(clippy))
+}
+
+fn tests() -> Result<()> {
+    let test = ["test", "--workspace", "--locked"];
+    shell::run(cargo().args(test).args(ffmpeg::feature()?))
 }
 
 fn docs() -> Result<()> {
@@ -101,12 +105,12 @@ mod tests {
             &[Part::Tests, Part::Docs],
         );
         let rest = [Part::Lint, Part::Tests, Part::Docs];
-        check(&["--without", "package,video"], &rest);
+        check(&["--without", "package"], &rest);
     }
 
     #[test]
     fn a_part_that_is_not_there_is_refused() {
         let error = Line::try_parse_from(["test", "--only", "lints"]).expect_err("no such part");
-        assert!(error.to_string().contains("lint, tests, video"), "{error}");
+        assert!(error.to_string().contains("lint, tests, docs"), "{error}");
     }
 }
