@@ -7,10 +7,12 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use backend_candle::Candle;
-use backend_host::Host;
-use deepseek_core::operands::{ExpertViews, Residency, Routing, SwiGlu};
+use backend_host::{Host, KernelSet};
+use deepseek_core::operands::{ExpertViews, Linear, Residency, Routing, SwiGlu};
 use deepseek_core::weights::{Bytes, WeightView};
-use deepseek_core::{Backend, Format, HostTensor, Kernels, Result, ScaleFormat, Use, reference};
+use deepseek_core::{
+    Backend, Format, HostTensor, Kernels, Result, Rounding, ScaleFormat, Use, reference,
+};
 
 /// A matrix of V4-Flash: an expert's `w1`.
 const SHAPE: [usize; 2] = [2048, 4096];
@@ -18,18 +20,21 @@ const SHAPE: [usize; 2] = [2048, 4096];
 const TURNS: usize = 24;
 /// Experts for a token.
 const TOP_K: usize = 6;
+/// How inputs of products with FP8 and FP4 weights are rounded.
+const INPUT: Rounding = Rounding::Fp8 {
+    block: 128,
+    tail: 0,
+};
 /// How long each figure is measured.
 const SPAN: Duration = Duration::from_millis(600);
 
 fn main() -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let (host, plain) = (Host::new(threads), Candle::plain());
-    let memory = host.roofs()?.read / 1e9;
-    println!("{threads} threads, memory {memory:.1} GB/s by reading");
-    println!(
-        "{:>6} {:>7} {:>10} {:>10} {:>9} {:>9}",
-        "", "tokens", "GB/s", "of memory", "GFLOP/s", "of plain"
-    );
+    let hosts = KernelSet::available()
+        .filter(|set| *set != KernelSet::Plain)
+        .map(|set| Ok((set, Host::start(threads, set)?)))
+        .collect::<Result<Vec<_>>>()?;
+    let plain = Candle::plain();
     let formats = [
         Format::F32,
         Format::Bf16,
@@ -43,34 +48,58 @@ fn main() -> Result<()> {
             scale: ScaleFormat::E8m0,
         },
     ];
+    println!(
+        "{threads} threads; shares are of what they read, and multiply as 32-bit floats\n{:>12} {:>5} {:>7} {:>8} {:>8} {:>9} {:>8} {:>9}",
+        "", "", "tokens", "GB/s", "of read", "GFLOP/s", "of floats", "of plain"
+    );
     for format in formats {
         let views: Vec<WeightView> = (0..TURNS).map(|turn| matrix(format, SHAPE, turn)).collect();
-        let bytes = views[0].data.len() + views[0].scales.len();
-        for tokens in [1, 8, 128] {
-            let ours = rate(&host, &views, tokens)?;
+        for tokens in [1, 12, 128] {
             let theirs = rate(&plain, &views[..2], tokens)?;
-            let flops = 2.0 * (SHAPE[0] * SHAPE[1] * tokens) as f64;
-            let bandwidth = ours * bytes as f64 / 1e9;
-            println!(
-                "{:>6} {tokens:>7} {bandwidth:>10.1} {:>9.0}% {:>9.1} {:>8.1}x",
-                name(format),
-                100.0 * bandwidth / memory,
-                ours * flops / 1e9,
-                ours / theirs,
-            );
+            for (set, host) in &hosts {
+                product((*set, host), &views, tokens, theirs)?;
+            }
         }
     }
     println!(
-        "\nexperts in {}, {TOP_K} for a token\n{:>7} {:>10} {:>11}",
+        "\nexperts in {}, {TOP_K} for a token\n{:>12} {:>7} {:>10} {:>11}",
         name(formats[4]),
+        "",
         "tokens",
         "tokens/s",
         "of provided"
     );
-    for tokens in [1, 4, 128] {
-        let [ours, provided] = experts(&host, formats[4], tokens)?;
-        println!("{tokens:>7} {ours:>10.1} {:>10.1}x", ours / provided);
+    for tokens in [1, 4, 48, 128] {
+        for (set, host) in &hosts {
+            let [ours, provided] = experts(host, formats[4], tokens)?;
+            let ratio = ours / provided;
+            println!("{:>12} {tokens:>7} {ours:>10.1} {ratio:>10.1}x", set.name());
+        }
     }
+    Ok(())
+}
+
+/// One line: a product of rows by matrices that take turns, where the plain mode makes `plain` a second.
+fn product(
+    (set, host): (KernelSet, &Host),
+    views: &[WeightView],
+    tokens: usize,
+    plain: f64,
+) -> Result<()> {
+    let roofs = host.roofs()?;
+    let ours = rate(host, views, tokens)?;
+    let bytes = (views[0].data.len() + views[0].scales.len()) as f64;
+    let flops = 2.0 * (SHAPE[0] * SHAPE[1] * tokens) as f64;
+    println!(
+        "{:>12} {:>5} {tokens:>7} {:>8.1} {:>7.0}% {:>9.1} {:>8.0}% {:>8.1}x",
+        set.name(),
+        name(views[0].format),
+        ours * bytes / 1e9,
+        100.0 * ours * bytes / roofs.read,
+        ours * flops / 1e9,
+        100.0 * ours * flops / roofs.multiply,
+        ours / plain,
+    );
     Ok(())
 }
 
@@ -88,8 +117,8 @@ fn experts(host: &Host, format: Format, tokens: usize) -> Result<[f64; 2]> {
     let x = host.upload(&numbers(&[tokens, hidden]))?;
     let form = SwiGlu {
         limit: 10.0,
-        input: None,
-        bf16: false,
+        input: Some(INPUT),
+        bf16: true,
     };
     // Each step chooses others, so that none is in a cache when it is read.
     let routings = (0..TURNS / TOP_K)
@@ -110,14 +139,18 @@ fn experts(host: &Host, format: Format, tokens: usize) -> Result<[f64; 2]> {
     Ok([ours, provided].map(|rate| rate * tokens as f64))
 }
 
-/// Products a second.
-fn rate<B: Backend>(be: &B, views: &[WeightView], tokens: usize) -> Result<f64> {
-    let weights = views
-        .iter()
-        .map(|view| be.load(view, Use::Product))
-        .collect::<Result<Vec<_>>>()?;
+/// Products a second, with the roundings of the level `released`.
+fn rate<B: Kernels>(be: &B, views: &[WeightView], tokens: usize) -> Result<f64> {
+    let product = |view: &WeightView| {
+        Ok(Linear {
+            weight: be.load(view, Use::Product)?,
+            input: view.format.is_quantised().then_some(INPUT),
+            output: None,
+        })
+    };
+    let products = views.iter().map(product).collect::<Result<Vec<_>>>()?;
     let x = be.upload(&numbers(&[tokens, SHAPE[1]]))?;
-    often(|step| be.linear(&x, &weights[step % weights.len()]))
+    often(|step| be.project_one(&x, &products[step % products.len()]))
 }
 
 fn numbers(shape: &[usize]) -> HostTensor {

@@ -247,7 +247,7 @@ impl Backend for Host {
         let mut shape = x.shape().to_vec();
         *shape.last_mut().expect("a product has inputs") = weight.0.shape[0];
         Ok(self.make(&shape, |out| {
-            kernels::linear(&self.pool, x.values(), &weight.0, out);
+            kernels::linear(&self.pool, x.values(), &weight.0, false, out);
         }))
     }
 

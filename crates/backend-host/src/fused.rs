@@ -107,10 +107,11 @@ impl Kernels for Host {
                 .find(|(rounding, _)| Some(*rounding) == product.input);
             let x = known.map_or(x, |(_, rounded)| rounded).values();
             let weight = product.weight.view();
+            let exact = product.input.is_some_and(Rounding::is_exact_in_bf16);
             let outputs = weight.shape[0];
             *shape.last_mut().expect("a product has inputs") = outputs;
             self.make(&shape, |out| {
-                kernels::linear(self.pool(), x, weight, out);
+                kernels::linear(self.pool(), x, weight, exact, out);
                 kernels::round_in_place(self.pool(), out, outputs, product.output);
             })
         };

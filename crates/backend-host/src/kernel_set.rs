@@ -7,9 +7,12 @@ use crate::kernels::Isa;
 
 /// A set of kernels, named after the instruction set that it is compiled for.
 ///
-/// At the level `exact` all sets give the same bits: sums run in one order, see the crate's page.
+/// At the level `exact` all sets give the same bits: sums run in one order, see the crate's page. Where
+/// inputs of products are rounded, [`KernelSet::Avx512Bf16`] has an order of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KernelSet {
+    /// AVX-512 with BF16: products of pairs, where both sides are exact in BF16.
+    Avx512Bf16,
     /// AVX-512 foundation, with what [`KernelSet::Avx2`] needs.
     Avx512,
     /// AVX2 with fused multiply-add and half-precision floats (F16C).
@@ -20,24 +23,27 @@ pub enum KernelSet {
 
 impl KernelSet {
     /// All sets, the best first.
-    pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Plain];
+    pub const ALL: [Self; 4] = [Self::Avx512Bf16, Self::Avx512, Self::Avx2, Self::Plain];
 
-    /// The sets that this processor runs, the best first. The last, [`KernelSet::Plain`], runs
+    /// The sets that this processor runs, the newest first. The last, [`KernelSet::Plain`], runs
     /// everywhere.
     pub fn available() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|set| set.isa().is_some())
     }
 
-    /// The best that this processor runs.
+    /// The fastest that this processor runs.
     #[must_use]
     pub fn best() -> Self {
-        Self::available().next().unwrap_or(Self::Plain)
+        let mut sets = Self::available();
+        sets.find(|set| *set != Self::Avx512Bf16 || pairs_pay())
+            .unwrap_or(Self::Plain)
     }
 
     /// Its name, as it is typed.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Avx512Bf16 => "avx512-bf16",
             Self::Avx512 => "avx512",
             Self::Avx2 => "avx2",
             Self::Plain => "plain",
@@ -47,11 +53,25 @@ impl KernelSet {
     /// The instruction set, where the processor has it.
     pub(crate) fn isa(self) -> Option<Isa> {
         match self {
+            Self::Avx512Bf16 => Isa::avx512_bf16(),
             Self::Avx512 => Isa::avx512(),
             Self::Avx2 => Isa::avx2(),
             Self::Plain => Some(Isa::Baseline),
         }
     }
+}
+
+/// Whether products of BF16 pairs are faster than fused multiply-adds of floats: AMD's processors that have
+/// them make nearly as many instructions in a second of either, Intel's half as many.
+fn pairs_pay() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let vendor = std::arch::x86_64::__cpuid(0);
+        let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
+        name.as_flattened() == b"AuthenticAMD"
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 impl fmt::Display for KernelSet {

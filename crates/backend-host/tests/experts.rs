@@ -80,6 +80,22 @@ fn same(what: &str, be: &Host, got: &Tensor, want: &Tensor) -> Result<()> {
     Ok(())
 }
 
+/// The same but for another order of sums, which a rounding of the inner activations may make larger: 2^-6
+/// of the largest number of a row.
+fn near(what: &str, be: &Host, got: &Tensor, want: &Tensor) -> Result<()> {
+    let (got, want) = (be.download(got)?, be.download(want)?);
+    let width = got.shape()[1];
+    let rows = got.data().chunks(width).zip(want.data().chunks(width));
+    for (got, want) in rows {
+        let largest = want.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        for (a, b) in got.iter().zip(want) {
+            let is_near = (a - b).abs() <= largest / 64.0 || a.is_nan() && b.is_nan();
+            assert!(is_near, "{what}: {a} for {b}");
+        }
+    }
+    Ok(())
+}
+
 /// `tokens` that visit `each` of `count` experts, on every set and some numbers of threads.
 fn check(
     draw: &mut Draw,
@@ -115,15 +131,21 @@ fn check(
             let shared: FeedForward<Host> = views[0].load(&be)?;
             for form in forms() {
                 let what = format!("{format} {hidden} {inner} {tokens} {set} {threads} {form:?}");
+                let is_paired = set == KernelSet::Avx512Bf16 && form.input.is_some();
+                let agree = if is_paired && format.is_quantised() {
+                    near
+                } else {
+                    same
+                };
                 let got = be.experts(&x, &routing, &bank, form)?;
-                same(
+                agree(
                     &what,
                     &be,
                     &got,
                     &reference::experts(&be, &x, &routing, &bank, form)?,
                 )?;
                 let got = be.feed_forward(&x, &shared, form)?;
-                same(
+                agree(
                     &what,
                     &be,
                     &got,

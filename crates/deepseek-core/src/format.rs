@@ -161,3 +161,14 @@ pub enum Rounding {
         bf16: bool,
     },
 }
+
+impl Rounding {
+    /// Whether a row rounded so holds numbers of at most 8 significant bits, which BF16 keeps.
+    #[must_use]
+    pub fn is_exact_in_bf16(self) -> bool {
+        match self {
+            Self::Bf16 | Self::Fp4 { .. } | Self::HadamardFp4 { .. } => true,
+            Self::Fp8 { tail, .. } => tail == 0,
+        }
+    }
+}

@@ -29,12 +29,103 @@ pub(super) const UNIT: usize = 2 * LANES;
 /// E4M3 codes are read as halves, which makes them smaller by this, and factors larger.
 const FP8_FACTOR: f32 = 256.0;
 
-/// Sixteen codes of each format as numbers.
+/// A unit of codes of each format as vectors, and of what is multiplied with it.
 ///
 /// # Safety
 /// As with [`Lanes`].
 pub(super) unsafe trait Decode: Lanes {
+    /// The vectors of a unit.
+    type Unit: Copy + AsRef<[Self]> + AsMut<[Self]>;
+    /// How many those are.
+    const VECTORS: usize;
     /// Rows of a matrix whose products with one, two, three and four others are summed in registers at once.
+    const FEW: [usize; 4];
+
+    /// The vectors of a unit of numbers, which begin here.
+    unsafe fn unit(from: &[[f32; LANES]]) -> Self::Unit;
+    unsafe fn f32(codes: &[[u8; 64]; 2]) -> Self::Unit;
+    unsafe fn bf16(codes: &[[u8; 32]; 2]) -> Self::Unit;
+    unsafe fn f16(codes: &[[u8; 32]; 2]) -> Self::Unit;
+    /// The values, but for [`FP8_FACTOR`] too small, times `factor`. A code that is no number is
+    /// read as one.
+    unsafe fn fp8(codes: &[[u8; 16]; 2], factor: f32) -> Self::Unit;
+    /// The values times what [`Decode::fp4_factors`] made of a factor, two codes a byte, low half first; in
+    /// an order of its own.
+    unsafe fn fp4(codes: &[[u8; 8]; 2], factor: f32) -> Self::Unit;
+    /// Brings lanes into the order that [`Decode::fp4`] has.
+    unsafe fn fp4_arranged(self) -> Self;
+    /// Brings them back.
+    unsafe fn fp4_natural(self) -> Self;
+    /// Turns the factors of a row into what [`Decode::fp4`] takes, and says whether it can.
+    fn fp4_factors(factors: &mut [f32]) -> bool;
+}
+
+// SAFETY: no more than the halves promise.
+unsafe impl<L: Halves> Decode for L {
+    type Unit = [L; 2];
+    const VECTORS: usize = 2;
+    const FEW: [usize; 4] = L::FEW;
+
+    #[inline(always)]
+    unsafe fn unit(from: &[[f32; LANES]]) -> [L; 2] {
+        // SAFETY: promised by the caller.
+        unsafe { [L::load(&from[0]), L::load(&from[1])] }
+    }
+
+    #[inline(always)]
+    unsafe fn f32(codes: &[[u8; 64]; 2]) -> [L; 2] {
+        // SAFETY: promised by the caller.
+        unsafe { [L::f32(&codes[0]), L::f32(&codes[1])] }
+    }
+
+    #[inline(always)]
+    unsafe fn bf16(codes: &[[u8; 32]; 2]) -> [L; 2] {
+        // SAFETY: promised by the caller.
+        unsafe { [L::bf16(&codes[0]), L::bf16(&codes[1])] }
+    }
+
+    #[inline(always)]
+    unsafe fn f16(codes: &[[u8; 32]; 2]) -> [L; 2] {
+        // SAFETY: promised by the caller.
+        unsafe { [L::f16(&codes[0]), L::f16(&codes[1])] }
+    }
+
+    #[inline(always)]
+    unsafe fn fp8(codes: &[[u8; 16]; 2], factor: f32) -> [L; 2] {
+        // SAFETY: promised by the caller.
+        unsafe { [L::fp8(&codes[0], factor), L::fp8(&codes[1], factor)] }
+    }
+
+    #[inline(always)]
+    unsafe fn fp4(codes: &[[u8; 8]; 2], factor: f32) -> [L; 2] {
+        // SAFETY: promised by the caller.
+        unsafe { Halves::fp4(codes, factor) }
+    }
+
+    #[inline(always)]
+    unsafe fn fp4_arranged(self) -> L {
+        // SAFETY: promised by the caller.
+        unsafe { Halves::fp4_arranged(self) }
+    }
+
+    #[inline(always)]
+    unsafe fn fp4_natural(self) -> L {
+        // SAFETY: promised by the caller.
+        unsafe { Halves::fp4_natural(self) }
+    }
+
+    #[inline(always)]
+    fn fp4_factors(_factors: &mut [f32]) -> bool {
+        true
+    }
+}
+
+/// Sixteen codes of each format as numbers.
+///
+/// # Safety
+/// As with [`Lanes`].
+pub(super) unsafe trait Halves: Lanes {
+    /// See [`Decode::FEW`].
     const FEW: [usize; 4];
 
     unsafe fn f32(codes: &[u8; 64]) -> Self;
@@ -45,7 +136,7 @@ pub(super) unsafe trait Decode: Lanes {
     unsafe fn fp8(codes: &[u8; 16], factor: f32) -> Self;
     /// The values times `factor`, two codes a byte, low half first; in an order of its own.
     unsafe fn fp4(codes: &[[u8; 8]; 2], factor: f32) -> [Self; 2];
-    /// Brings lanes into the order that [`Decode::fp4`] has.
+    /// Brings lanes into the order that [`Halves::fp4`] has.
     #[inline(always)]
     unsafe fn fp4_arranged(self) -> Self {
         self
@@ -58,7 +149,7 @@ pub(super) unsafe trait Decode: Lanes {
 }
 
 // SAFETY: plain arithmetic, available everywhere.
-unsafe impl Decode for [f32; LANES] {
+unsafe impl Halves for [f32; LANES] {
     const FEW: [usize; 4] = [4, 2, 2, 1];
 
     #[inline(always)]
@@ -112,7 +203,7 @@ unsafe fn fp8_as_halves(codes: &[u8; 16]) -> __m256i {
 
 // SAFETY: needs AVX2, FMA and F16C, which the callers of the trait's functions promise.
 #[cfg(target_arch = "x86_64")]
-unsafe impl Decode for Pair {
+unsafe impl Halves for Pair {
     const FEW: [usize; 4] = [4, 2, 2, 1];
 
     #[inline(always)]
@@ -223,7 +314,7 @@ fn halves(codes: &[u8; 32]) -> [&[u8; 16]; 2] {
 
 // SAFETY: needs AVX-512F and AVX2, which the callers of the trait's functions promise.
 #[cfg(target_arch = "x86_64")]
-unsafe impl Decode for __m512 {
+unsafe impl Halves for __m512 {
     const FEW: [usize; 4] = [8, 4, 4, 4];
 
     #[inline(always)]
@@ -312,7 +403,7 @@ pub(super) trait Codes: Copy {
     ///
     /// # Safety
     /// As with [`Lanes`].
-    unsafe fn decode<L: Decode>(unit: &Self::Unit, factor: f32) -> [L; 2];
+    unsafe fn decode<L: Decode>(unit: &Self::Unit, factor: f32) -> L::Unit;
 
     /// Brings lanes into the order of the format.
     ///
@@ -360,7 +451,7 @@ macro_rules! codes {
             }
 
             #[inline(always)]
-            unsafe fn decode<L: Decode>($unit: &Self::Unit, $factor: f32) -> [L; 2] {
+            unsafe fn decode<L: Decode>($unit: &Self::Unit, $factor: f32) -> L::Unit {
                 // SAFETY: promised by the caller.
                 unsafe { $decode }
             }
@@ -372,32 +463,32 @@ macro_rules! codes {
 
 codes!(
     /// 32-bit floats.
-    F32, 64, |unit, _factor| [L::f32(&unit[0]), L::f32(&unit[1])]
+    F32, 64, |unit, _factor| <L as Decode>::f32(unit)
 );
 codes!(
     /// The upper halves of 32-bit floats.
-    Bf16, 32, |unit, _factor| [L::bf16(&unit[0]), L::bf16(&unit[1])]
+    Bf16, 32, |unit, _factor| <L as Decode>::bf16(unit)
 );
 codes!(
     /// Half-precision floats.
-    F16, 32, |unit, _factor| [L::f16(&unit[0]), L::f16(&unit[1])]
+    F16, 32, |unit, _factor| <L as Decode>::f16(unit)
 );
 codes!(
     /// E4M3.
-    Fp8, 16, |unit, factor| [L::fp8(&unit[0], factor), L::fp8(&unit[1], factor)]
+    Fp8, 16, |unit, factor| <L as Decode>::fp8(unit, factor)
 );
 codes!(
     /// E2M1.
-    Fp4, 8, |unit, factor| L::fp4(unit, factor),
+    Fp4, 8, |unit, factor| <L as Decode>::fp4(unit, factor),
     #[inline(always)]
     unsafe fn arranged<L: Decode>(lanes: L) -> L {
         // SAFETY: promised by the caller.
-        unsafe { lanes.fp4_arranged() }
+        unsafe { Decode::fp4_arranged(lanes) }
     },
     #[inline(always)]
     unsafe fn natural<L: Decode>(lanes: L) -> L {
         // SAFETY: promised by the caller.
-        unsafe { lanes.fp4_natural() }
+        unsafe { Decode::fp4_natural(lanes) }
     }
 );
 
@@ -462,14 +553,14 @@ impl<'a> Stored<'a> {
 /// Writes what each unit of rows from `first` on is decoded with to `out: [rows, units]`, and says whether
 /// [`Codes`] can decode them so.
 #[inline(always)]
-pub(super) fn factors(weight: Stored<'_>, first: usize, out: &mut [f32]) -> bool {
+pub(super) fn factors<L: Decode>(weight: Stored<'_>, first: usize, out: &mut [f32]) -> bool {
     let units = weight.columns.div_ceil(UNIT);
     for row in 0..out.len() / units {
         let (before, own) = out.split_at_mut(row * units);
         let same = row > 0 && weight.line(first + row) == weight.line(first + row - 1);
         if same {
             own[..units].copy_from_slice(&before[before.len() - units..]);
-        } else if !row_factors(weight, first + row, &mut own[..units]) {
+        } else if !row_factors::<L>(weight, first + row, &mut own[..units]) {
             return false;
         }
     }
@@ -478,7 +569,7 @@ pub(super) fn factors(weight: Stored<'_>, first: usize, out: &mut [f32]) -> bool
 
 /// The factors of one row.
 #[inline(always)]
-fn row_factors(weight: Stored<'_>, index: usize, out: &mut [f32]) -> bool {
+fn row_factors<L: Decode>(weight: Stored<'_>, index: usize, out: &mut [f32]) -> bool {
     let (block, scale, larger) = match weight.format {
         Format::F32 | Format::Bf16 | Format::F16 => return true,
         Format::Fp8 { tile, scale } => (tile[1], scale, FP8_FACTOR),
@@ -499,8 +590,11 @@ fn row_factors(weight: Stored<'_>, index: usize, out: &mut [f32]) -> bool {
             spread(scales.map(|scale| scale * larger), block / UNIT, out);
         }
     }
-    // A number that overflows when it is made larger would be lost.
-    larger == 1.0 || out.iter().all(|factor| factor.is_finite())
+    match weight.format {
+        Format::Fp4 { .. } => L::fp4_factors(out),
+        // A number that overflows when it is made larger would be lost.
+        _ => out.iter().all(|factor| factor.is_finite()),
+    }
 }
 
 /// Writes each number `times` times.

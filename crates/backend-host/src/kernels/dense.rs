@@ -6,6 +6,7 @@ use deepseek_core::quant::round_row;
 use deepseek_core::weights::WeightView;
 use deepseek_core::{Rotation, Rounding};
 
+use super::form::Form;
 use super::lanes::{LANES, dots, weigh};
 use super::pool::Pool;
 use super::product::{bands, product};
@@ -13,17 +14,19 @@ use super::product::{bands, product};
 /// Rows of a matrix that are multiplied together: few enough to stay in a core's own cache.
 const STRIP: usize = 8;
 
-/// `x: [m, in] · weightᵀ` to `out: [m, out]`.
-pub(crate) fn linear(pool: &Pool, x: &[f32], weight: &WeightView, out: &mut [f32]) {
+/// `x: [m, in] · weightᵀ` to `out: [m, out]`. `exact` says that the numbers of `x` are exact in BF16.
+pub(crate) fn linear(pool: &Pool, x: &[f32], weight: &WeightView, exact: bool, out: &mut [f32]) {
     let [rows, inputs] = weight.shape;
     let m = x.len() / inputs;
-    let x = padded(x, inputs);
-    let wide = inputs.next_multiple_of(LANES);
+    let form = Form::of(pool.isa(), exact, [weight]);
+    let wide = form.wide(inputs);
     let cost = m * rows * inputs;
     let (bands, strip) = bands(std::slice::from_ref(&(0..m)), wide);
-    pool.tiles(out, rows, (&bands, strip), cost, |[band, row], mut out| {
-        let x = &x[bands[band].start * wide..bands[band].end * wide];
-        product(pool, x, weight, row, &mut out);
+    form.rows(pool, x, inputs, |x| {
+        pool.tiles(out, rows, (&bands, strip), cost, |[band, row], mut out| {
+            let x = &x[bands[band].start * wide..bands[band].end * wide];
+            product(pool, form, x, weight, row, &mut out);
+        });
     });
 }
 
@@ -325,13 +328,13 @@ mod tests {
             let [outputs, inputs] = weight.shape;
             let x: Vec<f32> = (0..9 * inputs).map(|at| (at as f32 * 0.11).cos()).collect();
             let mut want = vec![0.0; 9 * outputs];
-            linear(&Pool::new(1), &x, &weight, &mut want);
+            linear(&Pool::new(1), &x, &weight, false, &mut want);
             for isa in Isa::available() {
                 for threads in [1, 2, 3] {
                     let pool = Pool::new(threads).with_isa(isa);
                     for rows in [1, 2, 4, 5, 9] {
                         let mut got = vec![0.0; rows * outputs];
-                        linear(&pool, &x[(9 - rows) * inputs..], &weight, &mut got);
+                        linear(&pool, &x[(9 - rows) * inputs..], &weight, false, &mut got);
                         let want = &want[(9 - rows) * outputs..];
                         let what = format!("{} {isa:?} {threads} threads", weight.format);
                         assert!(same(&got, want), "{what}, {rows} rows");
@@ -347,7 +350,7 @@ mod tests {
             let [outputs, inputs] = weight.shape;
             let x: Vec<f32> = (0..2 * inputs).map(|at| (at as f32 * 0.23).sin()).collect();
             let mut got = vec![0.0; 2 * outputs];
-            linear(&Pool::new(2), &x, &weight, &mut got);
+            linear(&Pool::new(2), &x, &weight, false, &mut got);
             let mut row = vec![0.0; inputs];
             for output in 0..outputs {
                 decode_row(&weight, output, &mut row);

@@ -5,13 +5,14 @@
 
 use std::ops::Range;
 
+use deepseek_core::Rounding;
 use deepseek_core::operands::SwiGlu;
 use deepseek_core::quant::bf16;
 use deepseek_core::weights::WeightView;
 
-use super::dense::{padded, round_in_place};
+use super::dense::round_in_place;
 use super::elementwise::{clamp, silu};
-use super::lanes::LANES;
+use super::form::Form;
 use super::pool::{Pool, Tile};
 use super::product::{bands, product};
 
@@ -46,26 +47,37 @@ pub(crate) fn feed_forward(
         return;
     };
     let [width, hidden] = first.gate.shape;
+    // Experts of a layer are of one format, so what they are multiplied as depends on the layer alone.
+    let exact = form.input.is_some_and(Rounding::is_exact_in_bf16);
+    let entry = networks
+        .iter()
+        .flat_map(|network| [network.gate, network.up]);
+    let entry = Form::of(pool.isa(), exact, entry);
     each(
-        pool,
+        (pool, entry),
         (x, hidden),
         networks,
         width,
         inner,
         |network, x, rows, column, out| {
             let weights = weights.map(|weights| &weights[rows]);
-            gated(pool, x, network, column, weights, form, out);
+            gated((pool, entry), x, network, column, weights, form, out);
         },
     );
     round_in_place(pool, inner, width, form.input);
+    let exit = Form::of(
+        pool.isa(),
+        exact,
+        networks.iter().map(|network| network.down),
+    );
     each(
-        pool,
+        (pool, exit),
         (inner, width),
         networks,
         hidden,
         out,
         |network, x, _, column, out| {
-            product(pool, x, network.down, column, out);
+            product(pool, exit, x, network.down, column, out);
             if form.bf16 {
                 (0..out.rows()).for_each(|row| out.row(row).iter_mut().for_each(|x| *x = bf16(*x)));
             }
@@ -74,40 +86,36 @@ pub(crate) fn feed_forward(
 }
 
 /// Has `work` make rectangles of `out: [rows, columns]`: it is given the network, the rows of `x`
-/// and which those are, and the first column.
+/// as they are laid out and which those are, and the first column.
 fn each(
-    pool: &Pool,
+    (pool, form): (&Pool, Form),
     (x, width): (&[f32], usize),
     networks: &[Network<'_>],
     columns: usize,
     out: &mut [f32],
     work: impl Fn(&Network<'_>, &[f32], Range<usize>, usize, &mut Tile<'_>) + Sync,
 ) {
-    let x = padded(x, width);
-    let wide = width.next_multiple_of(LANES);
+    let wide = form.wide(width);
     let groups: Vec<_> = networks
         .iter()
         .map(|network| network.rows.clone())
         .collect();
     let (bands, strip) = bands(&groups, wide);
     let cost = out.len() * width;
-    pool.tiles(
-        out,
-        columns,
-        (&bands, strip),
-        cost,
-        |[band, column], mut out| {
+    form.rows(pool, x, width, |x| {
+        let shape = (&*bands, strip);
+        pool.tiles(out, columns, shape, cost, |[band, column], mut out| {
             let rows = bands[band].clone();
             let network = groups.partition_point(|group| group.end <= rows.start);
             let x = &x[rows.start * wide..rows.end * wide];
             work(&networks[network], x, rows, column, &mut out);
-        },
-    );
+        });
+    });
 }
 
 /// `silu(min(w1·x, limit)) ⊙ clamp(w3·x, ±limit) ⊙ weights`, columns from `first` on.
 fn gated(
-    pool: &Pool,
+    (pool, product_form): (&Pool, Form),
     x: &[f32],
     network: &Network<'_>,
     first: usize,
@@ -121,10 +129,10 @@ fn gated(
         ..
     } = form;
     let round = |x| if rounded { bf16(x) } else { x };
-    product(pool, x, network.gate, first, out);
+    product(pool, product_form, x, network.gate, first, out);
     pool.scratch([out.rows() * out.columns()], |[room]| {
         let mut ups = Tile::whole(room, out.columns());
-        product(pool, x, network.up, first, &mut ups);
+        product(pool, product_form, x, network.up, first, &mut ups);
         for row in 0..out.rows() {
             for (gate, up) in out.row(row).iter_mut().zip(ups.row(row)) {
                 let up = clamp(round(*up), -limit, limit);

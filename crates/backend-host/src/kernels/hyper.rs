@@ -41,7 +41,7 @@ pub(crate) fn hc_pre(
     };
     pool.scratch([streams.len()], |[flat]| {
         rms_norm(pool, streams, wide, norm, flat);
-        linear(pool, flat, projection, &mut z);
+        linear(pool, flat, projection, false, &mut z);
     });
 
     let parts = pre.chunks_exact_mut(n).zip(post.chunks_exact_mut(n));

@@ -29,6 +29,9 @@ pub(crate) enum Isa {
     /// AVX-512 foundation.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// The same, with products of BF16 pairs where both sides are exact in BF16.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
 }
 
 impl Isa {
@@ -37,6 +40,18 @@ impl Isa {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx512f") && Self::avx2().is_some() {
             return Some(Self::Avx512);
+        }
+        None
+    }
+
+    /// AVX-512 with products of BF16 pairs, where the machine has it.
+    pub(crate) fn avx512_bf16() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx512bf16")
+            && is_x86_feature_detected!("avx512bw")
+            && Self::avx512().is_some()
+        {
+            return Some(Self::Avx512Bf16);
         }
         None
     }
@@ -56,7 +71,8 @@ impl Isa {
     /// All that this machine can run.
     #[cfg(test)]
     pub(crate) fn available() -> Vec<Self> {
-        let all = [Self::avx512(), Self::avx2(), Some(Self::Baseline)];
+        let wide = [Self::avx512_bf16(), Self::avx512()];
+        let all = [wide[0], wide[1], Self::avx2(), Some(Self::Baseline)];
         all.into_iter().flatten().collect()
     }
 }
@@ -274,9 +290,11 @@ macro_rules! for_each_isa {
                 unsafe { $body::<$crate::kernels::lanes::Pair>($($arg),*) }
             }
             match isa {
-                // SAFETY: an `Isa` comes from `Isa::avx512` or `Isa::avx2`, which asked the machine.
+                // SAFETY: an `Isa` comes from functions of it that asked the machine.
                 #[cfg(target_arch = "x86_64")]
-                $crate::kernels::lanes::Isa::Avx512 => unsafe { avx512($($arg),*) },
+                $crate::kernels::lanes::Isa::Avx512 | $crate::kernels::lanes::Isa::Avx512Bf16 => unsafe {
+                    avx512($($arg),*)
+                },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
                 $crate::kernels::lanes::Isa::Avx2 => unsafe { avx2($($arg),*) },
@@ -317,7 +335,7 @@ pub(super) fn vectors(x: &[f32]) -> &[[f32; LANES]] {
 }
 
 #[inline(always)]
-unsafe fn dots_on<L: Lanes>(a: &[f32], b: &[f32], width: usize, out: &mut [f32]) {
+pub(super) unsafe fn dots_on<L: Lanes>(a: &[f32], b: &[f32], width: usize, out: &mut [f32]) {
     // SAFETY: promised by the caller.
     unsafe {
         match L::TILE[1] {

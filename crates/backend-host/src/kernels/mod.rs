@@ -4,15 +4,20 @@
 //! bit, whatever the batch, the tiling, the number of threads or the instruction set. So there is
 //! one order of summation. A dot product runs over sixteen lanes, lane `i` taking elements `i`,
 //! `i + 16`, ... with fused multiply-adds, and then folds the lanes in halves.
+//!
+//! The set `avx512-bf16` has another order where both sides of a product are exact in BF16 ([`pairs`]): the
+//! same for any batch, tiling and number of threads, too.
 
 mod attend;
 mod codes;
 mod dense;
 mod elementwise;
 mod experts;
+mod form;
 mod hyper;
 mod index;
 mod lanes;
+mod pairs;
 mod pool;
 mod product;
 mod reduce;

@@ -1,7 +1,8 @@
 //! Rows times the rows of a stored matrix, decoded in registers.
 //!
 //! Every output is its own sum of sixteen lanes, so what may be arranged is only how many of them
-//! are in flight and where their operands come from.
+//! are in flight and where their operands come from. What is multiplied are floats, or pairs of BF16
+//! ([`Form`]); a row of `x` lies in as many vectors as that form needs.
 #![allow(unsafe_code, reason = "compiled for each instruction set")]
 #![allow(
     clippy::multiple_unsafe_ops_per_block,
@@ -14,7 +15,8 @@ use deepseek_core::Format;
 use deepseek_core::weights::WeightView;
 
 use super::codes::{Bf16, Codes, Decode, F16, F32, Fp4, Fp8, Stored, UNIT, factors, misread};
-use super::lanes::{LANES, dots, for_each_isa, height, vectors};
+use super::form::{Form, for_each_form};
+use super::lanes::{LANES, dots_on, height, vectors};
 use super::pool::{Pool, Tile};
 use super::widen::widen;
 
@@ -25,7 +27,7 @@ const FEW: usize = 4;
 const STRIPS: [usize; 2] = [8, 32];
 /// Bytes that are fetched at once.
 const LINE: usize = 64;
-/// Columns of a block: those of [`WIDE_MAX`] rows stay in the innermost cache.
+/// Lanes of a block of columns: those of [`WIDE_MAX`] rows stay in the innermost cache.
 const BLOCK: usize = 512;
 /// Numbers of `x` that stay in a core's own cache while strips pass by.
 const X_NUMBERS: usize = 1 << 18;
@@ -47,9 +49,10 @@ pub(super) fn bands(groups: &[Range<usize>], wide: usize) -> (Vec<Range<usize>>,
     (groups.iter().flat_map(split).collect(), strip)
 }
 
-/// Rows of `x`, each lengthened to whole vectors, times rows of `weight` from `first` on, to `out`.
+/// Rows of `x`, laid out by [`Form::rows`], times rows of `weight` from `first` on, to `out`.
 pub(super) fn product(
     pool: &Pool,
+    form: Form,
     x: &[f32],
     weight: &WeightView,
     first: usize,
@@ -58,7 +61,7 @@ pub(super) fn product(
     let stored = Stored::new(weight);
     let units = stored.columns.div_ceil(UNIT);
     let known = pool.scratch([out.columns() * units], |[room]| {
-        if !factors_of(pool.isa(), stored, first, room) {
+        if !factors_of(form, stored, first, room) {
             return false;
         }
         let strip = Strip {
@@ -67,30 +70,37 @@ pub(super) fn product(
             factors: room,
         };
         if out.rows() <= FEW {
-            few(pool.isa(), x, strip, out);
+            few(form, x, strip, out);
         } else {
             let [panel, sums] = rooms(out);
             pool.scratch([panel, sums], |[panel, sums]| {
-                many(pool.isa(), x, strip, panel, sums, out);
+                many(form, x, strip, panel, sums, out);
             });
         }
         true
     });
-    if !known || codes_misread(pool.isa(), stored, first, out.columns()) {
-        widened(pool, x, weight, first, out);
+    if !known || codes_misread(form, stored, first, out.columns()) {
+        widened(pool, form, x, weight, first, out);
     }
 }
 
 /// The plain way: rows are widened into memory, whatever they hold.
-fn widened(pool: &Pool, x: &[f32], weight: &WeightView, first: usize, out: &mut Tile<'_>) {
+fn widened(
+    pool: &Pool,
+    form: Form,
+    x: &[f32],
+    weight: &WeightView,
+    first: usize,
+    out: &mut Tile<'_>,
+) {
     let columns = weight.shape[1];
-    let wide = columns.next_multiple_of(LANES);
+    let wide = form.wide(columns);
     let (tokens, count) = (out.rows(), out.columns());
-    pool.scratch([wide, tokens], |[row, sums]| {
-        row[columns..].fill(0.0);
+    pool.scratch([columns, wide, tokens], |[row, laid, sums]| {
         for index in 0..count {
-            widen(pool.isa(), weight, first + index, &mut row[..columns]);
-            dots(pool.isa(), x, row, wide, sums);
+            widen(pool.isa(), weight, first + index, row);
+            form.lay(row, laid);
+            dots(form, x, laid, wide, sums);
             for (token, sum) in sums.iter().enumerate() {
                 out.row(token)[index] = *sum;
             }
@@ -137,17 +147,22 @@ struct Row<'a, F: Codes> {
     factors: &'a [f32],
 }
 
-for_each_isa! {
+for_each_form! {
     /// See [`factors`].
     factors_of(weight: Stored<'_>, first: usize, out: &mut [f32]) -> bool = factors_on
 }
 
 #[inline(always)]
 unsafe fn factors_on<L: Decode>(weight: Stored<'_>, first: usize, out: &mut [f32]) -> bool {
-    factors(weight, first, out)
+    factors::<L>(weight, first, out)
 }
 
-for_each_isa! {
+for_each_form! {
+    /// Rows of `a` times rows of `b`, which are `width` lanes each; see [`dots_on`].
+    dots(a: &[f32], b: &[f32], width: usize, out: &mut [f32]) = dots_on
+}
+
+for_each_form! {
     /// Whether one of `count` rows from `first` on is misread; see [`misread`].
     codes_misread(weight: Stored<'_>, first: usize, count: usize) -> bool = codes_misread_on
 }
@@ -157,7 +172,7 @@ unsafe fn codes_misread_on<L: Decode>(weight: Stored<'_>, first: usize, count: u
     (first..first + count).any(|row| misread(weight.format, weight.row(row)))
 }
 
-for_each_isa! {
+for_each_form! {
     /// Few rows of `x` times a strip.
     few(x: &[f32], strip: Strip<'_>, out: &mut Tile<'_>) = few_on
 }
@@ -230,15 +245,19 @@ unsafe fn few_tile<L: Decode, F: Codes, const M: usize, const N: usize>(
             for line in (0..step).step_by(LINE) {
                 L::prefetch(next.wrapping_add(unit * step + line));
             }
-            let mut pairs = [[L::splat(0.0); 2]; M];
-            for (pair, x) in pairs.iter_mut().zip(x) {
-                let [low, high] = &x[..2 * units].as_chunks().0[unit];
-                *pair = [F::arranged(L::load(low)), F::arranged(L::load(high))];
+            let mut held = [L::unit(&x[0][..L::VECTORS * units][L::VECTORS * unit..]); M];
+            for (held, x) in held.iter_mut().zip(x) {
+                *held = L::unit(&x[..L::VECTORS * units][L::VECTORS * unit..]);
+                for x in held.as_mut() {
+                    *x = F::arranged(*x);
+                }
             }
             for j in 0..N {
-                let w: [L; 2] = F::decode(&codes[j][unit], factors[j][unit]);
-                for (sums, [low, high]) in sums.iter_mut().zip(&pairs) {
-                    sums[j] = high.fma(w[1], low.fma(w[0], sums[j]));
+                let w: L::Unit = F::decode::<L>(&codes[j][unit], factors[j][unit]);
+                for (sums, x) in sums.iter_mut().zip(&held) {
+                    for (x, w) in x.as_ref().iter().zip(w.as_ref()) {
+                        sums[j] = x.fma(*w, sums[j]);
+                    }
                 }
             }
         }
@@ -249,11 +268,11 @@ unsafe fn few_tile<L: Decode, F: Codes, const M: usize, const N: usize>(
         }
         let unit = F::lengthened(rows[j].rest);
         // SAFETY: promised by the caller.
-        let w: [L; 2] = unsafe { F::decode(&unit, rows[j].factors[units]) };
+        let w: L::Unit = unsafe { F::decode::<L>(&unit, rows[j].factors[units]) };
         for i in 0..M {
-            for (x, w) in x[i][2 * units..].iter().zip(w) {
+            for (x, w) in x[i][L::VECTORS * units..].iter().zip(w.as_ref()) {
                 // SAFETY: promised by the caller.
-                sums[i][j] = unsafe { F::arranged(L::load(x)).fma(w, sums[i][j]) };
+                sums[i][j] = unsafe { F::arranged(L::load(x)).fma(*w, sums[i][j]) };
             }
         }
     }
@@ -285,7 +304,7 @@ fn rooms(out: &Tile<'_>) -> [usize; 2] {
     [rows * BLOCK, rows * out.rows() * LANES]
 }
 
-for_each_isa! {
+for_each_form! {
     /// Many rows of `x` times a strip, in blocks of columns: the sums wait in memory between them,
     /// lane by lane.
     many(
@@ -396,33 +415,31 @@ unsafe fn unpack_of<L: Decode, F: Codes, const N: usize>(
     first: usize,
     panel: &mut [[f32; LANES]],
 ) {
-    let from = first / UNIT;
+    let from = first / (L::VECTORS * LANES);
     for (j, row) in rows.enumerate() {
         let row: Row<'_, F> = strip.row(row);
-        let to = row.units.len().min(from + panel.len() / (2 * N));
-        let (pairs, rest) = panel.as_chunks_mut::<N>().0.as_chunks_mut::<2>();
+        let vectors = panel.as_chunks_mut::<N>().0;
+        let to = row.units.len().min(from + vectors.len() / L::VECTORS);
+        let (whole, rest) = vectors.split_at_mut((to - from) * L::VECTORS);
         let units = row.units[from..to].iter().zip(&row.factors[from..to]);
-        for ((unit, factor), [low, high]) in units.zip(&mut *pairs) {
+        for ((unit, factor), to) in units.zip(whole.chunks_exact_mut(L::VECTORS)) {
             // The same place a block on, which will be wanted when this one was multiplied.
-            let next = std::ptr::from_ref(unit).wrapping_add(BLOCK / UNIT);
+            let next = std::ptr::from_ref(unit).wrapping_add(BLOCK / (L::VECTORS * LANES));
             // SAFETY: promised by the caller.
             unsafe {
                 L::prefetch(next.cast());
-                let [a, b] = F::decode::<L>(unit, *factor);
-                F::natural(a).store(&mut low[j]);
-                F::natural(b).store(&mut high[j]);
+                for (w, to) in F::decode::<L>(unit, *factor).as_ref().iter().zip(to) {
+                    F::natural(*w).store(&mut to[j]);
+                }
             }
         }
-        let left = pairs[to - from..].as_flattened_mut().iter_mut().chain(rest);
         let unit = F::lengthened(row.rest);
         let factor = row.factors.get(to).copied().unwrap_or_default();
         // SAFETY: promised by the caller.
-        for (w, to) in unsafe { F::decode::<L>(&unit, factor) }
-            .into_iter()
-            .zip(left)
-        {
+        let unit: L::Unit = unsafe { F::decode::<L>(&unit, factor) };
+        for (w, to) in unit.as_ref().iter().zip(rest) {
             // SAFETY: promised by the caller.
-            unsafe { F::natural(w).store(&mut to[j]) };
+            unsafe { F::natural(*w).store(&mut to[j]) };
         }
     }
 }
@@ -601,11 +618,17 @@ mod tests {
     }
 
     /// In rectangles of this shape, or of the best.
-    fn fast(pool: &Pool, x: &[f32], weight: &WeightView, shape: Option<[usize; 2]>) -> Vec<f32> {
+    fn fast(
+        pool: &Pool,
+        exact: bool,
+        x: &[f32],
+        weight: &WeightView,
+        shape: Option<[usize; 2]>,
+    ) -> Vec<f32> {
         let [rows, columns] = weight.shape;
-        let x = super::super::dense::padded(x, columns);
-        let wide = columns.next_multiple_of(LANES);
-        let tokens = x.len() / wide;
+        let form = Form::of(pool.isa(), exact, [weight]);
+        let tokens = x.len() / columns;
+        let wide = form.wide(columns);
         let all = 0..tokens;
         let (bands, strip) = match shape {
             None => bands(&[all], wide),
@@ -615,16 +638,13 @@ mod tests {
             }
         };
         let mut out = vec![f32::NAN; tokens * rows];
-        pool.tiles(
-            &mut out,
-            rows,
-            (&bands, strip),
-            usize::MAX,
-            |[band, row], mut out| {
+        form.rows(pool, x, columns, |x| {
+            let shape = (&*bands, strip);
+            pool.tiles(&mut out, rows, shape, usize::MAX, |[band, row], mut out| {
                 let x = &x[bands[band].start * wide..bands[band].end * wide];
-                product(pool, x, weight, row, &mut out);
-            },
-        );
+                product(pool, form, x, weight, row, &mut out);
+            });
+        });
         out
     }
 
@@ -646,7 +666,7 @@ mod tests {
         for isa in Isa::available() {
             for (threads, shape) in [(1, None), (2, None), (2, Some([7, 5])), (1, Some([3, 11]))] {
                 let pool = Pool::new(threads).with_isa(isa);
-                let got = fast(&pool, &x, weight, shape);
+                let got = fast(&pool, false, &x, weight, shape);
                 for (place, (got, want)) in got.iter().zip(&want).enumerate() {
                     assert!(
                         got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan(),
@@ -771,9 +791,119 @@ mod tests {
                 x[place] = 1.0;
                 let want = plain(&x, &weight);
                 for isa in Isa::available() {
-                    let got = fast(&Pool::new(1).with_isa(isa), &x, &weight, None);
+                    let got = fast(&Pool::new(1).with_isa(isa), false, &x, &weight, None);
                     let same = |(a, b): (&f32, &f32)| a == b || a.is_nan() && b.is_nan();
                     assert!(got.iter().zip(&want).all(same), "{format} on {isa:?}");
+                }
+            }
+        }
+    }
+
+    /// Formats that are multiplied in pairs, where the machine can, and the pools for it.
+    fn paired() -> Option<(Vec<Format>, [Pool; 2])> {
+        let isa = Isa::avx512_bf16()?;
+        let scale = ScaleFormat::E8m0;
+        let tiles = [[128, 128], [32, 32], [16, 96]];
+        let tiles = tiles.map(|tile| Format::Fp8 { tile, scale });
+        let blocks = [32, 64].map(|block| Format::Fp4 { block, scale });
+        let pools = [1, 2].map(|threads| Pool::new(threads).with_isa(isa));
+        Some(([&tiles[..], &blocks].concat(), pools))
+    }
+
+    /// Numbers that are exact in BF16.
+    fn exact(draw: &mut Draw, count: usize, rare: usize) -> Vec<f32> {
+        let one = |_| f32::from_bits(draw.float(rare).to_bits() & 0xffff_0000);
+        (0..count).map(one).collect()
+    }
+
+    #[test]
+    fn pairs_differ_by_roundings_alone() {
+        let Some((formats, [pool, _])) = paired() else {
+            return;
+        };
+        let mut draw = Draw(5);
+        for format in formats {
+            for (shape, tokens) in [([13, 96], 1), ([9, 1120], 3), ([37, 1088], 9), ([5, 50], 6)] {
+                let weight = draw.matrix(format, shape, usize::MAX);
+                let x = exact(&mut draw, tokens * shape[1], usize::MAX);
+                let got = fast(&pool, true, &x, &weight, None);
+                let want = plain(&x, &weight);
+                let mut row = vec![0.0; shape[1]];
+                for (place, (got, want)) in got.iter().zip(&want).enumerate() {
+                    decode_row(&weight, place % shape[0], &mut row);
+                    let x = &x[place / shape[0] * shape[1]..][..shape[1]];
+                    let all: f32 = x.iter().zip(&row).map(|(x, w)| (x * w).abs()).sum();
+                    let error = (got - want).abs();
+                    assert!(error <= all * 1e-6, "{format} {shape:?}: {got} for {want}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pairs_are_the_same_bits_in_any_shape() {
+        let Some((formats, pools)) = paired() else {
+            return;
+        };
+        let mut draw = Draw(6);
+        for format in formats {
+            for rare in [usize::MAX, 30, 2] {
+                for columns in [30, 96, 510, 1120] {
+                    let weight = draw.matrix(format, [19, columns], rare);
+                    let x = exact(&mut draw, 11 * columns, rare);
+                    let alone = |x| fast(&pools[0], true, x, &weight, None);
+                    let want: Vec<f32> = x.chunks_exact(columns).flat_map(alone).collect();
+                    for pool in &pools {
+                        for shape in [None, Some([7, 5]), Some([3, 11])] {
+                            let got = fast(pool, true, &x, &weight, shape);
+                            for (got, want) in got.iter().zip(&want) {
+                                let same = got.to_bits() == want.to_bits();
+                                let what = format!("{format} of {columns}, {shape:?}");
+                                assert!(same || got.is_nan() && want.is_nan(), "{what}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_code_is_multiplied_in_pairs_as_what_it_is() {
+        let Some((formats, [pool, _])) = paired() else {
+            return;
+        };
+        for format in formats {
+            // A matrix of one row a code, beside which all are zeros, by rows of one in one place.
+            let codes = match format {
+                Format::Fp4 { .. } => 16,
+                _ => 256,
+            };
+            let mut draw = Draw(7);
+            let mut weight = draw.matrix(format, [codes, 64], usize::MAX);
+            for scale in [1, 2, 9, 10, 100, 127, 200, 246, 252, 253, 255] {
+                weight.scales = Bytes::from(vec![scale; weight.scales.len()]);
+                for place in [0, 1, 2, 31, 32, 63] {
+                    let data = (0..codes).flat_map(|code| {
+                        let mut row = vec![0_u8; 64];
+                        row[place] = code as u8;
+                        let halves = |pair: &[u8]| pair[0] | pair[1] << 4;
+                        match format {
+                            Format::Fp4 { .. } => row.chunks(2).map(halves).collect(),
+                            _ => row,
+                        }
+                    });
+                    weight.data = Bytes::from(data.collect::<Vec<_>>());
+                    let mut x = vec![0.0; 64];
+                    x[place] = 1.0;
+                    let want = plain(&x, &weight);
+                    let got = fast(&pool, true, &x, &weight, None);
+                    for (code, (got, want)) in got.iter().zip(&want).enumerate() {
+                        // Numbers that BF16 has no exponent for are zeros to the instruction.
+                        let is_tiny = want.abs() < f32::MIN_POSITIVE && *got == 0.0;
+                        let same = got == want || got.is_nan() && want.is_nan() || is_tiny;
+                        assert!(same, "{format}, {code} by {scale}: {got} for {want}");
+                    }
                 }
             }
         }

@@ -270,13 +270,23 @@ fn the_plain_host_gives_the_same_text() {
 fn every_kernel_set_gives_the_same_text_or_says_which_there_are() {
     let checkpoint = Checkpoint::new();
     let go_on = |device: &str| {
-        let flags = ["--device", device, "--max-tokens", "12", "--stats", "once"];
-        checkpoint.run("run", &[&GREEDY[..], &flags].concat())
+        let flags = [
+            "--numerics",
+            "exact",
+            "--max-tokens",
+            "12",
+            "--stats",
+            "once",
+        ];
+        checkpoint.run(
+            "run",
+            &[&GREEDY[..], &["--device", device], &flags].concat(),
+        )
     };
     let best = go_on("cpu");
     assert_eq!(best.code, Some(0), "{best:?}");
     let mut computed = Vec::new();
-    for device in ["cpu:avx512", "cpu:avx2", "cpu:plain"] {
+    for device in ["cpu:avx512-bf16", "cpu:avx512", "cpu:avx2", "cpu:plain"] {
         let ran = go_on(device);
         if ran.code == Some(0) {
             assert_eq!(ran.out, best.out, "{device}");
@@ -286,8 +296,8 @@ fn every_kernel_set_gives_the_same_text_or_says_which_there_are() {
             ran.failed(1, "this processor has", "choose another --device");
         }
     }
-    // The best is the first that there is, and one is everywhere.
-    assert_eq!(Some(&figure(&best.err, "device")), computed.first());
+    // The best is one of those, and one is everywhere.
+    assert!(computed.contains(&figure(&best.err, "device")));
     assert_eq!(computed.last(), Some(&"cpu:plain"));
 }
 
