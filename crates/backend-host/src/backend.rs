@@ -140,7 +140,7 @@ impl Backend for Host {
     }
 
     fn rows(&self, format: RowFormat, width: usize, count: usize) -> Result<Rows> {
-        RowPool::new(format, width, count).map(Rows)
+        RowPool::new(self.pool.isa(), format, width, count).map(Rows)
     }
 
     fn write_rows(&self, rows: &mut Rows, at: &Arc<[u32]>, from: &Tensor) -> Result<()> {
@@ -186,12 +186,13 @@ impl Backend for Host {
         }
         let (block, piece) = (whole[dim] * inner, length * inner);
         let from = t.values();
-        Ok(self.make(&shape, |out| {
+        let part = self.make(&shape, |out| {
             let blocks = from.chunks_exact(block.max(1));
             for (out, from) in out.chunks_exact_mut(piece.max(1)).zip(blocks) {
                 out.copy_from_slice(&from[start * inner..][..piece]);
             }
-        }))
+        });
+        Ok(part.exact(t.is_exact()))
     }
 
     fn concat(&self, parts: &[&Tensor], dim: usize) -> Result<Tensor> {
@@ -224,14 +225,15 @@ impl Backend for Host {
         let piece: usize = shape[1..].iter().product();
         shape[0] = at.len();
         let from = t.values();
-        Ok(self.make(&shape, |out| {
+        let gathered = self.make(&shape, |out| {
             for (out, row) in out.chunks_exact_mut(piece.max(1)).zip(at.iter()) {
                 match *row {
                     NO_ROW => out.fill(0.0),
                     row => out.copy_from_slice(&from[row as usize * piece..][..piece]),
                 }
             }
-        }))
+        });
+        Ok(gathered.exact(t.is_exact()))
     }
 
     fn lookup(&self, weight: &Weight, at: &Arc<[u32]>) -> Result<Tensor> {
@@ -299,9 +301,10 @@ impl Backend for Host {
             eps,
             rounding,
         };
-        Ok(self.make(x.shape(), |out| {
+        let normed = self.make(x.shape(), |out| {
             kernels::rms_norm(&self.pool, x.values(), x.width(), norm, out);
-        }))
+        });
+        Ok(normed.rounded(rounding))
     }
 
     fn rope(&self, x: &Tensor, angles: &Tensor, rotation: Rotation) -> Result<Tensor> {
@@ -381,9 +384,10 @@ impl Backend for Host {
     }
 
     fn round(&self, x: &Tensor, to: Rounding) -> Result<Tensor> {
-        Ok(self.make(x.shape(), |out| {
+        let rounded = self.make(x.shape(), |out| {
             kernels::round_rows(&self.pool, x.values(), x.width(), to, out);
-        }))
+        });
+        Ok(rounded.rounded(Some(to)))
     }
 }
 

@@ -75,7 +75,8 @@ impl Kernels for Host {
             post: Tensor::new(&[tokens, n], post),
             comb: Tensor::new(&[tokens, n, n], comb),
         };
-        Ok((Tensor::new(&[tokens, streams.width()], y), mix))
+        let y = Tensor::new(&[tokens, streams.width()], y);
+        Ok((y.rounded(rounding), mix))
     }
 
     fn hc_post(
@@ -105,17 +106,36 @@ impl Kernels for Host {
             let known = rounded
                 .iter()
                 .find(|(rounding, _)| Some(*rounding) == product.input);
-            let x = known.map_or(x, |(_, rounded)| rounded).values();
+            let x = known.map_or(x, |(_, rounded)| rounded);
             let weight = product.weight.view();
-            let exact = product.input.is_some_and(Rounding::is_exact_in_bf16);
             let outputs = weight.shape[0];
             *shape.last_mut().expect("a product has inputs") = outputs;
-            self.make(&shape, |out| {
-                kernels::linear(self.pool(), x, weight, exact, out);
+            let made = self.make(&shape, |out| {
+                kernels::linear(self.pool(), x.values(), weight, x.is_exact(), out);
                 kernels::round_in_place(self.pool(), out, outputs, product.output);
-            })
+            });
+            made.rounded(product.output)
         };
         Ok(products.iter().map(product).collect())
+    }
+
+    fn project_grouped(&self, x: &Tensor, groups: &[Linear<Self>]) -> Result<Tensor> {
+        let first = &groups[0];
+        let alike = |group: &Linear<Self>| {
+            group.input.is_none()
+                && group.output == first.output
+                && group.weight.view().shape == first.weight.view().shape
+        };
+        if !groups.iter().all(alike) {
+            return reference::project_grouped(self, x, groups);
+        }
+        let weights: Vec<_> = groups.iter().map(|group| group.weight.view()).collect();
+        let outputs = weights[0].shape[0];
+        let made = self.make(&[x.rows(), groups.len() * outputs], |out| {
+            kernels::linear_grouped(self.pool(), x.values(), &weights, x.is_exact(), out);
+            kernels::round_in_place(self.pool(), out, outputs, first.output);
+        });
+        Ok(made.rounded(first.output))
     }
 
     fn compress(

@@ -4,6 +4,6 @@
 /// as quick.
 pub(crate) const KEPT_BYTES_MIN: usize = 16 << 10;
 
-/// Bytes of all buffers that are kept. What a step of the largest released model frees at once is
-/// about as much; beyond that memory goes back to the system.
-pub(crate) const KEPT_BYTES_MAX: usize = 256 << 20;
+/// Bytes of all buffers that are kept. What is in use at once while the largest released model reads 512
+/// tokens is less; beyond that memory goes back to the system.
+pub(crate) const KEPT_BYTES_MAX: usize = 1 << 30;

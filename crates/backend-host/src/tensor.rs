@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use deepseek_core::DeviceTensor;
+use deepseek_core::{DeviceTensor, Rounding};
 
 use crate::buffer::Buffer;
 
@@ -14,6 +14,8 @@ pub struct Tensor {
     numbers: Arc<Buffer>,
     /// Where they begin: views into one buffer differ in this.
     start: usize,
+    /// Whether all of them are exact in BF16, as their last rounding promised.
+    is_exact: bool,
 }
 
 impl fmt::Debug for Tensor {
@@ -40,7 +42,23 @@ impl Tensor {
             shape: shape.into(),
             numbers: Arc::new(numbers),
             start: 0,
+            is_exact: false,
         }
+    }
+
+    /// The same, whose numbers came out of a rounding last, if there was one.
+    pub(crate) fn rounded(self, to: Option<Rounding>) -> Self {
+        self.exact(to.is_some_and(Rounding::is_exact_in_bf16))
+    }
+
+    /// The same, whose numbers are exact in BF16 or perhaps not.
+    pub(crate) fn exact(self, is_exact: bool) -> Self {
+        Self { is_exact, ..self }
+    }
+
+    /// Whether its numbers are known to be exact in BF16.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.is_exact
     }
 
     /// The same numbers from `start` on under another shape.
@@ -55,6 +73,7 @@ impl Tensor {
             shape: shape.into(),
             numbers: Arc::clone(&self.numbers),
             start: self.start + start,
+            is_exact: self.is_exact,
         }
     }
 

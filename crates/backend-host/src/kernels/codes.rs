@@ -14,14 +14,13 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-use deepseek_core::quant::{e8m0, f16, fp8};
+use deepseek_core::quant::{e8m0, f16, fp4, fp8};
 use deepseek_core::weights::WeightView;
 use deepseek_core::{Format, ScaleFormat};
 
 #[cfg(target_arch = "x86_64")]
 use super::lanes::Pair;
 use super::lanes::{LANES, Lanes};
-use super::widen::fp4;
 
 /// Codes that are decoded together. They share a factor.
 pub(super) const UNIT: usize = 2 * LANES;
@@ -179,7 +178,7 @@ unsafe impl Halves for [f32; LANES] {
     #[inline(always)]
     unsafe fn fp4(codes: &[[u8; 8]; 2], factor: f32) -> [Self; 2] {
         let sixteen = |codes: &[u8; 8]| -> Self {
-            std::array::from_fn(|lane| fp4(codes[lane / 2] >> (4 * (lane % 2))) * factor)
+            std::array::from_fn(|lane| fp4::decode(codes[lane / 2] >> (4 * (lane % 2))) * factor)
         };
         [sixteen(&codes[0]), sixteen(&codes[1])]
     }

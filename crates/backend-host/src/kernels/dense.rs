@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use deepseek_core::quant::round_row;
 use deepseek_core::weights::WeightView;
 use deepseek_core::{Rotation, Rounding};
 
 use super::form::Form;
+use super::formats::round_row;
 use super::lanes::{LANES, dots, weigh};
 use super::pool::Pool;
 use super::product::{bands, product};
@@ -27,6 +27,46 @@ pub(crate) fn linear(pool: &Pool, x: &[f32], weight: &WeightView, exact: bool, o
             let x = &x[bands[band].start * wide..bands[band].end * wide];
             product(pool, form, x, weight, row, &mut out);
         });
+    });
+}
+
+/// Each group of numbers of rows of `x: [m, groups * in]` by a matrix `[out, in]` of its own, to
+/// `out: [m, groups * out]`.
+pub(crate) fn linear_grouped(
+    pool: &Pool,
+    x: &[f32],
+    weights: &[&WeightView],
+    exact: bool,
+    out: &mut [f32],
+) {
+    let ([columns, inputs], groups) = (weights[0].shape, weights.len());
+    let m = x.len() / (groups * inputs);
+    let form = Form::of(pool.isa(), exact, weights.iter().copied());
+    let wide = form.wide(inputs);
+    let (bands, strip) = bands(std::slice::from_ref(&(0..m)), wide);
+    // No strip belongs to two groups.
+    let strip = (1..=strip)
+        .rev()
+        .find(|strip| columns.is_multiple_of(*strip));
+    let strip = strip.unwrap_or(1);
+    pool.scratch([groups * m * wide], |[laid]| {
+        // Rows of a group follow each other.
+        pool.pieces(laid, wide, x.len(), |row, out| {
+            let first = (row % m * groups + row / m) * inputs;
+            form.lay(&x[first..first + inputs], out);
+        });
+        let (cost, shape) = (x.len() * columns, (&*bands, strip));
+        pool.tiles(
+            out,
+            groups * columns,
+            shape,
+            cost,
+            |[band, column], mut out| {
+                let (group, rows) = (column / columns, &bands[band]);
+                let x = &laid[(group * m + rows.start) * wide..(group * m + rows.end) * wide];
+                product(pool, form, x, weights[group], column % columns, &mut out);
+            },
+        );
     });
 }
 
@@ -132,7 +172,7 @@ pub(crate) fn rms_norm(pool: &Pool, x: &[f32], width: usize, norm: Norm<'_>, out
             None => pairs.for_each(|(out, x)| *out = x * factor),
         }
         if let Some(rounding) = norm.rounding {
-            round_row(out, rounding);
+            round_row(pool.isa(), out, rounding);
         }
     });
 }
@@ -211,7 +251,7 @@ pub(crate) fn rope(
 pub(crate) fn round_in_place(pool: &Pool, x: &mut [f32], width: usize, to: Option<Rounding>) {
     if let Some(to) = to {
         let cost = x.len() * 8;
-        pool.pieces(x, width, cost, |_, row| round_row(row, to));
+        pool.pieces(x, width, cost, |_, row| round_row(pool.isa(), row, to));
     }
 }
 
@@ -219,7 +259,7 @@ pub(crate) fn round_in_place(pool: &Pool, x: &mut [f32], width: usize, to: Optio
 pub(crate) fn round_rows(pool: &Pool, x: &[f32], width: usize, to: Rounding, out: &mut [f32]) {
     pool.pieces(out, width, x.len() * 8, |index, out| {
         out.copy_from_slice(&x[index * width..][..width]);
-        round_row(out, to);
+        round_row(pool.isa(), out, to);
     });
 }
 
@@ -229,8 +269,8 @@ mod tests {
     use deepseek_core::weights::Bytes;
     use deepseek_core::{Format, ScaleFormat};
 
+    use super::super::formats::widen;
     use super::super::lanes::Isa;
-    use super::super::widen::widen;
     use super::*;
 
     fn view(format: Format, shape: [usize; 2], tile_row: usize) -> WeightView {

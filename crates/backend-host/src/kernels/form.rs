@@ -84,7 +84,8 @@ fn is_exact(weight: &WeightView) -> bool {
     match weight.format {
         Format::Fp8 { tile, scale } => scale == ScaleFormat::E8m0 && tile[1].is_multiple_of(UNIT),
         Format::Fp4 { block, scale } => scale == ScaleFormat::E8m0 && block.is_multiple_of(UNIT),
-        Format::F32 | Format::Bf16 | Format::F16 => false,
+        Format::Bf16 => true,
+        Format::F32 | Format::F16 => false,
     }
 }
 

@@ -464,7 +464,8 @@ mod tests {
     fn keys_are_shared_among_threads() {
         let (width, heads, count) = (32, 3, 3 * PART + 100);
         let number = |at: usize| (at * 7919 % 1009) as f32 / 500.0 - 1.0;
-        let mut keys = RowPool::new(RowFormat::F32, width, count).expect("room");
+        let mut keys =
+            RowPool::new(Isa::available()[0], RowFormat::F32, width, count).expect("room");
         let places: Vec<u32> = (0..count as u32).collect();
         let rows: Vec<f32> = (0..count * width).map(number).collect();
         keys.write(&places, &rows);

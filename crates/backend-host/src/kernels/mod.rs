@@ -14,6 +14,7 @@ mod dense;
 mod elementwise;
 mod experts;
 mod form;
+mod formats;
 mod hyper;
 mod index;
 mod lanes;
@@ -25,11 +26,11 @@ mod roofs;
 mod route;
 mod rows;
 mod team;
-mod widen;
 
 pub(crate) use attend::attend;
 pub(crate) use dense::{
-    Norm, finite, linear, matmul, matmul_t, rms_norm, rope, round_in_place, round_rows,
+    Norm, finite, linear, linear_grouped, matmul, matmul_t, rms_norm, rope, round_in_place,
+    round_rows,
 };
 pub(crate) use elementwise::{joined, map, zip};
 pub(crate) use experts::{Network, feed_forward, sum_rows};

@@ -16,9 +16,9 @@ use deepseek_core::weights::WeightView;
 
 use super::codes::{Bf16, Codes, Decode, F16, F32, Fp4, Fp8, Stored, UNIT, factors, misread};
 use super::form::{Form, for_each_form};
+use super::formats::widen;
 use super::lanes::{LANES, dots_on, height, vectors};
 use super::pool::{Pool, Tile};
-use super::widen::widen;
 
 /// Rows of `x` up to which each code is decoded where it is multiplied. For more it is decoded into
 /// memory, once for all.

@@ -3,15 +3,18 @@
 
 use std::ops::Range;
 
-use deepseek_core::quant::{pack_row, unpack_row};
 use deepseek_core::{Error, NO_ROW, Result, RowFormat};
 use memmap2::MmapMut;
+
+use super::formats::{pack_row, unpack_row};
+use super::lanes::Isa;
 
 /// `count` rows of `width` channels. Pages that no row was written to cost no memory.
 ///
 /// The pages are the system's own, not the allocator's: that clears what it gives out again, and with
 /// it would touch every page of a pool.
 pub(crate) struct RowPool {
+    isa: Isa,
     format: RowFormat,
     width: usize,
     bytes: MmapMut,
@@ -25,7 +28,7 @@ impl std::fmt::Debug for RowPool {
 
 impl RowPool {
     /// A pool of zeros.
-    pub(crate) fn new(format: RowFormat, width: usize, count: usize) -> Result<Self> {
+    pub(crate) fn new(isa: Isa, format: RowFormat, width: usize, count: usize) -> Result<Self> {
         let full = |bytes| Error::OutOfMemory {
             device: "cpu".to_owned(),
             bytes,
@@ -36,6 +39,7 @@ impl RowPool {
         // No system maps nothing.
         let map = MmapMut::map_anon(bytes.max(1)).map_err(|_| full(bytes))?;
         Ok(Self {
+            isa,
             format,
             width,
             bytes: map,
@@ -52,7 +56,7 @@ impl RowPool {
         let rows = at.iter().zip(from.chunks_exact(self.width));
         for (row, from) in rows.filter(|(row, _)| **row != NO_ROW) {
             let places = self.places(*row..*row + 1);
-            pack_row(self.format, from, &mut self.bytes[places]);
+            pack_row(self.isa, self.format, from, &mut self.bytes[places]);
         }
     }
 
@@ -94,7 +98,7 @@ impl RowPool {
         }
         let bytes = self.bytes[self.places(run)].chunks_exact(self.format.row_bytes(self.width));
         for (bytes, out) in bytes.zip(out.chunks_exact_mut(self.width)) {
-            unpack_row(self.format, bytes, out);
+            unpack_row(self.isa, self.format, bytes, out);
         }
     }
 
@@ -166,7 +170,7 @@ mod tests {
         ];
         for (format, rounding) in cases {
             let width = 224;
-            let mut pool = RowPool::new(format, width, 90).expect("room");
+            let mut pool = RowPool::new(Isa::available()[0], format, width, 90).expect("room");
             for exponent in -40..40 {
                 let magnitude = 2.0_f32.powi(exponent) * 1.37;
                 let mut row: Vec<f32> = (0..width)
@@ -192,7 +196,8 @@ mod tests {
 
     #[test]
     fn a_pool_beyond_all_memory_is_an_error() {
-        let error = RowPool::new(RowFormat::Bf16, 1 << 20, 1 << 42).expect_err("no such room");
+        let error = RowPool::new(Isa::available()[0], RowFormat::Bf16, 1 << 20, 1 << 42)
+            .expect_err("no such room");
         assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
     }
 }

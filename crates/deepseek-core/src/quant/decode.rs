@@ -9,6 +9,7 @@ use crate::weights::WeightView;
 ///
 /// # Panics
 /// If `out` has another length than a row.
+#[inline]
 pub fn decode_row(view: &WeightView, index: usize, out: &mut [f32]) {
     assert_eq!(
         out.len(),
@@ -21,6 +22,7 @@ pub fn decode_row(view: &WeightView, index: usize, out: &mut [f32]) {
 
 /// Widens a row that was taken out of its matrix. `row` and `scales` are what
 /// [`WeightView::row`] and [`WeightView::row_scales`] gave, `out: [columns]`.
+#[inline]
 pub fn decode_packed(format: Format, row: &[u8], scales: &[u8], out: &mut [f32]) {
     match format {
         Format::F32 => {
@@ -52,9 +54,8 @@ pub fn decode_packed(format: Format, row: &[u8], scales: &[u8], out: &mut [f32])
             let blocks = out.chunks_mut(block).zip(row.chunks(block / 2));
             for (index, (out, codes)) in blocks.enumerate() {
                 let factor = scale.decode(scales, index);
-                for (pair, code) in out.chunks_mut(2).zip(codes) {
-                    pair[0] = fp4::decode(*code) * factor;
-                    pair[1] = fp4::decode(code >> 4) * factor;
+                for (pair, code) in out.as_chunks_mut::<2>().0.iter_mut().zip(codes) {
+                    *pair = [fp4::decode(*code) * factor, fp4::decode(code >> 4) * factor];
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 /// The value of a scale byte.
 #[must_use]
+#[inline]
 pub fn decode(byte: u8) -> f32 {
     match byte {
         // 2^-127 is subnormal in 32 bits.
@@ -16,6 +17,7 @@ pub fn decode(byte: u8) -> f32 {
 /// # Panics
 /// In debug builds, if the number is no power of two.
 #[must_use]
+#[inline]
 pub fn encode(scale: f32) -> u8 {
     let bits = scale.to_bits();
     debug_assert!(
@@ -27,6 +29,7 @@ pub fn encode(scale: f32) -> u8 {
 
 /// The smallest power of two that is at least `x`, from the bits of a positive normal number.
 #[must_use]
+#[inline]
 pub fn ceil_pow2(x: f32) -> f32 {
     let bits = x.to_bits();
     f32::from_bits(bits.wrapping_add(0x007f_ffff) & 0xff80_0000)

@@ -26,6 +26,7 @@ pub fn bf16(x: f32) -> f32 {
 ///
 /// # Panics
 /// If the row is shorter than its unrounded tail, or for a Hadamard transform no power of two.
+#[inline]
 pub fn round_row(row: &mut [f32], to: Rounding) {
     match to {
         Rounding::Bf16 => row.iter_mut().for_each(|x| *x = bf16(*x)),
@@ -59,12 +60,14 @@ pub fn round_row(row: &mut [f32], to: Rounding) {
 
 /// The power-of-two scale of a block of activations in FP8.
 #[must_use]
+#[inline]
 pub fn fp8_scale(block: &[f32]) -> f32 {
     e8m0::ceil_pow2(amax(block, FP8_AMAX_MIN) * (1.0 / fp8::MAX))
 }
 
 /// The scale of a block of activations in FP4.
 #[must_use]
+#[inline]
 pub fn fp4_scale(block: &[f32], scale: Fp4Scale) -> f32 {
     match scale {
         Fp4Scale::E8m0 => e8m0::ceil_pow2(amax(block, FP4_AMAX_MIN) * (1.0 / fp4::MAX)),
@@ -75,14 +78,26 @@ pub fn fp4_scale(block: &[f32], scale: Fp4Scale) -> f32 {
     }
 }
 
+/// The largest magnitude of numbers, at least `least`; what is no number is passed over. Magnitudes are
+/// compared as integers, which may be done in any order.
+#[inline]
 fn amax(block: &[f32], least: f32) -> f32 {
-    block.iter().fold(least, |amax, x| amax.max(x.abs()))
+    let magnitude = |x: &f32| {
+        let bits = x.to_bits() & 0x7fff_ffff;
+        if bits > f32::INFINITY.to_bits() {
+            0
+        } else {
+            bits
+        }
+    };
+    f32::from_bits(block.iter().map(magnitude).fold(least.to_bits(), u32::max))
 }
 
 /// The normalised Walsh–Hadamard transform, natural order, in place.
 ///
 /// # Panics
 /// If the length is no power of two.
+#[inline]
 pub fn hadamard(row: &mut [f32]) {
     assert!(
         row.len().is_power_of_two(),

@@ -11,6 +11,7 @@ use crate::quant::{bf16, e8m0, fp4, fp4_scale, fp8, fp8_scale};
 ///
 /// # Panics
 /// If `bytes` has another length than such a row.
+#[inline]
 pub fn pack_row(format: RowFormat, values: &[f32], bytes: &mut [u8]) {
     assert_eq!(
         bytes.len(),
@@ -61,6 +62,7 @@ pub fn pack_row(format: RowFormat, values: &[f32], bytes: &mut [u8]) {
 ///
 /// # Panics
 /// If `bytes` has another length than such a row.
+#[inline]
 pub fn unpack_row(format: RowFormat, bytes: &[u8], values: &mut [f32]) {
     assert_eq!(
         bytes.len(),
@@ -107,6 +109,7 @@ pub fn unpack_row(format: RowFormat, bytes: &[u8], values: &mut [f32]) {
 }
 
 /// The E4M3 codes of a block under a scale; what lies beyond the largest becomes the largest.
+#[inline]
 pub(super) fn fp8_codes(values: &[f32], scale: f32, codes: &mut [u8]) {
     for (x, code) in values.iter().zip(codes) {
         *code = fp8::encode((x / scale).clamp(-fp8::MAX, fp8::MAX));
@@ -114,6 +117,7 @@ pub(super) fn fp8_codes(values: &[f32], scale: f32, codes: &mut [u8]) {
 }
 
 /// The E2M1 codes of a block under a scale, two a byte, the low nibble first.
+#[inline]
 pub(super) fn fp4_codes(values: &[f32], scale: f32, codes: &mut [u8]) {
     let code = |x: f32| fp4::encode((x / scale).clamp(-fp4::MAX, fp4::MAX));
     for (pair, codes) in values.as_chunks::<2>().0.iter().zip(codes) {
@@ -121,24 +125,28 @@ pub(super) fn fp4_codes(values: &[f32], scale: f32, codes: &mut [u8]) {
     }
 }
 
+#[inline]
 pub(super) fn pack_f32(values: &[f32], bytes: &mut [u8]) {
     for (bytes, x) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(values) {
         *bytes = x.to_le_bytes();
     }
 }
 
+#[inline]
 fn unpack_f32(bytes: &[u8], values: &mut [f32]) {
     for (bytes, x) in bytes.as_chunks::<4>().0.iter().zip(values) {
         *x = f32::from_le_bytes(*bytes);
     }
 }
 
+#[inline]
 pub(super) fn pack_bf16(values: &[f32], bytes: &mut [u8]) {
     for (bytes, x) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(values) {
         *bytes = ((bf16(*x).to_bits() >> 16) as u16).to_le_bytes();
     }
 }
 
+#[inline]
 fn unpack_bf16(bytes: &[u8], values: &mut [f32]) {
     for (bytes, x) in bytes.as_chunks::<2>().0.iter().zip(values) {
         *x = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
@@ -149,6 +157,7 @@ fn unpack_bf16(bytes: &[u8], values: &mut [f32]) {
 ///
 /// Among the subnormal scales the largest value of a rounded block may be four steps where six were
 /// possible; the scale that its magnitude asks for is then one code below the one it was made with.
+#[inline]
 fn kept_scale(values: &[f32]) -> f32 {
     let scale = fp4_scale(values, Fp4Scale::E4m3);
     if is_fp4(values, scale) {
@@ -159,6 +168,7 @@ fn kept_scale(values: &[f32]) -> f32 {
 }
 
 /// Whether all values are E2M1 codes under this scale.
+#[inline]
 pub(super) fn is_fp4(values: &[f32], scale: f32) -> bool {
     values.iter().all(|x| {
         let code = (x / scale).clamp(-fp4::MAX, fp4::MAX);
