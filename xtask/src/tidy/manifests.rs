@@ -12,9 +12,11 @@ const MAP_HEAD: &str = "| may use |";
 /// The crate that schedules, and the one of ours that it may use.
 const ENGINE: &str = "deepseek-engine";
 const ENGINE_USES: &str = "deepseek-model";
-/// Packages whose names say that they link something, and why each may stay: the first four link
-/// nothing, the last is the regular expressions of the vendor's prompt crates, built from source.
-const LINKED: [&str; 6] = [
+/// Packages whose names say that they link something, and why each may stay: the first five link
+/// nothing (ours opens what it finds at run time), the last is the regular expressions of the vendor's
+/// prompt crates, built from source.
+const LINKED: [&str; 7] = [
+    "backend-ascend-sys",
     "dirs-sys",
     "js-sys",
     "libfuzzer-sys",

@@ -1,0 +1,15 @@
+//! Any bytes as the files of a package of custom operators.
+
+#![no_main]
+// The crate reads these files by itself alone, so its reader is built here once more.
+
+#[path = "../../crates/backend-ascend-sys/src/limits.rs"]
+mod limits;
+#[path = "../../crates/backend-ascend-sys/src/packages.rs"]
+mod packages;
+#[path = "../src/packages.rs"]
+mod target;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    target::read(bytes);
+});
