@@ -663,6 +663,7 @@ abi_table! {
         roundScale: bool;
         xScale: f32
     );
+    #[optional]
     op Compressor(
         x, wkv, wgate, stateCacheRef, ape, stateBlockTable, cuSeqlens, seqused,
             startPos: *const aclTensor;
@@ -693,6 +694,7 @@ abi_table! {
     );
 
     // Rotary positions.
+    #[optional]
     op InplacePartialRotaryMul(
         xRef, cos, sin: *const aclTensor;
         rotary_mode: i64;

@@ -20,6 +20,7 @@ abi_table! {
     ) -> *mut aclTensor;
     fn aclCreateScalar(value: *mut c_void, dataType: aclDataType) -> *mut aclScalar;
     fn aclCreateIntArray(value: *const i64, size: u64) -> *mut aclIntArray;
+    #[optional]
     fn aclCreateFloatArray(value: *const f32, size: u64) -> *mut aclFloatArray;
     fn aclCreateBoolArray(value: *const bool, size: u64) -> *mut aclBoolArray;
     fn aclCreateTensorList(value: *const *const aclTensor, size: u64) -> *mut aclTensorList;
@@ -27,6 +28,7 @@ abi_table! {
     fn aclDestroyTensor(tensor: *const aclTensor) -> aclnnStatus;
     fn aclDestroyScalar(scalar: *const aclScalar) -> aclnnStatus;
     fn aclDestroyIntArray(array: *const aclIntArray) -> aclnnStatus;
+    #[optional]
     fn aclDestroyFloatArray(array: *const aclFloatArray) -> aclnnStatus;
     fn aclDestroyBoolArray(array: *const aclBoolArray) -> aclnnStatus;
     fn aclDestroyTensorList(array: *const aclTensorList) -> aclnnStatus;
