@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod abi;
+pub mod contracts;
 #[cfg(test)]
 mod corpus;
 mod custom;
