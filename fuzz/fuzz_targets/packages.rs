@@ -2,6 +2,11 @@
 
 #![no_main]
 // The crate reads these files by itself alone, so its reader is built here once more.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the crate uses and exports what is not used here"
+)]
 
 #[path = "../../crates/backend-ascend-sys/src/limits.rs"]
 mod limits;
