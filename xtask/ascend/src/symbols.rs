@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use backend_ascend_sys::{EMULATOR, Presence, Symbol, VLLM_ASCEND_0_23_0, abi};
+use backend_ascend_sys::{EMULATOR, Library, Presence, Symbol, VLLM_ASCEND_0_23_0, abi};
 use object::read::elf::ElfFile64;
 use object::{Object, ObjectSection, ObjectSymbol};
 
@@ -64,16 +64,29 @@ fn is_name(text: &str) -> bool {
     (3..=200).contains(&text.len()) && text.chars().all(is_part)
 }
 
+/// Who may speak for a symbol.
+#[derive(Debug, Default)]
+struct Binaries {
+    /// Uses the interface of CANN.
+    user: Binary,
+    /// The custom operators.
+    custom: Binary,
+    /// The libraries of CANN itself, where it is installed.
+    installed: Option<Binary>,
+}
+
 /// Holds the tables against the binaries.
 pub(crate) fn check(_root: &Path, wheels: &Wheels) -> Result<Vec<Committed>> {
-    let user = Binary::read(&wheels.user())?;
-    let custom = Binary::read(&wheels.custom_library())?;
-    let symbols: Vec<_> = abi::symbols()
-        .filter(|symbol| symbol.provider != EMULATOR)
-        .collect();
+    let binaries = Binaries {
+        user: Binary::read(&wheels.user())?,
+        custom: Binary::read(&wheels.custom_library())?,
+        installed: installed()?,
+    };
+    let symbols = abi::symbols().filter(|symbol| symbol.provider != EMULATOR);
+    let symbols: Vec<_> = symbols.collect();
     let attested: Vec<_> = symbols
         .iter()
-        .map(|symbol| attest(symbol, &user, &custom))
+        .map(|symbol| binaries.attest(symbol))
         .collect();
     show(&symbols, &attested);
     let wrong = unattested(&symbols, &attested);
@@ -82,6 +95,10 @@ pub(crate) fn check(_root: &Path, wheels: &Wheels) -> Result<Vec<Committed>> {
         "required and named in no binary: {}",
         wrong.join(", ")
     );
+    if binaries.installed.is_some() {
+        eprintln!("{BASELINE}: not compared, an installed toolkit was read, too");
+        return Ok(Vec::new());
+    }
     let text = baseline(&symbols, &attested);
     Ok(vec![Committed {
         path: BASELINE,
@@ -89,29 +106,53 @@ pub(crate) fn check(_root: &Path, wheels: &Wheels) -> Result<Vec<Committed>> {
     }])
 }
 
-/// Which binaries speak for a symbol. Custom operators share names with those of CANN, so for them the
-/// library that exports them speaks alone.
-fn attest(symbol: &Symbol, user: &Binary, custom: &Binary) -> Vec<&'static str> {
-    let name = symbol.name;
-    if symbol.provider == VLLM_ASCEND_0_23_0 {
-        return Vec::from_iter(
-            custom
-                .exports
-                .contains(name)
-                .then_some("vllm-ascend exports"),
-        );
-    }
-    if !symbol.provider.version.is_empty() {
-        return Vec::new();
-    }
-    let said = [
-        (user.links.contains(name), "torch-npu links"),
-        (user.texts.contains(name), "torch-npu looks up"),
-        (custom.links.contains(name), "vllm-ascend links"),
+/// What the libraries export that `ASCEND_HOME_PATH` leads to, if any is there.
+fn installed() -> Result<Option<Binary>> {
+    let Some(home) = std::env::var_os("ASCEND_HOME_PATH") else {
+        return Ok(None);
+    };
+    let groups = [
+        Library::Ascendcl,
+        Library::NnopBase,
+        Library::Opapi,
+        Library::Hccl,
     ];
-    said.into_iter()
-        .filter_map(|(is_so, what)| is_so.then_some(what))
-        .collect()
+    let names = groups.into_iter().flat_map(Library::files);
+    let paths = names.map(|name| Path::new(&home).join("lib64").join(name));
+    let mut all: Option<Binary> = None;
+    for path in paths.filter(|path| path.is_file()) {
+        let exports = Binary::read(&path)?.exports;
+        all.get_or_insert_default().exports.extend(exports);
+    }
+    Ok(all)
+}
+
+impl Binaries {
+    /// Which binaries speak for a symbol. Custom operators share names with those of CANN, so for them the
+    /// library that exports them speaks alone.
+    fn attest(&self, symbol: &Symbol) -> Vec<&'static str> {
+        let name = symbol.name;
+        if symbol.provider == VLLM_ASCEND_0_23_0 {
+            let exports = self.custom.exports.contains(name);
+            return Vec::from_iter(exports.then_some("vllm-ascend exports"));
+        }
+        if !symbol.provider.version.is_empty() {
+            return Vec::new();
+        }
+        let installed = self.installed.as_ref();
+        let said = [
+            (self.user.links.contains(name), "torch-npu links"),
+            (self.user.texts.contains(name), "torch-npu looks up"),
+            (self.custom.links.contains(name), "vllm-ascend links"),
+            (
+                installed.is_some_and(|cann| cann.exports.contains(name)),
+                "CANN exports",
+            ),
+        ];
+        said.into_iter()
+            .filter_map(|(is_so, what)| is_so.then_some(what))
+            .collect()
+    }
 }
 
 /// What a table is said to be nothing without, though no binary names it.
@@ -185,28 +226,36 @@ mod tests {
 
     #[test]
     fn a_name_is_attested_by_who_exports_it_or_asks_for_it() {
-        let user = binary(
-            &[],
-            &["aclrtMalloc"],
-            &["aclrtMalloc", "aclnnMoeGatingTopK"],
-        );
-        let custom = binary(&["aclnnMoeGatingTopK"], &["aclCreateTensor"], &[]);
-        let by = |symbol| attest(symbol, &user, &custom);
+        let mut binaries = Binaries {
+            user: binary(
+                &[],
+                &["aclrtMalloc"],
+                &["aclrtMalloc", "aclnnMoeGatingTopK"],
+            ),
+            custom: binary(
+                &["aclnnMoeGatingTopK", "aclnnHcPre"],
+                &["aclCreateTensor"],
+                &[],
+            ),
+            installed: None,
+        };
+        let by = |binaries: &Binaries, provider, name| binaries.attest(symbol(provider, name));
         let cann = backend_ascend_sys::CANN;
-        assert_eq!(
-            by(symbol(cann, "aclrtMalloc")),
-            ["torch-npu links", "torch-npu looks up"]
-        );
-        assert_eq!(by(symbol(cann, "aclCreateTensor")), ["vllm-ascend links"]);
-        assert_eq!(
-            by(symbol(cann, "aclnnMoeGatingTopK")),
-            ["torch-npu looks up"]
-        );
-        let own = symbol(VLLM_ASCEND_0_23_0, "aclnnMoeGatingTopK");
-        assert_eq!(by(own), ["vllm-ascend exports"]);
+        let malloc = ["torch-npu links", "torch-npu looks up"];
+        assert_eq!(by(&binaries, cann, "aclrtMalloc"), malloc);
+        let tensor = ["vllm-ascend links"];
+        assert_eq!(by(&binaries, cann, "aclCreateTensor"), tensor);
+        let gate = "aclnnMoeGatingTopK";
+        assert_eq!(by(&binaries, cann, gate), ["torch-npu looks up"]);
+        let own = ["vllm-ascend exports"];
+        assert_eq!(by(&binaries, VLLM_ASCEND_0_23_0, gate), own);
+        // What one version exports says nothing of the next.
         let next = backend_ascend_sys::VLLM_ASCEND_0_30_0RC2;
-        let custom = binary(&["aclnnHcPre"], &[], &["aclnnHcPre"]);
-        assert!(attest(symbol(next, "aclnnHcPre"), &custom, &custom).is_empty());
+        assert!(by(&binaries, next, "aclnnHcPre").is_empty());
+
+        assert!(by(&binaries, cann, "aclrtFree").is_empty());
+        binaries.installed = Some(binary(&["aclrtFree"], &[], &[]));
+        assert_eq!(by(&binaries, cann, "aclrtFree"), ["CANN exports"]);
     }
 
     #[test]
