@@ -55,11 +55,11 @@ mod system {
 
     use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL};
 
-    /// A library, as the loader knows it, and where its sections begin.
+    /// A library, as the loader knows it, and where it begins, if that is known.
     #[derive(Debug)]
     pub(super) struct Handle {
         library: std::mem::ManuallyDrop<Library>,
-        base: usize,
+        base: Option<usize>,
     }
 
     /// `Dl_info` of dlfcn.h.
@@ -99,7 +99,6 @@ mod system {
             let base = base_of_library(raw);
             // SAFETY: the handle was taken out of such a library a moment ago.
             let library = std::mem::ManuallyDrop::new(unsafe { Library::from_raw(raw) });
-            let base = base.ok_or("the loader does not tell where it lies")?;
             Ok(Self { library, base })
         }
 
@@ -111,7 +110,7 @@ mod system {
 
         /// Whether an address lies in this library.
         pub(super) fn holds(&self, address: NonNull<c_void>) -> bool {
-            base_of_address(address.as_ptr()) == Some(self.base)
+            self.base.is_some() && base_of_address(address.as_ptr()) == self.base
         }
     }
 

@@ -39,16 +39,11 @@ impl Search {
     /// ```
     pub fn new(home: Option<&Path>, variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let named =
-            ["ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME"].map(|name| set(name).map(PathBuf::from));
+        let named = ["ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME"].map(set);
+        let named = named.into_iter().flatten().map(PathBuf::from);
+        let home = home.map(Path::to_path_buf).into_iter();
         let mut roots: Vec<PathBuf> = Vec::new();
-        let installed = ROOTS.map(PathBuf::from);
-        for root in home
-            .map(Path::to_path_buf)
-            .into_iter()
-            .chain(named.into_iter().flatten())
-            .chain(installed)
-        {
+        for root in home.chain(named).chain(ROOTS.map(PathBuf::from)) {
             if !roots.contains(&root) {
                 roots.push(root);
             }
@@ -73,9 +68,8 @@ impl Search {
                 system: self.system,
             };
             for path in libraries(root).map(|folder| folder.join(file)) {
-                match open(&path, &mut tried) {
-                    Some(library) => return Ok((library, folders)),
-                    None => continue,
+                if let Some(library) = open(&path, &mut tried) {
+                    return Ok((library, folders));
                 }
             }
         }

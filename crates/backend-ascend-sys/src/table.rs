@@ -1,9 +1,16 @@
 //! The macro that a table of declarations is written in, and what it makes of an entry.
 //!
+//! ```text
+//! fn aclrtSetDevice(deviceId: i32) -> aclError;
+//! #[optional]
+//! fn aclrtGetSocName() -> *const c_char;
+//! op RmsNorm(x, gamma: *const aclTensor; epsilon: f64; yOut, rstdOut: *const aclTensor);
+//! ```
+//!
 //! An entry is a C function with the vendor's own names, or an operator: `op X(…)` stands for the pair
 //! `aclnnXGetWorkspaceSize(…, workspaceSize, executor)`, which plans, and
 //! `aclnnX(workspace, workspaceSize, executor, stream)`, which launches. Parameters of one type that stand
-//! side by side share it: `x, weight: *const aclTensor; epsilon: f64`.
+//! side by side share it.
 //!
 //! From the same tokens come the type of each function, a structure of pointers with one field for each
 //! entry, and the list of symbols that checks and reports go by.

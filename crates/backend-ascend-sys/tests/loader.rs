@@ -338,9 +338,12 @@ fn a_package_of_an_unknown_version_is_told_by_its_folder_and_not_opened() {
     assert!(text.starts_with(&package.display().to_string()), "{text}");
     assert!(text.contains(want), "{text}");
 
-    search.assume_version = Some("0.23.0".to_owned());
-    let ascend = Ascend::open(&search).expect("an installation");
-    assert_eq!(ascend.custom.len(), 1, "{:?}", ascend.notes);
+    for provider in [VLLM_ASCEND_0_23_0, VLLM_ASCEND_0_30_0RC2] {
+        search.assume_version = Some(provider.version.to_owned());
+        let ascend = Ascend::open(&search).expect("an installation");
+        let used = ascend.custom.iter().map(|package| package.provider);
+        assert_eq!(used.collect::<Vec<_>>(), [provider]);
+    }
 }
 
 #[test]
