@@ -175,10 +175,7 @@ impl Tables {
                 let address = match naming {
                     Naming::Plain => library.address(symbol.name),
                     Naming::Own => library.own_address(symbol.name),
-                    Naming::Emulated => {
-                        let prefix = symbol.provider.emulator_prefix();
-                        library.own_address(&format!("{prefix}{}", symbol.name))
-                    }
+                    Naming::Emulated => library.own_address(&symbol.emulated_name()),
                 };
                 address.map(|address| (library, address))
             });

@@ -37,6 +37,14 @@ pub struct Symbol {
     pub signature: Signature,
 }
 
+impl Symbol {
+    /// What an emulator exports it as: with its provider's prefix, if that has one.
+    #[must_use]
+    pub fn emulated_name(&self) -> String {
+        format!("{}{}", self.provider.emulator_prefix(), self.name)
+    }
+}
+
 /// Whether the absence of a symbol is to be expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {

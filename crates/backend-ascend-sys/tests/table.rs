@@ -134,14 +134,17 @@ fn names_that_differ_between_providers_are_kept_apart() {
 
 #[test]
 fn an_emulator_tells_providers_apart_by_a_prefix() {
-    let prefix = vllm_ascend_0_23_0::Operators::SYMBOLS[0]
-        .provider
-        .emulator_prefix();
-    assert_eq!(prefix, "emu_vllm_ascend_0_23_0_");
+    let first = |table: &[Symbol]| table[0].emulated_name();
     assert_eq!(
-        VLLM_ASCEND_0_30_0RC2.emulator_prefix(),
-        "emu_vllm_ascend_0_30_0rc2_"
+        first(vllm_ascend_0_23_0::Operators::SYMBOLS),
+        "emu_vllm_ascend_0_23_0_aclnnCompressorMetadataGetWorkspaceSize"
     );
+    assert_eq!(
+        first(vllm_ascend_0_30_0rc2::Operators::SYMBOLS),
+        "emu_vllm_ascend_0_30_0rc2_aclnnHcPreGetWorkspaceSize"
+    );
+    let matmul = first(operators::Operators::SYMBOLS);
+    assert_eq!(matmul, "aclnnMatmulGetWorkspaceSize");
     assert_eq!(CANN.emulator_prefix(), "");
     assert_eq!(EMULATOR.emulator_prefix(), "");
 }
