@@ -1,6 +1,7 @@
 //! House rules, fixtures and set-up: `cargo xtask help`.
 #![forbid(unsafe_code)]
 
+mod ascend;
 mod bench;
 mod card;
 mod check;
@@ -56,6 +57,14 @@ enum Task {
     Fixtures(fixtures::Args),
     /// Train the embedded model.
     Train(train::Args),
+    /// Fetch the packages that the Ascend tables are held against.
+    AscendHeaders(ascend::Args),
+    /// Hold the Ascend tables against published headers. Needs libclang.
+    AscendAbiCheck(ascend::Args),
+    /// Hold the Ascend tables against published binaries.
+    AscendSymcheck(ascend::Args),
+    /// Make the table of what custom Ascend operators take anew.
+    AscendContracts(ascend::Args),
 }
 
 fn main() -> Result<()> {
@@ -71,5 +80,9 @@ fn main() -> Result<()> {
         Task::Synth(args) => synth::run(&args),
         Task::Fixtures(args) => fixtures::run(&args),
         Task::Train(args) => train::run(&args),
+        Task::AscendHeaders(args) => ascend::run("headers", &[], &args),
+        Task::AscendAbiCheck(args) => ascend::run("abi-check", &["bindgen"], &args),
+        Task::AscendSymcheck(args) => ascend::run("symcheck", &[], &args),
+        Task::AscendContracts(args) => ascend::run("contracts", &[], &args),
     }
 }

@@ -12,9 +12,11 @@ const MAP_HEAD: &str = "| may use |";
 /// The crate that schedules, and the one of ours that it may use.
 const ENGINE: &str = "deepseek-engine";
 const ENGINE_USES: &str = "deepseek-model";
-/// Packages whose names say that they link something, and why each may stay: the first four link
-/// nothing, the last is the regular expressions of the vendor's prompt crates, built from source.
-const LINKED: [&str; 6] = [
+/// Packages whose names say that they link something, and why each may stay: the first five link
+/// nothing (ours opens what it finds at run time), the last is the regular expressions of the vendor's
+/// prompt crates, built from source.
+const LINKED: [&str; 7] = [
+    "backend-ascend-sys",
     "dirs-sys",
     "js-sys",
     "libfuzzer-sys",
@@ -22,8 +24,12 @@ const LINKED: [&str; 6] = [
     "windows-sys",
     "onig_sys",
 ];
-/// Packages that only a feature asks for, and with them what they need: the bindings of FFmpeg.
-const OPTIONAL: [&str; 1] = ["ffmpeg-next"];
+/// What only a feature asks for, and who has that feature: the bindings of FFmpeg, and what reads the
+/// headers that tables are held against.
+const OPTIONAL: [(&str, &str); 2] = [
+    ("deepseek-vision", "ffmpeg-next"),
+    ("xtask-ascend", "bindgen"),
+];
 /// Packages that need a tool which stands beside no Rust toolchain.
 const TOOLS: [&str; 2] = ["bindgen", "cmake"];
 /// The file that names the compiler.
@@ -162,11 +168,12 @@ fn built(lock: &str) -> BTreeSet<&str> {
         if !package.contains("\nsource = ") {
             open.push(name);
         }
-        uses.entry(name).or_default().extend(names);
+        let asked = names.filter(|used| !OPTIONAL.contains(&(name, *used)));
+        uses.entry(name).or_default().extend(asked);
     }
     let mut built = BTreeSet::new();
     while let Some(name) = open.pop() {
-        if !OPTIONAL.contains(&name) && uses.contains_key(name) && built.insert(name) {
+        if uses.contains_key(name) && built.insert(name) {
             open.extend(&uses[name]);
         }
     }
@@ -367,7 +374,7 @@ mod tests {
             let uses = uses.concat();
             format!("[[package]]\nname = \"{name}\"\n{source}dependencies = [\n{uses}]\n\n")
         };
-        let ours = |uses| package("ours", "version = \"0.1.0\"\n", uses);
+        let ours = |uses| package(OPTIONAL[0].0, "version = \"0.1.0\"\n", uses);
         let theirs = |name, uses| package(name, "source = \"registry\"\n", uses);
         let lock = [
             ours(&["windows-sys 0.60.2", "half", "ffmpeg-next"]),
