@@ -26,7 +26,7 @@ fn run(toy: &Toy, limits: Limits, request: &Request) -> Outcome {
     let mut end = None;
     for event in engine.submit(request.clone()).unwrap() {
         match event {
-            Event::Token { id } => ids.push(id),
+            Event::Token { id, .. } => ids.push(id),
             Event::Finished { reason, usage } => end = Some((reason, usage)),
             Event::Failed(fault) => panic!("{fault}"),
             _ => {}
