@@ -20,6 +20,9 @@ pub(crate) const FEATURES: [(&str, bool); 3] = [
     ("metal", cfg!(feature = "metal")),
 ];
 
+/// Devices of one kind that are looked for.
+const DEVICES_MAX: usize = 64;
+
 /// A device as it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DeviceName {
@@ -111,6 +114,77 @@ impl fmt::Display for DeviceName {
             Self::Metal(number) => write!(f, "metal:{number}"),
         }
     }
+}
+
+/// A device, or one that this build or this machine lacks.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    /// As it is typed.
+    pub(crate) name: String,
+    pub(crate) is_there: bool,
+    /// What it is, or why it is not there.
+    pub(crate) about: String,
+}
+
+/// All devices that may be named.
+pub(crate) fn list() -> Vec<Listed> {
+    let listed = |name: &str, is_there, about: String| Listed {
+        name: name.to_owned(),
+        is_there,
+        about,
+    };
+    let best = DeviceName::default().settled();
+    let mut all = vec![listed(
+        "cpu",
+        true,
+        format!("this processor; the same as {best}"),
+    )];
+    for set in KernelSet::ALL {
+        let is_there = KernelSet::available().any(|own| own == set);
+        let about = match is_there {
+            true => format!("its {set} kernels"),
+            false => format!("this processor lacks {set}"),
+        };
+        all.push(listed(
+            &DeviceName::Cpu(Some(set)).to_string(),
+            is_there,
+            about,
+        ));
+    }
+    let second = "this processor by a second implementation, slow";
+    all.push(listed("cpu-plain", true, second.to_owned()));
+    type Open = fn(usize) -> deepseek_core::Result<Candle>;
+    let others: [(&str, bool, Open, fn(usize) -> DeviceName); 2] = [
+        (
+            "cuda",
+            cfg!(feature = "cuda"),
+            Candle::cuda,
+            DeviceName::Cuda,
+        ),
+        (
+            "metal",
+            cfg!(feature = "metal"),
+            Candle::metal,
+            DeviceName::Metal,
+        ),
+    ];
+    for (feature, is_built, open, name) in others {
+        if !is_built {
+            let about = format!("not in this build: rebuild with --features {feature}");
+            all.push(listed(feature, false, about));
+            continue;
+        }
+        let found = (0..DEVICES_MAX).take_while(|number| open(*number).is_ok());
+        let found: Vec<usize> = found.collect();
+        if found.is_empty() {
+            all.push(listed(feature, false, "this machine has none".to_owned()));
+        }
+        for number in found {
+            let about = "an accelerator, through candle".to_owned();
+            all.push(listed(&name(number).to_string(), true, about));
+        }
+    }
+    all
 }
 
 /// Loads the model of `plan`. On the host `threads` threads compute. `progress` hears how many of how

@@ -25,7 +25,8 @@ use crate::screen;
 const FLAWS_SHOWN: usize = 20;
 
 pub(crate) fn run(args: &Inspect) -> Result<()> {
-    let (mut config, checkpoint) = open(args.path.as_deref())?;
+    let path = args.path.as_deref().or(args.model.as_deref());
+    let (mut config, checkpoint) = open(path)?;
     let mut flaws = Vec::new();
     let mut files = None;
     if let Some(checkpoint) = &checkpoint {
@@ -76,6 +77,9 @@ fn open(path: Option<&Path>) -> Result<(Config, Option<Checkpoint>)> {
     if let Some(path) = path
         && path.exists()
         && !path.is_dir()
+        && !path
+            .extension()
+            .is_some_and(|own| own == "safetensors" || own == "gguf")
     {
         return Ok((read_config(path)?, None));
     }

@@ -463,3 +463,27 @@ fn ctrl_c_stops_an_answer_and_the_conversation_goes_on() {
     terminal.press("/quit\r");
     assert_eq!(terminal.end().0, Some(0));
 }
+
+#[test]
+fn tab_completes_commands_and_files() {
+    let desk = Desk::new();
+    desk.checkpoint.write("questions.txt", b"Hello");
+    let mut terminal = desk.chat(Piped::Neither);
+    terminal.wait_for("> ");
+    terminal.press("/rea\t");
+    terminal.wait_for("/read ");
+    terminal.press(format!("{}/quest\t", desk.checkpoint.path()));
+    terminal.wait_for("questions.txt");
+    terminal.press("\r");
+    terminal.wait_for("\n");
+    terminal.wait_for("> ");
+    terminal.press("/se\ttempe\t0\r");
+    terminal.wait_for("> ");
+    terminal.press("/sav\t\t");
+    terminal.wait_for("/save!");
+    terminal.press(format!("\x15{}/quit\r", desk.save()));
+    let (code, shown) = terminal.end();
+    assert_eq!(code, Some(0), "{shown:?}");
+    assert_eq!(desk.asked(), ["Hello"]);
+    assert!(!shown.contains("error:"), "{shown:?}");
+}
