@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::bench::Bench;
-pub(crate) use self::environment::{history_file, hub_cache};
+pub(crate) use self::environment::{history_file, hub_cache, sessions_folder};
 pub(crate) use self::generation::{Generation, Sampling, ToolChoiceArg};
 pub(crate) use self::logging::Logging;
 pub(crate) use self::media::{Media, Named, VideoArgs};
@@ -102,6 +102,7 @@ Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
 Examples:
   deepseek chat --model DIR
   deepseek chat --model DIR --system \"Answer in verse.\" --no-history
+  deepseek chat --model DIR --session garden
 
 Exit codes: 0 left, 1 fault, 2 usage, 3 bad input, 130 left by Ctrl-C.")]
     Chat(Chat),
@@ -221,6 +222,17 @@ Examples:
 Exit codes: 0 done, 2 a variable that does not hold, 3 a file that does not hold.")]
     Config(ShowConfig),
 
+    /// List the conversations that are kept under a name.
+    ///
+    /// `chat --session NAME` keeps one. Only their owner may read them.
+    #[command(after_long_help = "\
+Examples:
+  deepseek sessions
+  deepseek sessions --remove garden
+
+Exit codes: 0 done, 2 usage, 3 no such session.")]
+    Sessions(Sessions),
+
     /// Print a script that completes commands and flags in a shell.
     ///
     /// Where the script belongs, the shell's own documentation says; some places are below.
@@ -301,6 +313,10 @@ pub(crate) struct Chat {
     pub(crate) model: Model,
     #[command(flatten)]
     pub(crate) threads: Threads,
+    /// Keep this conversation under a name, after each turn, and go on with it where it is kept already:
+    /// with the same model, whose prompt is then run again.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) session: Option<String>,
     /// Forget the lines typed when leaving, and read none from earlier.
     #[arg(long)]
     pub(crate) no_history: bool,
@@ -453,6 +469,17 @@ pub(crate) struct ShowConfig {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Arguments of `sessions`.
+#[derive(Debug, Args)]
+pub(crate) struct Sessions {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Remove this one.
+    #[arg(long, value_name = "NAME", conflicts_with = "json")]
+    pub(crate) remove: Option<String>,
 }
 
 /// Arguments of `completions`.

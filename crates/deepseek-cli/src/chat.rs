@@ -15,15 +15,16 @@ use deepseek_engine::{Reason, Sampling, SamplingOptions};
 use deepseek_text::{Answer, Conversation, Message, Part};
 
 use self::lines::Lines;
-use crate::answer::{Opened, Wish, opening};
+use crate::answer::{Opened, Wish};
 use crate::args::{Chat, Media};
-use crate::fault::{Fault, Kind, Result};
+use crate::fault::{Fault, Kind, Result, note};
 use crate::input;
 use crate::interrupt::{Interrupt, Second};
 use crate::load;
 use crate::output::Place;
 use crate::run::{content, conversation};
 use crate::screen;
+use crate::session::Session;
 use crate::tools;
 
 /// Said before the first line where no other model is named.
@@ -39,9 +40,19 @@ pub(crate) fn run(args: &Chat) -> Result<()> {
     }
     let mut lines = Lines::open(!args.no_history)?;
     let files = load::files(&args.model, opened.source())?;
-    let mut conversation = Conversation {
-        messages: opening(args.generation.system.as_deref()),
-    };
+    let session = args.session.as_ref().map(|name| {
+        let named = args.model.folder.as_deref();
+        Session::open(name, opened.source(), named)
+    });
+    let session = session.transpose()?;
+    let mut conversation = session
+        .as_ref()
+        .map_or_else(Conversation::default, |session| {
+            session.conversation().clone()
+        });
+    if let Some(text) = &args.generation.system {
+        conversation.first_brief().content = text.as_str().into();
+    }
     tools::offer(&mut conversation, &args.generation)?;
     let mut talk = Talk {
         options: opened.options().clone(),
@@ -51,6 +62,7 @@ pub(crate) fn run(args: &Chat) -> Result<()> {
         media: Vec::new(),
         stats: args.generation.stats,
         last: None,
+        session,
         files,
     };
     talk.hold(&mut lines)
@@ -68,6 +80,8 @@ struct Talk {
     /// Whether each answer's figures are shown.
     stats: bool,
     last: Option<Completion>,
+    /// Where the conversation is kept, if it is.
+    session: Option<Session>,
     /// What the model was read from.
     files: Vec<PathBuf>,
 }
@@ -96,7 +110,7 @@ impl Talk {
         let mut refused = None;
         loop {
             match self.turn(lines) {
-                Ok(Next::GoOn) => {}
+                Ok(Next::GoOn) => self.keep_session(),
                 Ok(Next::Leave) => break,
                 Err(fault) if spares(&fault, lines) => {
                     // Where stderr is closed there is nobody to tell.
@@ -109,6 +123,16 @@ impl Talk {
         match refused {
             Some(fault) if !lines.is_terminal() => Err(fault.told()),
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Keeps the conversation, if it has a name. Where that fails, it goes on without.
+    fn keep_session(&mut self) {
+        if let Some(session) = &mut self.session
+            && let Err(fault) = session.keep(&self.conversation, &self.interrupt)
+        {
+            note(&format!("the conversation is no longer kept: {fault}"));
+            self.session = None;
         }
     }
 

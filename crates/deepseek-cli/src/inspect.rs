@@ -12,7 +12,7 @@ use deepseek_model::bill::Tally;
 use deepseek_model::config::Storage;
 use deepseek_model::inventory::{Component, TensorSpec, inventory};
 use deepseek_model::names::Renamed;
-use deepseek_model::report::{Files, LEVELS};
+use deepseek_model::report::{Files, LEVELS, human};
 use deepseek_model::{Budget, Config, Plan, Report};
 use serde_json::{Map, Value, json};
 
@@ -150,10 +150,10 @@ fn write_text(
 ) -> io::Result<()> {
     write!(out, "{report}")?;
     if !asked.is_empty() {
-        writeln!(out, "\nbytes of a sequence at {context}")?;
+        writeln!(out, "\nKV cache at a context of {context} tokens")?;
     }
     for (name, bytes) in asked {
-        writeln!(out, "  {name:<10} {bytes:>17}")?;
+        writeln!(out, "  {name:<10} {:>9}  {bytes:>17} bytes", human(*bytes))?;
     }
     if !flaws.is_empty() {
         writeln!(out, "\nflaws")?;

@@ -29,6 +29,7 @@ mod output;
 mod pages;
 mod run;
 mod screen;
+mod session;
 mod stats;
 mod tokenize;
 mod tools;
@@ -87,6 +88,7 @@ fn command(command: &Command, settings: &Settings) -> Result<()> {
         Command::Doctor(args) => doctor::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Config(args) => config::run(args, settings),
+        Command::Sessions(args) => session::run(args),
         Command::Completions(args) => pages::completions(args),
         Command::Man(args) => pages::man(args),
         #[cfg(feature = "video")]

@@ -13,6 +13,12 @@ pub(crate) fn history_file() -> Option<PathBuf> {
     Some(folders.data_dir().join("deepseek").join("history"))
 }
 
+/// The folder of the conversations that are kept under a name. `None` if the system names no folder for data.
+pub(crate) fn sessions_folder() -> Option<PathBuf> {
+    let folders = etcetera::choose_base_strategy().ok()?;
+    Some(folders.data_dir().join("deepseek").join("sessions"))
+}
+
 /// The folder in which the hub's own tools keep what they have fetched: `HF_HUB_CACHE`, else `hub` in
 /// `HF_HOME`, else `huggingface/hub` in the user's folder for caches.
 pub(crate) fn hub_cache() -> Option<PathBuf> {

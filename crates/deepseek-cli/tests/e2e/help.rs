@@ -2,7 +2,7 @@
 
 use crate::program::run;
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "run",
     "chat",
     "inspect",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 11] = [
     "doctor",
     "devices",
     "config",
+    "sessions",
     "completions",
 ];
 

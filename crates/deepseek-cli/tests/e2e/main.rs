@@ -26,6 +26,7 @@ mod outputs;
 mod program;
 mod prompts;
 mod run;
+mod sessions;
 mod settings;
 mod speech;
 mod spellings;

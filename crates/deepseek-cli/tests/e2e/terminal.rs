@@ -237,6 +237,23 @@ fn reasoning_is_dimmed_where_the_terminal_can() {
 }
 
 #[test]
+fn reasoning_is_dimmed_in_a_pipe_if_that_is_forced() {
+    let checkpoint = Checkpoint::new();
+    let line = checkpoint.line(
+        "run",
+        &["--thinking", "--seed", "1", "--max-tokens", "8", "x"],
+    );
+    for (variable, value, dims) in [
+        ("CLICOLOR_FORCE", "1", true),
+        ("CLICOLOR", "1", false),
+    ] {
+        let output = deepseek(&line).env(variable, value).output();
+        let err = Ran::from(output.expect("it starts")).err;
+        assert_eq!(err.contains("\x1b[2m"), dims, "{variable}={value}: {err:?}");
+    }
+}
+
+#[test]
 fn texts_of_ids_do_nothing_to_a_terminal() {
     let ids = run(&["tokenize", "a\x1b]0;b\x07\u{9b}31m\x7fc"]).done();
     for more in [&[][..], &["--json"]] {
