@@ -110,8 +110,8 @@ Exit codes: 0 left, 1 fault, 2 usage, 3 bad input, 130 left by Ctrl-C.")]
     /// Show a model's architecture, size and memory requirements without loading the weights.
     ///
     /// Takes a checkpoint or a `config.json` alone: layers and their kinds, parameters in all and
-    /// for each token, bytes by component and format, bytes of cache. Where there are files, they are
-    /// held against the config.
+    /// for each token, bytes by component and format, the KV cache by context length. Where there are
+    /// files, they are held against the config.
     #[command(after_long_help = "\
 Examples:
   deepseek inspect DIR
@@ -121,9 +121,9 @@ Examples:
 Exit codes: 0 done, 2 usage, 3 the config or the files do not hold.")]
     Inspect(Inspect),
 
-    /// Turn text into ids, or back.
+    /// Turn text into token ids, or back.
     ///
-    /// Prints ids with commas between them. Text is text: a marker spelled in it does not become a
+    /// Prints token ids with commas between them. Text is text: a marker spelled in it does not become a
     /// control token, unless --special is given.
     #[command(after_long_help = "\
 Examples:
@@ -134,7 +134,7 @@ Examples:
 Exit codes: 0 done, 2 usage, 3 bad input.")]
     Tokenize(Tokenize),
 
-    /// Write the logits after each of some ids to a file.
+    /// Write the logits after each of some token ids to a file.
     ///
     /// The file holds one tensor, `logits`, F32 [ids, vocabulary]. Row i is what the model expects
     /// after id i; an image counts as many ids as it has rows. With --prefill replay there is one
@@ -336,7 +336,7 @@ pub(crate) struct Inspect {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Add the bytes of cache at so many positions.
+    /// Add the KV cache at a context of so many tokens.
     #[arg(short, long, value_name = "N", value_parser = whole(2..=u32::MAX), allow_negative_numbers = true)]
     pub(crate) context: Option<u32>,
 }

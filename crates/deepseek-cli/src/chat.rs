@@ -53,6 +53,10 @@ pub(crate) fn run(args: &Chat) -> Result<()> {
     if let Some(text) = &args.generation.system {
         conversation.first_brief().content = text.as_str().into();
     }
+    if args.generation.tools.is_some() {
+        // Those that were kept with the conversation are offered no longer.
+        conversation.first_brief().tools.clear();
+    }
     tools::offer(&mut conversation, &args.generation)?;
     let mut talk = Talk {
         options: opened.options().clone(),

@@ -153,38 +153,42 @@ pub(crate) fn list() -> Vec<Listed> {
     }
     let second = "this processor by a second implementation, slow";
     all.push(listed("cpu-plain", true, second.to_owned()));
-    type Open = fn(usize) -> deepseek_core::Result<Candle>;
-    let others: [(&str, bool, Open, fn(usize) -> DeviceName); 2] = [
-        (
-            "cuda",
-            cfg!(feature = "cuda"),
-            Candle::cuda,
-            DeviceName::Cuda,
-        ),
-        (
-            "metal",
-            cfg!(feature = "metal"),
-            Candle::metal,
-            DeviceName::Metal,
-        ),
+    let [cuda, metal] = [
+        ("cuda", cfg!(feature = "cuda")),
+        ("metal", cfg!(feature = "metal")),
     ];
-    for (feature, is_built, open, name) in others {
-        if !is_built {
-            let about = format!("not in this build: rebuild with --features {feature}");
-            all.push(listed(feature, false, about));
-            continue;
-        }
-        let found = (0..DEVICES_MAX).take_while(|number| open(*number).is_ok());
-        let found: Vec<usize> = found.collect();
-        if found.is_empty() {
-            all.push(listed(feature, false, "this machine has none".to_owned()));
-        }
-        for number in found {
-            let about = "an accelerator, through candle".to_owned();
-            all.push(listed(&name(number).to_string(), true, about));
-        }
-    }
+    all.extend(accelerators(cuda, Candle::cuda, DeviceName::Cuda));
+    all.extend(accelerators(metal, Candle::metal, DeviceName::Metal));
     all
+}
+
+/// The devices of a kind that candle computes on; or one line that says why there are none.
+fn accelerators(
+    (feature, is_built): (&str, bool),
+    open: fn(usize) -> deepseek_core::Result<Candle>,
+    name: fn(usize) -> DeviceName,
+) -> Vec<Listed> {
+    let listed = |name: String, is_there, about: String| Listed {
+        name,
+        is_there,
+        about,
+    };
+    if !is_built {
+        let about = format!("not in this build: rebuild with --features {feature}");
+        return vec![listed(feature.to_owned(), false, about)];
+    }
+    let found = (0..DEVICES_MAX).take_while(|number| open(*number).is_ok());
+    let about = || "an accelerator, through candle".to_owned();
+    let found = found.map(|number| listed(name(number).to_string(), true, about()));
+    let found: Vec<Listed> = found.collect();
+    match found.is_empty() {
+        true => vec![listed(
+            feature.to_owned(),
+            false,
+            "this machine has none".to_owned(),
+        )],
+        false => found,
+    }
 }
 
 /// Loads the model of `plan`. On the host `threads` threads compute. `progress` hears how many of how

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use deepseek_chat::ModelSource;
 use deepseek_core::file;
+use deepseek_model::limits::CONFIG_BYTES_MAX;
 use deepseek_text::{Conversation, Json};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -28,6 +29,10 @@ use crate::limits::{
 };
 use crate::output::Place;
 use crate::screen;
+
+/// Bytes of a config.
+#[allow(clippy::as_conversions, reason = "a bound of this program")]
+const CONFIG_MAX: u64 = CONFIG_BYTES_MAX as u64;
 
 /// How the names of the files end.
 const ENDING: &str = "json";
@@ -224,7 +229,15 @@ fn make_private(folder: &Path) -> std::io::Result<()> {
 /// A name of a model by its content: its config, the size of its weights, and some small tensors of them.
 fn fingerprint(source: &ModelSource) -> Result<String> {
     let mut hash = Sha256::new();
-    hash.update(format!("{:?}", source.config()?));
+    match source {
+        ModelSource::Folder(folder) => {
+            let path = folder.join("config.json");
+            let config = file::read(&path, CONFIG_MAX);
+            let config = config.with_context(|| path.display().to_string());
+            hash.update(config.map_err(Fault::input)?);
+        }
+        ModelSource::Carried(model) => hash.update(model.config),
+    }
     let checkpoint = source.checkpoint()?;
     hash.update(checkpoint.bytes().to_le_bytes());
     let small = checkpoint.tensors().filter(|tensor| {

@@ -628,6 +628,8 @@ fn some_request(rng: &mut ChaCha8Rng, capacity: &Capacity) -> Request {
             .map(|_| below(rng, capacity.vocabulary))
             .collect(),
         sampling: some_sampling(rng),
+        constraint: None,
+        logprobs: None,
         drafts: below(rng, 5),
         keep: below(rng, 2) == 0,
     }

@@ -80,6 +80,8 @@ fn with_drafts_and_without_the_ids_are_the_same() {
             stop_ids: vec![below(rng, capacity.vocabulary)],
             never: vec![first],
             sampling: some_sampling(rng),
+            constraint: None,
+            logprobs: None,
             drafts: below(rng, 6),
             keep: false,
         };

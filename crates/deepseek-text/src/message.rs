@@ -61,11 +61,7 @@ impl Conversation {
     /// The instructions with which it begins, and which the tools and the schema of a request belong to.
     /// Where it begins otherwise, empty ones are put before it.
     pub fn first_brief(&mut self) -> &mut Brief {
-        if !self
-            .messages
-            .first()
-            .is_some_and(|message| message.brief().is_some())
-        {
+        if self.messages.first().and_then(Message::brief).is_none() {
             self.messages.insert(0, Message::System(Brief::default()));
         }
         match self.messages.first_mut() {

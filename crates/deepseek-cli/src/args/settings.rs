@@ -152,11 +152,12 @@ impl Settings {
         let Some((value, origin)) = &setting.set else {
             return Ok(());
         };
-        let flag = OsString::from(format!("--{}", setting.name));
-        let line = match setting.name {
-            "log" => vec!["deepseek".into(), flag, value.clone(), "config".into()],
-            _ => vec!["deepseek".into(), flag, value.clone()],
-        };
+        let mut flag = OsString::from(format!("--{}=", setting.name));
+        flag.push(value);
+        let mut line = vec![OsString::from("deepseek"), flag];
+        if setting.name == "log" {
+            line.push("config".into());
+        }
         let probe = match setting.name {
             "log" => <Line as clap::CommandFactory>::command(),
             _ => Run::augment_args(clap::Command::new("deepseek")),

@@ -91,6 +91,26 @@ fn a_conversation_goes_on_where_it_was_left() {
 }
 
 #[test]
+fn instructions_and_tools_of_a_line_replace_those_that_were_kept() {
+    let (checkpoint, home) = (Checkpoint::new(), Home::new());
+    checkpoint.write("tools.json", br#"[{"name": "get"}]"#);
+    let tools = checkpoint.file("tools.json");
+    let flags = [
+        &FLAGS[..],
+        &["mine", "--tools", &tools, "--system", "Be kind."],
+    ]
+    .concat();
+    let line = checkpoint.line("chat", &flags);
+    for script in ["one\n", "/tools\n/system\n"] {
+        let ran = home.run(&line, script);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        if script != "one\n" {
+            assert_eq!(ran.err, "get\nBe kind.\n");
+        }
+    }
+}
+
+#[test]
 fn another_model_is_refused() {
     let (checkpoint, home) = (Checkpoint::new(), Home::new());
     home.chat(&checkpoint, "mine", "one\n").done();

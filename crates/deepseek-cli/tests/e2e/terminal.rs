@@ -243,10 +243,7 @@ fn reasoning_is_dimmed_in_a_pipe_if_that_is_forced() {
         "run",
         &["--thinking", "--seed", "1", "--max-tokens", "8", "x"],
     );
-    for (variable, value, dims) in [
-        ("CLICOLOR_FORCE", "1", true),
-        ("CLICOLOR", "1", false),
-    ] {
+    for (variable, value, dims) in [("CLICOLOR_FORCE", "1", true), ("CLICOLOR", "1", false)] {
         let output = deepseek(&line).env(variable, value).output();
         let err = Ran::from(output.expect("it starts")).err;
         assert_eq!(err.contains("\x1b[2m"), dims, "{variable}={value}: {err:?}");
