@@ -25,8 +25,8 @@ use super::{Line, Run};
 use crate::fault::{Fault, Result};
 use crate::limits::SETTINGS_BYTES_MAX;
 
-/// The flags that may be set, and for which commands: all that have the flag where none is named. What
-/// `eval` and `logits` compute is to depend on what is typed alone.
+/// The flags that may be set, and for which commands: all that have the flag where none is named. How
+/// answers are made is set for those who read them: what is measured is to depend on what is typed.
 const SETTINGS: [(&str, &[&str]); 16] = [
     ("model", &[]),
     ("device", &[]),
