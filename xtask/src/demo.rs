@@ -44,9 +44,16 @@ pub(crate) fn build() -> Result<()> {
     shell::run(cargo().args(build))
 }
 
-/// The program.
+/// The program, with nobody's settings.
 pub(crate) fn deepseek() -> Command {
-    Command::new(shell::root().join("target/release/deepseek"))
+    let mut program = Command::new(shell::root().join("target/release/deepseek"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("DEEPSEEK_") {
+            program.env_remove(name);
+        }
+    }
+    program.env("DEEPSEEK_CONFIG", "");
+    program
 }
 
 /// An item of a task file as arguments of `deepseek run`: the files first, then what is asked.

@@ -9,6 +9,7 @@ mod checkpoint;
 mod demo;
 mod ffmpeg;
 mod fixtures;
+mod man;
 // How the program writes files, as source: no crate of ours is linked here.
 #[allow(dead_code, reason = "the program asks for more of it")]
 #[path = "../../crates/deepseek-cli/src/output.rs"]
@@ -55,6 +56,8 @@ enum Task {
     Synth(synth::Args),
     /// Make the golden numbers anew from the Python reference.
     Fixtures(fixtures::Args),
+    /// Write the manual pages of the program into `target/man`.
+    Man,
     /// Train the embedded model.
     Train(train::Args),
     /// Fetch the packages that the Ascend tables are held against.
@@ -79,6 +82,7 @@ fn main() -> Result<()> {
         Task::Checkpoint(args) => checkpoint::run(&args),
         Task::Synth(args) => synth::run(&args),
         Task::Fixtures(args) => fixtures::run(&args),
+        Task::Man => man::run(),
         Task::Train(args) => train::run(&args),
         Task::AscendHeaders(args) => ascend::run("headers", &[], &args),
         Task::AscendAbiCheck(args) => ascend::run("abi-check", &["bindgen"], &args),

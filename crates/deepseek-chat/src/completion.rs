@@ -1,6 +1,7 @@
 //! An answer, put together.
 
-use deepseek_engine::{Reason, Usage};
+use deepseek_engine::{Logprobs, Reason, Usage};
+use deepseek_model::TokenId;
 use deepseek_text::{Answer, Call, Flaw};
 
 use crate::turn::{Delta, Turn, TurnError};
@@ -10,6 +11,8 @@ use crate::turn::{Delta, Turn, TurnError};
 pub struct Completion {
     /// Reasoning, text and calls.
     pub answer: Answer,
+    /// The ids of which it was told how likely they were, if that was asked.
+    pub tokens: Vec<(TokenId, Logprobs)>,
     /// What in it is not as it should be.
     pub flaws: Vec<Flaw>,
     /// Why it ended.
@@ -36,6 +39,7 @@ impl Turn {
         mut show: impl FnMut(&Delta) -> Result<(), E>,
     ) -> Result<Completion, E> {
         let mut answer = Answer::default();
+        let mut tokens = Vec::new();
         let mut flaws = Vec::new();
         for delta in self {
             let delta = delta?;
@@ -52,10 +56,12 @@ impl Turn {
                     name,
                     arguments,
                 }),
+                Delta::Token { id, logprobs } => tokens.push((id, logprobs)),
                 Delta::Flaw(flaw) => flaws.push(flaw),
                 Delta::Finished { reason, usage } => {
                     return Ok(Completion {
                         answer,
+                        tokens,
                         flaws,
                         reason,
                         usage,

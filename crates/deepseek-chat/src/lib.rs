@@ -112,6 +112,7 @@
 mod address;
 mod audio_source;
 mod completion;
+mod constraint;
 mod error;
 pub mod limits;
 mod media_file;
@@ -127,6 +128,8 @@ mod turn;
 pub use address::{Address, AddressError, DataUrl};
 pub use audio_source::{AudioSource, AudioSourceError};
 pub use completion::Completion;
+pub use constraint::AnswerConstraint;
+pub use deepseek_grammar::{Error as GrammarError, Form};
 pub use error::Error;
 pub use media_item::{MediaItem, MediaRows, Segment};
 pub use media_loader::{

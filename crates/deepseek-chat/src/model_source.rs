@@ -100,14 +100,26 @@ pub enum SourceError {
         path: String,
     },
     /// The config does not hold.
-    #[error("config.json")]
-    Config(#[from] ConfigError),
+    #[error("{path}")]
+    Config {
+        /// Its name.
+        path: String,
+        /// What is wrong with it.
+        source: ConfigError,
+    },
     /// The tokenizer does not hold.
-    #[error(transparent)]
-    Tokenizer(#[from] deepseek_text::Error),
+    #[error("{path}")]
+    Tokenizer {
+        /// Its name.
+        path: String,
+        /// What is wrong with it.
+        source: deepseek_text::Error,
+    },
     /// The tokenizer has ids that the model lacks.
-    #[error("{ids} ids in tokenizer.json, {vocabulary} in config.json")]
+    #[error("{folder}: {ids} ids in tokenizer.json, {vocabulary} in config.json")]
     Vocabulary {
+        /// Where the two files lie.
+        folder: String,
         /// Ids of the tokenizer.
         ids: usize,
         /// Ids of the model.
@@ -157,7 +169,12 @@ impl ModelSource {
         let tokenizer = self.tokenizer()?;
         let (ids, vocabulary) = (tokenizer.vocab_size(), config.vocab_size);
         if ids > vocabulary {
-            return Err(SourceError::Vocabulary { ids, vocabulary });
+            let folder = self.name();
+            return Err(SourceError::Vocabulary {
+                folder,
+                ids,
+                vocabulary,
+            });
         }
         Ok(Description { config, tokenizer })
     }
@@ -169,7 +186,7 @@ impl ModelSource {
     pub fn config(&self) -> Result<Config, SourceError> {
         match self {
             Self::Folder(path) => read_config(&path.join(CONFIG)),
-            Self::Carried(model) => Ok(Config::parse(model.config)?),
+            Self::Carried(model) => parse_config(CONFIG, model.config),
         }
     }
 
@@ -180,7 +197,7 @@ impl ModelSource {
     pub fn tokenizer(&self) -> Result<Tokenizer, SourceError> {
         Ok(match self {
             Self::Folder(path) => read_tokenizer(&path.join(TOKENIZER))?,
-            Self::Carried(model) => Tokenizer::parse(model.tokenizer)?,
+            Self::Carried(model) => parse_tokenizer(TOKENIZER, model.tokenizer)?,
         })
     }
 
@@ -194,10 +211,17 @@ impl ModelSource {
         }
         Ok(Some(match self {
             Self::Folder(path) => {
-                let json = read(&path.join(TOKENIZER), Tokenizer::FILE_BYTES_MAX)?;
-                Tokenizer::engram_ids_of(&json)?
+                let path = path.join(TOKENIZER);
+                let json = read(&path, Tokenizer::FILE_BYTES_MAX)?;
+                let path = path.display().to_string();
+                Tokenizer::engram_ids_of(&json)
+                    .map_err(|source| SourceError::Tokenizer { path, source })?
             }
-            Self::Carried(model) => Tokenizer::engram_ids_of(model.tokenizer)?,
+            Self::Carried(model) => {
+                let path = TOKENIZER.to_owned();
+                Tokenizer::engram_ids_of(model.tokenizer)
+                    .map_err(|source| SourceError::Tokenizer { path, source })?
+            }
         }))
     }
 
@@ -222,6 +246,14 @@ impl ModelSource {
             Self::Carried(_) => true,
         };
         is_there.then(|| self.checkpoint()).transpose()
+    }
+
+    /// What messages call it.
+    fn name(&self) -> String {
+        match self {
+            Self::Folder(path) => path.display().to_string(),
+            Self::Carried(_) => "the embedded model".to_owned(),
+        }
     }
 
     /// The files that it is read from.
@@ -282,7 +314,14 @@ pub fn read_config(path: &Path) -> Result<Config, SourceError> {
     let json = String::from_utf8(json).map_err(|_| SourceError::NotText {
         path: path.display().to_string(),
     })?;
-    Ok(Config::parse(&json)?)
+    parse_config(&path.display().to_string(), &json)
+}
+
+fn parse_config(path: &str, json: &str) -> Result<Config, SourceError> {
+    Config::parse(json).map_err(|source| SourceError::Config {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Reads a `tokenizer.json` by its path.
@@ -290,7 +329,15 @@ pub fn read_config(path: &Path) -> Result<Config, SourceError> {
 /// # Errors
 /// A file that cannot be read or does not hold.
 pub fn read_tokenizer(path: &Path) -> Result<Tokenizer, SourceError> {
-    Ok(Tokenizer::parse(&read(path, Tokenizer::FILE_BYTES_MAX)?)?)
+    let json = read(path, Tokenizer::FILE_BYTES_MAX)?;
+    parse_tokenizer(&path.display().to_string(), &json)
+}
+
+fn parse_tokenizer(path: &str, json: &[u8]) -> Result<Tokenizer, SourceError> {
+    Tokenizer::parse(json).map_err(|source| SourceError::Tokenizer {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 impl SourceError {

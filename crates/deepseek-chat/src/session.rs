@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use deepseek_core::{Kernels, Level};
 use deepseek_engine::{Engine, Limits, Sampling, SamplingOptions};
-use deepseek_model::{Budget, Extras, Model, Plan, Prefill};
+use deepseek_model::{Budget, Extras, Model, Plan, Prefill, TokenId};
 use deepseek_text::{Content, Conversation, Options, Tokenizer};
 
 use crate::error::Error;
@@ -214,7 +214,23 @@ impl Session {
     /// # Errors
     /// A text that cannot be encoded, or an engine that does not take it.
     pub fn go_on(&self, text: &str) -> Result<Turn, TurnError> {
-        let ids = [vec![self.tokenizer.bos()], self.tokenizer.encode(text)?].concat();
+        self.complete(self.tokenizer.encode(text)?)
+    }
+
+    /// The same with a text that somebody wrote out as a prompt: markers spelled in it are control tokens.
+    ///
+    /// # Errors
+    /// As [`go_on`](Self::go_on).
+    pub fn go_on_with_markers(&self, text: &str) -> Result<Turn, TurnError> {
+        self.complete(self.tokenizer.encode_trusted(text)?)
+    }
+
+    /// Goes on with ids, behind the marker with which every prompt begins.
+    fn complete(&self, mut ids: Vec<TokenId>) -> Result<Turn, TurnError> {
+        let bos = self.tokenizer.bos();
+        if ids.first() != Some(&bos) {
+            ids.insert(0, bos);
+        }
         let answer = self.options.answer.clone();
         Turn::complete(&self.engine, &self.tokenizer, ids, answer)
     }

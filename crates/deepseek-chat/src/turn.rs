@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use deepseek_engine::{
-    Canceller, Engine, Event, Events, Fault, Invalid, Reason, Refusal, Request, Sampling, Usage,
+    Canceller, ConstraintSource, Engine, Event, Events, Fault, Invalid, Logprobs, Reason, Refusal,
+    Request, Sampling, Usage,
 };
 use deepseek_model::TokenId;
 use deepseek_text::{Conversation, Detokenizer, Flaw, Message, Reader, Stops, Tokenizer};
 use futures_core::Stream;
 
+use crate::constraint::AnswerConstraint;
 use crate::limits::{MEDIA_MAX, STOP_STRING_BYTES_MAX, STOP_STRINGS_MAX};
 use crate::media_item::MediaItem;
 use crate::prompt::Prompt;
@@ -24,6 +26,10 @@ pub struct TurnOptions {
     pub max_tokens: Option<u32>,
     /// As in [`Request::sampling`].
     pub sampling: Sampling,
+    /// What the visible answer has to look like; reasoning before it may be anything.
+    pub constraint: Option<AnswerConstraint>,
+    /// As in [`Request::logprobs`].
+    pub logprobs: Option<u32>,
     /// As in [`Request::drafts`].
     pub drafts: u32,
     /// As in [`Request::keep`]: for conversations that go on.
@@ -40,7 +46,7 @@ pub struct TurnOptions {
 
 /// A piece of an answer. Text in it is certain: it holds no part of a character, of a marker, or
 /// of a stop string.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Delta {
     /// So much of the prompt has been run.
@@ -49,6 +55,13 @@ pub enum Delta {
         done: u32,
         /// Tokens of the prompt.
         total: u32,
+    },
+    /// The model wrote this id, and so likely it was. Its text comes when it is certain.
+    Token {
+        /// The id.
+        id: TokenId,
+        /// How likely it was.
+        logprobs: Logprobs,
     },
     /// More reasoning.
     Thinking(String),
@@ -149,6 +162,9 @@ impl Turn {
         }
         check_media(&media).map_err(Refusal::from)?;
         let encoded = deepseek_text::encode(tokenizer, conversation, prompt)?;
+        let constraint = options.constraint.take();
+        let constraint = constraint.map(|constraint| constraint.behind(tokenizer, encoded.start));
+        options.constraint = constraint.transpose()?;
         let reader = Reader::new(tokenizer, encoded.start, Vec::new());
         let placeholders = engine.capacity().placeholders;
         let prompt = Prompt::unfold(tokenizer, &encoded, &media, placeholders)?;
@@ -192,6 +208,8 @@ impl Turn {
         let TurnOptions {
             max_tokens,
             sampling,
+            constraint,
+            logprobs,
             drafts,
             keep,
             stops,
@@ -213,6 +231,8 @@ impl Turn {
             stop_ids,
             never: vec![without_text(tokenizer, engine.capacity().vocabulary)],
             sampling,
+            constraint: constraint.map(|own| Arc::new(own) as Arc<dyn ConstraintSource>),
+            logprobs,
             drafts,
             keep,
         };
@@ -247,8 +267,11 @@ impl Turn {
             Event::Prefill { done, total } => {
                 self.ready.push_back(Ok(Delta::Prefill { done, total }));
             }
-            Event::Token { id } => {
+            Event::Token { id, logprobs } => {
                 self.usage.generated += 1;
+                if let Some(logprobs) = logprobs {
+                    self.ready.push_back(Ok(Delta::Token { id, logprobs }));
+                }
                 match self.parser.push(id) {
                     Ok(deltas) => {
                         if self.hear(deltas) {

@@ -38,7 +38,7 @@ fn what_is_no_folder_of_a_model_is_named() {
     assert!(matches!(error, SourceError::NotText { .. }) && !error.names_no_model());
     fs::write(folder.path().join("config.json"), "{}").unwrap();
     let error = ModelSource::open(folder.path()).unwrap().describe();
-    assert!(matches!(error, Err(SourceError::Config(_))));
+    assert!(matches!(error, Err(SourceError::Config { .. })));
 }
 
 #[test]

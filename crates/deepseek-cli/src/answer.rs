@@ -1,7 +1,10 @@
 //! A model ready to answer, and an answer on its way to the user: words to stdout, reasoning to
 //! stderr.
 
+pub(crate) mod json;
+
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use anstyle::Style;
 
@@ -12,13 +15,16 @@ use deepseek_chat::{
 };
 use deepseek_engine::{Engine, Limits, Sampling, SamplingOptions};
 use deepseek_model::{Config, Prefill};
-use deepseek_text::{Call, Conversation, Message, Mode, Options, Part};
+use deepseek_text::{Call, Conversation, Message, Mode, Options, Part, ToolChoice};
 use indicatif::ProgressBar;
+use tracing::info;
 
+use self::json::About;
 use crate::args::{self, Generation, Model, Threads};
 use crate::device::DeviceName;
 use crate::ending;
 use crate::fault::{Fault, Result, note};
+use crate::form::Form;
 use crate::interrupt::Interrupt;
 use crate::load;
 use crate::media::{self, Notes};
@@ -26,9 +32,35 @@ use crate::screen::{self, Screen};
 use crate::stats;
 use crate::trouble;
 
+/// What may be asked of answers beside how they are made.
+#[derive(Debug, Default)]
+pub(crate) struct Wish {
+    /// What they have to look like.
+    pub(crate) form: Option<Form>,
+    /// Of how many tokens in the place of each it is told how likely they were, if of any.
+    pub(crate) logprobs: Option<u32>,
+    /// How they are shown.
+    pub(crate) show: Show,
+}
+
+/// How an answer is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Show {
+    /// As words, when they come.
+    #[default]
+    Words,
+    /// As one JSON object.
+    Object,
+    /// As one for each piece, when it comes.
+    Lines,
+}
+
 /// A model at work, as the user asked for it.
 #[derive(Debug)]
 pub(crate) struct Opened {
+    /// As it was named.
+    model: Option<PathBuf>,
+    show: Show,
     source: ModelSource,
     config: Config,
     session: Session,
@@ -46,6 +78,7 @@ impl Opened {
     pub(crate) fn open(
         (args, threads): (&Model, Threads),
         asked: &Generation,
+        wish: &Wish,
         interrupt: &Interrupt,
     ) -> Result<Self> {
         let source = load::source(args.folder.as_deref())?;
@@ -57,6 +90,8 @@ impl Opened {
         let prompt = prompt_options(asked, &description, defaults);
         // What the model cannot be told is better known before its weights are loaded.
         deepseek_text::encode(&description.tokenizer, &Conversation::default(), &prompt)?;
+        let form = wish.form.as_ref();
+        let constraint = form.map(|form| form.compile(&description)).transpose()?;
         let context = asked
             .context
             .map_or(CONTEXT.min(config.max_positions), |n| n as usize);
@@ -73,6 +108,8 @@ impl Opened {
         let answer = TurnOptions {
             max_tokens: asked.max_tokens,
             sampling,
+            constraint,
+            logprobs: wish.logprobs,
             drafts: asked.draft,
             keep: true,
             stops: asked.sampling.stop.clone(),
@@ -83,6 +120,8 @@ impl Opened {
         let options = SessionOptions { prompt, answer };
         let Description { config, tokenizer } = description;
         Ok(Self {
+            model: args.folder.clone(),
+            show: wish.show,
             source,
             config,
             session: Session::new(engine, tokenizer, loader, options),
@@ -96,28 +135,74 @@ impl Opened {
         &self.source
     }
 
-    /// How prompts are written, as it was asked for.
-    pub(crate) fn prompt_options(&self) -> Options {
-        self.session.options().prompt
+    /// How prompts are written and answers made, as it was asked for.
+    pub(crate) fn options(&self) -> &SessionOptions {
+        self.session.options()
     }
 
     /// Answers a conversation.
     pub(crate) fn answer(
         &self,
         conversation: &Conversation,
-        prompt: &Options,
+        options: &SessionOptions,
         interrupt: &Interrupt,
     ) -> Result<Completion> {
         let media = media::load_all(self.session.loader(), conversation, &self.notes)?;
-        let answer = self.session.options().answer.clone();
-        let turn = self.session.turn(conversation, prompt, answer, media)?;
+        let answer = options.answer.clone();
+        let turn = self
+            .session
+            .turn(conversation, &options.prompt, answer, media)?;
         self.show(turn, interrupt)
     }
 
     /// Shows an answer, and names the tensor that broke it, if one did.
     fn show(&self, turn: Turn, interrupt: &Interrupt) -> Result<Completion> {
-        show(turn, interrupt)
-            .map_err(|fault| trouble::name(fault, &self.source, &self.config, interrupt))
+        let _watch = interrupt.watch(turn.canceller());
+        let said = match self.show {
+            Show::Words => in_words(turn),
+            Show::Object => self.as_object(turn),
+            Show::Lines => self.in_lines(turn),
+        };
+        let said =
+            said.map_err(|fault| trouble::name(fault, &self.source, &self.config, interrupt))?;
+        log(&said);
+        if let Some(text) = ending::note(&said) {
+            note(&text);
+        }
+        Ok(said)
+    }
+
+    fn as_object(&self, turn: Turn) -> Result<Completion> {
+        let said = turn.wait()?;
+        let mut out = screen::stdout();
+        writeln!(out, "{}", json::whole(&said, &self.about()))?;
+        Ok(said)
+    }
+
+    fn in_lines(&self, turn: Turn) -> Result<Completion> {
+        let (mut out, about) = (screen::stdout(), self.about());
+        let said = turn.follow(|delta| -> Result<()> {
+            if let Some(piece) = json::piece(delta, &about) {
+                writeln!(out, "{piece}")?;
+                out.flush()?;
+            }
+            Ok(())
+        })?;
+        writeln!(out, "{}", json::end(&said, &about))?;
+        Ok(said)
+    }
+
+    /// What stands beside an answer in JSON.
+    fn about(&self) -> About<'_> {
+        let answer = &self.session.options().answer;
+        let model = self.model.as_ref();
+        About {
+            tokenizer: self.session.tokenizer(),
+            model: model.map(|path| path.display().to_string()),
+            device: self.device.settled().to_string(),
+            seed: answer.sampling.options().seed,
+            logprobs: answer.logprobs.is_some(),
+        }
     }
 
     /// Whether a medium can be shown or played.
@@ -131,27 +216,62 @@ impl Opened {
         self.show(turn, interrupt)
     }
 
-    /// Writes the figures of an answer.
-    pub(crate) fn report(&self, out: &mut impl Write, said: &Completion) -> io::Result<()> {
-        let answer = &self.session.options().answer;
+    /// Goes on with a prompt that somebody wrote out, its markers spelled.
+    pub(crate) fn go_on_with_markers(
+        &self,
+        text: &str,
+        interrupt: &Interrupt,
+    ) -> Result<Completion> {
+        let turn = self.session.go_on_with_markers(text)?;
+        self.show(turn, interrupt)
+    }
+
+    /// Says which model answers, and on what.
+    pub(crate) fn describe(&self, out: &mut impl Write) -> io::Result<()> {
+        let model = self.model.as_ref().map_or_else(
+            || "the embedded one".to_owned(),
+            |path| path.display().to_string(),
+        );
+        let context = self.session.engine().capacity().context;
+        writeln!(out, "{:<20} {model}", "model")?;
+        writeln!(out, "{:<20} {}", "device", self.device.settled())?;
+        writeln!(out, "{:<20} {context}", "context")
+    }
+
+    /// Writes the figures of an answer that was made so.
+    pub(crate) fn report(
+        &self,
+        out: &mut impl Write,
+        said: &Completion,
+        answer: &TurnOptions,
+    ) -> io::Result<()> {
         let seed = answer.sampling.options().seed;
         stats::write(out, said, seed, answer.drafts > 0, self.device)
     }
 }
 
-/// Shows an answer as it comes, and says so if it is not whole. Ctrl-C stops it.
-fn show(turn: Turn, interrupt: &Interrupt) -> Result<Completion> {
-    let _watch = interrupt.watch(turn.canceller());
+/// Shows an answer as it comes.
+fn in_words(turn: Turn) -> Result<Completion> {
     let (out, err) = (screen::stdout(), screen::stderr());
     let mut terminal = Terminal::new(out, err, screen::styles_stderr());
     let said = turn.follow(|delta| terminal.show(delta).map_err(Fault::from));
     // Whatever happened, the terminal is left as it was found.
     terminal.close()?;
-    let said = said?;
-    if let Some(text) = ending::note(&said) {
-        note(&text);
-    }
-    Ok(said)
+    said
+}
+
+/// Logs what an answer took.
+fn log(said: &Completion) {
+    let usage = &said.usage;
+    info!(
+        prompt = usage.prompt,
+        cached = usage.cached,
+        generated = usage.generated,
+        finish = ending::name(said.reason),
+        prefill_seconds = usage.prefill.as_secs_f64(),
+        decode_seconds = usage.decode.as_secs_f64(),
+        "answered"
+    );
 }
 
 /// Draws as asked, by a seed of our own where none is given.
@@ -177,6 +297,7 @@ fn prompt_options(asked: &Generation, description: &Description, defaults: Defau
             (false, false) => defaults.mode,
         },
         effort: asked.effort,
+        tool_choice: asked.tool_choice.map_or(ToolChoice::Auto, ToolChoice::from),
         edition: description.edition(),
         ..Options::default()
     }
@@ -298,7 +419,7 @@ impl<O: Write, E: Write> Terminal<O, E> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
 
@@ -366,7 +487,7 @@ mod tests {
         let call: Value = serde_json::from_str(call).expect("JSON");
         assert_eq!(
             call,
-            json!({ "name": "\x7f", "arguments": { "a": "\u{9b}" } })
+            serde_json::json!({ "name": "\x7f", "arguments": { "a": "\u{9b}" } })
         );
         assert_eq!(err, "\x1b[2m\\u001b[0mI am out\x1b[0m\n");
 
@@ -394,8 +515,8 @@ mod tests {
         assert_eq!(
             values.collect::<Vec<Value>>(),
             [
-                json!({ "name": "find", "arguments": { "x": 1 } }),
-                json!({ "name": "find", "arguments": "{ \"x\": " }),
+                serde_json::json!({ "name": "find", "arguments": { "x": 1 } }),
+                serde_json::json!({ "name": "find", "arguments": "{ \"x\": " }),
             ]
         );
     }

@@ -4,19 +4,28 @@
 mod bench;
 mod environment;
 mod generation;
+mod logging;
 mod media;
 mod model;
+mod number;
+mod prompt;
+mod settings;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::bench::Bench;
-pub(crate) use self::environment::history_file;
-pub(crate) use self::generation::{Generation, Sampling};
-pub(crate) use self::media::{Media, VideoArgs};
+pub(crate) use self::environment::{history_file, hub_cache, sessions_folder};
+pub(crate) use self::generation::{Generation, Sampling, ToolChoiceArg};
+pub(crate) use self::logging::Logging;
+pub(crate) use self::media::{Media, Named, VideoArgs};
 pub(crate) use self::model::{Model, PrefillArg, Threads};
+use self::number::whole;
+pub(crate) use self::prompt::Prompt;
+pub(crate) use self::settings::{Origin, Setting, Settings};
 use crate::ids::Ids;
+use crate::version;
 
 /// Run DeepSeek-V4 and V4.1 checkpoints.
 ///
@@ -24,8 +33,10 @@ use crate::ids::Ids;
 /// released or as transformers saved it again. Nothing is converted, and nothing is fetched. Where
 /// none is named, the embedded model answers: a small one that this program carries.
 #[derive(Debug, Parser)]
-#[command(name = "deepseek", version, max_term_width = 100, after_long_help = AFTER)]
+#[command(name = "deepseek", version, long_version = version::long(), max_term_width = 100, after_long_help = AFTER)]
 pub(crate) struct Line {
+    #[command(flatten)]
+    pub(crate) logging: Logging,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -42,6 +53,10 @@ Examples:
   deepseek eval --model DIR tasks.jsonl                  count right answers
   deepseek bench --model DIR                             measure speed
   deepseek doctor --model DIR                            check the machine
+
+Environment: DEEPSEEK_MODEL, DEEPSEEK_CONTEXT and the like set defaults, and so does config.toml in the
+user's folder for configuration (or what DEEPSEEK_CONFIG names); deepseek config shows all of them.
+NO_COLOR, CLICOLOR_FORCE and TERM=dumb count for colours, HF_HUB_CACHE and HF_HOME for models by name.
 
 Answers go to stdout; reasoning, progress, figures and errors go to stderr.
 
@@ -65,10 +80,13 @@ Examples:
   deepseek run --model DIR \"Why is the sky blue?\"
   deepseek run --model DIR --no-thinking --temperature 0 \"Name a colour.\"
   deepseek run --model DIR --raw --max-tokens 20 \"Once upon a time\"
-  deepseek run --model DIR --image cat.png --image dog.png \"What differs?\"
+  deepseek run --model DIR --image cat.png dog.png \"What differs?\"
   deepseek run --model DIR --audio bird.wav --video bird.gif \"Is it the same bird?\"
   deepseek run --model DIR --conversation talk.json
-  deepseek run --model DIR \"Sum up this letter.\" < letter.txt
+  deepseek run --model DIR --json-schema person.json \"Who wrote Faust?\"
+  deepseek run --model DIR --json --logprobs 3 \"Name a colour.\"
+  deepseek run --model DIR \"Sum up this letter.\" -f letter.txt
+  deepseek run --model DIR --tools tools.json \"Is it raining in Rome?\"
   git diff | deepseek run --model DIR --system \"Review this change.\" --stats
 
 Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
@@ -84,6 +102,7 @@ Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
 Examples:
   deepseek chat --model DIR
   deepseek chat --model DIR --system \"Answer in verse.\" --no-history
+  deepseek chat --model DIR --session garden
 
 Exit codes: 0 left, 1 fault, 2 usage, 3 bad input, 130 left by Ctrl-C.")]
     Chat(Chat),
@@ -91,8 +110,8 @@ Exit codes: 0 left, 1 fault, 2 usage, 3 bad input, 130 left by Ctrl-C.")]
     /// Show a model's architecture, size and memory requirements without loading the weights.
     ///
     /// Takes a checkpoint or a `config.json` alone: layers and their kinds, parameters in all and
-    /// for each token, bytes by component and format, bytes of cache. Where there are files, they are
-    /// held against the config.
+    /// for each token, bytes by component and format, the KV cache by context length. Where there are
+    /// files, they are held against the config.
     #[command(after_long_help = "\
 Examples:
   deepseek inspect DIR
@@ -102,9 +121,9 @@ Examples:
 Exit codes: 0 done, 2 usage, 3 the config or the files do not hold.")]
     Inspect(Inspect),
 
-    /// Turn text into ids, or back.
+    /// Turn text into token ids, or back.
     ///
-    /// Prints ids with commas between them. Text is text: a marker spelled in it does not become a
+    /// Prints token ids with commas between them. Text is text: a marker spelled in it does not become a
     /// control token, unless --special is given.
     #[command(after_long_help = "\
 Examples:
@@ -115,7 +134,7 @@ Examples:
 Exit codes: 0 done, 2 usage, 3 bad input.")]
     Tokenize(Tokenize),
 
-    /// Write the logits after each of some ids to a file.
+    /// Write the logits after each of some token ids to a file.
     ///
     /// The file holds one tensor, `logits`, F32 [ids, vocabulary]. Row i is what the model expects
     /// after id i; an image counts as many ids as it has rows. With --prefill replay there is one
@@ -179,11 +198,65 @@ Examples:
 Exit codes: 0 all is well, 1 a check failed, 2 usage, 3 bad input, 130 interrupted.")]
     Doctor(Doctor),
 
+    /// List what this build can compute on, on this machine.
+    ///
+    /// A device with a hyphen before it is not there: the line says why.
+    #[command(after_long_help = "\
+Examples:
+  deepseek devices
+  deepseek devices --json
+
+Exit codes: 0 done, 2 usage.")]
+    Devices(Devices),
+
+    /// Show the settings, and where each comes from.
+    ///
+    /// A setting is a flag by its long name. What is typed counts before the environment (DEEPSEEK_CONTEXT
+    /// for --context), that before the file, and the file before what is built in. The file holds lines such
+    /// as `context = 16384` and `model = \"deepseek-ai/DeepSeek-V4-Flash\"` (TOML).
+    #[command(after_long_help = "\
+Examples:
+  deepseek config
+  DEEPSEEK_CONTEXT=16384 deepseek config --json
+
+Exit codes: 0 done, 2 a variable that does not hold, 3 a file that does not hold.")]
+    Config(ShowConfig),
+
+    /// List the conversations that are kept under a name.
+    ///
+    /// `chat --session NAME` keeps one. Only their owner may read them.
+    #[command(after_long_help = "\
+Examples:
+  deepseek sessions
+  deepseek sessions --remove garden
+
+Exit codes: 0 done, 2 usage, 3 no such session.")]
+    Sessions(Sessions),
+
+    /// Print a script that completes commands and flags in a shell.
+    ///
+    /// Where the script belongs, the shell's own documentation says; some places are below.
+    #[command(after_long_help = "\
+Examples:
+  deepseek completions bash > ~/.local/share/bash-completion/completions/deepseek
+  deepseek completions zsh > ~/.zfunc/_deepseek
+  deepseek completions fish > ~/.config/fish/completions/deepseek.fish
+
+Exit codes: 0 done, 2 usage.")]
+    Completions(Completions),
+
+    /// Write the manual pages into a folder.
+    #[command(hide = true)]
+    Man(Man),
+
     /// Decode a video for another process of this program.
     #[cfg(feature = "video")]
     #[command(hide = true)]
     VideoWorker,
 }
+
+/// What an answer that has to look like something cannot be besides.
+const FREE: [&str; 4] = ["tools", "tool_choice", "stop", "continue"];
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -193,8 +266,11 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) threads: Threads,
     /// Continue the text as it stands, without the markers of a conversation.
-    #[arg(long, conflicts_with_all = ["system", "thinking", "no_thinking", "effort", "image", "audio", "video"])]
+    #[arg(long, conflicts_with_all = ["system", "thinking", "no_thinking", "effort", "tools", "tool_choice", "image", "audio", "video"])]
     pub(crate) raw: bool,
+    /// Let markers spelled in the text become control tokens, as in a prompt that somebody wrote out.
+    #[arg(long, requires = "raw")]
+    pub(crate) special: bool,
     #[command(flatten)]
     pub(crate) media: Media,
     /// Answer this conversation: a JSON list of messages in the chat-completions form, or a request
@@ -202,14 +278,30 @@ pub(crate) struct Run {
     /// it.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["raw", "system"])]
     pub(crate) conversation: Option<PathBuf>,
+    /// Have the answer be JSON that validates against the schema in this file. The model is told of the
+    /// schema, too.
+    #[arg(long, value_name = "FILE", group = "form", conflicts_with_all = FREE)]
+    pub(crate) json_schema: Option<PathBuf>,
+    /// Have the answer match this regular expression from its first character to its last.
+    #[arg(long, value_name = "PATTERN", group = "form", conflicts_with_all = FREE)]
+    pub(crate) regex: Option<String>,
+    /// Have the answer follow the grammar in this file: EBNF as XGrammar reads it, from its rule `root`.
+    #[arg(long, value_name = "FILE", group = "form", conflicts_with_all = FREE)]
+    pub(crate) grammar: Option<PathBuf>,
+    /// Print one JSON object: text, reasoning, calls, how it ended, tokens, times in seconds.
+    #[arg(long, group = "object")]
+    pub(crate) json: bool,
+    /// Print a JSON object a line for each piece as it comes, and one for the end.
+    #[arg(long, group = "object")]
+    pub(crate) jsonl: bool,
+    /// Tell, in that JSON, how likely each token was, and which N were the likeliest in its place.
+    #[arg(long, value_name = "N", requires = "object", value_parser = whole(0_u32..=20), allow_negative_numbers = true)]
+    pub(crate) logprobs: Option<u32>,
     /// Go on with the answer that the conversation ends with. Only what follows is printed.
-    #[arg(long, requires = "conversation", conflicts_with_all = ["prompt", "image", "audio", "video"])]
+    #[arg(long, requires = "conversation", conflicts_with_all = ["text", "prompt", "prompt_file", "image", "audio", "video"])]
     pub(crate) r#continue: bool,
-    /// Ask this; `-` reads it from stdin.
-    ///
-    /// Where stdin is no terminal, what it holds follows the prompt behind a blank line. In a script or a
-    /// loop whose stdin is meant for others, keep it out with `< /dev/null`.
-    pub(crate) prompt: Option<String>,
+    #[command(flatten)]
+    pub(crate) prompt: Prompt,
     #[command(flatten)]
     pub(crate) generation: Generation,
 }
@@ -221,6 +313,10 @@ pub(crate) struct Chat {
     pub(crate) model: Model,
     #[command(flatten)]
     pub(crate) threads: Threads,
+    /// Keep this conversation under a name, after each turn, and go on with it where it is kept already:
+    /// with the same model, whose prompt is then run again.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) session: Option<String>,
     /// Forget the lines typed when leaving, and read none from earlier.
     #[arg(long)]
     pub(crate) no_history: bool,
@@ -231,14 +327,17 @@ pub(crate) struct Chat {
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// Look at this checkpoint or config [default: the embedded model].
-    #[arg(value_name = "DIR|config.json")]
+    /// Look at this checkpoint, or at a config alone [default: the embedded model].
+    #[arg(value_name = "MODEL|config.json")]
     pub(crate) path: Option<PathBuf>,
+    /// The same as a flag.
+    #[arg(short, long, value_name = "MODEL", conflicts_with = "path")]
+    pub(crate) model: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Add the bytes of cache at so many positions.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    /// Add the KV cache at a context of so many tokens.
+    #[arg(short, long, value_name = "N", value_parser = whole(2..=u32::MAX), allow_negative_numbers = true)]
     pub(crate) context: Option<u32>,
 }
 
@@ -246,7 +345,7 @@ pub(crate) struct Inspect {
 #[derive(Debug, Args)]
 pub(crate) struct Tokenize {
     /// Use the tokenizer of this checkpoint [default: the embedded model's].
-    #[arg(long, value_name = "DIR")]
+    #[arg(short, long, value_name = "MODEL")]
     pub(crate) model: Option<PathBuf>,
     /// Use this tokenizer.json.
     #[arg(long, value_name = "FILE", conflicts_with = "model")]
@@ -263,7 +362,11 @@ pub(crate) struct Tokenize {
     /// Let markers spelled in the text become control tokens.
     #[arg(long)]
     pub(crate) special: bool,
+    /// Take the text of this file; `-` is stdin.
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["text", "decode"])]
+    pub(crate) file: Option<PathBuf>,
     /// Take this text; `-`, or nothing where stdin is no terminal, reads stdin, which else is left alone.
+    /// At most 8 MiB are read.
     pub(crate) text: Option<String>,
 }
 
@@ -278,7 +381,7 @@ pub(crate) struct Logits {
     #[arg(long, value_name = "IDS", required_unless_present = "prompt", conflicts_with_all = ["image", "audio", "video"])]
     pub(crate) ids: Option<Ids>,
     /// Run the begin-of-sentence marker and this text.
-    #[arg(long, value_name = "TEXT", conflicts_with = "ids")]
+    #[arg(short, long, value_name = "TEXT", conflicts_with = "ids")]
     pub(crate) prompt: Option<String>,
     #[command(flatten)]
     pub(crate) media: Media,
@@ -288,7 +391,7 @@ pub(crate) struct Logits {
     #[arg(long)]
     pub(crate) no_orientation: bool,
     /// Run so many ids at a time.
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = whole(1..=u32::MAX), allow_negative_numbers = true)]
     pub(crate) chunk: u32,
     /// Write this file. One that is there is replaced when the new one is whole, unless it is read-only or
     /// read by this command; a FIFO or a device is written into.
@@ -310,7 +413,7 @@ pub(crate) struct Eval {
     #[arg(long = "task", value_name = "NAME")]
     pub(crate) tasks: Vec<String>,
     /// Take no more than so many items of each task, the first ones.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=u32::MAX), allow_negative_numbers = true)]
     pub(crate) limit: Option<u32>,
     /// Show each item the media of another one of its task whose answer differs: who has looked and
     /// listened is wrong now. Items without media are left out.
@@ -320,7 +423,7 @@ pub(crate) struct Eval {
     #[arg(long, value_name = "PART")]
     pub(crate) ablate: Vec<Ablated>,
     /// Draw the rows that stand in place of an indexer's choice by this seed.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(short, long, value_name = "N", default_value_t = 0, value_parser = whole(0..=u64::MAX), allow_negative_numbers = true)]
     pub(crate) seed: u64,
     /// Print JSON.
     #[arg(long)]
@@ -329,14 +432,14 @@ pub(crate) struct Eval {
     #[arg(long)]
     pub(crate) failures: bool,
     /// Answer so many items at a time.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=32))]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = whole(1_u16..=32), allow_negative_numbers = true)]
     pub(crate) batch: u16,
     /// Hold so many tokens of an item, prompt and answer together [default: what the longest text
     /// needs, at least 8192, or the model's limit].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    #[arg(short, long, value_name = "N", value_parser = whole(2..=u32::MAX), allow_negative_numbers = true)]
     pub(crate) context: Option<u32>,
     /// Have the draft head propose up to N tokens at once: the answers are the same.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole(0..=u32::MAX), allow_negative_numbers = true)]
     pub(crate) draft: u32,
 }
 
@@ -348,8 +451,50 @@ pub(crate) struct Doctor {
     #[command(flatten)]
     pub(crate) threads: Threads,
     /// Make room for so many tokens, prompt and answer together [default: 8192, or the model's limit].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    #[arg(short, long, value_name = "N", value_parser = whole(2..=u32::MAX), allow_negative_numbers = true)]
     pub(crate) context: Option<u32>,
+}
+
+/// Arguments of `devices`.
+#[derive(Debug, Args)]
+pub(crate) struct Devices {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `config`.
+#[derive(Debug, Args)]
+pub(crate) struct ShowConfig {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `sessions`.
+#[derive(Debug, Args)]
+pub(crate) struct Sessions {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Remove this one.
+    #[arg(long, value_name = "NAME", conflicts_with = "json")]
+    pub(crate) remove: Option<String>,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// Write for this shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// Write into this folder, which is made if it is not there.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
 }
 
 /// A part of the model that can be taken out of work.

@@ -1,41 +1,31 @@
 //! `deepseek chat`: a conversation, line by line.
 
+mod command;
+mod complete;
 mod history;
 mod lines;
+mod settings;
 
 use std::io::Write;
-use std::path::{self, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use deepseek_chat::{Completion, media_files};
-use deepseek_engine::Reason;
-use deepseek_text::{Answer, Conversation, Message, Mode, Options, Part};
-use serde_json::{Value, json};
+use deepseek_chat::{Completion, SessionOptions, media_files};
+use deepseek_engine::{Reason, Sampling, SamplingOptions};
+use deepseek_text::{Answer, Conversation, Message, Part};
 
 use self::lines::Lines;
-use crate::answer::{Opened, opening};
+use crate::answer::{Opened, Wish};
 use crate::args::{Chat, Media};
-use crate::fault::{Fault, Kind, Result};
+use crate::fault::{Fault, Kind, Result, note};
+use crate::input;
 use crate::interrupt::{Interrupt, Second};
 use crate::load;
 use crate::output::Place;
-use crate::run::content;
+use crate::run::{content, conversation};
 use crate::screen;
-
-const HELP: &str = "\
-/help               show this
-/clear              forget what was said, but not the instructions
-/system [TEXT]      show the instructions, or replace them
-/thinking on|off    reason before answering, or answer at once
-/effort EFFORT      think this hard: low, high, max; V4.1 counts from 1 to 100, too
-/image FILE         show an image with what is said next (V4.1)
-/audio FILE         play audio with it
-/video FILE         show a video with it
-/stats              show the figures of the last answer
-/save FILE          write the conversation as JSON to a new file; /save! replaces one
-/quit               leave; so does Ctrl-D, and Ctrl-C twice
-A line that ends in a backslash goes on in the next; one that begins with a space is no command.
-Ctrl-C stops an answer.";
+use crate::session::Session;
+use crate::tools;
 
 /// Said before the first line where no other model is named.
 const EMBEDDED: &str = "\
@@ -43,20 +33,40 @@ the embedded model answers: it knows the small world it was trained on; --model 
 
 pub(crate) fn run(args: &Chat) -> Result<()> {
     let interrupt = Interrupt::listen(Second::WaitsForAnswer)?;
-    let opened = Opened::open((&args.model, args.threads), &args.generation, &interrupt)?;
+    let model = (&args.model, args.threads);
+    let opened = Opened::open(model, &args.generation, &Wish::default(), &interrupt)?;
     if args.model.folder.is_none() {
         writeln!(screen::stderr(), "{EMBEDDED}")?;
     }
     let mut lines = Lines::open(!args.no_history)?;
     let files = load::files(&args.model, opened.source())?;
+    let session = args.session.as_ref().map(|name| {
+        let named = args.model.folder.as_deref();
+        Session::open(name, opened.source(), named)
+    });
+    let session = session.transpose()?;
+    let mut conversation = session
+        .as_ref()
+        .map_or_else(Conversation::default, |session| {
+            session.conversation().clone()
+        });
+    if let Some(text) = &args.generation.system {
+        conversation.first_brief().content = text.as_str().into();
+    }
+    if args.generation.tools.is_some() {
+        // Those that were kept with the conversation are offered no longer.
+        conversation.first_brief().tools.clear();
+    }
+    tools::offer(&mut conversation, &args.generation)?;
     let mut talk = Talk {
-        options: opened.prompt_options(),
+        options: opened.options().clone(),
         opened,
         interrupt,
-        messages: opening(args.generation.system.as_deref()),
+        conversation,
         media: Vec::new(),
         stats: args.generation.stats,
         last: None,
+        session,
         files,
     };
     talk.hold(&mut lines)
@@ -67,16 +77,21 @@ pub(crate) fn run(args: &Chat) -> Result<()> {
 struct Talk {
     opened: Opened,
     interrupt: Interrupt,
-    options: Options,
-    messages: Vec<Message>,
+    options: SessionOptions,
+    conversation: Conversation,
     /// Media to go with what is said next.
     media: Vec<Part>,
     /// Whether each answer's figures are shown.
     stats: bool,
     last: Option<Completion>,
+    /// Where the conversation is kept, if it is.
+    session: Option<Session>,
     /// What the model was read from.
     files: Vec<PathBuf>,
 }
+
+/// Characters of a message that `/list` shows.
+const LISTED_CHARS_MAX: usize = 60;
 
 /// What becomes of a file that is there already when a conversation is saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +114,7 @@ impl Talk {
         let mut refused = None;
         loop {
             match self.turn(lines) {
-                Ok(Next::GoOn) => {}
+                Ok(Next::GoOn) => self.keep_session(),
                 Ok(Next::Leave) => break,
                 Err(fault) if spares(&fault, lines) => {
                     // Where stderr is closed there is nobody to tell.
@@ -115,49 +130,88 @@ impl Talk {
         }
     }
 
+    /// Keeps the conversation, if it has a name. Where that fails, it goes on without.
+    fn keep_session(&mut self) {
+        if let Some(session) = &mut self.session
+            && let Err(fault) = session.keep(&self.conversation, &self.interrupt)
+        {
+            note(&format!("the conversation is no longer kept: {fault}"));
+            self.session = None;
+        }
+    }
+
     /// One line, or several that belong together, and what is to be done about it.
     fn turn(&mut self, lines: &mut Lines) -> Result<Next> {
         match lines.read()? {
             None => Ok(Next::Leave),
             Some(text) if text.trim().is_empty() => Ok(Next::GoOn),
-            Some(command) if command.starts_with('/') => self.obey(command.trim_end()),
-            Some(text) => self.answer(&text),
+            Some(text) => match text.strip_prefix('/') {
+                Some(said) if said.starts_with('/') => self.answer(said),
+                Some(_) => self.obey(text.trim_end()),
+                None => self.answer(&text),
+            },
         }
     }
 
     /// Has an answer given. What was refused, or stopped before a word was said, was never asked.
     fn answer(&mut self, text: &str) -> Result<Next> {
+        let asked = Message::user(content(&self.media, text));
+        self.conversation.messages.push(asked);
+        match self.ask() {
+            Ok(true) => self.media.clear(),
+            Ok(false) => drop(self.conversation.messages.pop()),
+            Err(fault) => {
+                self.conversation.messages.pop();
+                return Err(fault);
+            }
+        }
+        Ok(Next::GoOn)
+    }
+
+    /// Has the last message answered, and says whether there is an answer.
+    fn ask(&mut self) -> Result<bool> {
         self.interrupt.lower();
-        self.messages
-            .push(Message::user(content(&self.media, text)));
-        let conversation = Conversation {
-            messages: self.messages.clone(),
-        };
         let said = self
             .opened
-            .answer(&conversation, &self.options, &self.interrupt);
-        let said = match said {
-            Ok(said) => said,
-            Err(fault) => {
-                self.messages.pop();
-                return Err(self.advise(fault));
-            }
-        };
+            .answer(&self.conversation, &self.options, &self.interrupt);
+        let said = said.map_err(|fault| self.advise(fault))?;
         if said.reason == Reason::Cancelled {
             writeln!(screen::stderr(), "stopped")?;
         }
-        if said.answer == Answer::default() {
-            self.messages.pop();
-        } else {
-            self.media.clear();
-            let answer = said.answer.clone();
-            self.messages.push(Message::assistant(answer));
+        let is_said = said.answer != Answer::default();
+        if is_said {
+            let answer = Message::assistant(said.answer.clone());
+            self.conversation.messages.push(answer);
         }
         if self.stats {
-            self.opened.report(&mut screen::stderr(), &said)?;
+            let answer = &self.options.answer;
+            self.opened.report(&mut screen::stderr(), &said, answer)?;
         }
         self.last = Some(said);
-        Ok(Next::GoOn)
+        Ok(is_said)
+    }
+
+    /// Where the last question stands.
+    fn asked_last(&self) -> Result<usize> {
+        let is_asked = |message: &Message| matches!(message, Message::User { .. });
+        let at = self.conversation.messages.iter().rposition(is_asked);
+        at.ok_or_else(|| Fault::usage(anyhow!("nothing was asked")))
+    }
+
+    /// Has the last question answered anew, by the next seed. If that fails, the old answer stays.
+    fn retry(&mut self) -> Result<()> {
+        let at = self.asked_last()?;
+        let old = self.conversation.messages.split_off(at + 1);
+        let sampling = *self.options.answer.sampling.options();
+        self.options.answer.sampling = Sampling::new(SamplingOptions {
+            seed: sampling.seed.wrapping_add(1),
+            ..sampling
+        })?;
+        let asked = self.ask();
+        if !matches!(asked, Ok(true)) {
+            self.conversation.messages.extend(old);
+        }
+        asked.map(drop)
     }
 
     /// What can be done here where the context is full.
@@ -165,7 +219,10 @@ impl Talk {
         if !fault.is_too_long() {
             return fault;
         }
-        fault.hint(match self.messages.iter().all(is_system) {
+        let said = self.conversation.messages.iter();
+        let said = said.filter(|message| !is_system(message)).count();
+        // The question itself is among them.
+        fault.hint(match said <= 1 {
             true => "shorten it, or start again with a larger --context",
             false => "/clear forgets what was said; or start again with a larger --context",
         })
@@ -177,11 +234,15 @@ impl Talk {
         let rest = rest.trim();
         let mut out = screen::stderr();
         match (command, rest) {
-            ("/quit" | "/exit", "") => return Ok(Next::Leave),
-            ("/help", "") => writeln!(out, "{HELP}")?,
+            ("/quit" | "/exit" | "/bye", "") => return Ok(Next::Leave),
+            ("/help", "") => writeln!(out, "{}", command::help())?,
             ("/clear", "") => {
-                self.messages.retain(is_system);
+                self.conversation.messages.retain(is_system);
                 self.media.clear();
+            }
+            ("/read", file) if !file.is_empty() => {
+                let text = without_stdin(file, input::file)?;
+                return self.answer(&text);
             }
             ("/image" | "/audio" | "/video", file) if !file.is_empty() => {
                 let kind = command.trim_start_matches('/');
@@ -189,39 +250,115 @@ impl Talk {
                 self.opened.look(&part)?;
                 self.media.push(part);
             }
-            ("/system", "") => match self.messages.first() {
-                Some(Message::System(brief)) => writeln!(out, "{}", brief.content.text())?,
+            ("/system", "") => match self.conversation.messages.first() {
+                Some(Message::System(brief)) if !brief.content.0.is_empty() => {
+                    writeln!(out, "{}", brief.content.text())?;
+                }
                 _ => writeln!(out, "no instructions")?,
             },
-            ("/system", text) => {
-                self.messages.retain(|message| !is_system(message));
-                self.messages.splice(0..0, opening(Some(text)));
+            ("/system", text) => self.conversation.first_brief().content = text.into(),
+            ("/thinking", value @ ("on" | "off")) => {
+                self.options.prompt.mode = settings::mode(value)?;
             }
-            ("/thinking", "on") => self.options.mode = Mode::Thinking,
-            ("/thinking", "off") => self.options.mode = Mode::Chat,
             ("/effort", effort) if !effort.is_empty() => {
-                self.options.effort = effort.parse().map_err(Fault::usage)?;
+                self.options.prompt.effort = effort.parse().map_err(Fault::usage)?;
             }
+            ("/set", "") => self.show_settings(&mut out)?,
+            ("/set", words) => {
+                let (name, value) = words.split_once(char::is_whitespace).unwrap_or((words, ""));
+                settings::set(&mut self.options, name, value.trim())?;
+            }
+            ("/show", "") => {
+                self.opened.describe(&mut out)?;
+                self.show_settings(&mut out)?;
+            }
+            ("/retry", "") => self.retry()?,
             ("/stats", "") => match &self.last {
-                Some(said) => self.opened.report(&mut out, said)?,
+                Some(said) => self.opened.report(&mut out, said, &self.options.answer)?,
                 None => writeln!(out, "no answer yet")?,
             },
+            _ => return self.keep(command, rest, line),
+        }
+        Ok(Next::GoOn)
+    }
+
+    /// The commands about what was said and what is offered.
+    fn keep(&mut self, command: &str, rest: &str, line: &str) -> Result<Next> {
+        match (command, rest) {
+            ("/tools", rest) => self.tools(rest)?,
+            ("/list", "") => self.list()?,
+            ("/undo", "") => {
+                let at = self.asked_last()?;
+                self.conversation.messages.truncate(at);
+            }
             ("/save", path) if !path.is_empty() => self.save(path, Old::Stays)?,
             ("/save!", path) if !path.is_empty() => self.save(path, Old::Goes)?,
+            ("/load", path) if !path.is_empty() => {
+                let messages = without_stdin(path, conversation)?;
+                self.conversation = Conversation { messages };
+                self.media.clear();
+            }
             _ => {
                 let error = anyhow!("{line:?} is not a command");
-                return Err(Fault::usage(error).hint("/help lists the commands"));
+                let hint = "/help lists the commands; // begins a message with a slash";
+                return Err(Fault::usage(error).hint(hint));
             }
         }
         Ok(Next::GoOn)
     }
 
-    fn save(&self, path: &str, old: Old) -> Result<()> {
-        let messages: Vec<Value> = self.messages.iter().map(to_json).collect();
-        let said = Conversation {
-            messages: self.messages.clone(),
+    fn show_settings(&self, out: &mut impl Write) -> Result<()> {
+        for name in settings::NAMES {
+            writeln!(out, "{name:<20} {}", settings::shown(&self.options, name))?;
+        }
+        Ok(())
+    }
+
+    /// Offers tools, takes them back, or lists them.
+    fn tools(&mut self, rest: &str) -> Result<()> {
+        let tools = match rest {
+            "" => {
+                let brief = self.conversation.first_brief();
+                let mut out = screen::stderr();
+                for tool in &brief.tools {
+                    writeln!(out, "{}", tool.name().unwrap_or_default())?;
+                }
+                if brief.tools.is_empty() {
+                    writeln!(out, "no tools")?;
+                }
+                return Ok(());
+            }
+            "off" => Vec::new(),
+            file => without_stdin(file, tools::read)?,
         };
-        let media = said.media().chain(&self.media).flat_map(media_files);
+        self.conversation.first_brief().tools = tools;
+        Ok(())
+    }
+
+    /// Shows the beginning of each message.
+    fn list(&self) -> Result<()> {
+        let mut out = screen::stderr();
+        for (at, message) in (1..).zip(&self.conversation.messages) {
+            let (who, text) = match message {
+                Message::System(brief) => ("system", brief.content.text()),
+                Message::Developer(brief) => ("developer", brief.content.text()),
+                Message::User { content, .. } => ("user", content.text()),
+                Message::Assistant { answer, .. } => ("assistant", answer.text.as_str().into()),
+                Message::Tool { content, .. } => ("tool", content.text()),
+                Message::LatestReminder { text } => ("reminder", text.as_str().into()),
+            };
+            let words: Vec<&str> = text.split_whitespace().collect();
+            let words = words.join(" ");
+            let shown: String = words.chars().take(LISTED_CHARS_MAX).collect();
+            let more = if shown.len() < words.len() { "…" } else { "" };
+            writeln!(out, "{at:>3} {who:<10} {shown}{more}")?;
+        }
+        Ok(())
+    }
+
+    fn save(&self, path: &str, old: Old) -> Result<()> {
+        let media = self.conversation.media().chain(&self.media);
+        let media = media.flat_map(media_files);
         let place = Place::find(path.as_ref()).map_err(Fault::input)?;
         place
             .spare(self.files.iter().cloned().chain(media))
@@ -230,7 +367,13 @@ impl Talk {
             let error = anyhow!("{path} is there already");
             return Err(Fault::input(error).hint("/save! FILE replaces it"));
         }
-        let text = format!("{:#}\n", Value::from(messages));
+        let messages: Vec<String> = self
+            .conversation
+            .to_json()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let text = format!("[\n{}\n]\n", messages.join(",\n"));
         self.interrupt
             .write(place, text.as_bytes())
             .map_err(Fault::input)
@@ -264,27 +407,10 @@ fn is_system(message: &Message) -> bool {
     matches!(message, Message::System(_))
 }
 
-/// A message in the form of chat completions. A conversation held here has three kinds.
-fn to_json(message: &Message) -> Value {
-    match message {
-        Message::System(brief) => json!({ "role": "system", "content": brief.content }),
-        Message::User { content, .. } => json!({ "role": "user", "content": content }),
-        Message::Assistant { answer, .. } => {
-            let mut value = json!({ "role": "assistant", "content": answer.text });
-            if !answer.reasoning.is_empty() {
-                value["reasoning_content"] = json!(answer.reasoning);
-            }
-            if !answer.calls.is_empty() {
-                let call = |call: &deepseek_text::Call| {
-                    let function = json!({ "name": call.name, "arguments": call.arguments });
-                    json!({ "id": call.id, "type": "function", "function": function })
-                };
-                value["tool_calls"] = answer.calls.iter().map(call).collect();
-            }
-            value
-        }
-        Message::Developer(_) | Message::LatestReminder { .. } | Message::Tool { .. } => {
-            unreachable!("nobody says this at a prompt")
-        }
+/// Reads a file that is named at the prompt, where stdin is what is typed.
+fn without_stdin<T>(name: &str, read: impl Fn(&Path) -> Result<T>) -> Result<T> {
+    match input::is_stdin(Path::new(name)) {
+        true => Err(Fault::usage(anyhow!("stdin is what is typed here"))),
+        false => read(Path::new(name)),
     }
 }

@@ -20,6 +20,9 @@ pub(crate) const FEATURES: [(&str, bool); 3] = [
     ("metal", cfg!(feature = "metal")),
 ];
 
+/// Devices of one kind that are looked for.
+const DEVICES_MAX: usize = 64;
+
 /// A device as it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DeviceName {
@@ -110,6 +113,81 @@ impl fmt::Display for DeviceName {
             Self::Cuda(number) => write!(f, "cuda:{number}"),
             Self::Metal(number) => write!(f, "metal:{number}"),
         }
+    }
+}
+
+/// A device, or one that this build or this machine lacks.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    /// As it is typed.
+    pub(crate) name: String,
+    pub(crate) is_there: bool,
+    /// What it is, or why it is not there.
+    pub(crate) about: String,
+}
+
+/// All devices that may be named.
+pub(crate) fn list() -> Vec<Listed> {
+    let listed = |name: &str, is_there, about: String| Listed {
+        name: name.to_owned(),
+        is_there,
+        about,
+    };
+    let best = DeviceName::default().settled();
+    let mut all = vec![listed(
+        "cpu",
+        true,
+        format!("this processor; the same as {best}"),
+    )];
+    for set in KernelSet::ALL {
+        let is_there = KernelSet::available().any(|own| own == set);
+        let about = match is_there {
+            true => format!("its {set} kernels"),
+            false => format!("this processor lacks {set}"),
+        };
+        all.push(listed(
+            &DeviceName::Cpu(Some(set)).to_string(),
+            is_there,
+            about,
+        ));
+    }
+    let second = "this processor by a second implementation, slow";
+    all.push(listed("cpu-plain", true, second.to_owned()));
+    let [cuda, metal] = [
+        ("cuda", cfg!(feature = "cuda")),
+        ("metal", cfg!(feature = "metal")),
+    ];
+    all.extend(accelerators(cuda, Candle::cuda, DeviceName::Cuda));
+    all.extend(accelerators(metal, Candle::metal, DeviceName::Metal));
+    all
+}
+
+/// The devices of a kind that candle computes on; or one line that says why there are none.
+fn accelerators(
+    (feature, is_built): (&str, bool),
+    open: fn(usize) -> deepseek_core::Result<Candle>,
+    name: fn(usize) -> DeviceName,
+) -> Vec<Listed> {
+    let listed = |name: String, is_there, about: String| Listed {
+        name,
+        is_there,
+        about,
+    };
+    if !is_built {
+        let about = format!("not in this build: rebuild with --features {feature}");
+        return vec![listed(feature.to_owned(), false, about)];
+    }
+    let found = (0..DEVICES_MAX).take_while(|number| open(*number).is_ok());
+    let about = || "an accelerator, through candle".to_owned();
+    let found = found.map(|number| listed(name(number).to_string(), true, about()));
+    let found: Vec<Listed> = found.collect();
+    match found.is_empty() {
+        true => vec![listed(
+            feature.to_owned(),
+            false,
+            "this machine has none".to_owned(),
+        )],
+        false => found,
     }
 }
 

@@ -22,6 +22,7 @@ use crate::interrupt::{Interrupt, Second};
 use crate::load;
 use crate::memory;
 use crate::screen::{self, Screen};
+use crate::version;
 
 /// Tokens that the self-check runs at once, and then one by one.
 const TOKENS_TOGETHER: usize = 192;
@@ -39,7 +40,8 @@ pub(crate) fn run(args: &Doctor) -> Result<()> {
         out: screen::stdout(),
         failed: Vec::new(),
     };
-    page.line("deepseek", env!("CARGO_PKG_VERSION"))?;
+    let commit = version::COMMIT.map_or_else(String::new, |commit| format!(", commit {commit}"));
+    page.line("deepseek", format!("{}{commit}", env!("CARGO_PKG_VERSION")))?;
     page.line("build", build())?;
     page.line("system", system())?;
     page.line("processor", processor())?;

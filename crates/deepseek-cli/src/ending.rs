@@ -67,6 +67,7 @@ mod tests {
     fn check(reason: Reason, flaws: &[Flaw], want: Option<&str>) {
         let said = Completion {
             answer: Answer::default(),
+            tokens: Vec::new(),
             flaws: flaws.to_vec(),
             reason,
             usage: Usage {

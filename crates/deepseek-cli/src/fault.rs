@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use deepseek_chat::{AudioSourceError, SourceError, TurnError};
 use deepseek_engine::Refusal;
-use deepseek_model::{ConfigError, Trouble};
+use deepseek_model::Trouble;
 
 use crate::output::OutputError;
 use crate::screen::{self, safe};
@@ -102,6 +102,14 @@ impl Fault {
         Self {
             hint: Some(hint.into()),
             ..self
+        }
+    }
+
+    /// What to try, unless something is said already.
+    pub(crate) fn or_hint(self, hint: String) -> Self {
+        match self.hint {
+            Some(_) => self,
+            None => self.hint(hint),
         }
     }
 
@@ -278,15 +286,12 @@ impl From<SourceError> for Fault {
     }
 }
 
-impl From<ConfigError> for Fault {
-    fn from(error: ConfigError) -> Self {
-        Self::input(anyhow::Error::new(error).context("config.json"))
-    }
-}
-
 impl From<deepseek_text::Error> for Fault {
     fn from(error: deepseek_text::Error) -> Self {
-        Self::input(error)
+        match error {
+            deepseek_text::Error::ToolChoice => Self::usage(error).hint("add --no-thinking"),
+            error => Self::input(error),
+        }
     }
 }
 

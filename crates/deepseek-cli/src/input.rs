@@ -22,22 +22,33 @@ pub(crate) fn text(typed: Option<&str>) -> Result<String> {
     }
 }
 
-/// The text typed, and behind a blank line what stdin holds; one of the two where the other says
-/// nothing. `-` is stdin alone. A terminal is read only if told to.
-pub(crate) fn joined(typed: Option<&str>) -> Result<String> {
-    let typed = match typed {
-        Some(STDIN) => return piped().map(without_end),
-        typed => without_end(typed.unwrap_or_default().to_owned()),
-    };
-    if io::stdin().is_terminal() {
-        return Ok(typed);
+/// The text typed, that of a file and what stdin holds, with a blank line between two; what says nothing
+/// is left out. `-` in place of one of the first two is stdin. A terminal is read only if told to.
+pub(crate) fn joined(typed: Option<&str>, file: Option<&Path>) -> Result<String> {
+    let mut texts = Vec::new();
+    texts.push(match typed {
+        Some(STDIN) => piped()?,
+        typed => typed.unwrap_or_default().to_owned(),
+    });
+    if let Some(file) = file {
+        texts.push(self::file(file)?);
     }
-    let piped = without_end(piped()?);
-    Ok(match (typed.is_empty(), piped.trim().is_empty()) {
-        (true, _) => piped,
-        (false, true) => typed,
-        (false, false) => format!("{typed}\n\n{piped}"),
-    })
+    let is_read = typed == Some(STDIN) || file.is_some_and(is_stdin);
+    if !is_read && !io::stdin().is_terminal() {
+        texts.push(piped()?);
+    }
+    let texts: Vec<String> = texts.into_iter().map(without_end).collect();
+    let texts = texts.iter().enumerate();
+    let says = |(index, text): &(usize, &String)| *index == 0 || !text.trim().is_empty();
+    let texts = texts.filter(says).map(|(_, text)| text.as_str());
+    let texts: Vec<&str> = texts.filter(|text| !text.is_empty()).collect();
+    Ok(texts.join("\n\n"))
+}
+
+/// A file of text, or stdin in its place: at most as much as can be encoded.
+pub(crate) fn file(path: &Path) -> Result<String> {
+    let bytes = stream(path, Tokenizer::TEXT_BYTES_MAX as u64)?;
+    utf8(&path.display().to_string(), bytes)
 }
 
 /// Where a text is wanted and neither typed nor piped.
@@ -96,7 +107,7 @@ pub(crate) fn name(path: &Path) -> PathBuf {
 }
 
 /// Whether a file is stdin under another name: then it is read through stdin, and once.
-fn is_stdin(path: &Path) -> bool {
+pub(crate) fn is_stdin(path: &Path) -> bool {
     path == Path::new(STDIN) || descriptor(path).is_some_and(|name| name == "0")
 }
 

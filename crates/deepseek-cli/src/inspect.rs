@@ -12,7 +12,7 @@ use deepseek_model::bill::Tally;
 use deepseek_model::config::Storage;
 use deepseek_model::inventory::{Component, TensorSpec, inventory};
 use deepseek_model::names::Renamed;
-use deepseek_model::report::{Files, LEVELS};
+use deepseek_model::report::{Files, LEVELS, human};
 use deepseek_model::{Budget, Config, Plan, Report};
 use serde_json::{Map, Value, json};
 
@@ -25,7 +25,8 @@ use crate::screen;
 const FLAWS_SHOWN: usize = 20;
 
 pub(crate) fn run(args: &Inspect) -> Result<()> {
-    let (mut config, checkpoint) = open(args.path.as_deref())?;
+    let path = args.path.as_deref().or(args.model.as_deref());
+    let (mut config, checkpoint) = open(path)?;
     let mut flaws = Vec::new();
     let mut files = None;
     if let Some(checkpoint) = &checkpoint {
@@ -76,6 +77,9 @@ fn open(path: Option<&Path>) -> Result<(Config, Option<Checkpoint>)> {
     if let Some(path) = path
         && path.exists()
         && !path.is_dir()
+        && !path
+            .extension()
+            .is_some_and(|own| own == "safetensors" || own == "gguf")
     {
         return Ok((read_config(path)?, None));
     }
@@ -146,10 +150,10 @@ fn write_text(
 ) -> io::Result<()> {
     write!(out, "{report}")?;
     if !asked.is_empty() {
-        writeln!(out, "\nbytes of a sequence at {context}")?;
+        writeln!(out, "\nKV cache at a context of {context} tokens")?;
     }
     for (name, bytes) in asked {
-        writeln!(out, "  {name:<10} {bytes:>17}")?;
+        writeln!(out, "  {name:<10} {:>9}  {bytes:>17} bytes", human(*bytes))?;
     }
     if !flaws.is_empty() {
         writeln!(out, "\nflaws")?;

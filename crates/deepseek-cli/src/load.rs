@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Instant;
 
 use anyhow::anyhow;
 use deepseek_chat::{CarriedModel, Defaults, Description, ModelSource, SourceError};
@@ -12,19 +13,24 @@ use deepseek_model::bill::Weights;
 use deepseek_model::{Budget, Config, Decoder, Extras, Plan, PlanError, Prefill};
 use deepseek_text::Mode;
 use indicatif::{ProgressBar, ProgressStyle};
+use tracing::{debug, info};
 
 use crate::args::Model;
 use crate::device::{self, DeviceName};
 use crate::fault::{Fault, Result, note};
 use crate::interrupt::Interrupt;
 use crate::memory;
+use crate::model_path;
 
 /// Where the model lies that the user named, or else the one in this program.
-pub(crate) fn source(folder: Option<&Path>) -> Result<ModelSource> {
-    match folder {
-        Some(folder) => Ok(ModelSource::open(folder)?),
-        None => Ok(embedded()),
-    }
+pub(crate) fn source(named: Option<&Path>) -> Result<ModelSource> {
+    let Some(named) = named else {
+        debug!("the embedded model");
+        return Ok(embedded());
+    };
+    let folder = model_path::resolve(named)?;
+    debug!(model = %named.display(), folder = %folder.display(), "found");
+    Ok(ModelSource::open(folder)?)
 }
 
 /// The model in this program. It was trained to answer at once where nothing has to be worked out, and
@@ -58,7 +64,10 @@ pub(crate) fn describe(source: &ModelSource, drafts: u32) -> Result<Description>
 /// Lays out a model within `budget`, rounded as was asked or else as `level` says.
 pub(crate) fn plan(args: &Model, level: Level, config: &Config, budget: Budget) -> Result<Plan> {
     let level = args.numerics.map_or(level, Level::from);
-    Ok(Plan::new(config, level, budget)?)
+    let plan = Plan::new(config, level, budget)?;
+    let memory = plan.memory_bytes();
+    info!(numerics = level.name(), memory_bytes = memory, "laid out");
+    Ok(plan)
 }
 
 /// Loads what `plan` describes, with progress on stderr where that is a terminal.
@@ -70,7 +79,14 @@ pub(crate) fn decoder(
     interrupt: &Interrupt,
 ) -> Result<Box<dyn Decoder>> {
     check_memory(args.device, threads, &plan)?;
+    let began = Instant::now();
     let checkpoint = source.checkpoint()?;
+    debug!(
+        files = checkpoint.shards().len(),
+        tensors = checkpoint.len(),
+        bytes = checkpoint.bytes(),
+        "mapped"
+    );
     let projector = args.audio_projector.as_ref().map(Shard::open).transpose()?;
     let extras = Extras {
         compressed: source.compressed_ids(plan.config())?,
@@ -92,7 +108,16 @@ pub(crate) fn decoder(
         &mut progress,
     );
     bar.finish_and_clear();
-    decoder
+    let decoder = decoder?;
+    let capacity = decoder.capacity();
+    info!(
+        device = %args.device.settled(),
+        threads,
+        context = capacity.context,
+        seconds = began.elapsed().as_secs_f64(),
+        "loaded"
+    );
+    Ok(decoder)
 }
 
 /// Whether there is memory for what `plan` describes, as far as it is more than a view of the files.

@@ -88,7 +88,8 @@ pub(crate) fn run(args: &Logits) -> Result<()> {
 fn inputs(args: &Logits, source: &ModelSource) -> Result<Vec<PathBuf>> {
     let mut files = load::files(&args.model, source)?;
     files.extend(args.ids.as_ref().and_then(Ids::file).map(input::name));
-    files.extend(args.media.0.iter().flat_map(media_files));
+    let media = media::parts(args.media.0.clone());
+    files.extend(media.iter().flat_map(media_files));
     Ok(files)
 }
 
@@ -126,8 +127,8 @@ fn prompt(args: &Logits, source: &ModelSource, config: &Config) -> Result<Prompt
             };
             let loader = media::loader(config, &args.video, orientation)?;
             let notes = Notes::default();
-            for part in &args.media.0 {
-                let item = media::load(&loader, part, &notes)?;
+            for part in media::parts(args.media.0.clone()) {
+                let item = media::load(&loader, &part, &notes)?;
                 // No id alone means a medium, so any stands for its rows where the config names none.
                 prompt.push(&tokenizer, &item, config.placeholders(), 0)?;
             }

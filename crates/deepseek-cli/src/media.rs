@@ -3,11 +3,12 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::path::Path;
 
 use anyhow::Error;
 use deepseek_audio::FORMATS;
 use deepseek_chat::{
-    AddressError, MediaError, MediaItem, MediaLoader, MediaOptions, Orientation, brief,
+    Address, AddressError, MediaError, MediaItem, MediaLoader, MediaOptions, Orientation, brief,
 };
 use deepseek_model::Config;
 use deepseek_text::{Conversation, Part};
@@ -15,7 +16,7 @@ use deepseek_vision::formats::{IMAGES, VIDEOS};
 use deepseek_vision::limits::FILE_BYTES_MAX;
 use deepseek_vision::video::VideoError;
 
-use crate::args::VideoArgs;
+use crate::args::{self, Named, VideoArgs};
 use crate::fault::{Fault, Result, note};
 use crate::input;
 
@@ -47,6 +48,36 @@ pub(crate) fn loader(
     #[cfg(feature = "video")]
     let loader = loader.with_workers(worker::workers().map_err(Fault::machine)?);
     Ok(loader)
+}
+
+/// The media that were named, in their order, and the prompt, where it stands behind them: the last word
+/// behind a flag, but not the only one, if it is neither a file nor an address.
+pub(crate) fn sort(media: &args::Media) -> (Vec<Part>, Option<String>) {
+    let mut named = media.0.clone();
+    let ends_so = |named: &Named| {
+        let last = named.words.last().filter(|_| named.words.len() > 1);
+        last.is_some_and(|word| !names_medium(word))
+    };
+    let behind = named.iter_mut().rfind(|named| ends_so(named));
+    let prompt = behind.and_then(|named| named.words.pop());
+    (parts(named), prompt)
+}
+
+/// The media of flags behind which there is no prompt.
+pub(crate) fn parts(media: Vec<Named>) -> Vec<Part> {
+    let parts = media.into_iter().flat_map(|Named { kind, words }| {
+        words
+            .into_iter()
+            .map(move |word| args::Media::part(kind, word))
+    });
+    parts.collect()
+}
+
+/// Whether a word is a file, be it a link that leads nowhere, an address, stdin or a pattern of files.
+fn names_medium(word: &str) -> bool {
+    let is_address = !matches!(Address::of(word), Ok(Address::File));
+    let is_pattern = word.contains('*') && !word.contains(char::is_whitespace);
+    is_address || is_pattern || word == input::STDIN || Path::new(word).symlink_metadata().is_ok()
 }
 
 /// Notes that were printed: media are read again with each answer.

@@ -131,6 +131,7 @@ mod tests {
         };
         let said = Completion {
             answer: Answer::default(),
+            tokens: Vec::new(),
             flaws: Vec::new(),
             reason: Reason::Length,
             usage,

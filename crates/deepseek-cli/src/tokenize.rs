@@ -21,7 +21,10 @@ pub(crate) fn run(args: &Tokenize) -> Result<()> {
     if let Some(ids) = &args.decode {
         return decode(&tokenizer, &ids.read()?, args.json);
     }
-    let text = input::text(args.text.as_deref())?;
+    let text = match &args.file {
+        Some(file) => input::file(file)?,
+        None => input::text(args.text.as_deref())?,
+    };
     let ids = match args.special {
         true => tokenizer.encode_trusted(&text)?,
         false => tokenizer.encode(&text)?,

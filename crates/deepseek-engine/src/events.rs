@@ -12,6 +12,7 @@ use std::time::Duration;
 use deepseek_model::TokenId;
 use futures_core::Stream;
 
+use crate::logprobs::Logprobs;
 use crate::media_source::{MediaError, MediaKind};
 
 /// What a reader learns of its request. [`Finished`](Event::Finished) or
@@ -30,6 +31,8 @@ pub enum Event {
     Token {
         /// The id.
         id: TokenId,
+        /// How likely it was, if that was asked.
+        logprobs: Option<Logprobs>,
     },
     /// The answer has ended.
     Finished {
@@ -113,6 +116,12 @@ pub enum Fault {
         /// The position of the id that was to be drawn.
         position: u32,
     },
+    /// The request's constraint lets no id follow that the model may write.
+    #[error("nothing that the constraint allows at position {position} can be written")]
+    DeadEnd {
+        /// The position of the id that was to be drawn.
+        position: u32,
+    },
     /// What the decoder made of the request's ids is not finite.
     #[error("numbers that are not finite came first from {0}")]
     NotFinite(deepseek_model::Trouble),
@@ -164,7 +173,7 @@ struct Channel {
 #[derive(Default)]
 struct State {
     progress: Option<(u32, u32)>,
-    tokens: VecDeque<TokenId>,
+    tokens: VecDeque<(TokenId, Option<Logprobs>)>,
     end: Option<Event>,
     ended: bool,
     /// The engine found the channel full and passed the request over.
@@ -278,10 +287,10 @@ impl Sender {
             .change(|state| state.progress = Some((done, total)));
     }
 
-    pub(crate) fn token(&self, id: TokenId) {
+    pub(crate) fn token(&self, id: TokenId, logprobs: Option<Logprobs>) {
         let mut unread = 0;
         self.channel.change(|state| {
-            state.tokens.push_back(id);
+            state.tokens.push_back((id, logprobs));
             unread = state.tokens.len();
         });
         assert!(
@@ -306,11 +315,11 @@ impl Channel {
         if let Some((done, total)) = state.progress.take() {
             return Ok(Event::Prefill { done, total });
         }
-        if let Some(id) = state.tokens.pop_front() {
+        if let Some((id, logprobs)) = state.tokens.pop_front() {
             if std::mem::take(&mut state.paused) {
                 self.engine.wake_by_ref();
             }
-            return Ok(Event::Token { id });
+            return Ok(Event::Token { id, logprobs });
         }
         match state.end.take() {
             Some(end) => Ok(end),
@@ -393,10 +402,10 @@ mod tests {
     #[test]
     fn the_end_needs_no_room_and_comes_last() {
         let (sender, mut events) = pair(1);
-        sender.token(7);
+        sender.token(7, None);
         assert_eq!(sender.room(), 0);
         sender.end(Event::Failed(Fault::NotANumber { position: 4 }));
-        assert!(matches!(events.recv(), Some(Event::Token { id: 7 })));
+        assert!(matches!(events.recv(), Some(Event::Token { id: 7, .. })));
         assert!(matches!(
             events.recv(),
             Some(Event::Failed(Fault::NotANumber { position: 4 }))

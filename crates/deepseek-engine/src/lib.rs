@@ -2,9 +2,11 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod constraint;
 mod engine;
 mod events;
 mod limits;
+mod logprobs;
 mod media;
 mod media_source;
 mod places;
@@ -19,9 +21,11 @@ mod speculate;
 pub mod toy;
 mod wake;
 
+pub use constraint::{Constraint, ConstraintSource};
 pub use engine::Engine;
 pub use events::{Canceller, Event, Events, Fault, Reason, Usage};
 pub use limits::Limits;
+pub use logprobs::Logprobs;
 pub use media_source::{MediaError, MediaKey, MediaKind, MediaShape, MediaSource, MediaStream};
 pub use refusal::{Invalid, Refusal};
 pub use request::{MediaSpan, Request};

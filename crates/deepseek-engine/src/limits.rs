@@ -14,6 +14,8 @@ pub struct Limits {
     pub encoder_rows_max: usize,
     /// Ids at which one request may ask to stop.
     pub stop_ids_max: usize,
+    /// Ids in the place of one that was drawn whose probabilities one request may ask for.
+    pub logprobs_max: u32,
 }
 
 impl Default for Limits {
@@ -23,6 +25,7 @@ impl Default for Limits {
             unread_max: 64,
             encoder_rows_max: 256,
             stop_ids_max: 16,
+            logprobs_max: 20,
         }
     }
 }

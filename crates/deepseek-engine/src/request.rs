@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use deepseek_model::{Capacity, TokenId};
 
+use crate::constraint::ConstraintSource;
 use crate::events::{Reason, Sender};
 use crate::limits::Limits;
 use crate::media_source::{MediaKind, MediaSource};
@@ -32,6 +33,11 @@ pub struct Request {
     pub never: Vec<Range<TokenId>>,
     /// How ids are drawn.
     pub sampling: Sampling,
+    /// What the answer has to look like: ids that it does not allow are not drawn. An id that ends the
+    /// answer has to be allowed, too.
+    pub constraint: Option<Arc<dyn ConstraintSource>>,
+    /// Whether to tell how likely each id was, and of how many of the likeliest in its place besides.
+    pub logprobs: Option<u32>,
     /// Ids to have proposed by the draft head at once; 0 for none. Changes how long the answer
     /// takes, never what it is.
     pub drafts: u32,
@@ -73,6 +79,8 @@ impl Request {
             stop_ids: Vec::new(),
             never: Vec::new(),
             sampling: Sampling::default(),
+            constraint: None,
+            logprobs: None,
             drafts: 0,
             keep: false,
         }
@@ -100,6 +108,10 @@ impl Request {
             let bounds = format!("at most {}", limits.stop_ids_max);
             return Err(Invalid::new("stop_ids", self.stop_ids.len(), bounds).into());
         }
+        if let Some(count) = self.logprobs.filter(|count| *count > limits.logprobs_max) {
+            let bounds = format!("at most {}", limits.logprobs_max);
+            return Err(Invalid::new("logprobs", count, bounds).into());
+        }
         self.check_media(capacity)?;
         let vocabulary = capacity.vocabulary;
         let mut ids = self.prompt.iter().chain(&self.stop_ids);
@@ -118,6 +130,8 @@ impl Request {
             never: never(&self.never, &self.stop_ids, capacity),
             stop_ids: self.stop_ids,
             sampling: self.sampling,
+            constraint: self.constraint,
+            logprobs: self.logprobs,
             drafts: self.drafts.min(capacity.drafts).min(capacity.rewind),
             keep: self.keep,
         })
@@ -195,6 +209,9 @@ pub(crate) struct Accepted {
     pub(crate) at_length_max: Reason,
     pub(crate) stop_ids: Vec<TokenId>,
     pub(crate) sampling: Sampling,
+    pub(crate) constraint: Option<Arc<dyn ConstraintSource>>,
+    /// No more than the engine's limit.
+    pub(crate) logprobs: Option<u32>,
     /// No more than the decoder can propose, nor than it can take back.
     pub(crate) drafts: u32,
     /// Whether its place is kept.
@@ -304,6 +321,21 @@ mod tests {
         assert_eq!(check(&[7..99, 10..12], &[]), [7..10, 0..1]);
         let tail = 4..10;
         assert_eq!(check(&[tail], &[9, 1, 5, 5, 4]), [6..9, 0..1]);
+    }
+
+    #[test]
+    fn logprobs_are_bounded() {
+        let most = Limits::default().logprobs_max;
+        assert_eq!(
+            check(|r| r.logprobs = Some(most)).unwrap().logprobs,
+            Some(most)
+        );
+        assert_eq!(
+            check(|r| r.logprobs = Some(most + 1))
+                .unwrap_err()
+                .to_string(),
+            "logprobs: 21, must be at most 20"
+        );
     }
 
     #[test]

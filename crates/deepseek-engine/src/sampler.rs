@@ -170,13 +170,34 @@ impl Sampler {
     /// # Panics
     /// If the prompt, the answer or what is never drawn holds an id for which there is no logit.
     pub fn draw(&mut self, logits: &[f32], position: u32) -> Result<TokenId, Fault> {
+        self.draw_among(logits, position, None)
+    }
+
+    /// The same among the ids whose bits are set in `allowed`, 32 in a word, the lowest first.
+    ///
+    /// # Errors
+    /// As [`draw`](Self::draw), and [`Fault::DeadEnd`] where none of those allowed can be drawn.
+    ///
+    /// # Panics
+    /// As [`draw`](Self::draw), and if there are bits for fewer ids than logits.
+    pub fn draw_among(
+        &mut self,
+        logits: &[f32],
+        position: u32,
+        allowed: Option<&[u32]>,
+    ) -> Result<TokenId, Fault> {
         let mut penalised = std::mem::take(&mut self.penalised);
-        let logits = if self.sampling.penalises() || !self.never.is_empty() {
+        let changes = self.sampling.penalises() || !self.never.is_empty() || allowed.is_some();
+        let logits = if changes {
             penalised.clear();
             penalised.extend_from_slice(logits);
             self.penalise(&mut penalised);
             for ids in &self.never {
                 penalised[ids.start as usize..ids.end as usize].fill(f32::NEG_INFINITY);
+            }
+            if let Some(allowed) = allowed.filter(|_| largest(&penalised).is_some()) {
+                shut_out(&mut penalised, allowed);
+                largest(&penalised).ok_or(Fault::DeadEnd { position })?;
             }
             &penalised
         } else {
@@ -248,6 +269,18 @@ impl Sampler {
     fn uniform(&mut self, position: u32) -> f64 {
         self.generator.set_word_pos(2 * u128::from(position));
         (self.generator.next_u64() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
+    }
+}
+
+/// Takes away what is not allowed.
+fn shut_out(logits: &mut [f32], allowed: &[u32]) {
+    assert!(allowed.len() * 32 >= logits.len(), "a bit for each id");
+    for (logits, word) in logits.chunks_mut(32).zip(allowed) {
+        for (bit, x) in logits.iter_mut().enumerate() {
+            if word >> bit & 1 == 0 {
+                *x = f32::NEG_INFINITY;
+            }
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use deepseek_model::{Decoder, Extent, SeqId, SequenceState, Span, TokenId, Trouble, Want};
 
+use crate::constraint::Constraint;
 use crate::events::{Event, Fault, Reason, Sender, Usage};
+use crate::logprobs::Logprobs;
 use crate::media::{EncoderShare, PromptMedia};
 use crate::places::{Kept, KeptSpan, KeptText, Start};
 use crate::request::{Accepted, Queued};
@@ -34,6 +36,11 @@ pub(crate) struct Sequence {
     stop_ids: Vec<TokenId>,
     drafts: u32,
     sampler: Sampler,
+    constraint: Option<Box<dyn Constraint>>,
+    /// The ids that it allows, a bit each.
+    allowed: Vec<u32>,
+    /// Of how many ids besides the drawn one it is told how likely they were, if of any.
+    logprobs: Option<u32>,
     sender: Sender,
     usage: Usage,
     admitted: Instant,
@@ -64,6 +71,8 @@ impl Sequence {
             at_length_max,
             stop_ids,
             sampling,
+            constraint,
+            logprobs,
             drafts,
             keep,
         } = accepted;
@@ -83,6 +92,9 @@ impl Sequence {
                 ..Usage::default()
             },
             ids: prompt,
+            constraint: constraint.map(|source| source.begin()),
+            allowed: Vec::new(),
+            logprobs,
             media,
             kept,
             state: start.state,
@@ -203,13 +215,26 @@ impl Sequence {
 
     /// Draws and sends the next id. Nothing if that ended the sequence.
     fn draw(&mut self, row: &[f32]) -> Option<TokenId> {
-        let id = match self.sampler.draw(row, self.length()) {
+        let length = self.length();
+        let allowed = match &mut self.constraint {
+            Some(constraint) => {
+                self.allowed.clear();
+                self.allowed.resize(row.len().div_ceil(32), u32::MAX);
+                constraint.narrow(&mut self.allowed);
+                Some(self.allowed.as_slice())
+            }
+            None => None,
+        };
+        let id = match self.sampler.draw_among(row, length, allowed) {
             Ok(id) => id,
             Err(fault) => {
                 self.end = Some(End::Failed(fault));
                 return None;
             }
         };
+        if let Some(constraint) = &mut self.constraint {
+            constraint.accept(id);
+        }
         self.first_drawn.get_or_insert_with(Instant::now);
         self.usage.generated += 1;
         if self.stop_ids.contains(&id) {
@@ -217,7 +242,9 @@ impl Sequence {
             return None;
         }
         self.ids.push(id);
-        self.sender.token(id);
+        let logprobs = self.logprobs;
+        let logprobs = logprobs.map(|count| Logprobs::of(row, id, count as usize));
+        self.sender.token(id, logprobs);
         if self.length() == self.length_max {
             self.end = Some(End::Finished(self.at_length_max));
             return None;

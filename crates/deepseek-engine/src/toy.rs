@@ -16,7 +16,7 @@
 //! let ids: Vec<u32> = engine
 //!     .submit(request)?
 //!     .filter_map(|event| match event {
-//!         Event::Token { id } => Some(id),
+//!         Event::Token { id, .. } => Some(id),
 //!         _ => None,
 //!     })
 //!     .collect();

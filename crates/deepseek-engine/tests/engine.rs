@@ -14,8 +14,9 @@ use std::time::Duration;
 use alone::{alone, below, some_sampling};
 use deepseek_engine::toy::{Toy, ToyDecoder, ToyFault, ToyTally};
 use deepseek_engine::{
-    Engine, Event, Events, Fault, Limits, MediaError, MediaShape, MediaSource, MediaSpan,
-    MediaStream, Reason, Refusal, Request, Sampling, SamplingOptions, Usage,
+    Constraint, ConstraintSource, Engine, Event, Events, Fault, Limits, MediaError, MediaShape,
+    MediaSource, MediaSpan, MediaStream, Reason, Refusal, Request, Sampling, SamplingOptions,
+    Usage,
 };
 use deepseek_model::{
     Capacity, Decoder, DraftAsk, Logits, Media, MediaId, Placeholders, SeqId, Step, TokenId,
@@ -70,7 +71,7 @@ fn read(events: Events) -> (Vec<TokenId>, Result<(Reason, Usage), Fault>) {
     let mut ids = Vec::new();
     for event in events {
         match event {
-            Event::Token { id } => ids.push(id),
+            Event::Token { id, .. } => ids.push(id),
             Event::Finished { reason, usage } => return (ids, Ok((reason, usage))),
             Event::Failed(fault) => return (ids, Err(fault)),
             _ => {}
@@ -83,7 +84,7 @@ fn read(events: Events) -> (Vec<TokenId>, Result<(Reason, Usage), Fault>) {
 fn first(events: &mut Events) -> TokenId {
     events
         .find_map(|event| match event {
-            Event::Token { id } => Some(id),
+            Event::Token { id, .. } => Some(id),
             _ => None,
         })
         .expect("a token")
@@ -110,7 +111,7 @@ fn a_request_yields_progress_then_tokens_then_its_end() {
                 assert_eq!((stage, total), (0, 7));
                 assert!(done == 4 || done == 7, "{done}");
             }
-            Event::Token { id } => {
+            Event::Token { id, .. } => {
                 stage = 1;
                 ids.push(id);
             }
@@ -522,7 +523,7 @@ fn swarm(seed: u64) -> u32 {
             _ => events.try_recv(),
         };
         match event {
-            Ok(Event::Token { id }) => {
+            Ok(Event::Token { id, .. }) => {
                 assert_eq!(want.get(ids.len()), Some(&id), "seed {seed}");
                 ids.push(id);
             }
@@ -627,6 +628,8 @@ fn some_request(rng: &mut ChaCha8Rng, capacity: &Capacity) -> Request {
             .map(|_| below(rng, capacity.vocabulary))
             .collect(),
         sampling: some_sampling(rng),
+        constraint: None,
+        logprobs: None,
         drafts: below(rng, 5),
         keep: below(rng, 2) == 0,
     }
@@ -1040,7 +1043,7 @@ fn events_are_a_stream_that_wakes_its_reader() {
     let (mut ids, mut waits, mut finished) = (Vec::new(), 0, false);
     loop {
         match Pin::new(&mut events).poll_next(&mut context) {
-            Poll::Ready(Some(Event::Token { id })) => ids.push(id),
+            Poll::Ready(Some(Event::Token { id, .. })) => ids.push(id),
             Poll::Ready(Some(Event::Finished { .. })) => finished = true,
             Poll::Ready(Some(_)) => {}
             Poll::Ready(None) => break,
@@ -1127,4 +1130,114 @@ fn usage_tells_what_of_a_prompt_is_seen_and_heard() {
     let (_, usage) = end.unwrap();
     let counts = [usage.prompt, usage.image_tokens, usage.audio_tokens];
     assert_eq!(counts, [40, rows as u32, 8]);
+}
+
+/// Ids of this remainder by turns, and nothing at all after so many.
+#[derive(Debug, Clone)]
+struct Turns {
+    of: TokenId,
+    next: TokenId,
+    left: usize,
+}
+
+impl ConstraintSource for Turns {
+    fn begin(&self) -> Box<dyn Constraint> {
+        Box::new(self.clone())
+    }
+}
+
+impl Constraint for Turns {
+    fn narrow(&mut self, allowed: &mut [u32]) {
+        for (word, at) in allowed.iter_mut().zip((0..).step_by(32)) {
+            for bit in 0..32 {
+                if self.left == 0 || (at + bit) % self.of != self.next {
+                    *word &= !(1 << bit);
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, id: TokenId) {
+        assert_eq!(id % self.of, self.next, "only what was allowed is drawn");
+        (self.next, self.left) = ((self.next + 1) % self.of, self.left - 1);
+    }
+}
+
+#[test]
+fn a_constraint_decides_what_may_follow_with_drafts_and_without() {
+    let (engine, _) = spawn(Toy::default(), Limits::default());
+    let turns = Turns {
+        of: 3,
+        next: 0,
+        left: 12,
+    };
+    let ask = |drafts, sampling| {
+        let request = Request {
+            constraint: Some(Arc::new(turns.clone())),
+            drafts,
+            sampling,
+            ..greedy(&[1, 2], 12)
+        };
+        let (ids, end) = read(engine.submit(request).unwrap());
+        assert_eq!(end.unwrap().0, Reason::Length);
+        ids
+    };
+    for sampling in [Sampling::greedy(), Sampling::default()] {
+        let ids = ask(0, sampling);
+        assert_eq!(ids.len(), 12);
+        let turns = ids.iter().map(|id| id % 3);
+        assert!(turns.eq((0..12).map(|at| at % 3)), "{ids:?}");
+        assert_eq!(ask(3, sampling), ids);
+    }
+}
+
+#[test]
+fn a_constraint_that_allows_nothing_is_a_fault_of_its_request() {
+    let (engine, _) = spawn(Toy::default(), Limits::default());
+    let turns = Turns {
+        of: 1,
+        next: 0,
+        left: 2,
+    };
+    let request = Request {
+        constraint: Some(Arc::new(turns)),
+        ..greedy(&[1, 2], 12)
+    };
+    let (ids, end) = read(engine.submit(request).unwrap());
+    assert!(
+        matches!(end, Err(Fault::DeadEnd { position: 4 })),
+        "{end:?}"
+    );
+    assert_eq!(ids.len(), 2);
+    // The engine goes on.
+    read(engine.submit(greedy(&[1, 2], 3)).unwrap()).1.unwrap();
+}
+
+#[test]
+fn each_token_comes_with_its_probability_if_asked() {
+    let (engine, _) = spawn(Toy::default(), Limits::default());
+    let ask = |logprobs| {
+        let request = Request {
+            logprobs,
+            ..greedy(&[1, 2], 6)
+        };
+        let events = engine.submit(request).unwrap();
+        let tokens = events.filter_map(|event| match event {
+            Event::Token { id, logprobs } => Some((id, logprobs)),
+            _ => None,
+        });
+        tokens.collect::<Vec<_>>()
+    };
+    assert!(ask(None).iter().all(|(_, logprobs)| logprobs.is_none()));
+    for (id, logprobs) in ask(Some(2)) {
+        let logprobs = logprobs.unwrap();
+        // The likeliest was taken.
+        assert_eq!(logprobs.top[0], (id, logprobs.drawn));
+        assert!(logprobs.top.len() == 2 && logprobs.top[1].1 <= logprobs.drawn);
+    }
+    assert!(
+        ask(Some(0))
+            .iter()
+            .all(|(_, own)| own.as_ref().is_some_and(|own| own.top.is_empty()))
+    );
 }

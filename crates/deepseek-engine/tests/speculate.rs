@@ -26,7 +26,7 @@ fn run(toy: &Toy, limits: Limits, request: &Request) -> Outcome {
     let mut end = None;
     for event in engine.submit(request.clone()).unwrap() {
         match event {
-            Event::Token { id } => ids.push(id),
+            Event::Token { id, .. } => ids.push(id),
             Event::Finished { reason, usage } => end = Some((reason, usage)),
             Event::Failed(fault) => panic!("{fault}"),
             _ => {}
@@ -80,6 +80,8 @@ fn with_drafts_and_without_the_ids_are_the_same() {
             stop_ids: vec![below(rng, capacity.vocabulary)],
             never: vec![first],
             sampling: some_sampling(rng),
+            constraint: None,
+            logprobs: None,
             drafts: below(rng, 6),
             keep: false,
         };

@@ -136,7 +136,8 @@ impl fmt::Display for Report {
         self.write_parameters(f)?;
         self.write_weights(f)?;
         self.write_memory(f)?;
-        self.write_flops(f)
+        self.write_flops(f)?;
+        self.write_legend(f)
     }
 }
 
@@ -166,7 +167,7 @@ impl Report {
         let (top_k, count) = (experts.top_k, experts.count);
         writeln!(f, "experts    {top_k} of {count} and one shared")?;
         let positions = grouped(self.config().max_positions as u64);
-        writeln!(f, "positions  {positions}")?;
+        writeln!(f, "context    {positions} tokens at most")?;
         self.write_extras(f)?;
         writeln!(f)
     }
@@ -284,12 +285,13 @@ impl Report {
         let line = |f: &mut fmt::Formatter<'_>, name: &str, sum: &Tally| {
             writeln!(
                 f,
-                "  {name:<17} {:>18} {:>9}",
+                "  {name:<17} {:>18} {:>9} {:>9}",
                 grouped(sum.bytes),
+                human(sum.bytes),
                 grouped(sum.tensors)
             )
         };
-        writeln!(f, "weights {:>30} {:>9}", "bytes", "tensors")?;
+        writeln!(f, "weights {:>30} {:>19}", "bytes", "tensors")?;
         for (component, sum) in &self.weights.components {
             line(f, component.name(), sum)?;
         }
@@ -319,22 +321,60 @@ impl Report {
         let names = self
             .memory
             .iter()
-            .map(|(name, _)| format!("{name:>17}"))
+            .map(|(name, _)| format!("{name:>12}"))
             .collect::<String>();
-        writeln!(f, "bytes of a sequence{names}")?;
+        writeln!(f, "KV cache           {names}")?;
         let line = |f: &mut fmt::Formatter<'_>, name: &str, of: &dyn Fn(&SequenceMemory) -> u64| {
             let cells = self
                 .memory
                 .iter()
-                .map(|(_, memory)| format!("{:>17}", grouped(of(memory))));
+                .map(|(_, memory)| format!("{:>12}", human(of(memory))));
             writeln!(f, "  {name:<17}{}", cells.collect::<String>())
         };
         line(f, "each token", &|memory| memory.per_token().round() as u64)?;
         line(f, "fixed", &SequenceMemory::fixed)?;
         for (name, context) in self.contexts() {
-            line(f, &format!("at {name}"), &|memory| memory.at(context))?;
+            line(f, &format!("{name} tokens"), &|memory| memory.at(context))?;
         }
         writeln!(f)
+    }
+
+    /// What the words above mean, as far as this model has what they stand for.
+    fn write_legend(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let has = |word: &str| self.kinds().iter().any(|(kind, _)| kind.starts_with(word));
+        let lines = [
+            ("window", "attends to the last tokens alone"),
+            (
+                "dense",
+                "and to all compressed rows: 1/N is one for N tokens",
+            ),
+            (
+                "sparse",
+                "and to the compressed rows that its indexer chooses",
+            ),
+            ("full", "makes compressed rows and chooses among them"),
+            ("reindex", "chooses anew among the rows of an earlier layer"),
+            ("reuse", "attends to the rows that an earlier layer chose"),
+        ];
+        writeln!(f, "\nlegend")?;
+        for (word, text) in lines {
+            if has(word) {
+                writeln!(f, "  {word:<17} {text}")?;
+            }
+        }
+        let routed = "experts by a table of token ids, or by the router's scores";
+        writeln!(f, "  {:<17} {routed}", "routed by")?;
+        let active = "parameters that one token is multiplied with";
+        writeln!(f, "  {:<17} {active}", "active per token")?;
+        let levels = "levels of --numerics; answers of a checkpoint are at released";
+        writeln!(f, "  {:<17} {levels}", "exact, released")?;
+        let cache = "memory of one conversation, beside the weights, which stay in their files";
+        writeln!(f, "  {:<17} {cache}", "KV cache")?;
+        writeln!(
+            f,
+            "  {:<17} kB, MB, GB, TB: steps of 1000; exact bytes with --json",
+            "units"
+        )
     }
 
     fn write_flops(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -349,7 +389,7 @@ impl Report {
                 let cells = cells
                     .map(|count| format!("{:>10.1}", count as f64 / 1e9))
                     .concat();
-                writeln!(f, "  {:<11}{cells}", format!("at {name}"))?;
+                writeln!(f, "  {name:<11}{cells}")?;
             }
         }
         Ok(())
@@ -382,6 +422,25 @@ fn storage(storage: Storage) -> &'static str {
         Storage::Bf16 => "BF16",
         Storage::F32 => "F32",
     }
+}
+
+/// A number of bytes in three digits and a unit, in steps of a thousand.
+#[must_use]
+pub fn human(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+
+    let mut size = bytes as f64;
+    let mut unit = 0;
+    // What would be rounded to a thousand is one of the next unit.
+    while size >= 999.5 && unit + 1 < UNITS.len() {
+        (size, unit) = (size / 1000.0, unit + 1);
+    }
+    let digits = match (unit, size) {
+        (0, _) | (_, 99.95..) => 0,
+        (_, 9.995..) => 1,
+        _ => 2,
+    };
+    format!("{size:.digits$} {}", UNITS[unit])
 }
 
 /// A number with commas between its thousands.
@@ -418,4 +477,29 @@ fn runs(numbers: &[usize]) -> String {
         rest = &rest[taken.1..];
     }
     parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_three_digits_and_a_unit() {
+        for (bytes, want) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.00 kB"),
+            (9_994, "9.99 kB"),
+            (9_996, "10.0 kB"),
+            (99_960, "100 kB"),
+            (999_499, "999 kB"),
+            (999_500, "1.00 MB"),
+            (159_609_485_896, "160 GB"),
+            (864_704_792_696, "865 GB"),
+            (1_602_325_824_632, "1.60 TB"),
+            (5_000_000_000_000_000, "5000 TB"),
+        ] {
+            assert_eq!(human(bytes), want, "{bytes}");
+        }
+    }
 }

@@ -433,58 +433,68 @@ fn the_report_on_flash() {
     check_text(
         &report,
         &expect![[r#"
-        model      deepseek_v4, 43 layers, hidden 4096
-        attention  64 heads of 512, window 128
-        experts    6 of 256 and one shared
-        positions  1,048,576
+            model      deepseek_v4, 43 layers, hidden 4096
+            attention  64 heads of 512, window 128
+            experts    6 of 256 and one shared
+            context    1,048,576 tokens at most
 
-        layers
-          window                    2  0-1
-          sparse 1/4, top 512      21  2, 4 .. 42
-          dense 1/128              20  3, 5 .. 41
-          routed by token           3  0-2
-          routed by score          40  3-42
-          drafts by MTP             1
+            layers
+              window                    2  0-1
+              sparse 1/4, top 512      21  2, 4 .. 42
+              dense 1/128              20  3, 5 .. 41
+              routed by token           3  0-2
+              routed by score          40  3-42
+              drafts by MTP             1
 
-        parameters                       count
-          backbone             284,332,240,471
-          active per token      13,268,221,952
-          mtp                    6,610,048,891
+            parameters                       count
+              backbone             284,332,240,471
+              active per token      13,268,221,952
+              mtp                    6,610,048,891
 
-        weights                          bytes   tensors
-          embedding              1,059,061,760         1
-          attention              4,599,346,048       473
-          compressors              525,722,624       164
-          indexers                 275,353,344       147
-          routers                  108,834,816        86
-          shared experts         1,082,196,480       258
-          routed experts       147,169,738,752    66,048
-          hyper-connections        135,537,756       261
-          norms                        844,800       173
-          head                   1,059,061,760         1
-          mtp                    3,593,787,756     1,575
-          total                159,609,485,896    69,187
-        of which
-          F32                      144,672,072       417
-          BF16                   2,830,518,528       433
-          I64                       18,616,320         3
-          I8                   141,733,920,768    33,792
-          F8_E4M3                6,023,020,544       375
-          F8_E8M0                8,858,737,664    34,167
-        storage: FP8, experts FP4, by the config
+            weights                          bytes             tensors
+              embedding              1,059,061,760   1.06 GB         1
+              attention              4,599,346,048   4.60 GB       473
+              compressors              525,722,624    526 MB       164
+              indexers                 275,353,344    275 MB       147
+              routers                  108,834,816    109 MB        86
+              shared experts         1,082,196,480   1.08 GB       258
+              routed experts       147,169,738,752    147 GB    66,048
+              hyper-connections        135,537,756    136 MB       261
+              norms                        844,800    845 kB       173
+              head                   1,059,061,760   1.06 GB         1
+              mtp                    3,593,787,756   3.59 GB     1,575
+              total                159,609,485,896    160 GB    69,187
+            of which
+              F32                      144,672,072    145 MB       417
+              BF16                   2,830,518,528   2.83 GB       433
+              I64                       18,616,320   18.6 MB         3
+              I8                   141,733,920,768    142 GB    33,792
+              F8_E4M3                6,023,020,544   6.02 GB       375
+              F8_E8M0                8,858,737,664   8.86 GB    34,167
+            storage: FP8, experts FP4, by the config
 
-        bytes of a sequence            exact            cache         released
-          each token                  13,760            4,201            3,509
-          fixed                   77,185,024       38,593,856       34,899,264
-          at 4K                  133,545,984       55,800,512       49,271,488
-          at 128K              1,880,735,744      589,206,848      494,810,432
-          at 1M               14,505,590,784    4,443,497,792    3,714,188,608
+            KV cache                  exact       cache    released
+              each token            13.8 kB     4.20 kB     3.51 kB
+              fixed                 77.2 MB     38.6 MB     34.9 MB
+              4K tokens              134 MB     55.8 MB     49.3 MB
+              128K tokens           1.88 GB      589 MB      495 MB
+              1M tokens             14.5 GB     4.44 GB     3.71 GB
 
-        GFLOP a token    linear attention   indexer     total
-          at 4K            26.5       2.2       0.4      29.1
-          at 128K          26.5       4.8      11.4      42.7
-          at 1M            26.5      23.6      90.9     141.0
-    "#]],
+            GFLOP a token    linear attention   indexer     total
+              4K               26.5       2.2       0.4      29.1
+              128K             26.5       4.8      11.4      42.7
+              1M               26.5      23.6      90.9     141.0
+
+            legend
+              window            attends to the last tokens alone
+              dense             and to all compressed rows: 1/N is one for N tokens
+              sparse            and to the compressed rows that its indexer chooses
+              routed by         experts by a table of token ids, or by the router's scores
+              active per token  parameters that one token is multiplied with
+              exact, released   levels of --numerics; answers of a checkpoint are at released
+              KV cache          memory of one conversation, beside the weights, which stay in their files
+              units             kB, MB, GB, TB: steps of 1000; exact bytes with --json
+        "#]],
     );
 }
 
@@ -494,57 +504,66 @@ fn the_report_on_pro() {
     check_text(
         &report,
         &expect![[r#"
-        model      deepseek_v4, 61 layers, hidden 7168
-        attention  128 heads of 512, window 128
-        experts    6 of 384 and one shared
-        positions  1,048,576
+            model      deepseek_v4, 61 layers, hidden 7168
+            attention  128 heads of 512, window 128
+            experts    6 of 384 and one shared
+            context    1,048,576 tokens at most
 
-        layers
-          sparse 1/4, top 1024     30  2, 4 .. 60
-          dense 1/128              31  0-1, 3, 5 .. 59
-          routed by token           3  0-2
-          routed by score          58  3-60
-          drafts by MTP             1
+            layers
+              sparse 1/4, top 1024     30  2, 4 .. 60
+              dense 1/128              31  0-1, 3, 5 .. 59
+              routed by token           3  0-2
+              routed by score          58  3-60
+              drafts by MTP             1
 
-        parameters                       count
-          backbone           1,572,997,201,763
-          active per token      48,849,141,760
-          mtp                   25,840,145,979
+            parameters                       count
+              backbone           1,572,997,201,763
+              active per token      48,849,141,760
+              mtp                   25,840,145,979
 
-        weights                          bytes   tensors
-          embedding              1,853,358,080         1
-          attention             18,294,604,672       671
-          compressors            1,344,566,272       244
-          indexers                 625,367,040       210
-          routers                  354,511,872       122
-          shared experts         4,029,923,520       366
-          routed experts       822,054,223,872   140,544
-          hyper-connections        336,278,412       369
-          norms                      2,013,184       245
-          head                   1,853,358,080         1
-          mtp                   13,956,587,692     2,343
-          total                864,704,792,696   145,116
-        of which
-          F32                      351,105,656       590
-          BF16                   5,633,798,656       619
-          I64                       18,616,320         3
-          I8                   786,381,668,352    71,424
-          F8_E4M3               23,169,335,296       528
-          F8_E8M0               49,150,268,416    71,952
-        storage: FP8, experts FP4, by the config
+            weights                          bytes             tensors
+              embedding              1,853,358,080   1.85 GB         1
+              attention             18,294,604,672   18.3 GB       671
+              compressors            1,344,566,272   1.34 GB       244
+              indexers                 625,367,040    625 MB       210
+              routers                  354,511,872    355 MB       122
+              shared experts         4,029,923,520   4.03 GB       366
+              routed experts       822,054,223,872    822 GB   140,544
+              hyper-connections        336,278,412    336 MB       369
+              norms                      2,013,184   2.01 MB       245
+              head                   1,853,358,080   1.85 GB         1
+              mtp                   13,956,587,692   14.0 GB     2,343
+              total                864,704,792,696    865 GB   145,116
+            of which
+              F32                      351,105,656    351 MB       590
+              BF16                   5,633,798,656   5.63 GB       619
+              I64                       18,616,320   18.6 MB         3
+              I8                   786,381,668,352    786 GB    71,424
+              F8_E4M3               23,169,335,296   23.2 GB       528
+              F8_E8M0               49,150,268,416   49.2 GB    71,952
+            storage: FP8, experts FP4, by the config
 
-        bytes of a sequence            exact            cache         released
-          each token                  19,696            6,015            5,024
-          fixed                  110,903,296       56,524,832       51,318,816
-          at 4K                  191,578,112       81,161,024       71,895,872
-          at 128K              2,692,497,408      844,882,976      709,784,608
-          at 1M               20,763,656,192    6,363,389,984    5,319,045,152
+            KV cache                  exact       cache    released
+              each token            19.7 kB     6.01 kB     5.02 kB
+              fixed                  111 MB     56.5 MB     51.3 MB
+              4K tokens              192 MB     81.2 MB     71.9 MB
+              128K tokens           2.69 GB      845 MB      710 MB
+              1M tokens             20.8 GB     6.36 GB     5.32 GB
 
-        GFLOP a token    linear attention   indexer     total
-          at 4K            97.7      10.4       0.5     108.6
-          at 128K          97.7      18.4      16.2     132.4
-          at 1M            97.7      76.7     129.9     304.2
-    "#]],
+            GFLOP a token    linear attention   indexer     total
+              4K               97.7      10.4       0.5     108.6
+              128K             97.7      18.4      16.2     132.4
+              1M               97.7      76.7     129.9     304.2
+
+            legend
+              dense             and to all compressed rows: 1/N is one for N tokens
+              sparse            and to the compressed rows that its indexer chooses
+              routed by         experts by a table of token ids, or by the router's scores
+              active per token  parameters that one token is multiplied with
+              exact, released   levels of --numerics; answers of a checkpoint are at released
+              KV cache          memory of one conversation, beside the weights, which stay in their files
+              units             kB, MB, GB, TB: steps of 1000; exact bytes with --json
+        "#]],
     );
 }
 
@@ -564,52 +583,62 @@ fn the_report_on_a_small_folder() {
     check_text(
         &report,
         &expect![[r#"
-        model      deepseek_v4, 6 layers, hidden 64
-        attention  4 heads of 32, window 16
-        experts    3 of 8 and one shared
-        positions  1,024
+            model      deepseek_v4, 6 layers, hidden 64
+            attention  4 heads of 32, window 16
+            experts    3 of 8 and one shared
+            context    1,024 tokens at most
 
-        layers
-          window                    2  0-1
-          sparse 1/4, top 6         2  2, 4
-          dense 1/128               2  3, 5
-          routed by token           3  0-2
-          routed by score           3  3-5
-          drafts by MTP             1
+            layers
+              window                    2  0-1
+              sparse 1/4, top 6         2  2, 4
+              dense 1/128               2  3, 5
+              routed by token           3  0-2
+              routed by score           3  3-5
+              drafts by MTP             1
 
-        parameters                       count
-          backbone                     390,393
-          active per token             293,888
-          mtp                           57,543
+            parameters                       count
+              backbone                     390,393
+              active per token             293,888
+              mtp                           57,543
 
-        weights                          bytes   tensors
-          embedding                     65,536         1
-          attention                    344,160        36
-          compressors                  133,632        16
-          indexers                     137,472        12
-          routers                       30,816        12
-          shared experts                55,296        18
-          routed experts               442,368       144
-          hyper-connections            300,324        39
-          norms                          4,864        25
-          head                          65,536         1
-          mtp                          230,172        53
-          total                      1,810,176       357
-        of which
-          F32                        1,791,744       354
-          I64                           18,432         3
-        storage: F32, by the config
-          in 1 file                      3,456        12
-          not as the config has it
+            weights                          bytes             tensors
+              embedding                     65,536   65.5 kB         1
+              attention                    344,160    344 kB        36
+              compressors                  133,632    134 kB        16
+              indexers                     137,472    137 kB        12
+              routers                       30,816   30.8 kB        12
+              shared experts                55,296   55.3 kB        18
+              routed experts               442,368    442 kB       144
+              hyper-connections            300,324    300 kB        39
+              norms                          4,864   4.86 kB        25
+              head                          65,536   65.5 kB         1
+              mtp                          230,172    230 kB        53
+              total                      1,810,176   1.81 MB       357
+            of which
+              F32                        1,791,744   1.79 MB       354
+              I64                           18,432   18.4 kB         3
+            storage: F32, by the config
+              in 1 file                      3,456   3.46 kB        12
+              not as the config has it
 
-        bytes of a sequence            exact            cache         released
-          each token                     130               38               30
-          fixed                      627,712          357,344          296,416
-          at 1,024                   760,832          396,144          326,768
+            KV cache                  exact       cache    released
+              each token              130 B        38 B        30 B
+              fixed                  628 kB      357 kB      296 kB
+              1,024 tokens           761 kB      396 kB      327 kB
 
-        GFLOP a token    linear attention   indexer     total
-          at 1,024          0.0       0.0       0.0       0.0
-    "#]],
+            GFLOP a token    linear attention   indexer     total
+              1,024             0.0       0.0       0.0       0.0
+
+            legend
+              window            attends to the last tokens alone
+              dense             and to all compressed rows: 1/N is one for N tokens
+              sparse            and to the compressed rows that its indexer chooses
+              routed by         experts by a table of token ids, or by the router's scores
+              active per token  parameters that one token is multiplied with
+              exact, released   levels of --numerics; answers of a checkpoint are at released
+              KV cache          memory of one conversation, beside the weights, which stay in their files
+              units             kB, MB, GB, TB: steps of 1000; exact bytes with --json
+        "#]],
     );
 }
 

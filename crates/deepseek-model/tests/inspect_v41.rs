@@ -395,84 +395,95 @@ fn the_report_on_flash() {
     check_text(
         &report,
         &expect![[r#"
-        model      deepseek_v41, 40 layers, hidden 5120
-        attention  64 heads of 512, window 128, top 512
-        experts    6 of 384 and one shared
-        positions  1,048,576
-        engram     384,006,168 and 384,016,682 rows of 256
-                   202,758,032,400 bytes, of which a token touches 12,672
-        drafts     5 at once, 3 layers, 3 of 128 experts
-        vision     32 layers, hidden 1024, an image up to 1,024 tokens
+            model      deepseek_v41, 40 layers, hidden 5120
+            attention  64 heads of 512, window 128, top 512
+            experts    6 of 384 and one shared
+            context    1,048,576 tokens at most
+            engram     384,006,168 and 384,016,682 rows of 256
+                       202,758,032,400 bytes, of which a token touches 12,672
+            drafts     5 at once, 3 layers, 3 of 128 experts
+            vision     32 layers, hidden 1024, an image up to 1,024 tokens
 
-        layers
-          window                    2  0-1
-          full 1/2                  3  2, 8 .. 14
-          reuse 1/2                15  3-7, 9-13, 15-19
-          full 1/1, candidates      1  20
-          reuse 1/1                15  21-23, 25-27, 29-31, 33-35, 37-39
-          reindex 1/1               4  24, 28 .. 36
-          routed by score          40  0-39
-          engram                    2  1, 14
-          read by the drafter       3  37-39
-          drafts by DSpark          3
+            layers
+              window                    2  0-1
+              full 1/2                  3  2, 8 .. 14
+              reuse 1/2                15  3-7, 9-13, 15-19
+              full 1/1, candidates      1  20
+              reuse 1/1                15  21-23, 25-27, 29-31, 33-35, 37-39
+              reindex 1/1               4  24, 28 .. 36
+              routed by score          40  0-39
+              engram                    2  1, 14
+              read by the drafter       3  37-39
+              drafts by DSpark          3
 
-        parameters                       count
-          backbone             551,880,835,184
-          engram tables        196,613,849,600
-          draft head            14,225,362,530
-          vision                   485,268,480
-        active per token
-          decode                16,129,982,464
-          prefill, full         15,468,068,864
-          prefill, replay        7,895,220,224
+            parameters                       count
+              backbone             551,880,835,184
+              engram tables        196,613,849,600
+              draft head            14,225,362,530
+              vision                   485,268,480
+            active per token
+              decode                16,129,982,464
+              prefill, full         15,468,068,864
+              prefill, replay        7,895,220,224
 
-        weights                          bytes   tensors
-          embedding              1,323,827,200         1
-          attention              5,069,578,240       440
-          compressors               36,704,256        11
-          indexers                  45,130,752        32
-          routers                  157,409,280       120
-          shared experts         1,416,960,000       240
-          routed experts       288,777,830,400    92,160
-          engram tables        202,758,032,400         4
-          engram                   315,043,840         8
-          hyper-connections        157,295,040       240
-          norms                        972,800       161
-          head                   1,323,827,200         1
-          draft head             7,932,874,632     2,401
-          vision                   823,685,120       259
-          aligner                  146,821,120         4
-          image delimiters              30,720         3
-          total                510,286,023,000    96,085
-        of which
-          F32                      169,229,128       387
-          BF16                   3,952,883,712       520
-          I8                   278,585,671,680    47,232
-          F8_E4M3              204,015,223,296       357
-          F8_E8M0               23,563,015,184    47,589
-        storage: FP8, experts FP4, by the config
+            weights                          bytes             tensors
+              embedding              1,323,827,200   1.32 GB         1
+              attention              5,069,578,240   5.07 GB       440
+              compressors               36,704,256   36.7 MB        11
+              indexers                  45,130,752   45.1 MB        32
+              routers                  157,409,280    157 MB       120
+              shared experts         1,416,960,000   1.42 GB       240
+              routed experts       288,777,830,400    289 GB    92,160
+              engram tables        202,758,032,400    203 GB         4
+              engram                   315,043,840    315 MB         8
+              hyper-connections        157,295,040    157 MB       240
+              norms                        972,800    973 kB       161
+              head                   1,323,827,200   1.32 GB         1
+              draft head             7,932,874,632   7.93 GB     2,401
+              vision                   823,685,120    824 MB       259
+              aligner                  146,821,120    147 MB         4
+              image delimiters              30,720   30.7 kB         3
+              total                510,286,023,000    510 GB    96,085
+            of which
+              F32                      169,229,128    169 MB       387
+              BF16                   3,952,883,712   3.95 GB       520
+              I8                   278,585,671,680    279 GB    47,232
+              F8_E4M3              204,015,223,296    204 GB       357
+              F8_E8M0               23,563,015,184   23.6 GB    47,589
+            storage: FP8, experts FP4, by the config
 
-        bytes of a sequence            exact            cache         released
-          each token                   6,400              890              890
-          fixed                   57,991,168       15,115,008       15,115,008
-          at 4K                   84,205,568       18,760,448       18,760,448
-          at 128K                896,851,968      131,769,088      131,769,088
-          at 1M                6,768,877,568      948,347,648      948,347,648
+            KV cache                  exact       cache    released
+              each token            6.40 kB       890 B       890 B
+              fixed                 58.0 MB     15.1 MB     15.1 MB
+              4K tokens             84.2 MB     18.8 MB     18.8 MB
+              128K tokens            897 MB      132 MB      132 MB
+              1M tokens             6.77 GB      948 MB      948 MB
 
-        GFLOP a token    linear attention   indexer     total
-        decode
-          at 4K            32.3       3.2       0.2      35.7
-          at 128K          32.3       3.2       3.2      38.7
-          at 1M            32.3       3.2      22.0      57.5
-        prefill, full
-          at 4K            30.9       3.2       0.2      34.4
-          at 128K          30.9       3.2       3.2      37.4
-          at 1M            30.9       3.2      22.0      56.2
-        prefill, replay
-          at 4K            15.8       1.5       0.1      17.4
-          at 128K          15.8       1.5       1.6      18.9
-          at 1M            15.8       1.5      12.9      30.2
-    "#]],
+            GFLOP a token    linear attention   indexer     total
+            decode
+              4K               32.3       3.2       0.2      35.7
+              128K             32.3       3.2       3.2      38.7
+              1M               32.3       3.2      22.0      57.5
+            prefill, full
+              4K               30.9       3.2       0.2      34.4
+              128K             30.9       3.2       3.2      37.4
+              1M               30.9       3.2      22.0      56.2
+            prefill, replay
+              4K               15.8       1.5       0.1      17.4
+              128K             15.8       1.5       1.6      18.9
+              1M               15.8       1.5      12.9      30.2
+
+            legend
+              window            attends to the last tokens alone
+              full              makes compressed rows and chooses among them
+              reindex           chooses anew among the rows of an earlier layer
+              reuse             attends to the rows that an earlier layer chose
+              routed by         experts by a table of token ids, or by the router's scores
+              active per token  parameters that one token is multiplied with
+              exact, released   levels of --numerics; answers of a checkpoint are at released
+              KV cache          memory of one conversation, beside the weights, which stay in their files
+              units             kB, MB, GB, TB: steps of 1000; exact bytes with --json
+        "#]],
     );
 }
 

@@ -143,6 +143,9 @@ pub enum Error {
     /// A conversation that is no list of messages.
     #[error("conversation")]
     Conversation(#[source] Misfit),
+    /// Tools that are no list of functions.
+    #[error("tools")]
+    Tools(#[source] Misfit),
     /// A conversation without a message, which nothing answers.
     #[error("conversation: no messages, there is nothing to answer")]
     Silent,

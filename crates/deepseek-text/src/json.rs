@@ -84,6 +84,12 @@ impl Json {
         Self(format!("{{{}}}", members.join(",")))
     }
 
+    /// A list of these items, in this order.
+    pub fn list_of(items: impl IntoIterator<Item = Self>) -> Self {
+        let items: Vec<String> = items.into_iter().map(|item| item.0).collect();
+        Self(format!("[{}]", items.join(",")))
+    }
+
     /// The text, without blanks between its parts.
     pub fn as_str(&self) -> &str {
         &self.0

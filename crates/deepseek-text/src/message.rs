@@ -58,6 +58,25 @@ impl Conversation {
         }
     }
 
+    /// The instructions with which it begins, and which the tools and the schema of a request belong to.
+    /// Where it begins otherwise, empty ones are put before it.
+    pub fn first_brief(&mut self) -> &mut Brief {
+        if self.messages.first().and_then(Message::brief).is_none() {
+            self.messages.insert(0, Message::System(Brief::default()));
+        }
+        match self.messages.first_mut() {
+            Some(Message::System(brief) | Message::Developer(brief)) => brief,
+            _ => unreachable!("such a message was put there"),
+        }
+    }
+
+    /// Whether a tool is declared anywhere in it.
+    #[must_use]
+    pub fn has_tools(&self) -> bool {
+        let mut briefs = self.messages.iter().filter_map(Message::brief);
+        briefs.any(|brief| !brief.tools.is_empty())
+    }
+
     /// The media, in the order of the messages.
     pub fn media(&self) -> impl Iterator<Item = &Part> {
         let contents = self.messages.iter().filter_map(Message::content);
@@ -313,6 +332,13 @@ pub struct Brief {
 pub struct Tool(pub Json);
 
 impl Tool {
+    /// Its name, if it has one.
+    pub fn name(&self) -> Option<String> {
+        let members = self.0.members()?;
+        let name = members.iter().rfind(|(key, _)| key == "name");
+        name.and_then(|(_, value)| value.string())
+    }
+
     /// A function of a group of tools, as V4.1 names it: `group::name`, with the text of the group
     /// above its own.
     pub fn grouped(group: &str, text: &str, function: &Json) -> Self {

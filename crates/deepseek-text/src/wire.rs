@@ -57,13 +57,35 @@ impl Reading {
     }
 }
 
-/// Reads a list of messages, or a request that has one.
-fn read(text: &str) -> Result<Reading> {
+impl Tool {
+    /// Reads a JSON list of tools, wrapped or flat, or an object that has such a list as its `tools`.
+    ///
+    /// # Errors
+    /// [`Error::Tools`], with the place and the reason.
+    pub fn read_all(json: &str) -> Result<Vec<Self>, Error> {
+        let read = || {
+            let mut node = Node::new("", parse(json)?);
+            if node.json.list().is_none() {
+                node = node.fields()?.want("tools")?;
+            }
+            read_tools(&node)
+        };
+        read().map_err(Error::Tools)
+    }
+}
+
+/// Takes in a JSON text, which may begin with a byte-order mark.
+fn parse(text: &str) -> Result<Json> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let json = Json::parse(text).map_err(|error| match error.source() {
+    Json::parse(text).map_err(|error| match error.source() {
         Some(source) => Misfit::new(&error.to_string(), source),
         None => Misfit::new("", error),
-    })?;
+    })
+}
+
+/// Reads a list of messages, or a request that has one.
+fn read(text: &str) -> Result<Reading> {
+    let json = parse(text)?;
     let mut unread = Unread::default();
     let conversation = match json.list() {
         Some(messages) => Conversation {
@@ -91,7 +113,8 @@ fn read_request(json: Json, unread: &mut Unread) -> Result<Conversation> {
             format_args!("an object without messages, expected {WANT}"),
         ));
     };
-    let mut messages = read_messages(list.list()?, unread)?;
+    let messages = read_messages(list.list()?, unread)?;
+    let mut conversation = Conversation { messages };
     let tools = match fields.take("tools") {
         Some(tools) => read_tools(&tools.at_root("tools"))?,
         None => Vec::new(),
@@ -101,32 +124,18 @@ fn read_request(json: Json, unread: &mut Unread) -> Result<Conversation> {
         None => None,
     };
     if !tools.is_empty() || format.is_some() {
-        let brief = first_brief(&mut messages);
+        let brief = conversation.first_brief();
         brief.tools.extend(tools);
         brief.response_format = brief.response_format.take().or(format);
     }
     match fields.take("tool_choice").map(|choice| choice.json) {
         None => {}
         Some(choice) if choice == Json::from("auto") => {}
-        Some(choice) if choice == Json::from("none") => hide_tools(&mut messages),
+        Some(choice) if choice == Json::from("none") => hide_tools(&mut conversation.messages),
         Some(_) => unread.add("tool_choice", ""),
     }
     unread.add_rest(fields, "");
-    Ok(Conversation { messages })
-}
-
-/// The brief of the first message, which a request's tools belong to.
-fn first_brief(messages: &mut Vec<Message>) -> &mut Brief {
-    if !matches!(
-        messages.first(),
-        Some(Message::System(_) | Message::Developer(_))
-    ) {
-        messages.insert(0, Message::System(Brief::default()));
-    }
-    match messages.first_mut() {
-        Some(Message::System(brief) | Message::Developer(brief)) => brief,
-        _ => unreachable!("such a message was put there"),
-    }
+    Ok(conversation)
 }
 
 fn hide_tools(messages: &mut [Message]) {
@@ -400,6 +409,91 @@ fn read_video(node: &Node) -> Result<Video> {
         max_frames: fields.number::<u32>("max_frames", "a whole number")?,
         audio: fields.flag("audio")?,
     })
+}
+
+impl Conversation {
+    /// Its messages in the chat-completions form, each a JSON object that [`Conversation::parse`] reads
+    /// as the same message.
+    pub fn to_json(&self) -> Vec<Json> {
+        self.messages.iter().map(message_json).collect()
+    }
+}
+
+fn message_json(message: &Message) -> Json {
+    let mut members = Vec::new();
+    let mut add = |key: &'static str, value: Json| members.push((key, value));
+    let content = |content: &Content| Json::from(serde_json::to_value(content).unwrap_or_default());
+    match message {
+        Message::System(brief) | Message::Developer(brief) => {
+            let is_system = matches!(message, Message::System(_));
+            add(
+                "role",
+                Json::from(if is_system { "system" } else { "developer" }),
+            );
+            add("content", content(&brief.content));
+            if !brief.tools.is_empty() {
+                add("tools", Json::list_of(brief.tools.iter().map(tool_json)));
+            }
+            if let Some(format) = &brief.response_format {
+                add("response_format", format.clone());
+            }
+        }
+        Message::User { content: said, .. } => {
+            add("role", Json::from("user"));
+            add("content", content(said));
+        }
+        Message::LatestReminder { text } => {
+            add("role", Json::from("latest_reminder"));
+            add("content", Json::from(text.as_str()));
+        }
+        Message::Assistant { answer, open, .. } => {
+            add("role", Json::from("assistant"));
+            add("content", Json::from(answer.text.as_str()));
+            if !answer.reasoning.is_empty() {
+                add("reasoning_content", Json::from(answer.reasoning.as_str()));
+            }
+            if !answer.calls.is_empty() {
+                add(
+                    "tool_calls",
+                    Json::list_of(answer.calls.iter().map(call_json)),
+                );
+            }
+            if *open {
+                add("prefix", Json::from(Value::Bool(true)));
+            }
+        }
+        Message::Tool {
+            call,
+            content: said,
+        } => {
+            add("role", Json::from("tool"));
+            if let Some(id) = call {
+                add("tool_call_id", Json::from(id.as_str()));
+            }
+            add("content", content(said));
+        }
+    }
+    if let Some(task) = message.task() {
+        add("task", Json::from(task.name()));
+    }
+    Json::object(members)
+}
+
+fn tool_json(tool: &Tool) -> Json {
+    Json::object([
+        ("type", Json::from("function")),
+        ("function", tool.0.clone()),
+    ])
+}
+
+fn call_json(call: &Call) -> Json {
+    let function = Json::object([
+        ("name", Json::from(call.name.as_str())),
+        ("arguments", Json::from(call.arguments.as_str())),
+    ]);
+    let id = call.id.as_deref().map(|id| ("id", Json::from(id)));
+    let rest = [("type", Json::from("function")), ("function", function)];
+    Json::object(id.into_iter().chain(rest))
 }
 
 /// In the chat-completions form, which [`Conversation::parse`] reads: a string, or a list of parts.

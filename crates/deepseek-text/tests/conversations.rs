@@ -467,3 +467,26 @@ fn a_conversation_is_answered_if_something_is_left_to_say() {
          input_audio, audio_url or video_url"
     );
 }
+
+#[test]
+fn a_conversation_that_is_written_is_read_again() {
+    let json = r#"[
+        {"role": "system", "content": "S", "tools": [{"type": "function", "function": {"name": "get", "x": 1.10}}],
+         "response_format": {"type": "json_object", "n": 12345678901234567890123}},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "a.png"}}, {"type": "text", "text": "?"}]},
+        {"role": "assistant", "content": "A", "reasoning_content": "R",
+         "tool_calls": [{"id": "c", "type": "function", "function": {"name": "get", "arguments": "{\"n\": 1e400}"}}]},
+        {"role": "tool", "tool_call_id": "c", "content": "T"},
+        {"role": "latest_reminder", "content": "L"},
+        {"role": "developer", "content": "D"},
+        {"role": "user", "content": "Q", "task": "title"},
+        {"role": "assistant", "content": "half", "prefix": true}
+    ]"#;
+    let first = read(json);
+    let again = Json::list_of(first.to_json()).to_string();
+    assert_eq!(read(&again), first);
+    assert!(
+        again.contains("1.10") && again.contains("12345678901234567890123"),
+        "{again}"
+    );
+}

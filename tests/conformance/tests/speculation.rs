@@ -183,7 +183,7 @@ fn ask(decoder: Prompted, ids: &[TokenId], sampling: Sampling, drafts: u32) -> R
     let mut usage = None;
     for event in engine.submit(request)? {
         match event {
-            Event::Token { id } => said.push(id),
+            Event::Token { id, .. } => said.push(id),
             Event::Finished { usage: took, .. } => usage = Some(took),
             Event::Failed(fault) => return Err(fault.into()),
             _ => {}

@@ -9,17 +9,29 @@ use deepseek_text::{Part, Video};
 use deepseek_vision::formats::{IMAGES, VIDEOS};
 use deepseek_vision::video::VideoConfig;
 
+use super::number::whole;
+
 /// Media before the prompt, in the order in which they are typed.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Media(pub(crate) Vec<Part>);
+pub(crate) struct Media(pub(crate) Vec<Named>);
+
+/// The words behind one flag. The first names a medium; the others do as far as they are files.
+#[derive(Debug, Clone)]
+pub(crate) struct Named {
+    /// `image`, `audio` or `video`.
+    pub(crate) kind: &'static str,
+    /// At least one.
+    pub(crate) words: Vec<String>,
+}
 
 impl Media {
     /// The flags, in the order of the help: what each does, and what it reads.
     const KINDS: [(&str, &str, &str); 3] = [
         (
             "image",
-            "Show this image before the prompt. May be repeated, as --audio and --video may; their \
-             order counts (V4.1)",
+            "Show this image before the prompt. Words behind it that are files are shown, too; the last \
+             word may be the prompt. May be repeated, as --audio and --video may; their order counts \
+             (V4.1)",
             IMAGES,
         ),
         ("audio", "Play this audio before the prompt", FORMATS),
@@ -49,7 +61,7 @@ impl Args for Media {
         for (kind, help, formats) in Self::KINDS {
             let help = format!("{help}. Read are {formats}");
             let arg = Arg::new(kind).long(kind).value_name("FILE").help(help);
-            command = command.arg(arg.action(ArgAction::Append));
+            command = command.arg(arg.action(ArgAction::Append).num_args(1..));
         }
         command
     }
@@ -69,16 +81,15 @@ impl FromArgMatches for Media {
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         let mut all = Vec::new();
         for (kind, ..) in Self::KINDS {
-            let names = matches.get_many::<String>(kind).unwrap_or_default();
-            let indices = matches.indices_of(kind).unwrap_or_default();
-            all.extend(
-                indices
-                    .zip(names)
-                    .map(|(index, name)| (index, Self::part(kind, name.clone()))),
-            );
+            let mut indices = matches.indices_of(kind).unwrap_or_default();
+            for words in matches.get_occurrences::<String>(kind).unwrap_or_default() {
+                let words: Vec<String> = words.cloned().collect();
+                let index = indices.by_ref().take(words.len()).last();
+                all.push((index, Named { kind, words }));
+            }
         }
         all.sort_by_key(|(index, _)| *index);
-        self.0 = all.into_iter().map(|(_, part)| part).collect();
+        self.0 = all.into_iter().map(|(_, named)| named).collect();
         Ok(())
     }
 }
@@ -88,13 +99,13 @@ impl FromArgMatches for Media {
 #[command(next_help_heading = "Videos")]
 pub(crate) struct VideoArgs {
     /// Look at so many frames of a video a second [default: 2, or what the checkpoint says].
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", allow_negative_numbers = true)]
     pub(crate) video_fps: Option<f64>,
     /// Take numbered images for so many frames a second [default: for as many as are looked at].
-    #[arg(long, value_name = "F", value_parser = rate)]
+    #[arg(long, value_name = "F", value_parser = rate, allow_negative_numbers = true)]
     pub(crate) fps: Option<f64>,
     /// Look at no more than so many frames of a video [default: 512, or what the checkpoint says].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
+    #[arg(long, value_name = "N", value_parser = whole(1_u32..=1 << 16), allow_negative_numbers = true)]
     pub(crate) video_max_frames: Option<u32>,
     /// Watch videos otherwise than by the checkpoint's `video_config`. KEY is `fps`, `min_frames`,
     /// `max_frames`, `frame_max_tokens`, `frame_min_tokens`, `frame_min_pixels`, `max_tokens`,

@@ -7,13 +7,16 @@ use clap::{Args, ValueEnum};
 use deepseek_core::Level;
 use deepseek_model::Prefill;
 
+use super::number::{size, whole};
 use crate::device::DeviceName;
 
 /// The checkpoint, and how it is run.
 #[derive(Debug, Args)]
 pub(crate) struct Model {
-    /// Load this checkpoint [default: the embedded model, a small one that this program carries].
-    #[arg(long = "model", value_name = "DIR")]
+    /// Load this checkpoint: a folder or a file in it, or a name such as deepseek-ai/DeepSeek-V4-Flash
+    /// that the hub's tools have fetched [default: the embedded model, a small one that this program
+    /// carries].
+    #[arg(short = 'm', long = "model", value_name = "MODEL")]
     pub(crate) folder: Option<PathBuf>,
     /// Round as this level does.
     ///
@@ -29,11 +32,11 @@ pub(crate) struct Model {
     pub(crate) prefill: Option<PrefillArg>,
     /// Hold so much of the n-gram tables in memory, such as 512MiB or 8GB (V4.1) [default: what the
     /// system finds room for].
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = size, allow_negative_numbers = true)]
     pub(crate) engram_memory: Option<ByteSize>,
     /// Keep so much of the routed experts in memory, such as 64GiB; others are read from disk when a token
     /// is sent to them [default: what the system finds room for].
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = size, allow_negative_numbers = true)]
     pub(crate) expert_memory: Option<ByteSize>,
     /// Take the projector of the audio tower from this safetensors file, for a checkpoint that has
     /// none (V4.1).
@@ -45,7 +48,7 @@ pub(crate) struct Model {
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Threads {
     /// Use so many threads [default: one for each core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(short, long, value_name = "N", value_parser = whole(1_u16..=1024), allow_negative_numbers = true)]
     pub(crate) threads: Option<u16>,
 }
 

@@ -5,14 +5,15 @@ use std::io::{self, BufRead, ErrorKind, IsTerminal, Read, StdinLock, Write};
 
 use anyhow::anyhow;
 use deepseek_text::Tokenizer;
-use rustyline::completion::Completer;
+use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
 use rustyline::validate::Validator;
-use rustyline::{Behavior, ColorMode, Config, Editor, Helper};
+use rustyline::{Behavior, ColorMode, CompletionType, Config, Context, Editor, Helper};
 
+use super::complete::complete;
 use super::history::{History, LINES_MAX};
 use crate::args;
 use crate::fault::{Fault, Result, note};
@@ -117,6 +118,7 @@ impl Terminal {
             .max_history_size(LINES_MAX)
             .map_err(Fault::machine)?
             .auto_add_history(false)
+            .completion_type(CompletionType::List)
             .build();
         let mut editor = Editor::with_config(config).map_err(Fault::machine)?;
         editor.set_helper(Some(Masked));
@@ -169,7 +171,7 @@ impl Terminal {
     }
 }
 
-/// Shows a line without what would steer the terminal, which may have been pasted.
+/// Shows a line without what would steer the terminal, which may have been pasted, and completes it.
 #[derive(Debug)]
 struct Masked;
 
@@ -180,7 +182,16 @@ impl Highlighter for Masked {
 }
 
 impl Completer for Masked {
-    type Candidate = String;
+    type Candidate = Pair;
+
+    fn complete(
+        &self,
+        line: &str,
+        at: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<Pair>)> {
+        Ok(complete(line.get(..at).unwrap_or_default()))
+    }
 }
 
 impl Hinter for Masked {

@@ -152,7 +152,7 @@ fn what_is_refused_does_not_end_the_conversation() {
         lines[..2],
         [
             "error: \"/jump\" is not a command",
-            "hint: /help lists the commands"
+            "hint: /help lists the commands; // begins a message with a slash"
         ]
     );
     assert!(lines[2].starts_with("error: a prompt of "), "{ran:?}");
@@ -339,6 +339,164 @@ fn ctrl_c_stops_the_answer_and_not_the_program() {
     stderr.read_to_string(&mut said).expect("it says no more");
     assert_eq!(said, "no instructions\n");
     assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn a_conversation_that_was_saved_goes_on() {
+    let checkpoint = Checkpoint::new();
+    let ran = checkpoint.chat(&["--system", "Be brief."], "Hello\n/save $\nAnd now?\n");
+    let second = ran.out.lines().last().expect("an answer").to_owned();
+    let loaded = checkpoint.chat(&[], "one\n/load $\nAnd now?\n/list\n");
+    assert_eq!(loaded.code, Some(0), "{loaded:?}");
+    assert!(
+        loaded.out.ends_with(&format!("{second}\n")),
+        "{second:?} in {loaded:?}"
+    );
+    let roles: Vec<&str> = loaded
+        .err
+        .lines()
+        .map(|line| line.split_whitespace().nth(1).expect("a role"))
+        .collect();
+    assert_eq!(roles, ["system", "user", "assistant", "user", "assistant"]);
+    checkpoint
+        .chat(&[], "/load missing\n")
+        .failed(3, "missing: No such file", "");
+    checkpoint
+        .chat(&[], "/load -\n")
+        .failed(2, "stdin is what is typed here", "");
+}
+
+#[test]
+fn what_others_said_is_kept_when_it_is_saved_again() {
+    let checkpoint = Checkpoint::new();
+    let talk = r#"[{"role":"developer","content":"D"},{"role":"user","content":"U"},
+        {"role":"assistant","content":"","tool_calls":[{"id":"c","type":"function","function":{"name":"get","arguments":"{\"n\":1.10}"}}]},
+        {"role":"tool","tool_call_id":"c","content":"T"}]"#;
+    checkpoint.write("talk.json", talk.as_bytes());
+    let load = format!("/load {}\n/save $\n", checkpoint.file("talk.json"));
+    assert_eq!(checkpoint.chat(&[], &load).code, Some(0));
+    let saved = String::from_utf8(checkpoint.read("saved.json")).expect("text");
+    let [first, again] = [talk, &saved].map(|text| Conversation::parse(text).expect("messages"));
+    assert_eq!(first.messages[1..], again.messages[1..]);
+    assert!(saved.contains("1.10"), "{saved}");
+}
+
+#[test]
+fn the_last_turn_is_taken_back_or_made_anew() {
+    let checkpoint = Checkpoint::new();
+    let ran = checkpoint.chat(&[], "one\ntwo\n/undo\n/save $\n");
+    assert_eq!(
+        (ran.code, checkpoint.saved().len()),
+        (Some(0), 2),
+        "{ran:?}"
+    );
+    assert_eq!(checkpoint.saved()[0]["content"], "one");
+    checkpoint
+        .chat(&[], "/undo\n")
+        .failed(2, "nothing was asked", "");
+    checkpoint
+        .chat(&[], "/retry\n")
+        .failed(2, "nothing was asked", "");
+
+    // Anew is by the next seed.
+    checkpoint.chat(&[], "one\n/retry\n/save! $\n").done();
+    let retried = checkpoint.saved();
+    assert_eq!(retried.len(), 2);
+    let second = ["--seed", "2"];
+    let flags = ["--no-thinking", "--max-tokens", "8"];
+    let line = checkpoint.line("run", &[&flags[..], &second, &["one"]].concat());
+    let said = crate::program::run(&line).done();
+    assert_eq!(
+        retried[1]["content"].as_str().map(str::trim_end),
+        Some(said.trim_end())
+    );
+}
+
+#[test]
+fn a_file_can_be_said_and_a_slash_too() {
+    let checkpoint = Checkpoint::new();
+    checkpoint.write("letter", b"two\nlines");
+    let script = format!(
+        "/read {}\n//etc is what?\n/save $\n",
+        checkpoint.file("letter")
+    );
+    checkpoint.chat(&[], &script).done();
+    let saved = checkpoint.saved();
+    assert_eq!(saved[0]["content"], "two\nlines");
+    assert_eq!(saved[2]["content"], "/etc is what?");
+    checkpoint
+        .chat(&[], "/read missing\n")
+        .failed(3, "missing: No such file", "");
+}
+
+#[test]
+fn settings_are_changed_and_shown() {
+    let checkpoint = Checkpoint::new();
+    let script = "/set temperature 0\n/set seed 9\n/set max-tokens 3\n/set\nHello\n/stats\n";
+    let ran = checkpoint.chat(&[], script);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for line in [
+        "temperature          0",
+        "seed                 9",
+        "max-tokens           3",
+    ] {
+        assert!(
+            ran.err.lines().any(|own| own == line),
+            "{line:?} in {ran:?}"
+        );
+    }
+    assert!(
+        ran.err.contains("after 3 tokens") && ran.err.contains("\nseed         9\n"),
+        "{ran:?}"
+    );
+    let flags = [
+        "--no-thinking",
+        "--temperature",
+        "0",
+        "--max-tokens",
+        "3",
+        "Hello",
+    ];
+    assert_eq!(ran.out, checkpoint.run("run", &flags).done());
+
+    let page = checkpoint.chat(&[], "/show\n").err;
+    assert!(
+        page.contains(checkpoint.path()) && page.contains("device               cpu:"),
+        "{page}"
+    );
+    let refused = |line: &str, error: &str| {
+        let ran = checkpoint.chat(&[], line);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.err.contains(error), "{error:?} in {ran:?}");
+    };
+    refused(
+        "/set temperature 101\n",
+        "temperature: 101, must be from 0 to 100",
+    );
+    refused(
+        "/set top-k -1\n",
+        "top-k \"-1\": want a whole number that is not negative",
+    );
+    refused("/set warmth 3\n", "what can be: temperature, ");
+}
+
+#[test]
+fn tools_are_offered_and_taken_back() {
+    let checkpoint = Checkpoint::new();
+    checkpoint.write("tools.json", br#"[{"name": "get"}, {"name": "put"}]"#);
+    let file = checkpoint.file("tools.json");
+    let script =
+        format!("/tools\n/tools {file}\n/tools\n/system Be kind.\n/save $\n/tools off\n/tools\n");
+    let ran = checkpoint.chat(&[], &script);
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (Some(0), "no tools\nget\nput\nno tools\n")
+    );
+    let saved = checkpoint.saved();
+    assert_eq!(saved[0]["content"], "Be kind.");
+    assert_eq!(saved[0]["tools"][1]["function"]["name"], "put");
+    let ran = checkpoint.chat(&["--tools", &file], "/tools\n");
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), "get\nput\n"));
 }
 
 impl Checkpoint {

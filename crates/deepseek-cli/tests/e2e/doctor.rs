@@ -13,7 +13,8 @@ fn a_page_tells_what_there_is_and_that_it_works() {
     for name in ["system", "processor", "memory"] {
         assert!(!line(&page, name).is_empty(), "{page}");
     }
-    assert_eq!(line(&page, "deepseek"), env!("CARGO_PKG_VERSION"));
+    let version = line(&page, "deepseek");
+    assert!(version.starts_with(env!("CARGO_PKG_VERSION")), "{page}");
     assert!(line(&page, "kernels").starts_with("cpu:"), "{page}");
     assert!(
         line(&page, "reading").ends_with("GB/s, 2 threads"),

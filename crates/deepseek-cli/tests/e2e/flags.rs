@@ -23,7 +23,7 @@ fn printable() -> Checkpoint {
 }
 
 /// A text as ids, markers as they are spelled.
-fn ids(checkpoint: &Checkpoint, text: &str) -> Vec<u32> {
+pub(crate) fn ids(checkpoint: &Checkpoint, text: &str) -> Vec<u32> {
     let line = ["tokenize", "--model", checkpoint.path(), "--special", text];
     let list = run(&line).done();
     list.trim_end()
@@ -44,7 +44,7 @@ fn listed(ids: &[u32]) -> String {
 }
 
 /// The logits after the last of some ids, rounded as answers are.
-fn last_logits(checkpoint: &Checkpoint, ids: &[u32], more: &[&str]) -> Vec<f32> {
+pub(crate) fn last_logits(checkpoint: &Checkpoint, ids: &[u32], more: &[&str]) -> Vec<f32> {
     let list = listed(ids);
     let told = ["--ids", &list, "--numerics", "released"];
     checkpoint.logits(&[&told[..], more].concat()).done();

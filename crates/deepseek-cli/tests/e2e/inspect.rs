@@ -15,7 +15,8 @@ fn a_checkpoint_is_as_its_config_has_it() {
         "layers",
         "parameters",
         "weights",
-        "bytes of a sequence",
+        "KV cache",
+        "\nlegend\n",
         "as the config has it",
     ] {
         assert!(text.contains(part), "{part} in {text}");
@@ -50,9 +51,9 @@ fn every_fixture_fits_its_config() {
 
 #[test]
 fn the_released_models_have_the_published_totals() {
-    for (name, bytes, tensors) in [
-        ("v4-flash", "159,609,485,896", "69,187"),
-        ("v4-pro", "864,704,792,696", "145,116"),
+    for (name, bytes, human, tensors) in [
+        ("v4-flash", "159,609,485,896", "160", "69,187"),
+        ("v4-pro", "864,704,792,696", "865", "145,116"),
     ] {
         let config = format!(
             "{}/../../assets/configs/{name}/config.json",
@@ -63,7 +64,7 @@ fn the_released_models_have_the_published_totals() {
             .lines()
             .find_map(|line| line.trim().strip_prefix("total"));
         let total: Vec<&str> = total.expect("a total").split_whitespace().collect();
-        assert_eq!(total, [bytes, tensors], "{name}");
+        assert_eq!(total, [bytes, human, "GB", tensors], "{name}");
     }
 }
 
@@ -72,7 +73,7 @@ fn a_context_of_ones_own_is_added() {
     let checkpoint = Checkpoint::new();
     let text = run(&["inspect", checkpoint.path(), "--context", "777"]).done();
     assert!(
-        text.contains("\nbytes of a sequence at 777\n  exact "),
+        text.contains("\nKV cache at a context of 777 tokens\n  exact "),
         "{text}"
     );
     let json = run(&["inspect", checkpoint.path(), "--context", "777", "--json"]).done();

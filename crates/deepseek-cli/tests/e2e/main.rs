@@ -1,5 +1,6 @@
 //! The built program, from outside: what it prints, where, and how it ends.
 
+mod about;
 mod assets;
 mod bench;
 mod bounds;
@@ -11,6 +12,7 @@ mod eval;
 mod experts;
 mod flags;
 mod flaws;
+mod forms;
 mod help;
 #[cfg(unix)]
 mod inputs;
@@ -18,10 +20,14 @@ mod inspect;
 mod logits;
 mod media;
 mod misuse;
+mod models;
 #[cfg(unix)]
 mod outputs;
 mod program;
+mod prompts;
 mod run;
+mod sessions;
+mod settings;
 mod speech;
 mod spellings;
 mod stored;

@@ -8,7 +8,7 @@ use crate::program::{Checkpoint, pipe, run};
 
 #[test]
 fn a_line_that_makes_no_sense_is_misuse() {
-    run(&["run", "--model"]).failed(2, "a value is required for '--model <DIR>'", "--help");
+    run(&["run", "--model"]).failed(2, "a value is required for '--model <MODEL>'", "--help");
     run(&["rum"]).failed(2, "unrecognized subcommand 'rum'", "'run'");
     run(&["run", "--model", ".", "--tempo", "1", "x"]).failed(2, "'--tempo'", "'--temperature'");
     run(&["run", "--model", ".", "--numerics", "half", "x"]).failed(2, "'half'", "--help");
@@ -27,7 +27,7 @@ fn a_line_that_makes_no_sense_is_misuse() {
     run(&["logits", "--model", ".", "--out", "x"]).failed(2, "--ids <IDS>", "--help");
     run(&["tokenize", "--model", ".", "--tokenizer", "t.json", "x"]).failed(
         2,
-        "--model <DIR>",
+        "--model <MODEL>",
         "--help",
     );
 }
@@ -37,6 +37,12 @@ fn sampling_out_of_its_bounds_is_misuse() {
     let refused = |flag: &str, value: &str, error: &str| {
         run(&["run", "--model", ".", flag, value, "x"]).failed(2, error, "");
     };
+    refused(
+        "--temperature",
+        "-1",
+        "temperature: -1, must be from 0 to 100",
+    );
+    refused("--top-p", "-0.5", "top_p: -0.5, must be above 0, up to 1");
     refused(
         "--temperature",
         "101",
@@ -49,6 +55,47 @@ fn sampling_out_of_its_bounds_is_misuse() {
         "-3",
         "frequency_penalty: -3, must be from -2 to 2",
     );
+}
+
+#[test]
+fn whole_numbers_out_of_their_range_are_told_it() {
+    for (line, range) in [
+        (&["run", "-n", "-1", "x"][..], "from 1 to 4294967295"),
+        (&["run", "-c", "1", "x"], "from 2 to 4294967295"),
+        (&["run", "-s", "-1", "x"], "from 0 to 18446744073709551615"),
+        (&["run", "--top-k", "-3", "x"], "from 0 to 4294967295"),
+        (&["run", "--threads", "1025", "x"], "from 1 to 1024"),
+        (&["chat", "--draft", "-2"], "from 0 to 4294967295"),
+        (&["bench", "-n", "-5"], "from 0 to 4294967295"),
+        (&["bench", "-r", "0"], "from 1 to 65535"),
+        (&["eval", "--batch", "33", "x"], "from 1 to 32"),
+        (&["doctor", "-c", "-9"], "from 2 to 4294967295"),
+    ] {
+        let error = format!("want a whole number {range}");
+        run(line).failed(2, &error, &format!("see deepseek {} --help", line[0]));
+    }
+    run(&["run", "--expert-memory", "much", "x"]).failed(
+        2,
+        "want a size such as 512MiB or 8GB",
+        "--help",
+    );
+    run(&["run", "--fps", "-1", "x"]).failed(2, "want a number above 0", "--help");
+}
+
+#[test]
+fn flags_that_contradict_each_other_are_refused() {
+    for (line, names) in [
+        (
+            &["run", "--no-thinking", "--effort", "max", "x"][..],
+            "--effort",
+        ),
+        (&["run", "--raw", "--tools", "t.json", "x"], "--tools"),
+        (&["tokenize", "-f", "a", "text"], "--file"),
+        (&["inspect", "-m", "a", "b"], "--model"),
+    ] {
+        let help = format!("see deepseek {} --help", line[0]);
+        run(line).failed(2, names, &help);
+    }
 }
 
 #[test]
@@ -82,6 +129,9 @@ fn a_config_that_does_not_hold_is_input() {
     checkpoint
         .run("run", &["x"])
         .failed(3, "config.json: invalid JSON: EOF while parsing", hint);
+    checkpoint
+        .run("run", &["x"])
+        .failed(3, &checkpoint.file("config.json"), hint);
     checkpoint.write("config.json", b"\xff");
     checkpoint
         .run("run", &["x"])
@@ -105,6 +155,9 @@ fn a_tokenizer_that_is_missing_or_broken_is_input() {
     checkpoint
         .run("run", &["x"])
         .failed(3, "tokenizer: not a readable tokenizer.json", "");
+    checkpoint
+        .run("run", &["x"])
+        .failed(3, &checkpoint.file("tokenizer.json"), "");
     let large = Tokenizer::tiny_json(289).expect("there are letters enough");
     checkpoint.write("tokenizer.json", large.as_bytes());
     checkpoint.run("run", &["x"]).failed(

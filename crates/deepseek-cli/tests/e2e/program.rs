@@ -70,7 +70,7 @@ pub(crate) fn deepseek<A: AsRef<OsStr>>(args: &[A]) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    command.env_clear();
+    command.env_clear().env("DEEPSEEK_CONFIG", "");
     command
 }
 

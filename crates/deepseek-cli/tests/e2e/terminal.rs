@@ -237,6 +237,20 @@ fn reasoning_is_dimmed_where_the_terminal_can() {
 }
 
 #[test]
+fn reasoning_is_dimmed_in_a_pipe_if_that_is_forced() {
+    let checkpoint = Checkpoint::new();
+    let line = checkpoint.line(
+        "run",
+        &["--thinking", "--seed", "1", "--max-tokens", "8", "x"],
+    );
+    for (variable, value, dims) in [("CLICOLOR_FORCE", "1", true), ("CLICOLOR", "1", false)] {
+        let output = deepseek(&line).env(variable, value).output();
+        let err = Ran::from(output.expect("it starts")).err;
+        assert_eq!(err.contains("\x1b[2m"), dims, "{variable}={value}: {err:?}");
+    }
+}
+
+#[test]
 fn texts_of_ids_do_nothing_to_a_terminal() {
     let ids = run(&["tokenize", "a\x1b]0;b\x07\u{9b}31m\x7fc"]).done();
     for more in [&[][..], &["--json"]] {
@@ -462,4 +476,28 @@ fn ctrl_c_stops_an_answer_and_the_conversation_goes_on() {
     terminal.wait_for("no instructions");
     terminal.press("/quit\r");
     assert_eq!(terminal.end().0, Some(0));
+}
+
+#[test]
+fn tab_completes_commands_and_files() {
+    let desk = Desk::new();
+    desk.checkpoint.write("questions.txt", b"Hello");
+    let mut terminal = desk.chat(Piped::Neither);
+    terminal.wait_for("> ");
+    terminal.press("/rea\t");
+    terminal.wait_for("/read ");
+    terminal.press(format!("{}/quest\t", desk.checkpoint.path()));
+    terminal.wait_for("questions.txt");
+    terminal.press("\r");
+    terminal.wait_for("\n");
+    terminal.wait_for("> ");
+    terminal.press("/se\ttempe\t0\r");
+    terminal.wait_for("> ");
+    terminal.press("/sav\t\t");
+    terminal.wait_for("/save!");
+    terminal.press(format!("\x15{}/quit\r", desk.save()));
+    let (code, shown) = terminal.end();
+    assert_eq!(code, Some(0), "{shown:?}");
+    assert_eq!(desk.asked(), ["Hello"]);
+    assert!(!shown.contains("error:"), "{shown:?}");
 }
