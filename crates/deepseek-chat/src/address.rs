@@ -65,10 +65,10 @@ impl<'a> Address<'a> {
             return Ok(Self::Data(DataUrl { kind, data }));
         }
         let known = ["http", "https", "file", "ftp"];
-        match rest.starts_with("//") || known.iter().any(|known| scheme.eq_ignore_ascii_case(known))
-        {
-            true => Err(AddressError::Remote),
-            false => Ok(Self::File),
+        if rest.starts_with("//") || known.iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+            Err(AddressError::Remote)
+        } else {
+            Ok(Self::File)
         }
     }
 }

@@ -43,8 +43,8 @@ fn video(frames: usize, fps: [u32; 2]) -> Video {
     Video::from_bytes(bytes).unwrap()
 }
 
-fn watch(video: Video, config: &VideoConfig, tape: Option<AudioSource>) -> MediaItem {
-    MediaItem::video(Clip::new(video, &VISION, config), config, tape).unwrap()
+fn watch(video: Video, config: &VideoConfig, audio: Option<AudioSource>) -> MediaItem {
+    MediaItem::video(Clip::new(video, &VISION, config), config, audio).unwrap()
 }
 
 /// The pieces of a medium as `docs/models/audio-video.md` writes them: `▣` for a frame, `♪` with the
@@ -108,16 +108,16 @@ fn audio_of_one_chunk_is_one_block_and_a_longer_one_tells_the_time() {
 #[test]
 fn the_audio_of_a_video_is_dealt_in_step_with_its_frames() {
     let config = VideoConfig::default();
-    let four = |tape| shown(&watch(video(8, [2, 1]), &config, tape));
+    let four = |audio| shown(&watch(video(8, [2, 1]), &config, audio));
     let frames = "<0.0s>▣<0.5s>▣<1.0s>▣<1.5s>▣|<2.0s>▣<2.5s>▣<3.0s>▣<3.5s>▣|";
     assert_eq!(four(None), frames.replace('|', ""));
-    let tape = |seconds: usize| Some(silence(WHISPER, seconds * 16_000));
-    assert_eq!(four(tape(4)), frames.replace('|', "♪×25 "));
+    let audio = |seconds: usize| Some(silence(WHISPER, seconds * 16_000));
+    assert_eq!(four(audio(4)), frames.replace('|', "♪×25 "));
     // Audio past the end is heard for a second more, and no longer.
-    assert_eq!(four(tape(60)), frames.replace('|', "♪×25 ") + "♪×13 ");
+    assert_eq!(four(audio(60)), frames.replace('|', "♪×25 ") + "♪×13 ");
     // Audio that ends early leaves frames alone.
     assert_eq!(
-        four(tape(1)),
+        four(audio(1)),
         "<0.0s>▣<0.5s>▣<1.0s>▣<1.5s>▣♪×13 <2.0s>▣<2.5s>▣<3.0s>▣<3.5s>▣"
     );
 }
@@ -150,10 +150,10 @@ fn times_never_fall_and_every_token_stands_once() {
         let fps = [rng.random_range(1..31), rng.random_range(1..4)];
         let video = video(rng.random_range(1..90), fps);
         let duration = video.duration();
-        let tape = silence(shape, rng.random_range(1..1_000_000));
-        let (total, each) = (tape.tokens(), shape.chunk_tokens());
+        let audio = silence(shape, rng.random_range(1..1_000_000));
+        let (total, each) = (audio.tokens(), shape.chunk_tokens());
         let token_seconds = pool.samples() as f64 / 16_000.0;
-        let medium = watch(video, &config, Some(tape));
+        let medium = watch(video, &config, Some(audio));
 
         let mut heard: Vec<Range<usize>> = Vec::new();
         let (mut time, mut frames) = (0.0, 0);

@@ -154,7 +154,7 @@ Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
     ///
     /// A task file is JSON, an item a line: `task`, `id`, `messages` in the chat-completions form and
     /// `answer`; perhaps `match` (exact, contains, last-line or json-call), `thinking` and
-    /// `max_tokens`. Media are files beside it, or data URLs. The likeliest answers are taken; each
+    /// `max_tokens`. Media are files beside it, or data URLs. The most likely answers are taken; each
     /// task's accuracy comes with its 95 % confidence interval (Wilson's). Ctrl-C ends it with what
     /// has been answered.
     #[command(after_long_help = "\
@@ -294,7 +294,7 @@ pub(crate) struct Run {
     /// Print a JSON object a line for each piece as it comes, and one for the end.
     #[arg(long, group = "object")]
     pub(crate) jsonl: bool,
-    /// Tell, in that JSON, how likely each token was, and which N were the likeliest in its place.
+    /// Tell, in that JSON, how likely each token was, and which N were the most likely in its place.
     #[arg(long, value_name = "N", requires = "object", value_parser = whole(0_u32..=20), allow_negative_numbers = true)]
     pub(crate) logprobs: Option<u32>,
     /// Go on with the answer that the conversation ends with. Only what follows is printed.

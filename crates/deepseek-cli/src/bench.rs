@@ -94,9 +94,10 @@ fn tests(args: &Bench) -> Result<Vec<Test>> {
         .chain(generated)
         .filter(|test| test.tokens() > 0)
         .collect();
-    match tests.is_empty() {
-        true => Err(Fault::usage(anyhow!("-p 0 -n 0: nothing to measure"))),
-        false => Ok(tests),
+    if tests.is_empty() {
+        Err(Fault::usage(anyhow!("-p 0 -n 0: nothing to measure")))
+    } else {
+        Ok(tests)
     }
 }
 

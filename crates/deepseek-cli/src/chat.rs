@@ -222,9 +222,10 @@ impl Talk {
         let said = self.conversation.messages.iter();
         let said = said.filter(|message| !is_system(message)).count();
         // The question itself is among them.
-        fault.hint(match said <= 1 {
-            true => "shorten it, or start again with a larger --context",
-            false => "/clear forgets what was said; or start again with a larger --context",
+        fault.hint(if said <= 1 {
+            "shorten it, or start again with a larger --context"
+        } else {
+            "/clear forgets what was said; or start again with a larger --context"
         })
     }
 
@@ -409,8 +410,9 @@ fn is_system(message: &Message) -> bool {
 
 /// Reads a file that is named at the prompt, where stdin is what is typed.
 fn without_stdin<T>(name: &str, read: impl Fn(&Path) -> Result<T>) -> Result<T> {
-    match input::is_stdin(Path::new(name)) {
-        true => Err(Fault::usage(anyhow!("stdin is what is typed here"))),
-        false => read(Path::new(name)),
+    if input::is_stdin(Path::new(name)) {
+        Err(Fault::usage(anyhow!("stdin is what is typed here")))
+    } else {
+        read(Path::new(name))
     }
 }

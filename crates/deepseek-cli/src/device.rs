@@ -141,9 +141,10 @@ pub(crate) fn list() -> Vec<Listed> {
     )];
     for set in KernelSet::ALL {
         let is_there = KernelSet::available().any(|own| own == set);
-        let about = match is_there {
-            true => format!("its {set} kernels"),
-            false => format!("this processor lacks {set}"),
+        let about = if is_there {
+            format!("its {set} kernels")
+        } else {
+            format!("this processor lacks {set}")
         };
         all.push(listed(
             &DeviceName::Cpu(Some(set)).to_string(),
@@ -181,13 +182,14 @@ fn accelerators(
     let about = || "an accelerator, through candle".to_owned();
     let found = found.map(|number| listed(name(number).to_string(), true, about()));
     let found: Vec<Listed> = found.collect();
-    match found.is_empty() {
-        true => vec![listed(
+    if found.is_empty() {
+        vec![listed(
             feature.to_owned(),
             false,
             "this machine has none".to_owned(),
-        )],
-        false => found,
+        )]
+    } else {
+        found
     }
 }
 

@@ -184,9 +184,10 @@ fn self_check(name: DeviceName, threads: usize, interrupt: &Interrupt) -> Result
         }
     });
     let text = format!("{what} are within {apart:.1e} of {reference}");
-    match apart <= APART_MAX {
-        true => Ok(text),
-        false => Err(Fault::machine(anyhow!("{text}, not {APART_MAX:.0e}"))),
+    if apart <= APART_MAX {
+        Ok(text)
+    } else {
+        Err(Fault::machine(anyhow!("{text}, not {APART_MAX:.0e}")))
     }
 }
 

@@ -42,14 +42,16 @@ pub(crate) fn run(args: &Eval) -> Result<()> {
     let mut report = Report::new(items.len());
     bench.answer_all(&items, &mut report, &interrupt)?;
     let mut out = screen::stdout();
-    match args.json {
-        true => report.write_json(&mut out, args)?,
-        false => report.write_text(&mut out, args.failures)?,
+    if args.json {
+        report.write_json(&mut out, args)?;
+    } else {
+        report.write_text(&mut out, args.failures)?;
     }
     out.flush()?;
-    match report.interrupted {
-        true => Err(Fault::interrupted()),
-        false => Ok(()),
+    if report.interrupted {
+        Err(Fault::interrupted())
+    } else {
+        Ok(())
     }
 }
 
@@ -221,9 +223,10 @@ fn longest(items: &[Item], tokenizer: &Tokenizer, prompt: &Options) -> Result<us
 
 fn prompt_options(item: &Item, prompt: &Options) -> Options {
     Options {
-        mode: match item.thinking {
-            true => Mode::Thinking,
-            false => Mode::Chat,
+        mode: if item.thinking {
+            Mode::Thinking
+        } else {
+            Mode::Chat
         },
         ..*prompt
     }

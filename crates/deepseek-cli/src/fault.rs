@@ -302,9 +302,10 @@ impl From<deepseek_engine::Fault> for Fault {
                 let has_no_thread =
                     matches!(source.downcast_ref(), Some(AudioSourceError::Thread(_)));
                 let fault = deepseek_engine::Fault::Media { kind, source };
-                match has_no_thread {
-                    true => Self::machine(fault).hint(NO_THREADS),
-                    false => Self::input(fault),
+                if has_no_thread {
+                    Self::machine(fault).hint(NO_THREADS)
+                } else {
+                    Self::input(fault)
                 }
             }
             deepseek_engine::Fault::NotFinite(_) | deepseek_engine::Fault::NotANumber { .. } => {

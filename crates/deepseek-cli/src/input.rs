@@ -53,9 +53,10 @@ pub(crate) fn file(path: &Path) -> Result<String> {
 
 /// Where a text is wanted and neither typed nor piped.
 pub(crate) fn nothing() -> Fault {
-    match io::stdin().is_terminal() {
-        true => Fault::usage(anyhow!("no text is given")).hint("type it in quotes, or pipe it in"),
-        false => Fault::usage(anyhow!("the prompt is empty")),
+    if io::stdin().is_terminal() {
+        Fault::usage(anyhow!("no text is given")).hint("type it in quotes, or pipe it in")
+    } else {
+        Fault::usage(anyhow!("the prompt is empty"))
     }
 }
 
@@ -92,17 +93,21 @@ pub(crate) fn stream(path: &Path, most: u64) -> Result<Vec<u8>> {
     }
     let read = file::read(path, most);
     let streams = matches!(&read, Err(error) if error.kind() == ErrorKind::InvalidInput);
-    named(path, read).map_err(|fault| match streams && !path.is_dir() {
-        true => fault.hint("`-` reads stdin, to which a FIFO or a device can be redirected"),
-        false => fault,
+    named(path, read).map_err(|fault| {
+        if streams && !path.is_dir() {
+            fault.hint("`-` reads stdin, to which a FIFO or a device can be redirected")
+        } else {
+            fault
+        }
     })
 }
 
 /// A path by which the system knows what [`stream`] reads.
 pub(crate) fn name(path: &Path) -> PathBuf {
-    match path == Path::new(STDIN) {
-        true => PathBuf::from("/dev/stdin"),
-        false => path.to_owned(),
+    if path == Path::new(STDIN) {
+        PathBuf::from("/dev/stdin")
+    } else {
+        path.to_owned()
     }
 }
 

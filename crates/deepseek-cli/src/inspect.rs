@@ -55,9 +55,10 @@ pub(crate) fn run(args: &Inspect) -> Result<()> {
         None => Vec::new(),
     };
     let mut out = screen::stdout();
-    match args.json {
-        true => write_json(&mut out, &report, (context, &asked), &flaws)?,
-        false => write_text(&mut out, &report, (context, &asked), &flaws)?,
+    if args.json {
+        write_json(&mut out, &report, (context, &asked), &flaws)?;
+    } else {
+        write_text(&mut out, &report, (context, &asked), &flaws)?;
     }
     match flaws.first() {
         None => Ok(()),

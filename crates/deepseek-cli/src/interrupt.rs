@@ -96,9 +96,10 @@ impl Interrupt {
     pub(crate) fn poll(&self) -> ControlFlow<()> {
         let mut state = self.lock();
         state.polled = true;
-        match state.raised {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+        if state.raised {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
         }
     }
 

@@ -122,9 +122,10 @@ pub(crate) fn decoder(
 
 /// Whether there is memory for what `plan` describes, as far as it is more than a view of the files.
 pub(crate) fn check_memory(device: DeviceName, threads: usize, plan: &Plan) -> Result<()> {
-    let widened = match device.widens() {
-        true => Weights::of(plan.config(), plan.config().storage).widened_bytes(),
-        false => 0,
+    let widened = if device.widens() {
+        Weights::of(plan.config(), plan.config().storage).widened_bytes()
+    } else {
+        0
     };
     memory::check(plan, threads, widened)
 }

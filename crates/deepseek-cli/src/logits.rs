@@ -121,9 +121,10 @@ fn prompt(args: &Logits, source: &ModelSource, config: &Config) -> Result<Prompt
         (None, Some(text)) => {
             let tokenizer = source.tokenizer()?;
             prompt.ids.push(tokenizer.bos());
-            let orientation = match args.no_orientation {
-                true => Orientation::Published,
-                false => Orientation::Tagged,
+            let orientation = if args.no_orientation {
+                Orientation::Published
+            } else {
+                Orientation::Tagged
             };
             let loader = media::loader(config, &args.video, orientation)?;
             let notes = Notes::default();

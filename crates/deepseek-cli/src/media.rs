@@ -160,12 +160,9 @@ const VIDEO_AUDIO: &str = "leave it to --video-audio auto; PCM in AVI is read";
 /// What can be done about a video that is refused.
 fn way_out(error: &VideoError) -> String {
     match error {
-        error if error.may_be_read_by_ffmpeg() => match cfg!(feature = "video") {
-            true => format!("convert it: {CONVERT}"),
-            false => format!(
-                "read are {VIDEOS}; more by a build with --features video; or convert it: {CONVERT}"
-            ),
-        },
+        error if error.may_be_read_by_ffmpeg() => if cfg!(feature = "video") { format!("convert it: {CONVERT}") } else { format!(
+            "read are {VIDEOS}; more by a build with --features video; or convert it: {CONVERT}"
+        ) },
         VideoError::Still { .. } => "show it with --image".to_owned(),
         VideoError::Empty | VideoError::Io(_) => {
             "want a file, a folder of numbered images, or a pattern such as 'frames/*.png'".to_owned()

@@ -52,15 +52,14 @@ pub(crate) fn resolve(named: &Path) -> Result<PathBuf> {
 
 /// A folder is a checkpoint, or the place in the hub's cache where the snapshots of one lie.
 fn in_folder(folder: &Path) -> Result<PathBuf> {
-    match folder.join("snapshots").is_dir() && !folder.join("config.json").exists() {
-        true => snapshot(folder),
-        false => {
-            let is_gguf = |path: PathBuf| path.extension().is_some_and(|own| own == "gguf");
-            let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
-            match folder.join("config.json").symlink_metadata() {
-                Err(_) if entries.any(|entry| is_gguf(entry.path())) => Err(gguf(folder)),
-                _ => Ok(folder.to_owned()),
-            }
+    if folder.join("snapshots").is_dir() && !folder.join("config.json").exists() {
+        snapshot(folder)
+    } else {
+        let is_gguf = |path: PathBuf| path.extension().is_some_and(|own| own == "gguf");
+        let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        match folder.join("config.json").symlink_metadata() {
+            Err(_) if entries.any(|entry| is_gguf(entry.path())) => Err(gguf(folder)),
+            _ => Ok(folder.to_owned()),
         }
     }
 }
@@ -85,13 +84,12 @@ fn cached([owner, name]: [&str; 2]) -> Result<PathBuf> {
         return Err(Fault::input(error).hint(fetch()));
     };
     let folder = cache.join([CACHED, owner, name].join(BETWEEN));
-    match folder.is_dir() {
-        true => snapshot(&folder),
-        false => {
-            let cache = cache.display();
-            let error = anyhow!("{owner}/{name}: neither a folder nor in the hub's cache, {cache}");
-            Err(Fault::input(error).hint(fetch()))
-        }
+    if folder.is_dir() {
+        snapshot(&folder)
+    } else {
+        let cache = cache.display();
+        let error = anyhow!("{owner}/{name}: neither a folder nor in the hub's cache, {cache}");
+        Err(Fault::input(error).hint(fetch()))
     }
 }
 

@@ -74,9 +74,10 @@ impl Asked {
             None => opening(args.generation.system.as_deref()),
             Some(file) => conversation(file)?,
         };
-        let prompt = match args.r#continue {
-            true => String::new(),
-            false => input::joined(typed, args.prompt.prompt_file.as_deref())?,
+        let prompt = if args.r#continue {
+            String::new()
+        } else {
+            input::joined(typed, args.prompt.prompt_file.as_deref())?
         };
         let asks = !prompt.is_empty() || !media.is_empty();
         if !asks && args.conversation.is_none() {

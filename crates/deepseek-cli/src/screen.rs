@@ -84,9 +84,10 @@ pub(crate) fn safe(text: &str) -> Cow<'_, str> {
     }
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        match steers(c) {
-            true => write!(shown, "\\u{:04x}", u32::from(c)).expect("memory takes all"),
-            false => shown.push(c),
+        if steers(c) {
+            write!(shown, "\\u{:04x}", u32::from(c)).expect("memory takes all");
+        } else {
+            shown.push(c);
         }
     }
     shown.into()
@@ -97,9 +98,12 @@ pub(crate) fn masked(text: &str) -> Cow<'_, str> {
     if !text.contains(steers) {
         return text.into();
     }
-    let mask = |c: char| match steers(c) {
-        true => c.is_control().then_some(char::REPLACEMENT_CHARACTER),
-        false => Some(c),
+    let mask = |c: char| {
+        if steers(c) {
+            c.is_control().then_some(char::REPLACEMENT_CHARACTER)
+        } else {
+            Some(c)
+        }
     };
     text.chars().filter_map(mask).collect()
 }

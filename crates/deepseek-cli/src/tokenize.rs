@@ -25,9 +25,10 @@ pub(crate) fn run(args: &Tokenize) -> Result<()> {
         Some(file) => input::file(file)?,
         None => input::text(args.text.as_deref())?,
     };
-    let ids = match args.special {
-        true => tokenizer.encode_trusted(&text)?,
-        false => tokenizer.encode(&text)?,
+    let ids = if args.special {
+        tokenizer.encode_trusted(&text)?
+    } else {
+        tokenizer.encode(&text)?
     };
     let mut out = screen::stdout();
     if args.count {
@@ -48,9 +49,10 @@ pub(crate) fn run(args: &Tokenize) -> Result<()> {
 fn decode(tokenizer: &Tokenizer, ids: &[TokenId], as_json: bool) -> Result<()> {
     let text = tokenizer.decode(ids)?;
     let mut out = screen::stdout();
-    match as_json {
-        true => writeln!(out, "{}", json!({ "count": ids.len(), "text": text }))?,
-        false => writeln!(out, "{text}")?,
+    if as_json {
+        writeln!(out, "{}", json!({ "count": ids.len(), "text": text }))?;
+    } else {
+        writeln!(out, "{text}")?;
     }
     Ok(())
 }

@@ -2,18 +2,18 @@
 
 use deepseek_model::TokenId;
 
-/// How likely an id was, and which were the likeliest in its place: natural logarithms of the
+/// How likely an id was, and which were the most likely in its place: natural logarithms of the
 /// probabilities that the model's logits say, before penalties, temperature and all else that chooses.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logprobs {
     /// Of the id that was drawn.
     pub drawn: f32,
-    /// Of the likeliest ids, falling; of two alike the lower id first.
+    /// Of the most likely ids, falling; of two alike the lower id first.
     pub top: Vec<(TokenId, f32)>,
 }
 
 impl Logprobs {
-    /// Reads a row `[vocabulary]` from which `id` was drawn, and names `count` of the likeliest.
+    /// Reads a row `[vocabulary]` from which `id` was drawn, and names `count` of the most likely.
     pub(crate) fn of(logits: &[f32], id: TokenId, count: usize) -> Self {
         let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let sum: f64 = logits.iter().map(|x| f64::from(x - max).exp()).sum();

@@ -36,7 +36,7 @@ pub struct Request {
     /// What the answer has to look like: ids that it does not allow are not drawn. An id that ends the
     /// answer has to be allowed, too.
     pub constraint: Option<Arc<dyn ConstraintSource>>,
-    /// Whether to tell how likely each id was, and of how many of the likeliest in its place besides.
+    /// Whether to tell how likely each id was, and of how many of the most likely in its place besides.
     pub logprobs: Option<u32>,
     /// Ids to have proposed by the draft head at once; 0 for none. Changes how long the answer
     /// takes, never what it is.

@@ -142,9 +142,10 @@ impl<'a> Run<'a> {
     /// Shares out the next step. What an encoder does before it is bounded while somebody decodes,
     /// and by the step otherwise.
     fn schedule(&mut self) -> Vec<Grant> {
-        let rows = match self.running.iter().any(Sequence::decodes) {
-            true => self.encoder_rows_max,
-            false => usize::MAX,
+        let rows = if self.running.iter().any(Sequence::decodes) {
+            self.encoder_rows_max
+        } else {
+            usize::MAX
         };
         let mut share = EncoderShare::new(rows);
         let mut context = Context::from_waker(&self.waker);

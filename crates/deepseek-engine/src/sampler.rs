@@ -14,14 +14,14 @@ use crate::refusal::Invalid;
 /// How to draw, as asked for. The default draws from the model's own distribution.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SamplingOptions {
-    /// Divides the logits; 0 takes the likeliest id. From 0 to 100.
+    /// Divides the logits; 0 takes the most likely id. From 0 to 100.
     pub temperature: f32,
-    /// Keeps so many of the likeliest ids; 0 keeps all.
+    /// Keeps so many of the most likely ids; 0 keeps all.
     pub top_k: u32,
-    /// Keeps the likeliest ids that together have this probability, the one that reaches it
+    /// Keeps the most likely ids that together have this probability, the one that reaches it
     /// included. Above 0, up to 1, which keeps all.
     pub top_p: f32,
-    /// Keeps the ids at least this probable relative to the likeliest. From 0, which keeps all,
+    /// Keeps the ids at least this probable relative to the most likely. From 0, which keeps all,
     /// to 1.
     pub min_p: f32,
     /// Divides the positive and multiplies the negative logits of ids that occur in the prompt or
@@ -77,7 +77,7 @@ impl Sampling {
         Ok(Self(options))
     }
 
-    /// Always the likeliest id.
+    /// Always the most likely id.
     #[must_use]
     pub fn greedy() -> Self {
         Self(SamplingOptions {
@@ -203,9 +203,9 @@ impl Sampler {
         } else {
             logits
         };
-        let (likeliest, max) = largest(logits).ok_or(Fault::NotANumber { position })?;
+        let (most_likely, max) = largest(logits).ok_or(Fault::NotANumber { position })?;
         let id = if self.sampling.0.temperature == 0.0 {
-            likeliest
+            most_likely
         } else {
             self.weigh(logits, max);
             let u = self.uniform(position);
@@ -286,16 +286,16 @@ fn shut_out(logits: &mut [f32], allowed: &[u32]) {
 
 /// The first of the largest, or nothing if no choice can be made.
 fn largest(logits: &[f32]) -> Option<(TokenId, f32)> {
-    let (mut likeliest, mut max) = (0, f32::NEG_INFINITY);
+    let (mut most_likely, mut max) = (0, f32::NEG_INFINITY);
     for (id, &x) in (0..).zip(logits) {
         if x.is_nan() {
             return None;
         }
         if x > max {
-            (likeliest, max) = (id, x);
+            (most_likely, max) = (id, x);
         }
     }
-    max.is_finite().then_some((likeliest, max))
+    max.is_finite().then_some((most_likely, max))
 }
 
 /// Heaviest first, then lowest id.
@@ -339,6 +339,6 @@ fn pick(kept: &[(TokenId, f32)], u: f64) -> TokenId {
     // Rounding can lift the target to the whole sum; then the last one is meant.
     found
         .or(kept.last())
-        .expect("the likeliest id is always kept")
+        .expect("the most likely id is always kept")
         .0
 }

@@ -48,10 +48,10 @@ pub struct Toy {
     /// Another seed, other logits.
     pub seed: u64,
     /// Ids to say. Where a history ends with the first `n` of them, for the largest such `n`, the
-    /// likeliest next is the one after, by a margin that sampling does not cross; after all of
+    /// most likely next is the one after, by a margin that sampling does not cross; after all of
     /// them, the last again. With no script every id is about as likely as the next.
     pub script: Vec<TokenId>,
-    /// How many of a hundred drafted ids are the likeliest ones.
+    /// How many of a hundred drafted ids are the most likely ones.
     pub drafts_right_percent: u32,
     /// What goes wrong in which step, counted from 0.
     pub faults: BTreeMap<u64, ToyFault>,
@@ -233,7 +233,7 @@ impl ToyDecoder {
             mark = self.after(mark, id);
             let chance = self.chance(mark) * 100.0;
             let wrong = u32::from(chance >= self.toy.drafts_right_percent as f32);
-            id = (self.likeliest(mark) + wrong) % self.toy.capacity.vocabulary;
+            id = (self.most_likely(mark) + wrong) % self.toy.capacity.vocabulary;
             drafted.push(id);
         }
         Ok(drafted)

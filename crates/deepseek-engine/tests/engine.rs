@@ -1231,7 +1231,7 @@ fn each_token_comes_with_its_probability_if_asked() {
     assert!(ask(None).iter().all(|(_, logprobs)| logprobs.is_none()));
     for (id, logprobs) in ask(Some(2)) {
         let logprobs = logprobs.unwrap();
-        // The likeliest was taken.
+        // The most likely was taken.
         assert_eq!(logprobs.top[0], (id, logprobs.drawn));
         assert!(logprobs.top.len() == 2 && logprobs.top[1].1 <= logprobs.drawn);
     }

@@ -186,7 +186,7 @@ fn top_p_is_of_what_top_k_has_left() {
 }
 
 #[test]
-fn min_p_is_relative_to_the_likeliest() {
+fn min_p_is_relative_to_the_most_likely() {
     let keep = |min_p, logits: &[f32]| support(SamplingOptions { min_p, ..options() }, logits);
     // One, a half, a quarter.
     let logits = [0.0, -0.693, -1.386];

@@ -63,9 +63,10 @@ impl Grammar {
         }
         let compiled = on_a_thread(vocabulary, form, limits)?;
         let (bytes, max) = (compiled.memory_size_bytes(), limits.compiled_bytes_max);
-        match bytes > max {
-            true => Err(Error::TooLarge { bytes, max }),
-            false => Ok(Self { compiled }),
+        if bytes > max {
+            Err(Error::TooLarge { bytes, max })
+        } else {
+            Ok(Self { compiled })
         }
     }
 

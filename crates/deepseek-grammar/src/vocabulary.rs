@@ -22,9 +22,10 @@ impl Vocabulary {
     pub fn new(tokenizer: &Tokenizer, size: u32, ends: &[u32]) -> Result<Self, Error> {
         let count = u32::try_from(tokenizer.vocab_size()).unwrap_or(u32::MAX);
         let text = |id: u32| -> Result<Vec<u8>, Error> {
-            Ok(match tokenizer.is_added(id) {
-                true => Vec::new(),
-                false => tokenizer.bytes(id)?.to_vec(),
+            Ok(if tokenizer.is_added(id) {
+                Vec::new()
+            } else {
+                tokenizer.bytes(id)?.to_vec()
             })
         };
         let texts = (0..count).map(text).collect::<Result<Vec<_>, _>>()?;

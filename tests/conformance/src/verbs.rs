@@ -481,10 +481,10 @@ fn index_topk<B: Kernels>(be: &B, format: RowFormat, draw: &mut Draw<'_>) -> Res
     let scattered = draw.flag();
     for _ in 0..tokens {
         let visible = 3..3 + draw.count(0..count + 1) as u32;
-        match scattered {
-            // What an earlier layer left of them: every other block of four.
-            true => seen.push_rows(visible.filter(|row| row / 4 % 2 == 0)),
-            false => seen.push([visible]),
+        if scattered {
+            seen.push_rows(visible.filter(|row| row / 4 % 2 == 0));
+        } else {
+            seen.push([visible]);
         }
     }
     let (rows, candidates) = oracle::index_topk(be, &q, &weights, &keys, &seen, &top)?;

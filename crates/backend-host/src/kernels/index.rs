@@ -136,9 +136,10 @@ const PART: usize = 64 * COLUMNS;
 fn parts(seen: &Runs, groups: usize, threads: usize) -> Vec<Range<usize>> {
     let longest = (0..seen.queries()).map(|query| seen.count(query)).max();
     let longest = longest.unwrap_or(0);
-    let count = match groups < threads * 2 && threads > 1 {
-        true => (threads * 2).div_ceil(groups).min(longest.div_ceil(PART)),
-        false => 1,
+    let count = if groups < threads * 2 && threads > 1 {
+        (threads * 2).div_ceil(groups).min(longest.div_ceil(PART))
+    } else {
+        1
     };
     let size = longest
         .div_ceil(count.max(1))
@@ -396,10 +397,8 @@ fn better(a: &(f32, u32), b: &(f32, u32)) -> Ordering {
 pub(crate) fn top_k(row: &[f32], k: usize, out: &mut Vec<u32>) {
     if k == 1 && !row.is_empty() {
         // What drafts ask of a whole vocabulary: no list of all is made.
-        let best = |best: (f32, u32), (x, index): (f32, u32)| match x > best.0 {
-            true => (x, index),
-            false => best,
-        };
+        let best =
+            |best: (f32, u32), (x, index): (f32, u32)| if x > best.0 { (x, index) } else { best };
         let least = (f32::NEG_INFINITY, 0);
         out.push(row.iter().copied().zip(0..).fold(least, best).1);
         return;

@@ -118,9 +118,10 @@ impl Pool {
 
     /// Takes `count` turns of `work`, which all together are so many multiply-adds.
     fn share(&self, count: usize, cost: usize, work: &(dyn Fn(usize) + Sync)) {
-        match cost < SMALL {
-            true => (0..count).for_each(work),
-            false => self.team.run(count, work),
+        if cost < SMALL {
+            (0..count).for_each(work);
+        } else {
+            self.team.run(count, work);
         }
     }
 

@@ -60,10 +60,10 @@ pub(crate) struct Generation {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sampling")]
 pub(crate) struct Sampling {
-    /// Divide the logits by this; 0 takes the likeliest token [default: 1; the embedded model: 0].
+    /// Divide the logits by this; 0 takes the most likely token [default: 1; the embedded model: 0].
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     pub(crate) temperature: Option<f32>,
-    /// Keep the likeliest tokens that together have this probability.
+    /// Keep the most likely tokens that together have this probability.
     #[arg(
         long,
         value_name = "P",
@@ -71,10 +71,10 @@ pub(crate) struct Sampling {
         allow_negative_numbers = true
     )]
     pub(crate) top_p: f32,
-    /// Keep so many of the likeliest tokens; 0 keeps all.
+    /// Keep so many of the most likely tokens; 0 keeps all.
     #[arg(long, value_name = "K", default_value_t = 0, value_parser = whole(0..=u32::MAX), allow_negative_numbers = true)]
     pub(crate) top_k: u32,
-    /// Keep tokens at least this probable relative to the likeliest.
+    /// Keep tokens at least this probable relative to the most likely.
     #[arg(
         long,
         value_name = "P",

@@ -118,9 +118,12 @@ fn parse(text: &str) -> Vec<String> {
         None => (false, text),
     };
     let lines = text.lines().filter(|line| !line.is_empty());
-    let typed = lines.map(|line| match escaped {
-        true => unescape(line),
-        false => line.to_owned(),
+    let typed = lines.map(|line| {
+        if escaped {
+            unescape(line)
+        } else {
+            line.to_owned()
+        }
     });
     typed.map(|line| safe(&line).into_owned()).collect()
 }

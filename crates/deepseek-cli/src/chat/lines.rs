@@ -46,13 +46,14 @@ impl Lines {
     /// A terminal's lines are edited, and remembered if `remember`; others are taken as they come.
     pub(super) fn open(remember: bool) -> Result<Self> {
         let stdin = io::stdin();
-        let source = match stdin.is_terminal() {
-            true => Source::Terminal(Box::new(Terminal::open(remember)?)),
-            false => Source::Pipe(Pipe {
+        let source = if stdin.is_terminal() {
+            Source::Terminal(Box::new(Terminal::open(remember)?))
+        } else {
+            Source::Pipe(Pipe {
                 stdin: stdin.lock(),
                 number: 0,
                 is_over: false,
-            }),
+            })
         };
         Ok(Self { source })
     }
@@ -107,9 +108,10 @@ struct Terminal {
 impl Terminal {
     fn open(remember: bool) -> Result<Self> {
         // The prompt is no part of the answers, which may go elsewhere.
-        let behavior = match screen::stdout().is_terminal() {
-            true => Behavior::Stdio,
-            false => Behavior::PreferTerm,
+        let behavior = if screen::stdout().is_terminal() {
+            Behavior::Stdio
+        } else {
+            Behavior::PreferTerm
         };
         let config = Config::builder()
             .behavior(behavior)

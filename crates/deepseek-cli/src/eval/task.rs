@@ -148,9 +148,10 @@ pub(crate) fn read(file: &Path, bytes: &[u8]) -> Result<Vec<Item>, TaskError> {
         if bytes.is_empty() {
             continue;
         }
-        let item = match items.len() < ITEMS_MAX {
-            true => item((&shared, line), bytes),
-            false => Err(Flaw::Count),
+        let item = if items.len() < ITEMS_MAX {
+            item((&shared, line), bytes)
+        } else {
+            Err(Flaw::Count)
         };
         items.push(item.map_err(|flaw| TaskError {
             file: file.to_owned(),

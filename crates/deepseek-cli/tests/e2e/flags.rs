@@ -11,7 +11,7 @@ use crate::logits::table;
 use crate::program::{Checkpoint, run};
 use crate::run::figure;
 
-/// A checkpoint whose likeliest ids are printable, so that every draw can be told by its text.
+/// A checkpoint whose most likely ids are printable, so that every draw can be told by its text.
 fn printable() -> Checkpoint {
     let checkpoint = Checkpoint::new();
     let letters: String = (' '..='~').collect();
@@ -52,16 +52,16 @@ pub(crate) fn last_logits(checkpoint: &Checkpoint, ids: &[u32], more: &[&str]) -
     values[values.len() - shape[1]..].to_vec()
 }
 
-/// The ids from the likeliest down.
+/// The ids from the most likely down.
 fn ranked(logits: &[f32]) -> Vec<u32> {
     let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
     ids.sort_by(|a, b| logits[*b as usize].total_cmp(&logits[*a as usize]));
     ids
 }
 
-/// What a raw `prompt` goes on with when the likeliest id is always taken, once `penalise` has changed
+/// What a raw `prompt` goes on with when the most likely id is always taken, once `penalise` has changed
 /// the logits by the ids so far, of which those from `answer` on are drawn.
-fn likeliest(
+fn most_likely(
     checkpoint: &Checkpoint,
     prompt: &str,
     count: usize,
@@ -87,9 +87,9 @@ fn go_on(checkpoint: &Checkpoint, prompt: &str, count: usize, more: &[&str]) -> 
 }
 
 #[test]
-fn what_leaves_one_token_takes_the_likeliest() {
+fn what_leaves_one_token_takes_the_most_likely() {
     let checkpoint = printable();
-    let greedy = likeliest(&checkpoint, "once", 12, |_, _, _| {});
+    let greedy = most_likely(&checkpoint, "once", 12, |_, _, _| {});
     assert_eq!(
         go_on(&checkpoint, "once", 12, &["--temperature", "0"]),
         greedy
@@ -159,7 +159,7 @@ fn each_penalty_is_what_it_says() {
     let checkpoint = printable();
     let occurs = |ids: &[u32], id: usize| ids.iter().filter(|own| **own as usize == id).count();
     let repetition = |r: f32| {
-        likeliest(&checkpoint, PROMPT, COUNT, |all, _, logits| {
+        most_likely(&checkpoint, PROMPT, COUNT, |all, _, logits| {
             for (id, x) in logits.iter_mut().enumerate() {
                 if occurs(all, id) > 0 {
                     *x = if *x > 0.0 { *x / r } else { *x * r };
@@ -168,14 +168,14 @@ fn each_penalty_is_what_it_says() {
         })
     };
     let frequency = |f: f32| {
-        likeliest(&checkpoint, PROMPT, COUNT, |all, answer, logits| {
+        most_likely(&checkpoint, PROMPT, COUNT, |all, answer, logits| {
             for (id, x) in logits.iter_mut().enumerate() {
                 *x -= f * occurs(&all[answer..], id) as f32;
             }
         })
     };
     let presence = |p: f32| {
-        likeliest(&checkpoint, PROMPT, COUNT, |all, answer, logits| {
+        most_likely(&checkpoint, PROMPT, COUNT, |all, answer, logits| {
             for (id, x) in logits.iter_mut().enumerate() {
                 if occurs(&all[answer..], id) > 0 {
                     *x -= p;

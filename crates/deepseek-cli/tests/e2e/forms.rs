@@ -141,7 +141,7 @@ fn an_answer_is_one_object_or_one_a_piece() {
 }
 
 #[test]
-fn each_token_is_told_with_the_likeliest_in_its_place() {
+fn each_token_is_told_with_the_most_likely_in_its_place() {
     let checkpoint = Checkpoint::new();
     let flags = [
         "--raw",

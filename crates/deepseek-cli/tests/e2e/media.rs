@@ -368,9 +368,10 @@ fn what_cannot_be_heard_or_watched_is_named() {
     let file = checkpoint.file("text");
     ask(&["--audio", &file]).failed(3, "audio: begins with", "WAV, AIFF");
     let ran = ask(&["--video", &file]);
-    match cfg!(feature = "video") {
-        true => ran.failed(3, "video: Invalid data", "ffmpeg -i"),
-        false => ran.failed(3, "video: of no kind that is read", "--features video"),
+    if cfg!(feature = "video") {
+        ran.failed(3, "video: Invalid data", "ffmpeg -i");
+    } else {
+        ran.failed(3, "video: of no kind that is read", "--features video");
     }
     let silent = checkpoint.file("video.y4m");
     ask(&["--video", &silent, "--video-audio", "on"]).failed(3, "no audio", "auto");

@@ -191,7 +191,7 @@ impl Checkpoint {
         checkpoint
     }
 
-    /// One whose likeliest answers do not end, and with room for them.
+    /// One whose most likely answers do not end, and with room for them.
     pub(crate) fn endless() -> Self {
         let checkpoint = Self::new();
         checkpoint.set("max_position_embeddings", 1 << 18);

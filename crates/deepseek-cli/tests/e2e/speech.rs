@@ -22,9 +22,10 @@ fn say(conversation: &str, thinking: bool, more: &[&str], words: &str) -> Ran {
     {
         *open = true;
     }
-    let (mode, flag) = match thinking {
-        true => (Mode::Thinking, "--thinking"),
-        false => (Mode::Chat, "--no-thinking"),
+    let (mode, flag) = if thinking {
+        (Mode::Thinking, "--thinking")
+    } else {
+        (Mode::Chat, "--no-thinking")
     };
     let options = Options {
         mode,

@@ -50,20 +50,24 @@ fn scales_named(stored: Stored, end: &str) -> Stored {
 }
 
 fn scales_as_bytes(stored: Stored) -> Stored {
-    changed(stored, |name, tensor| match is_scale(name, &tensor) {
-        true => (Dtype::U8, tensor.1, tensor.2),
-        false => tensor,
+    changed(stored, |name, tensor| {
+        if is_scale(name, &tensor) {
+            (Dtype::U8, tensor.1, tensor.2)
+        } else {
+            tensor
+        }
     })
 }
 
 fn scales_as_floats(stored: Stored) -> Stored {
-    changed(stored, |name, tensor| match is_scale(name, &tensor) {
-        true => {
+    changed(stored, |name, tensor| {
+        if is_scale(name, &tensor) {
             let scales = tensor.2.iter().map(|byte| e8m0::decode(*byte));
             let bytes = scales.flat_map(f32::to_le_bytes).collect();
             (Dtype::F32, tensor.1, bytes)
+        } else {
+            tensor
         }
-        false => tensor,
     })
 }
 
@@ -88,12 +92,13 @@ fn is_scale(name: &str, tensor: &Tensor) -> bool {
 
 /// Tables of experts with the low bytes of their entries alone.
 fn tables(stored: Stored, dtype: Dtype, bytes: usize) -> Stored {
-    changed(stored, |name, tensor| match name.ends_with("tid2eid") {
-        true => {
+    changed(stored, |name, tensor| {
+        if name.ends_with("tid2eid") {
             let entries = tensor.2.chunks(8).flat_map(|entry| entry[..bytes].to_vec());
             (dtype, tensor.1, entries.collect())
+        } else {
+            tensor
         }
-        false => tensor,
     })
 }
 

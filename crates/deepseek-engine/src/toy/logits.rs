@@ -77,7 +77,7 @@ impl ToyDecoder {
     }
 
     /// The most likely id after a history.
-    pub(super) fn likeliest(&self, mark: Mark) -> TokenId {
+    pub(super) fn most_likely(&self, mark: Mark) -> TokenId {
         let row = self.row(mark);
         (0..)
             .zip(row)

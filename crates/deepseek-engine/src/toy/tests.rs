@@ -66,7 +66,7 @@ fn a_script_is_said_after_any_prompt_and_through_its_own_repeats() {
     let mut id = 3;
     for (at, want) in (2..).zip(script) {
         run(&mut decoder, at, &[id], Want::Nothing);
-        id = decoder.likeliest(*decoder.sequences[&SeqId(0)].marks.last().unwrap());
+        id = decoder.most_likely(*decoder.sequences[&SeqId(0)].marks.last().unwrap());
         assert_eq!(id, want, "at {at}");
     }
 }
@@ -83,7 +83,7 @@ fn drafts_are_as_right_as_told() {
             run(&mut decoder, at, &[at % 64], Want::Nothing);
             let drafted = draft(&mut decoder, 1, 1).unwrap();
             let mark = *decoder.sequences[&SeqId(0)].marks.last().unwrap();
-            drafted == [decoder.likeliest(decoder.after(mark, 1))]
+            drafted == [decoder.most_likely(decoder.after(mark, 1))]
         });
         let right = right.count();
         assert!(
