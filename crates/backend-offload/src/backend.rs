@@ -209,8 +209,13 @@ impl<D: Driver> Backend for Offload<D> {
         let mut shape = t.shape().to_vec();
         in_range(at, shape[0]);
         let width = shape[1..].iter().product();
-        let (from, at) = self.readable(&t.part(0, [1, shape[0], width]), at)?;
-        let rows = self.gather_from(from.shaped([from.shape()[1], width]), &at)?;
+        // Not by whether all of them name rows: that changes from step to step.
+        let table = t.part(0, [1, shape[0], width]);
+        let table = match at.numbering {
+            Numbering::FromZero => table,
+            Numbering::FromOne => self.with_zeros(&table)?,
+        };
+        let rows = self.gather_from(table.shaped([table.shape()[1], width]), at)?;
         shape[0] = at.len();
         self.reshape(&rows, &shape)
     }

@@ -65,10 +65,14 @@ impl<D: Driver> Offload<D> {
             let at = self.renumbered(at, Numbering::FromZero)?;
             return Ok((tables.clone(), at));
         }
+        Ok((self.with_zeros(tables)?, at.clone()))
+    }
+
+    /// Tables `[t, n, width]`, each with an entry of zeros in front.
+    pub(crate) fn with_zeros(&self, tables: &Tensor) -> Result<Tensor> {
         let [count, _, width] = around(tables.shape(), 1);
         let none = self.zeros([count, 1, width], tables.view().dtype)?;
-        let tables = self.concat(&[&none, tables], 1)?;
-        Ok((tables, at.clone()))
+        self.concat(&[&none, tables], 1)
     }
 
     /// Rows of `[n, width]`, all of which there are.

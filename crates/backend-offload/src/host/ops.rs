@@ -58,7 +58,7 @@ pub(super) fn run(memory: &mut HostMemory, op: &Op<()>, workspace: Option<&View>
         Op::Add { a, b, out } => pairs(memory, a, b, out, |a, b| a + b),
         Op::Mul { a, b, out } => pairs(memory, a, b, out, |a, b| a * b),
         Op::Sum { x, out } => reduce(memory, x, out, 0.0, |sum, x| sum + x),
-        Op::Max { x, out } => reduce(memory, x, out, f32::NEG_INFINITY, f32::max),
+        Op::Max { x, out } => reduce(memory, x, out, f64::NEG_INFINITY, f64::max),
         Op::Rope {
             x,
             angles,
@@ -191,13 +191,13 @@ fn matmul(memory: &mut HostMemory, a: &View, b: &View, out: &View) -> Result<()>
     for batch in 0..a.dims[0] {
         let [a, b] = [a, b].map(|view| memory.floats(&entry(view, batch)));
         let (a, b) = (a?, b?);
-        let mut products = vec![0.0; a.len() / k * n];
-        for (out, a) in products.chunks_exact_mut(n).zip(a.chunks_exact(k)) {
-            for (a, b) in a.iter().zip(b.chunks_exact(n)) {
-                out.iter_mut().zip(b).for_each(|(out, b)| *out += a * b);
-            }
-        }
-        memory.put(&entry(out, batch), &products)?;
+        let columns: Vec<f32> = (0..n)
+            .flat_map(|column| b.iter().skip(column).step_by(n).copied())
+            .collect();
+        let products = a
+            .chunks_exact(k)
+            .flat_map(|a| columns.chunks_exact(k).map(|column| dot(a, column)));
+        memory.put(&entry(out, batch), &products.collect::<Vec<_>>())?;
     }
     Ok(())
 }
@@ -262,19 +262,19 @@ fn reduce(
     memory: &mut HostMemory,
     x: &View,
     out: &View,
-    start: f32,
-    f: impl Fn(f32, f32) -> f32,
+    start: f64,
+    f: impl Fn(f64, f64) -> f64,
 ) -> Result<()> {
     let (values, inner) = (memory.floats(x)?, x.dims[2]);
     let mut reduced = vec![start; out.count()];
     let blocks = values.chunks_exact((x.dims[1] * inner).max(1));
     for (out, block) in reduced.chunks_exact_mut(inner.max(1)).zip(blocks) {
         for row in block.chunks_exact(inner) {
-            out.iter_mut()
-                .zip(row)
-                .for_each(|(out, x)| *out = f(*out, *x));
+            let pairs = out.iter_mut().zip(row);
+            pairs.for_each(|(out, x)| *out = f(*out, f64::from(*x)));
         }
     }
+    let reduced: Vec<_> = reduced.into_iter().map(|x| x as f32).collect();
     memory.put(out, &reduced)
 }
 
@@ -354,17 +354,15 @@ fn dispatch(
     memory.put_places(ends, &last)
 }
 
-/// A sum of products, over eight sums of their own so that the compiler may take eight at a time.
+/// A sum of products, in 64 bits, as the reference of the models takes them.
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0; 8];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    for (a, b) in a.iter().zip(b) {
-        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
-            *sum += a * b;
-        }
-    }
-    let rest = a_rest.iter().zip(b_rest).map(|(a, b)| a * b);
-    sums.into_iter().chain(rest).sum()
+    let products = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
+    products.sum::<f64>() as f32
+}
+
+/// A sum in 64 bits.
+pub(super) fn total(terms: impl Iterator<Item = f32>) -> f32 {
+    terms.map(f64::from).sum::<f64>() as f32
 }
 
 /// The functions as the standard library and `libm` have them, in the order of operations of the other

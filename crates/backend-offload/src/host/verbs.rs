@@ -5,7 +5,7 @@ use deepseek_core::quant::{bf16, round_row};
 use deepseek_core::{Result, Unary};
 
 use super::memory::HostMemory;
-use super::ops::{dot, rms_norm, top_k, unary};
+use super::ops::{dot, rms_norm, top_k, total, unary};
 use crate::verb::{Listed, RouteBy, Verb};
 use crate::view::View;
 
@@ -67,7 +67,8 @@ fn hc_pre(memory: &mut HostMemory, verb: &Verb<()>, results: &[View]) -> Result<
             Some(carried) => &carried[token * n..][..n],
             None => &pre,
         };
-        let read = (0..hidden).map(|at| (0..n).map(|j| shares[j] * streams[j * hidden + at]).sum());
+        let read =
+            (0..hidden).map(|at| total((0..n).map(|j| shares[j] * streams[j * hidden + at])));
         outs[0].extend(read.collect::<Vec<f32>>());
         outs[1].extend(&pre);
         outs[2].extend(post);
@@ -86,20 +87,20 @@ fn sinkhorn(z: &[f32], config: &MixerConfig) -> Vec<f32> {
     for row in z.chunks_exact(n) {
         let peak = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let row: Vec<f32> = row.iter().map(|x| (x - peak).exp()).collect();
-        let total: f32 = row.iter().sum();
-        comb.extend(row.iter().map(|x| x / total + eps));
+        let sum = total(row.iter().copied());
+        comb.extend(row.iter().map(|x| x / sum + eps));
     }
     let columns = |comb: &mut [f32]| {
         for k in 0..n {
-            let total: f32 = (0..n).map(|j| comb[j * n + k]).sum::<f32>() + eps;
-            (0..n).for_each(|j| comb[j * n + k] /= total);
+            let sum = total((0..n).map(|j| comb[j * n + k])) + eps;
+            (0..n).for_each(|j| comb[j * n + k] /= sum);
         }
     };
     columns(&mut comb);
     for _ in 1..config.sinkhorn {
         for row in comb.chunks_exact_mut(n) {
-            let total = row.iter().sum::<f32>() + eps;
-            row.iter_mut().for_each(|x| *x /= total);
+            let sum = total(row.iter().copied()) + eps;
+            row.iter_mut().for_each(|x| *x /= sum);
         }
         columns(&mut comb);
     }
@@ -118,7 +119,7 @@ fn hc_post(memory: &mut HostMemory, operands: [&View; 4], out: &View) -> Result<
             for at in 0..hidden {
                 let own = post[token * n + k] * y[token * hidden + at];
                 let others = (0..n).map(|j| comb[j * n + k] * streams[j * hidden + at]);
-                mixed.push(own + others.sum::<f32>());
+                mixed.push(total(others.chain([own])));
             }
         }
     }
@@ -132,7 +133,7 @@ fn index_topk(memory: &mut HostMemory, operands: [&View; 4], top: &TopK, out: &V
     let [q, weights, keys] = [q, weights, keys].map(|view| memory.floats(view));
     let (q, weights, keys) = (q?, weights?, keys?);
     let product = |x: f32| if top.round.is_some() { bf16(x) } else { x };
-    let sum = |x: f32| match top.round {
+    let score_of = |x: f32| match top.round {
         Some(ScoreRounding::ProductsAndSum) => bf16(x),
         Some(ScoreRounding::Products) | None => x,
     };
@@ -146,9 +147,11 @@ fn index_topk(memory: &mut HostMemory, operands: [&View; 4], top: &TopK, out: &V
             }
             let key = &keys[row * width..][..width];
             let heads = q.chunks_exact(width).zip(weights);
-            sum(heads
-                .map(|(q, weight)| product(product(dot(q, key)).max(0.0) * weight))
-                .sum())
+            let shares = heads.map(|(q, weight)| {
+                let similar = product(dot(q, key)).max(0.0);
+                product(similar * weight)
+            });
+            score_of(total(shares))
         };
         let scores: Vec<f32> = seen.iter().map(score).collect();
         best.extend(top_k(&scores, top.k).into_iter().map(|place| seen[place]));
@@ -185,7 +188,8 @@ fn attend(
             let logits: Vec<f32> = logits.collect();
             let peak = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let mut weights: Vec<f32> = logits.iter().map(|x| (x - peak).exp()).collect();
-            let total = weights.iter().sum::<f32>() + (sink[head] - peak).exp();
+            let sunk = (sink[head] - peak).exp();
+            let sum = total(weights.iter().copied().chain([sunk]));
             if softmax.round == Some(WeightRounding::OnePeak) {
                 weights.iter_mut().for_each(|x| *x = bf16(*x));
             }
@@ -194,7 +198,7 @@ fn attend(
                     .iter()
                     .zip(&rows)
                     .map(|(weight, row)| weight * row[at]);
-                terms.sum::<f32>() / total
+                total(terms) / sum
             }));
         }
     }
@@ -236,10 +240,10 @@ fn route(memory: &mut HostMemory, verb: &Verb<()>, results: &[View]) -> Result<(
     let rows = experts.chunks_exact(*k).zip(scores.chunks_exact(count));
     let weights: Vec<f32> = rows
         .flat_map(|(experts, scores)| {
-            let total: f32 = experts.iter().map(|expert| scores[*expert]).sum();
+            let sum = total(experts.iter().map(|expert| scores[*expert]));
             experts
                 .iter()
-                .map(move |expert| scores[*expert] / total * scale)
+                .map(move |expert| scores[*expert] / sum * scale)
         })
         .collect();
     let weighed = match results {
