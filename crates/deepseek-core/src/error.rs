@@ -103,6 +103,14 @@ pub enum Error {
         /// The bytes of the rows there.
         want: usize,
     },
+    /// The device is gone: nothing that is asked of it succeeds until the program is started anew.
+    #[error("{device} is lost: {why}")]
+    Lost {
+        /// The device.
+        device: String,
+        /// What it said.
+        why: String,
+    },
     /// The device failed in its own way.
     #[error("{device} failed: {why}")]
     Device {

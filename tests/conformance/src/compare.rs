@@ -54,3 +54,10 @@ pub fn same_bits(what: &str, got: &[f32], want: &[f32]) {
         );
     }
 }
+
+/// The root of the mean square by which two tensors differ.
+#[must_use]
+pub fn root_mean_square(a: &[f32], b: &[f32]) -> f32 {
+    let sum: f32 = a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum();
+    (sum / a.len() as f32).sqrt()
+}

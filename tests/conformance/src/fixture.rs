@@ -7,6 +7,8 @@ use deepseek_core::weights::{Bytes, WeightView};
 use deepseek_core::{Format, HostTensor};
 use safetensors::{Dtype, SafeTensors};
 
+use crate::compare::close;
+
 /// A file of named tensors.
 #[derive(Debug)]
 pub struct Fixture {
@@ -77,6 +79,32 @@ impl Fixture {
             .map(|b| f32::from_le_bytes(*b))
             .collect();
         Ok(HostTensor::new(&shape, values))
+    }
+
+    /// Holds logits against those of this name, row by row. Where a rounding lies so near to a boundary that
+    /// it falls one way in 64 bits and the other in 32, there are both.
+    ///
+    /// # Errors
+    /// If there are none of this name.
+    ///
+    /// # Panics
+    /// With the worst element of a row that is near to neither.
+    #[track_caller]
+    pub fn holds(&self, what: &str, got: &[f32], name: &str, tolerance: f32) -> Result<()> {
+        let want = self.floats(name)?;
+        let twin = format!("{name}.f32");
+        if !self.has(&twin) {
+            close(what, got, want.data(), tolerance);
+            return Ok(());
+        }
+        let twin = self.floats(&twin)?;
+        let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= tolerance);
+        for (row, got) in got.chunks(want.width()).enumerate() {
+            if !near(got, twin.row(row)) {
+                close(&format!("{what}, row {row}"), got, want.row(row), tolerance);
+            }
+        }
+        Ok(())
     }
 
     /// Bytes and their shape.

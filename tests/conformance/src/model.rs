@@ -92,6 +92,20 @@ pub fn meta(name: &str) -> Result<Value> {
     Ok(serde_json::from_str(&json)?)
 }
 
+/// Root mean squares by which the stored logits of V4's released level are from the same roundings in
+/// another order of sums, and from no roundings.
+///
+/// # Errors
+/// If the file cannot be read or does not say so.
+pub fn released_distances(name: &str) -> Result<[f32; 2]> {
+    let meta = meta(name)?;
+    let rms = |from: &str| -> Result<f32> {
+        let rms = meta["levels"]["released"][from]["rms"].as_f64();
+        Ok(rms.with_context(|| format!("{name}: {from}"))? as f32)
+    };
+    Ok([rms("from_float64")?, rms("from_exact")?])
+}
+
 /// A list of ids in a fixture's `meta.json`, if there is one of this name.
 ///
 /// # Errors

@@ -3,9 +3,9 @@
 use anyhow::{Context, Result};
 use backend_candle::Candle;
 use backend_host::Host;
-use conformance::compare::close;
-use conformance::fixture::{Fixture, folder};
-use conformance::model::{Open, best, draft, logits, open, step, trace};
+use conformance::compare::{close, root_mean_square};
+use conformance::fixture::Fixture;
+use conformance::model::{Open, best, draft, logits, open, released_distances, step, trace};
 use deepseek_core::Numerics;
 use deepseek_model::{Decoder, SeqId};
 
@@ -303,21 +303,4 @@ fn the_released_level_rounds_at_the_places_of_the_reference() -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Root mean squares by which the stored logits are from the same roundings in another order of
-/// sums, and from no roundings.
-fn released_distances(name: &str) -> Result<[f32; 2]> {
-    let path = folder(name).join("meta.json");
-    let meta: serde_json::Value = serde_json::from_slice(&std::fs::read(path)?)?;
-    let rms = |from: &str| -> Result<f32> {
-        let rms = meta["levels"]["released"][from]["rms"].as_f64();
-        Ok(rms.with_context(|| format!("{name}: {from}"))? as f32)
-    };
-    Ok([rms("from_float64")?, rms("from_exact")?])
-}
-
-fn root_mean_square(a: &[f32], b: &[f32]) -> f32 {
-    let sum: f32 = a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum();
-    (sum / a.len() as f32).sqrt()
 }

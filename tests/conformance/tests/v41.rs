@@ -39,27 +39,6 @@ fn prompt_len(name: &str) -> Result<usize> {
     Ok(length as usize)
 }
 
-/// Holds logits against those of the reference, row by row. Where a rounding lies so near to a
-/// boundary that it falls one way in 64 bits and the other in 32, the reference has both.
-#[track_caller]
-fn holds(what: &str, got: &[f32], reference: &Fixture, key: &str) -> Result<()> {
-    let want = reference.floats(key)?;
-    let twin = format!("{key}.f32");
-    if !reference.has(&twin) {
-        close(what, got, want.data(), TOLERANCE);
-        return Ok(());
-    }
-    let twin = reference.floats(&twin)?;
-    let width = want.width();
-    let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= TOLERANCE);
-    for (row, got) in got.chunks(width).enumerate() {
-        if !near(got, twin.row(row)) {
-            close(&format!("{what}, row {row}"), got, want.row(row), TOLERANCE);
-        }
-    }
-    Ok(())
-}
-
 /// The levels of the reference that agree to the last digit but for sums.
 const LEVELS: [(&str, Numerics); 2] = [("none", Numerics::EXACT), ("cache", Numerics::CACHE)];
 
@@ -86,7 +65,7 @@ fn a_whole_prompt_single_tokens_and_odd_chunks_give_the_logits_of_the_reference(
             for chunks in [&[512][..], &[1], &[5, 1, 17, 13, 2, 7]] {
                 let got = logits(&mut model, &ids, chunks)?;
                 let what = format!("{name} {level} in chunks of {chunks:?}");
-                holds(&what, got.data(), &reference, &key)?;
+                reference.holds(&what, got.data(), &key, TOLERANCE)?;
             }
         }
     }
@@ -217,7 +196,7 @@ fn a_cut_prompt_gives_what_the_reference_gives_then() -> Result<()> {
                 let mut got = run(&mut model, spans(&ids[..n], &[], chunks, Want::Last))?;
                 got.extend(decode(&mut model, n, &ids[n..])?);
                 model.forget(SeqId(0));
-                holds(&what, &got, &reference, &key)?;
+                reference.holds(&what, &got, &key, TOLERANCE)?;
             }
         }
     }
@@ -288,9 +267,9 @@ fn images_in_a_prompt_give_the_logits_of_the_reference() -> Result<()> {
                 for chunks in [&[512][..], &[1], &[6, 1, 7, 3]] {
                     let what = format!("{name} {level} {which} in chunks of {chunks:?}");
                     let got = run(&mut model, spans(tokens, media, chunks, Want::All))?;
-                    holds(&what, &got, &reference, &key)?;
+                    reference.holds(&what, &got, &key, TOLERANCE)?;
                     let got = decode(&mut model, tokens.len(), after)?;
-                    holds(&what, &got, &reference, &later)?;
+                    reference.holds(&what, &got, &later, TOLERANCE)?;
                     model.forget(SeqId(0));
                 }
                 let cut = Open {
@@ -305,7 +284,7 @@ fn images_in_a_prompt_give_the_logits_of_the_reference() -> Result<()> {
                     let prompt = spans(&album.tokens, &album.media, chunks, Want::Last);
                     let mut got = run(&mut model, prompt)?;
                     got.extend(decode(&mut model, album.tokens.len(), &album.after)?);
-                    holds(&what, &got, &reference, &key)?;
+                    reference.holds(&what, &got, &key, TOLERANCE)?;
                     model.forget(SeqId(0));
                 }
             }

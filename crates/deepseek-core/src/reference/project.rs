@@ -3,6 +3,7 @@
 use crate::backend::{Backend, DeviceTensor};
 use crate::error::Result;
 use crate::format::Rounding;
+use crate::kernels::Kernels;
 use crate::operands::Linear;
 
 /// See [`Kernels::project`](crate::Kernels::project).
@@ -35,7 +36,7 @@ pub fn project<B: Backend>(
 }
 
 /// See [`Kernels::project_grouped`](crate::Kernels::project_grouped).
-pub fn project_grouped<B: Backend>(
+pub fn project_grouped<B: Kernels>(
     be: &B,
     x: &B::Tensor,
     groups: &[Linear<B>],
@@ -46,7 +47,7 @@ pub fn project_grouped<B: Backend>(
         .enumerate()
         .map(|(group, product)| {
             let part = be.narrow(x, 1, group * width, width)?;
-            Ok(project(be, &part, &[product])?.remove(0))
+            be.project_one(&part, product)
         })
         .collect::<Result<Vec<_>>>()?;
     be.concat(&parts.iter().collect::<Vec<_>>(), 1)

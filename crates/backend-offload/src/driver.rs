@@ -1,0 +1,93 @@
+//! What a vendor implements.
+
+use std::fmt;
+use std::sync::Arc;
+
+use deepseek_core::weights::WeightView;
+use deepseek_core::{Level, Result};
+
+use crate::matrix::Packed;
+use crate::op::Op;
+use crate::verb::{Declined, Verb};
+use crate::view::{Address, View};
+use crate::workspace::Workspace;
+
+/// What is known of a device without calling it. It may be asked on any thread.
+pub trait Chip: fmt::Debug + Send + Sync + 'static {
+    /// What the chip knows of a packed matrix beside its numbers: layouts, scales' meaning. `()` where there
+    /// is one way alone.
+    type Form: Clone + fmt::Debug + PartialEq + Send + Sync + 'static;
+
+    /// The device in a word or two, as in messages.
+    fn name(&self) -> &str;
+
+    /// The levels of numerics that its operators keep.
+    fn levels(&self) -> &[Level];
+
+    /// A matrix as the products of this chip want it. Matrices of one format are packed in one form.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`](deepseek_core::Error::Unsupported) for a format that it has no products of.
+    fn pack(&self, weight: &WeightView) -> Result<Packed<Self::Form>>;
+
+    /// Whether it has an operator for a verb of these shapes and types.
+    ///
+    /// # Errors
+    /// Why not. The verb is then composed of [`Op`]s.
+    fn takes(&self, verb: &Verb<Self::Form>) -> Result<(), Declined>;
+}
+
+/// The form of a driver's chip.
+pub type Form<D> = <<D as Driver>::Chip as Chip>::Form;
+
+/// A device, as its vendor's library has it: memory, copies, and operators, all on one queue.
+///
+/// - A driver is opened, called and dropped on one thread, which belongs to it alone, so it need be neither
+///   `Send` nor `Sync`, and may keep handles that are bound to their thread.
+/// - What is asked for is done in the order in which it is asked for. A driver with several queues joins
+///   them itself. Nothing but [`land`](Self::land), [`synchronize`](Self::synchronize) and
+///   [`free`](Self::free) has to wait, and failures of queued work appear there.
+/// - Errors are [`OutOfMemory`](deepseek_core::Error::OutOfMemory), [`Lost`](deepseek_core::Error::Lost) where
+///   the device is gone for good, and else [`Device`](deepseek_core::Error::Device) with the vendor's
+///   own code and text.
+pub trait Driver: Sized + 'static {
+    /// What is known of it without calling it.
+    type Chip: Chip;
+    /// A buffer of the host that the device copies to and from by itself: pinned memory.
+    type Staging: AsRef<[u8]> + AsMut<[u8]>;
+    /// A copy on its way. It owns its buffer, so nobody can touch that before the copy has run; one that
+    /// is dropped waits.
+    type Flight;
+
+    /// What is known of it.
+    fn chip(&self) -> Arc<Self::Chip>;
+
+    /// Memory of the device, at least 512-byte aligned, with whatever is in it.
+    fn allocate(&mut self, bytes: usize) -> Result<Address>;
+    /// Gives back what [`allocate`](Self::allocate) gave, after all queued work has run.
+    fn free(&mut self, at: Address) -> Result<()>;
+
+    /// A buffer of the host.
+    fn staging(&mut self, bytes: usize) -> Result<Self::Staging>;
+    /// Queues a copy of the first `bytes` of a buffer to the device.
+    fn copy_in(&mut self, from: Self::Staging, bytes: usize, to: Address) -> Result<Self::Flight>;
+    /// Queues a copy from the device to the first `bytes` of a buffer.
+    fn copy_out(&mut self, from: Address, bytes: usize, to: Self::Staging) -> Result<Self::Flight>;
+    /// Whether a copy has run. Does not wait.
+    fn has_landed(&mut self, flight: &Self::Flight) -> Result<bool>;
+    /// Waits until a copy has run, and gives its buffer back.
+    fn land(&mut self, flight: Self::Flight) -> Result<Self::Staging>;
+
+    /// Queues a primitive.
+    fn run(&mut self, op: &Op<Form<Self>>, workspace: &mut Workspace) -> Result<()>;
+    /// Queues a verb that its chip takes, with the places of its results in the order that [`Verb`] has.
+    fn run_verb(
+        &mut self,
+        verb: &Verb<Form<Self>>,
+        results: &[View],
+        workspace: &mut Workspace,
+    ) -> Result<()>;
+
+    /// Waits for all queued work.
+    fn synchronize(&mut self) -> Result<()>;
+}

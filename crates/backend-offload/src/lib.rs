@@ -1,0 +1,29 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod arena;
+mod backend;
+mod driver;
+pub mod host;
+mod kernels;
+pub mod limits;
+mod load;
+mod matrix;
+mod offload;
+mod op;
+mod operands;
+mod staging;
+mod tensor;
+mod thread;
+mod verb;
+mod view;
+mod workspace;
+
+pub use driver::{Chip, Driver, Form};
+pub use matrix::{Matrix, Packed, Part, widened_dtype};
+pub use offload::{Choice, Entry, Offload, Options, Usage};
+pub use op::Op;
+pub use tensor::{Experts, Ids, Rows, Tensor, Weight};
+pub use verb::{Declined, Listed, RouteBy, Verb};
+pub use view::{Address, DType, Dims, Numbering, View};
+pub use workspace::Workspace;

@@ -1,0 +1,30 @@
+//! Bounds of what is described, queued, staged and kept.
+
+/// Dimensions of a view: as many as the descriptors of vendors have.
+pub const RANK_MAX: usize = 8;
+
+/// Commands that wait for the device's thread. Whoever sends one more waits for room.
+pub(crate) const COMMANDS_MAX: usize = 1024;
+
+/// Bytes of the smallest staging buffer: a page.
+pub(crate) const STAGING_PIECE_MIN: usize = 4 << 10;
+/// Bytes of the largest. What is longer is copied in pieces.
+pub(crate) const STAGING_PIECE_MAX: usize = 4 << 20;
+/// Bytes of all staging buffers together.
+pub(crate) const STAGING_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of the smallest block, and what every block is a multiple of: vendors want operands aligned
+/// to 32 to 512 bytes.
+pub(crate) const BLOCK_BYTES_MIN: usize = 512;
+/// Bytes of the largest block that is cut from a slab. Larger ones are allocations of their own.
+pub(crate) const SHARED_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a slab.
+pub(crate) const SLAB_BYTES: usize = 8 << 20;
+/// What blocks with an allocation of their own are multiples of: a large page of the vendors.
+pub(crate) const LARGE_STEP: usize = 2 << 20;
+
+/// Different choices between fused and composed that are kept to be told.
+pub(crate) const CHOICES_MAX: usize = 256;
+
+/// Bytes of a table that are widened on the host at a time.
+pub(crate) const WIDENED_BYTES_MAX: usize = 16 << 20;
