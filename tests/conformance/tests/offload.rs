@@ -277,7 +277,7 @@ fn what_a_step_brings_to_the_device_does_not_grow_with_the_layers() -> Result<()
 /// From a few tokens on: parts of what has a single row lie in one piece and need no copy.
 #[test]
 fn what_is_asked_of_the_device_does_not_depend_on_the_number_of_tokens() -> Result<()> {
-    for (name, prefill) in MODELS {
+    for (name, prefill) in [MODELS[0], MODELS[3]] {
         let prefill = Open {
             prefill,
             ..Open::default()
