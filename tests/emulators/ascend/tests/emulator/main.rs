@@ -1,0 +1,12 @@
+//! The built library through the product's own loader. Linux only, as that loader is.
+#![cfg(target_os = "linux")]
+
+mod control;
+mod devices;
+mod events;
+mod graph;
+mod memory;
+mod objects;
+mod session;
+mod streams;
+mod table;
