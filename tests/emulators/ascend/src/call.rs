@@ -348,7 +348,7 @@ impl Call {
                     Ok(())
                 }
                 task => {
-                    let run = || task.run(self, work.context);
+                    let run = || task.run(self);
                     let done = catch_unwind(AssertUnwindSafe(run));
                     done.unwrap_or_else(|panic| Err(Fault::new("panic", words(&*panic))))
                 }

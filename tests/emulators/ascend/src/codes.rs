@@ -22,6 +22,7 @@ pub(crate) const RT_INTERNAL_ERROR: i32 = 507_000;
 pub(crate) const RT_AICORE_EXCEPTION: i32 = 507_015;
 pub(crate) const RT_STREAM_SYNC_TIMEOUT: i32 = 507_046;
 pub(crate) const INNER: i32 = 561_000;
+pub(crate) const FIND_KERNEL: i32 = 561_003;
 
 #[cfg(test)]
 mod tests {
@@ -51,6 +52,7 @@ mod tests {
             RT_AICORE_EXCEPTION,
             RT_STREAM_SYNC_TIMEOUT,
             INNER,
+            FIND_KERNEL,
         ] {
             assert!(backend_ascend_sys::status(code).is_some(), "{code}");
         }

@@ -83,9 +83,8 @@ fn plan(call: &Call, request: &Request) -> Outcome<Copy> {
 
 /// Runs a task at once, as part of this call.
 fn now(call: &mut Call, task: &Task) -> Outcome {
-    let context = call.context()?;
     let failed = |fault: Fault| Failure::violation(fault.kind, RT_PARAM_INVALID, fault.text);
-    task.run(call, context).map_err(failed)
+    task.run(call).map_err(failed)
 }
 
 /// Copies at once. Only the default stream is waited for: what other streams have queued may come later.

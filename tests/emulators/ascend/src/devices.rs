@@ -40,13 +40,16 @@ pub(crate) fn finalize(call: &mut Call) -> Outcome {
             if call.devices.iter().any(|device| device.users > 0) {
                 call.violation("finalize_before_reset", "a device was not reset");
             }
-            for left in call
+            let objects = call
                 .objects
                 .values()
-                .map(|object| object.name())
-                .collect::<Vec<_>>()
-            {
-                call.violation("leaked_object", left);
+                .map(|object| ("leaked_object", object.name().to_owned()));
+            let executors = call
+                .executors
+                .values()
+                .map(|executor| ("leaked_executor", executor.name()));
+            for (kind, left) in objects.chain(executors).collect::<Vec<_>>() {
+                call.violation(kind, left);
             }
             call.phase = Phase::Finalized;
             Ok(())

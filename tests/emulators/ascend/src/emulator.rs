@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use emulator_support::{Memory, Pages, Point, QueueId, Queues, Report};
 
 use crate::config::{Config, Family};
+use crate::executors::Executor;
 use crate::handles::{Handle, Handles, Kind};
 use crate::objects::Object;
 use crate::work::Work;
@@ -68,6 +69,7 @@ pub(crate) struct Emulator {
     /// Pinned memory of the host by its first address, with the size that was asked for.
     pub(crate) pinned: BTreeMap<u64, (Pages, usize)>,
     pub(crate) objects: BTreeMap<Handle, Object>,
+    pub(crate) executors: BTreeMap<Handle, Executor>,
     pub(crate) queues: Queues<Work>,
     pub(crate) report: Report,
     /// Tasks that were run.
@@ -109,6 +111,7 @@ impl Emulator {
             events: BTreeMap::new(),
             pinned: BTreeMap::new(),
             objects: BTreeMap::new(),
+            executors: BTreeMap::new(),
             report: Report::default(),
             clock: 0,
         })
@@ -201,10 +204,12 @@ impl Emulator {
         let pinned = self.pinned.values();
         let pinned = pinned.map(|(_, bytes)| format!("{bytes} bytes of pinned memory"));
         let objects = self.objects.values().map(|object| object.name().to_owned());
+        let executors = self.executors.values().map(Executor::name);
         contexts
             .chain(buffers)
             .chain(pinned)
             .chain(objects)
+            .chain(executors)
             .collect()
     }
 }

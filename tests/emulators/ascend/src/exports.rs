@@ -7,6 +7,7 @@
 
 mod argument;
 mod control;
+pub(crate) mod operators;
 mod runtime;
 mod tensors;
 

@@ -16,6 +16,7 @@ pub(crate) enum Kind {
     BoolArray,
     TensorList,
     ScalarList,
+    Executor,
 }
 
 /// A handle as the caller holds it.

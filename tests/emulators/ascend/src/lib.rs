@@ -2,6 +2,7 @@
 #![cfg(unix)]
 #![deny(unsafe_code)]
 
+mod array;
 mod call;
 mod codes;
 mod config;
@@ -10,11 +11,15 @@ mod copies;
 mod devices;
 mod emulator;
 mod events;
+mod executors;
 mod exports;
 mod failure;
 mod handles;
+mod layout;
 mod memory;
 mod objects;
+mod operators;
+mod planner;
 mod streams;
 mod thread;
 mod work;

@@ -15,12 +15,19 @@ const RANK_MAX: u64 = 8;
 #[derive(Debug)]
 pub(crate) enum Object {
     Tensor(Tensor),
-    Scalar,
+    Scalar(Scalar),
     IntArray(Vec<i64>),
     FloatArray(Vec<f32>),
     BoolArray(Vec<bool>),
     TensorList(Vec<Handle>),
     ScalarList(Vec<Handle>),
+}
+
+/// A number, as a float and as an integer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scalar {
+    pub(crate) float: f64,
+    pub(crate) int: i64,
 }
 
 /// Numbers at an address. Strides and offset are in elements; the storage is what lies in memory.
@@ -53,7 +60,7 @@ impl Object {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Tensor(_) => "a tensor",
-            Self::Scalar => "a scalar",
+            Self::Scalar(_) => "a scalar",
             Self::IntArray(_) => "a list of integers",
             Self::FloatArray(_) => "a list of floats",
             Self::BoolArray(_) => "a list of booleans",
@@ -119,10 +126,29 @@ pub(crate) fn create_scalar(
     if value.address() == 0 {
         return Err(null("value"));
     }
-    if dtype.name().is_none() {
-        return Err(invalid(format!("type {}", dtype.0)));
-    }
-    Ok(make(call, Kind::Scalar, Object::Scalar))
+    let scalar = scalar(value, dtype).ok_or_else(|| invalid(format!("type {}", dtype.0)))?;
+    Ok(make(call, Kind::Scalar, Object::Scalar(scalar)))
+}
+
+/// Reads a number.
+fn scalar(value: Pointer, dtype: aclDataType) -> Option<Scalar> {
+    let bytes = |count| value.bytes(count).read();
+    let float = |float: f64| Scalar {
+        float,
+        int: float as i64,
+    };
+    let int = |int: i64| Scalar {
+        float: int as f64,
+        int,
+    };
+    Some(match dtype {
+        aclDataType::ACL_FLOAT => float(f32::from_le_bytes(bytes(4).try_into().ok()?).into()),
+        aclDataType::ACL_DOUBLE => float(f64::from_le_bytes(bytes(8).try_into().ok()?)),
+        aclDataType::ACL_INT32 => int(i32::from_le_bytes(bytes(4).try_into().ok()?).into()),
+        aclDataType::ACL_INT64 => int(i64::from_le_bytes(bytes(8).try_into().ok()?)),
+        aclDataType::ACL_BOOL => int(bytes(1)[0].into()),
+        _ => return None,
+    })
 }
 
 pub(crate) fn create_ints(call: &mut Call, values: Place<i64>, count: u64) -> Outcome<Handle> {
@@ -197,7 +223,7 @@ pub(crate) fn create_scalar_list(
 }
 
 /// Why a handle is no object: a violation, because a device would follow it.
-fn dead(handle: Handle, kind: Kind) -> Failure {
+pub(crate) fn dead(handle: Handle, kind: Kind) -> Failure {
     if handle.is_null() {
         return null("object");
     }

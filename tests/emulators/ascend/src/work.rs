@@ -5,6 +5,7 @@ use std::fmt;
 use emulator_support::{HostBytes, Misuse, Place, Snapshot};
 
 use crate::emulator::Emulator;
+use crate::executors::Launch;
 use crate::exports::HostFunction;
 use crate::failure::Fault;
 use crate::handles::Handle;
@@ -24,6 +25,7 @@ pub(crate) enum Task {
     Fill(Fill),
     /// Writes down when an event was passed.
     Stamp(Handle),
+    Operator(Launch),
     /// A function of the host, which is called without the lock.
     Host(HostFunction),
 }
@@ -93,12 +95,13 @@ impl Task {
                     .collect()
             }
             Self::Fill(fill) => vec![(fill.address, fill.count)],
+            Self::Operator(launch) => launch.ranges(),
             Self::Stamp(_) | Self::Host(_) => Vec::new(),
         }
     }
 
     /// Does it.
-    pub(crate) fn run(&self, emulator: &mut Emulator, _context: Handle) -> Result<(), Fault> {
+    pub(crate) fn run(&self, emulator: &mut Emulator) -> Result<(), Fault> {
         match self {
             Self::Copy(copy) => copy.run(emulator),
             Self::Fill(fill) => {
@@ -116,6 +119,7 @@ impl Task {
                 }
                 Ok(())
             }
+            Self::Operator(launch) => launch.run(emulator),
             Self::Host(_) => unreachable!("called without the lock"),
         }
     }
@@ -124,13 +128,16 @@ impl Task {
 /// A range of a device, when its task runs.
 fn place(emulator: &Emulator, device: usize, address: u64, count: usize) -> Result<Place, Fault> {
     let found = emulator.devices[device].memory.locate(address, count);
-    found.map_err(|misuse| {
-        let kind = match misuse {
-            Misuse::Freed(_) => "use_after_free",
-            Misuse::Outside(_) | Misuse::Beyond { .. } | Misuse::Interior { .. } => "out_of_bounds",
-        };
-        Fault::new(kind, misuse.to_string())
-    })
+    found.map_err(misused)
+}
+
+/// What is wrong with an address when its task runs.
+pub(crate) fn misused(misuse: Misuse) -> Fault {
+    let kind = match misuse {
+        Misuse::Freed(_) => "use_after_free",
+        Misuse::Outside(_) | Misuse::Beyond { .. } | Misuse::Interior { .. } => "out_of_bounds",
+    };
+    Fault::new(kind, misuse.to_string())
 }
 
 /// Pinned memory, when its task runs.

@@ -7,8 +7,8 @@ use std::ffi::{CStr, c_char, c_void};
 use std::ptr::with_exposed_provenance_mut;
 
 use backend_ascend_sys::types::{
-    aclBoolArray, aclDataType, aclFloatArray, aclFormat, aclIntArray, aclScalar, aclScalarList,
-    aclTensor, aclTensorList, aclrtDevAttr, aclrtEventRecordedStatus, aclrtHostFunc,
+    aclBoolArray, aclDataType, aclFloatArray, aclFormat, aclIntArray, aclOpExecutor, aclScalar,
+    aclScalarList, aclTensor, aclTensorList, aclrtDevAttr, aclrtEventRecordedStatus, aclrtHostFunc,
     aclrtLastErrLevel, aclrtMemAttr, aclrtMemMallocPolicy, aclrtMemcpyKind, aclrtPtrAttributes,
     aclrtRunMode, aclrtStreamStatus, aclrtUuid,
 };
@@ -66,6 +66,9 @@ macro_rules! values {
     )+};
 }
 values!(
+    bool,
+    i8,
+    f64,
     i32,
     i64,
     u32,
@@ -92,6 +95,7 @@ macro_rules! objects {
     )+};
 }
 objects!(
+    aclOpExecutor,
     aclTensor,
     aclScalar,
     aclIntArray,
@@ -113,6 +117,7 @@ macro_rules! places {
     )+};
 }
 places!(
+    *mut aclOpExecutor,
     bool,
     f32,
     i32,

@@ -3,11 +3,12 @@
 use std::ffi::c_void;
 
 use backend_ascend_sys::types::{
-    aclBoolArray, aclDataType, aclFloatArray, aclFormat, aclIntArray, aclScalar, aclScalarList,
-    aclTensor, aclTensorList, aclnnStatus,
+    aclBoolArray, aclDataType, aclFloatArray, aclFormat, aclIntArray, aclOpExecutor, aclScalar,
+    aclScalarList, aclTensor, aclTensorList, aclnnStatus,
 };
 
 use super::export;
+use crate::executors::{self, Among};
 use crate::objects::{self, Layout};
 
 export! {
@@ -69,4 +70,22 @@ export! {
         = objects::set_address;
     fn aclGetRawTensorAddr(tensor: *const aclTensor, address: *mut *mut c_void) -> aclnnStatus
         = objects::address;
+    fn aclSetAclOpExecutorRepeatable(executor: *mut aclOpExecutor) -> aclnnStatus
+        = executors::set_repeatable;
+    fn aclDestroyAclOpExecutor(executor: *mut aclOpExecutor) -> aclnnStatus = executors::destroy;
+    fn aclSetInputTensorAddr(
+        executor: *mut aclOpExecutor, index: usize, tensor: *mut aclTensor, address: *mut c_void,
+    ) -> aclnnStatus = |call, executor, index, tensor, address| {
+        executors::set_address(call, executor, (Among::Inputs, index), tensor, address)
+    };
+    fn aclSetOutputTensorAddr(
+        executor: *mut aclOpExecutor, index: usize, tensor: *mut aclTensor, address: *mut c_void,
+    ) -> aclnnStatus = |call, executor, index, tensor, address| {
+        executors::set_address(call, executor, (Among::Outputs, index), tensor, address)
+    };
+    fn aclSetTensorAddr(
+        executor: *mut aclOpExecutor, index: usize, tensor: *mut aclTensor, address: *mut c_void,
+    ) -> aclnnStatus = |call, executor, index, tensor, address| {
+        executors::set_address(call, executor, (Among::All, index), tensor, address)
+    };
 }

@@ -4,9 +4,12 @@
 mod control;
 mod devices;
 mod events;
+mod executors;
 mod graph;
 mod memory;
 mod objects;
+mod operands;
+mod operators;
 mod session;
 mod streams;
 mod table;
