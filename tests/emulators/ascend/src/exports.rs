@@ -16,7 +16,7 @@ pub(crate) use argument::{HostFunction, Place, Pointer, Text, given};
 /// Exports functions of one table.
 macro_rules! export {
     ($table:ident; $(fn $name:ident($($arg:ident: $ty:ty),* $(,)?) -> $result:ty = $body:expr;)+) => {$(
-        // SAFETY: the name is the vendor's or begins with `ascendEmu`; nothing else of ours exports it.
+        // The name is the vendor's or begins with `ascendEmu`; nothing else of ours exports it.
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $name($($arg: $ty),*) -> $result {
             // SAFETY: the caller promises of every pointer what the vendor's documentation asks.

@@ -228,7 +228,7 @@ impl<T> Queues<T> {
             match queue.tasks.front() {
                 _ if queue.is_running => return Some(at),
                 Some(Task::Wait(point)) if self.open.contains(point) => {
-                    at = self.recorder(*point)?
+                    at = self.recorder(*point)?;
                 }
                 Some(_) => return Some(at),
                 None => return None,

@@ -139,7 +139,7 @@ places!(
 );
 
 /// A place for a result, or a list that is read.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<T>(*mut T);
 
 impl<T: Copy> Place<T> {
@@ -218,7 +218,7 @@ impl Pointee for c_char {
 }
 
 /// A text that ends with a zero, or a buffer for one.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Text(*mut c_char);
 
 impl Text {

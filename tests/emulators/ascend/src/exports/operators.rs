@@ -28,7 +28,7 @@ macro_rules! operators {
         }
 
         const _: () = {
-            // SAFETY: the name is the vendor's; nothing else of ours exports it.
+            // The name is the vendor's; nothing else of ours exports it.
             #[unsafe(export_name = concat!("aclnn", stringify!($name), "GetWorkspaceSize"))]
             unsafe extern "C" fn plan(
                 $($($arg: $ty,)+)+
@@ -52,7 +52,7 @@ macro_rules! operators {
                 })
             }
 
-            // SAFETY: the name is the vendor's; nothing else of ours exports it.
+            // The name is the vendor's; nothing else of ours exports it.
             #[unsafe(export_name = concat!("aclnn", stringify!($name)))]
             unsafe extern "C" fn launch(
                 workspace: *mut c_void,

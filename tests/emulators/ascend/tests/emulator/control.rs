@@ -11,11 +11,10 @@ fn it_says_what_it_is() {
     let session = Session::bare(&json!({"family": "a3", "cann_version": "9.0.1"}));
     let runtime = &session.ascend.runtime;
     let emulator = session.ascend.emulator.as_ref().expect("an emulator");
-    // SAFETY: both are texts that stay.
     let read = |text| {
-        unsafe { CStr::from_ptr(text) }
-            .to_string_lossy()
-            .into_owned()
+        // SAFETY: both are texts that stay.
+        let text = unsafe { CStr::from_ptr(text) };
+        text.to_string_lossy().into_owned()
     };
     assert_eq!(
         read(call!(emulator, ascendEmuVersion())),
