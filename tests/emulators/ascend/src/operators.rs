@@ -2,8 +2,10 @@
 //! backend, so that a comparison with one proves something.
 
 pub(crate) mod elementwise;
+pub(crate) mod experts;
 pub(crate) mod index;
 pub(crate) mod matmul;
 pub(crate) mod norm;
+pub(crate) mod quant;
 pub(crate) mod reduce;
 pub(crate) mod shapes;

@@ -146,14 +146,23 @@ impl<'a> Planner<'a> {
         self.operand(name, handle, Role::Reference)
     }
 
-    /// The tensors of a list.
+    /// The tensors of a list, to be read.
     pub(crate) fn list(&mut self, name: &'static str, handle: Handle) -> Outcome<Vec<Spec>> {
+        self.members(name, handle, Role::Input)
+    }
+
+    /// The tensors of a list, to be written.
+    pub(crate) fn output_list(&mut self, name: &'static str, handle: Handle) -> Outcome<Vec<Spec>> {
+        self.members(name, handle, Role::Output)
+    }
+
+    fn members(&mut self, name: &'static str, handle: Handle, role: Role) -> Outcome<Vec<Spec>> {
         let Object::TensorList(members) = self.find(name, handle, Kind::TensorList)? else {
             unreachable!("a handle of a list");
         };
         members
             .iter()
-            .map(|member| self.input(name, *member))
+            .map(|member| self.operand(name, *member, role))
             .collect()
     }
 

@@ -9,12 +9,13 @@ use backend_ascend_sys::types::{
 };
 
 use crate::exports::argument::Argument;
-use crate::operators::{elementwise, index, matmul, norm, reduce, shapes};
+use crate::operators::{elementwise, experts, index, matmul, norm, quant, reduce, shapes};
 
 type In = *const aclTensor;
 type Out = *mut aclTensor;
 type Ints = *const aclIntArray;
 type List = *const aclTensorList;
+type OutList = *mut aclTensorList;
 type Number = *const aclScalar;
 
 /// Exports both halves of an operator, held against the table.
@@ -82,6 +83,38 @@ macro_rules! operators {
 operators! {
     Matmul(self_, mat2: In; out: Out; cubeMathType: i8) = matmul::matmul;
     BatchMatMul(self_, mat2: In; out: Out; cubeMathType: i8) = matmul::batch_matmul;
+
+    QuantMatmulV5(
+        x1, x2, x1Scale, x2Scale, yScale, x1Offset, x2Offset, yOffset, bias: In;
+        transposeX1, transposeX2: bool;
+        groupSize: i64;
+        out: Out
+    ) = quant::quant_matmul;
+
+    GroupedMatmulV5(
+        x, weight, biasOptional, scaleOptional, offsetOptional, antiquantScaleOptional,
+            antiquantOffsetOptional, perTokenScaleOptional: List;
+        groupListOptional: In;
+        activationInputOptional, activationQuantScaleOptional, activationQuantOffsetOptional: List;
+        splitItem, groupType, groupListType, actType: i64;
+        tuningConfigOptional: *mut aclIntArray;
+        out, activationFeatureOutOptional, dynQuantScaleOutOptional: OutList
+    ) = experts::grouped_matmul;
+    MoeInitRoutingV3(
+        x, expertIdx, scaleOptional, offsetOptional: In;
+        activeNum, expertCapacity, expertNum, dropPadMode, expertTokensNumType: i64;
+        expertTokensNumFlag: bool;
+        quantMode: i64;
+        activeExpertRangeOptional: Ints;
+        rowIdxType: i64;
+        expandedXOut, expandedRowIdxOut, expertTokensCountOrCumsumOut, expandedScaleOut: In
+    ) = experts::init_routing;
+    MoeFinalizeRoutingV2(
+        expandedX, expandedRowIdx, x1Optional, x2Optional, biasOptional, scalesOptional,
+            expertIdxOptional: In;
+        dropPadMode: i64;
+        out: In
+    ) = experts::finalize_routing;
 
     RmsNorm(x, gamma: In; epsilon: f64; yOut, rstdOut: In) = norm::rms_norm;
     SwiGlu(x: In; dim: i64; out: In) = norm::swi_glu;

@@ -453,3 +453,210 @@ fn rows_are_normed_gated_and_quantised() {
     assert_eq!(code, 561_003, "not emulated");
     assert_eq!(session.wait(null_mut()), 0);
 }
+
+#[test]
+fn products_of_eight_bits_are_exact_and_scaled() {
+    let session = Session::lazy();
+    let x1 = session.tensor(I8, &[2, 2], &[127.0, 127.0, -3.0, 4.0]);
+    let x2 = session.tensor(I8, &[2, 3], &[127.0, 1.0, 2.0, 127.0, 3.0, 4.0]);
+    let rows = session.tensor(F32, &[2], &[0.5, 2.0]);
+    let columns = session.tensor(F32, &[3], &[1.0, 2.0, 4.0]);
+    let bias = session.tensor(I32, &[3], &[-2.0, 0.0, 1.0]);
+    let out = session.empty(BF16, &[2, 3]);
+    let no = null();
+    let multiply = |x2: *const _, turned, scale: *const _, bias: *const _| {
+        operate!(
+            session,
+            QuantMatmulV5(
+                x1.tensor,
+                x2,
+                scale,
+                columns.tensor,
+                no,
+                no,
+                no,
+                no,
+                bias,
+                false,
+                turned,
+                0,
+                out.tensor
+            )
+        )
+    };
+    let code = multiply(x2.tensor, false, rows.tensor, bias.tensor);
+    check(
+        &session,
+        code,
+        &out,
+        &[16_128.0, 508.0, 1528.0, 250.0, 36.0, 88.0],
+    );
+    // 3048 lies midway between neighbours of bf16.
+    let turned = session.view((x2.block, I8, &[6]), ND, (&[3, 2], &[1, 3], 0));
+    let code = multiply(turned, true, null(), null());
+    check(
+        &session,
+        code,
+        &out,
+        &[32_256.0, 1016.0, 3040.0, 127.0, 18.0, 40.0],
+    );
+    assert_eq!(multiply(turned, false, null(), null()), 161_002);
+}
+
+/// Two experts of `[2, 1]` each, and the groups of three rows.
+fn through_experts(session: &Session, groups: &[f64], kind: i64) -> (i32, Operand) {
+    let x = session.list(&[&session.tensor(F32, &[3, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])]);
+    let weight = session.list(&[&session.tensor(F32, &[2, 2, 1], &[1.0, 1.0, 10.0, 0.0])]);
+    let list = session.tensor(I64, &[2], groups);
+    let y = session.empty(F32, &[3, 1]);
+    let out = session.list(&[&y]);
+    let (none, nothing) = (null(), null_mut());
+    let code = operate!(
+        session,
+        GroupedMatmulV5(
+            x,
+            weight,
+            none,
+            none,
+            none,
+            none,
+            none,
+            none,
+            list.tensor,
+            none,
+            none,
+            none,
+            3,
+            0,
+            kind,
+            0,
+            nothing,
+            out,
+            nothing.cast(),
+            nothing.cast()
+        )
+    );
+    (code, y)
+}
+
+#[test]
+fn groups_of_rows_have_a_matrix_of_their_own() {
+    let session = Session::lazy();
+    let want = [3.0, 30.0, 50.0];
+    let (code, y) = through_experts(&session, &[1.0, 3.0], 0);
+    check(&session, code, &y, &want);
+    let (code, y) = through_experts(&session, &[1.0, 2.0], 1);
+    check(&session, code, &y, &want);
+    assert_eq!(through_experts(&session, &[1.0, 2.0], 2).0, 161_002);
+}
+
+#[test]
+fn groups_hold_all_rows_once() {
+    for (groups, kind) in [
+        ([2.0, 1.0], 0),
+        ([1.0, 2.0], 0),
+        ([4.0, 4.0], 0),
+        ([1.0, 1.0], 1),
+        ([-1.0, 4.0], 1),
+    ] {
+        let session = Session::lazy();
+        assert_eq!(
+            through_experts(&session, &groups, kind).0,
+            507_015,
+            "{groups:?}"
+        );
+        assert_eq!(session.violations(), ["group_list"]);
+    }
+}
+
+#[test]
+fn tokens_go_to_their_experts_and_back() {
+    let session = Session::lazy();
+    let x = session.tensor(F32, &[2, 2], &[1.0, 2.0, 3.0, 4.0]);
+    let experts = session.tensor(I32, &[2, 2], &[2.0, 0.0, 0.0, 1.0]);
+    let expanded = session.empty(F32, &[4, 2]);
+    let index = session.empty(I32, &[4]);
+    let counts = session.empty(I64, &[3]);
+    let no = null();
+    let route = |experts: *const _, num_type, row_type| {
+        operate!(
+            session,
+            MoeInitRoutingV3(
+                x.tensor,
+                experts,
+                no,
+                no,
+                4,
+                0,
+                3,
+                0,
+                num_type,
+                true,
+                -1,
+                null(),
+                row_type,
+                expanded.tensor,
+                index.tensor,
+                counts.tensor,
+                no
+            )
+        )
+    };
+    assert_eq!(route(experts.tensor, 1, 1), 0, "{}", session.text());
+    assert_eq!(session.numbers(&counts), [2.0, 1.0, 1.0]);
+    assert_eq!(
+        session.numbers(&index),
+        [1.0, 2.0, 3.0, 0.0],
+        "which pair each row is"
+    );
+    assert_eq!(route(experts.tensor, 0, 0), 0);
+    assert_eq!(session.numbers(&counts), [2.0, 3.0, 4.0]);
+    assert_eq!(
+        session.numbers(&index),
+        [3.0, 0.0, 1.0, 2.0],
+        "where each pair went"
+    );
+    assert_eq!(
+        session.numbers(&expanded),
+        [1.0, 2.0, 3.0, 4.0, 3.0, 4.0, 1.0, 2.0]
+    );
+
+    let scales = session.tensor(F32, &[2, 2], &[0.5, 1.0, 2.0, 10.0]);
+    let bias = session.tensor(F32, &[3, 2], &[0.0, 0.0, 1.0, 1.0, 2.0, 2.0]);
+    let added = session.tensor(F32, &[2, 2], &[100.0, 0.0, 0.0, 0.0]);
+    let out = session.empty(F32, &[2, 2]);
+    let code = operate!(
+        session,
+        MoeFinalizeRoutingV2(
+            expanded.tensor,
+            index.tensor,
+            added.tensor,
+            no,
+            bias.tensor,
+            scales.tensor,
+            experts.tensor,
+            2,
+            out.tensor
+        )
+    );
+    check(&session, code, &out, &[102.5, 4.0, 46.0, 58.0]);
+    let turned = session.tensor(I32, &[4], &[3.0, 1.0, 0.0, 2.0]);
+    let code = operate!(
+        session,
+        MoeFinalizeRoutingV2(
+            expanded.tensor,
+            turned.tensor,
+            added.tensor,
+            no,
+            bias.tensor,
+            scales.tensor,
+            experts.tensor,
+            0,
+            out.tensor
+        )
+    );
+    check(&session, code, &out, &[102.5, 4.0, 46.0, 58.0]);
+    let beyond = session.tensor(I32, &[2, 2], &[3.0, 0.0, 0.0, 1.0]);
+    assert_eq!(route(beyond.tensor, 0, 0), 507_015);
+    assert_eq!(session.violations(), ["expert_index"]);
+}
