@@ -1,0 +1,376 @@
+//! One call of the interface, from its beginning to the code that it returns.
+//!
+//! All state stands behind one lock, which a call holds until it returns; only functions of the host run
+//! without it, and a wait that others must end.
+
+use std::ffi::c_char;
+use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::{null, null_mut};
+use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use emulator_support::{Goal, QueueId, Step, Violation};
+
+use crate::codes;
+use crate::config::OnViolation;
+use crate::emulator::{Emulator, Phase};
+use crate::exports::Pointer;
+use crate::failure::{Failure, Fault, Outcome};
+use crate::handles::{Handle, Kind};
+use crate::thread;
+use crate::work::{Task, Work};
+
+static STATE: LazyLock<Mutex<Emulator>> = LazyLock::new(|| Mutex::new(Emulator::first()));
+static PROGRESS: Condvar = Condvar::new();
+
+/// What may be called before `aclInit` and after `aclFinalize`.
+const EARLY: [&str; 9] = [
+    "aclInit",
+    "aclFinalize",
+    "aclGetRecentErrMsg",
+    "aclsysGetVersionStr",
+    "aclrtGetSocName",
+    "ascendEmuVersion",
+    "ascendEmuConfigure",
+    "ascendEmuReport",
+    "ascendEmuReset",
+];
+
+/// What a function returns.
+pub(crate) trait Reply {
+    /// What it is made of.
+    type Value;
+
+    fn of(value: Self::Value) -> Self;
+    fn refused(code: i32) -> Self;
+}
+
+impl Reply for i32 {
+    type Value = ();
+
+    fn of((): ()) -> Self {
+        codes::OK
+    }
+
+    fn refused(code: i32) -> Self {
+        code
+    }
+}
+
+impl Reply for () {
+    type Value = ();
+
+    fn of((): ()) {}
+
+    fn refused(_code: i32) {}
+}
+
+impl Reply for usize {
+    type Value = Self;
+
+    fn of(value: Self) -> Self {
+        value
+    }
+
+    fn refused(_code: i32) -> Self {
+        0
+    }
+}
+
+impl Reply for *const c_char {
+    type Value = Self;
+
+    fn of(value: Self) -> Self {
+        value
+    }
+
+    fn refused(_code: i32) -> Self {
+        null()
+    }
+}
+
+impl<T> Reply for *mut T {
+    type Value = Handle;
+
+    fn of(handle: Handle) -> Self {
+        handle.pointer()
+    }
+
+    fn refused(_code: i32) -> Self {
+        null_mut()
+    }
+}
+
+/// A call, which holds the state.
+#[derive(Debug)]
+pub(crate) struct Call {
+    name: &'static str,
+    state: Option<MutexGuard<'static, Emulator>>,
+}
+
+impl Deref for Call {
+    type Target = Emulator;
+
+    fn deref(&self) -> &Emulator {
+        self.state.as_ref().expect("held but for a moment")
+    }
+}
+
+impl DerefMut for Call {
+    fn deref_mut(&mut self) -> &mut Emulator {
+        self.state.as_mut().expect("held but for a moment")
+    }
+}
+
+/// Does one call: a failure becomes its code and this thread's text, a panic becomes both.
+pub(crate) fn enter<R: Reply>(
+    name: &'static str,
+    body: impl FnOnce(&mut Call) -> Outcome<R::Value>,
+) -> R {
+    let outcome = if thread::is_in_callback() {
+        let text = "a function of the host that runs for a stream calls the runtime";
+        Err(Failure::violation(
+            "call_in_callback",
+            codes::RT_INTERNAL_ERROR,
+            text,
+        ))
+    } else {
+        let whole = || Call::begin(name).and_then(|mut call| body(&mut call));
+        catch_unwind(AssertUnwindSafe(whole)).unwrap_or_else(|panic| {
+            let text = words(&*panic);
+            Err(Failure::violation("panic", codes::RT_INTERNAL_ERROR, text))
+        })
+    };
+    let reply = match outcome {
+        Ok(value) => R::of(value),
+        Err(failure) => {
+            if let Some(kind) = failure.violation {
+                found(&mut lock(), name, Fault::new(kind, failure.text.clone()));
+            }
+            thread::remember(name, &failure);
+            R::refused(failure.code)
+        }
+    };
+    PROGRESS.notify_all();
+    reply
+}
+
+fn lock() -> MutexGuard<'static, Emulator> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a panic said.
+fn words(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without words").to_owned()
+}
+
+/// Writes down a violation, and ends the process if that is set.
+#[expect(
+    clippy::print_stderr,
+    reason = "the last words of a process that is set to end here"
+)]
+fn found(emulator: &mut Emulator, call: &str, fault: Fault) {
+    if emulator.config.on_violation == OnViolation::Abort {
+        eprintln!("{call}: {}: {}", fault.kind, fault.text);
+        std::process::abort();
+    }
+    emulator.report.violation(Violation {
+        kind: fault.kind,
+        call: call.to_owned(),
+        text: fault.text,
+    });
+}
+
+impl Call {
+    fn begin(name: &'static str) -> Outcome<Self> {
+        let mut call = Self {
+            name,
+            state: Some(lock()),
+        };
+        let nth = call.report.count(name);
+        if let Some(code) = call.config.faults.code(name, nth) {
+            return Err(Failure::new(code, format!("call {nth} was set to fail")));
+        }
+        if call.phase != Phase::Ready && !EARLY.contains(&name) {
+            return Err(Failure::new(codes::UNINITIALIZE, "aclInit was not called"));
+        }
+        Ok(call)
+    }
+
+    /// Writes down what does not fail the call.
+    pub(crate) fn violation(&mut self, kind: &'static str, text: impl Into<String>) {
+        let name = self.name;
+        found(self, name, Fault::new(kind, text));
+    }
+
+    /// The context of this thread, even one that has failed.
+    pub(crate) fn bound(&self) -> Outcome<Handle> {
+        let context = thread::context(self.epoch);
+        let alive = context.filter(|context| self.contexts.contains_key(context));
+        alive.ok_or_else(|| {
+            let text = "this thread has no context: aclrtSetDevice binds the thread that calls it";
+            Failure::new(codes::RT_CONTEXT_NULL, text)
+        })
+    }
+
+    /// The context of this thread.
+    pub(crate) fn context(&self) -> Outcome<Handle> {
+        let bound = self.bound()?;
+        match self.contexts[&bound].failed {
+            Some(code) => Err(Failure::new(
+                code,
+                "a task of this context has failed before",
+            )),
+            None => Ok(bound),
+        }
+    }
+
+    /// The device of this thread.
+    pub(crate) fn device(&self) -> Outcome<usize> {
+        Ok(self.contexts[&self.context()?].device)
+    }
+
+    /// A stream of this thread's context; null is its default stream.
+    pub(crate) fn stream(&self, stream: Pointer) -> Outcome<Handle> {
+        let context = self.context()?;
+        self.stream_of(stream.handle(), context)
+    }
+
+    /// A stream of a context; null is its default stream.
+    pub(crate) fn stream_of(&self, stream: Handle, context: Handle) -> Outcome<Handle> {
+        if stream.is_null() {
+            return Ok(self.contexts[&context].default_stream);
+        }
+        let found = self
+            .streams
+            .get(&stream)
+            .ok_or_else(|| gone(stream, Kind::Stream))?;
+        if found.context != context {
+            let text = "the stream is of another context than this thread's";
+            return Err(Failure::new(codes::RT_STREAM_CONTEXT, text));
+        }
+        Ok(stream)
+    }
+
+    /// Queues work on a stream.
+    pub(crate) fn submit(&mut self, stream: Handle, task: Task) {
+        let work = Work {
+            call: self.name,
+            context: self.streams[&stream].context,
+            task,
+        };
+        self.queues.submit(QueueId(stream.0), work);
+        self.settle();
+    }
+
+    /// Runs what the schedule runs though nobody waits.
+    pub(crate) fn settle(&mut self) {
+        while let Some(step) = self.queues.stray() {
+            self.take(step);
+        }
+    }
+
+    /// Waits until a stream has passed what it holds now.
+    pub(crate) fn drain(&mut self, stream: Handle) -> Outcome {
+        let goal = self.queues.now(QueueId(stream.0));
+        self.wait(goal, None, codes::RT_STREAM_SYNC_TIMEOUT)
+    }
+
+    /// Runs queued work until a goal is met. If nothing that is queued leads there, others have
+    /// `limit_ms` to queue it; after that the call fails with `code` and tells who waits for whom.
+    pub(crate) fn wait(&mut self, goal: Goal, limit_ms: Option<u64>, code: i32) -> Outcome {
+        while !self.queues.is_met(goal) {
+            match self.queues.step(goal) {
+                Step::Busy => self.pause(None),
+                Step::Stuck => {
+                    let limit_ms = limit_ms.unwrap_or(self.config.deadlock_ms);
+                    if !self.pause(Some(Duration::from_millis(limit_ms))) {
+                        let text =
+                            format!("nothing ends this wait: {}", self.queues.waits().join("; "));
+                        return Err(Failure::violation("deadlock", code, text));
+                    }
+                    true
+                }
+                step => self.take(step),
+            };
+        }
+        self.settle();
+        Ok(())
+    }
+
+    /// One step towards a goal, as every look at it takes.
+    pub(crate) fn look(&mut self, goal: Goal) -> bool {
+        if !self.queues.is_met(goal) {
+            let step = self.queues.step(goal);
+            self.take(step);
+        }
+        self.queues.is_met(goal)
+    }
+
+    /// Lets other threads call; whether one did before the limit.
+    fn pause(&mut self, limit: Option<Duration>) -> bool {
+        let state = self.state.take().expect("held but for a moment");
+        let (state, called) = match limit {
+            None => (
+                PROGRESS.wait(state).unwrap_or_else(PoisonError::into_inner),
+                true,
+            ),
+            Some(limit) => {
+                let waited = PROGRESS.wait_timeout(state, limit);
+                let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+                (state, !waited.timed_out())
+            }
+        };
+        self.state = Some(state);
+        called
+    }
+
+    fn take(&mut self, step: Step<Work>) -> bool {
+        if let Step::Run(queue, work) = step {
+            self.run(queue, &work);
+        }
+        true
+    }
+
+    /// Runs one task, unless its context has failed.
+    fn run(&mut self, queue: QueueId, work: &Work) {
+        self.clock += 1;
+        let context = self.contexts.get(&work.context);
+        if context.is_some_and(|context| context.failed.is_none()) {
+            let done = match &work.task {
+                Task::Host(function) => {
+                    self.state = None;
+                    thread::call_back(|| function.call());
+                    self.state = Some(lock());
+                    Ok(())
+                }
+                task => {
+                    let run = || task.run(self);
+                    let done = catch_unwind(AssertUnwindSafe(run));
+                    done.unwrap_or_else(|panic| Err(Fault::new("panic", words(&*panic))))
+                }
+            };
+            if let Err(fault) = done {
+                found(self, work.call, fault);
+                if let Some(context) = self.contexts.get_mut(&work.context) {
+                    context.failed = Some(codes::RT_AICORE_EXCEPTION);
+                }
+            }
+        }
+        self.queues.finish(queue);
+        PROGRESS.notify_all();
+    }
+}
+
+/// Why a handle is none.
+pub(crate) fn gone(handle: Handle, kind: Kind) -> Failure {
+    let text = if handle.is(kind) {
+        format!("the {kind:?} was destroyed")
+    } else {
+        format!("no {kind:?} was ever made with this handle")
+    };
+    Failure::new(codes::RT_INVALID_HANDLE, text)
+}

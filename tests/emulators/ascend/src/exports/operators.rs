@@ -1,0 +1,164 @@
+//! Operators: both halves of each, and its arguments by name.
+#![allow(non_snake_case, reason = "the names of the C interface")]
+
+use std::ffi::c_void;
+
+use backend_ascend_sys::types::{
+    aclDataType, aclIntArray, aclOpExecutor, aclScalar, aclTensor, aclTensorList, aclnnStatus,
+    aclrtStream,
+};
+
+use crate::exports::argument::Argument;
+use crate::operators::{elementwise, experts, index, matmul, norm, quant, reduce, shapes};
+
+type In = *const aclTensor;
+type Out = *mut aclTensor;
+type Ints = *const aclIntArray;
+type List = *const aclTensorList;
+type OutList = *mut aclTensorList;
+type Number = *const aclScalar;
+
+/// Exports both halves of an operator, held against the table.
+macro_rules! operators {
+    ($($name:ident($($($arg:ident),+: $ty:ty);+) = $contract:path;)+) => {$(
+        #[doc = concat!("The arguments of `aclnn", stringify!($name), "GetWorkspaceSize`.")]
+        #[derive(Debug)]
+        #[allow(dead_code, reason = "what a contract leaves open is an argument all the same")]
+        pub(crate) struct $name {
+            $($(pub(crate) $arg: <$ty as Argument>::Value,)+)+
+        }
+
+        const _: () = {
+            // The name is the vendor's; nothing else of ours exports it.
+            #[unsafe(export_name = concat!("aclnn", stringify!($name), "GetWorkspaceSize"))]
+            unsafe extern "C" fn plan(
+                $($($arg: $ty,)+)+
+                size: *mut u64,
+                executor: *mut *mut aclOpExecutor,
+            ) -> aclnnStatus {
+                let args = $name {
+                    $($(
+                        // SAFETY: the caller promises of it what the vendor's documentation asks.
+                        $arg: unsafe { Argument::take($arg) },
+                    )+)+
+                };
+                // SAFETY: the same.
+                let size = unsafe { Argument::take(size) };
+                // SAFETY: the same.
+                let executor = unsafe { Argument::take(executor) };
+                let name = concat!("aclnn", stringify!($name), "GetWorkspaceSize");
+                crate::call::enter(name, move |call| {
+                    let contract = |op: &mut crate::planner::Planner<'_>| $contract(op, &args);
+                    crate::executors::plan(call, stringify!($name), size, executor, contract)
+                })
+            }
+
+            // The name is the vendor's; nothing else of ours exports it.
+            #[unsafe(export_name = concat!("aclnn", stringify!($name)))]
+            unsafe extern "C" fn launch(
+                workspace: *mut c_void,
+                size: u64,
+                executor: *mut aclOpExecutor,
+                stream: aclrtStream,
+            ) -> aclnnStatus {
+                // SAFETY: the caller promises of it what the vendor's documentation asks.
+                let workspace = unsafe { Argument::take(workspace) };
+                // SAFETY: the same.
+                let executor = unsafe { Argument::take(executor) };
+                // SAFETY: the same.
+                let stream = unsafe { Argument::take(stream) };
+                crate::call::enter(concat!("aclnn", stringify!($name)), move |call| {
+                    let workspace = (workspace, size);
+                    crate::executors::launch(call, stringify!($name), workspace, executor, stream)
+                })
+            }
+
+            backend_ascend_sys::assert_export!(
+                op backend_ascend_sys::abi::operators::$name = plan, launch
+            );
+        };
+    )+};
+}
+
+operators! {
+    Matmul(self_, mat2: In; out: Out; cubeMathType: i8) = matmul::matmul;
+    BatchMatMul(self_, mat2: In; out: Out; cubeMathType: i8) = matmul::batch_matmul;
+
+    QuantMatmulV5(
+        x1, x2, x1Scale, x2Scale, yScale, x1Offset, x2Offset, yOffset, bias: In;
+        transposeX1, transposeX2: bool;
+        groupSize: i64;
+        out: Out
+    ) = quant::quant_matmul;
+
+    GroupedMatmulV5(
+        x, weight, biasOptional, scaleOptional, offsetOptional, antiquantScaleOptional,
+            antiquantOffsetOptional, perTokenScaleOptional: List;
+        groupListOptional: In;
+        activationInputOptional, activationQuantScaleOptional, activationQuantOffsetOptional: List;
+        splitItem, groupType, groupListType, actType: i64;
+        tuningConfigOptional: *mut aclIntArray;
+        out, activationFeatureOutOptional, dynQuantScaleOutOptional: OutList
+    ) = experts::grouped_matmul;
+    MoeInitRoutingV3(
+        x, expertIdx, scaleOptional, offsetOptional: In;
+        activeNum, expertCapacity, expertNum, dropPadMode, expertTokensNumType: i64;
+        expertTokensNumFlag: bool;
+        quantMode: i64;
+        activeExpertRangeOptional: Ints;
+        rowIdxType: i64;
+        expandedXOut, expandedRowIdxOut, expertTokensCountOrCumsumOut, expandedScaleOut: In
+    ) = experts::init_routing;
+    MoeFinalizeRoutingV2(
+        expandedX, expandedRowIdx, x1Optional, x2Optional, biasOptional, scalesOptional,
+            expertIdxOptional: In;
+        dropPadMode: i64;
+        out: In
+    ) = experts::finalize_routing;
+
+    RmsNorm(x, gamma: In; epsilon: f64; yOut, rstdOut: In) = norm::rms_norm;
+    SwiGlu(x: In; dim: i64; out: In) = norm::swi_glu;
+    DynamicQuantV2(
+        x, smoothScalesOptional, groupIndexOptional: In;
+        dstType: i64;
+        yOut, scaleOut, offsetOut: In
+    ) = norm::dynamic_quant;
+
+    Embedding(weight, indices, out: In) = index::embedding;
+    IndexSelect(self_: In; dim: i64; index: In; out: Out) = index::index_select;
+    GatherV2(self_: In; dim: i64; index: In; out: Out) = index::gather_v2;
+    Gather(self_: In; dim: i64; index: In; out: Out) = index::gather;
+    ScatterNdUpdate(varRef: Out; indices, updates: In) = index::scatter_nd_update;
+    IndexPutImpl(selfRef: Out; indices: List; values: In; accumulate, unsafe_: bool)
+        = index::index_put;
+
+    Softmax(self_: In; dim: i64; out: Out) = reduce::softmax;
+    ReduceSum(self_: In; dims: Ints; keepDims: bool; dtype: aclDataType; out: Out)
+        = reduce::reduce_sum;
+    MaxDim(self_: In; dim: i64; keepdim: bool; out, indices: Out) = reduce::max_dim;
+    ArgMax(self_: In; dim: i64; keepdim: bool; out: Out) = reduce::arg_max;
+    Topk(self_: In; k, dim: i64; largest, sorted: bool; valuesOut, indicesOut: Out) = reduce::topk;
+
+    Add(self_, other: In; alpha: Number; out: Out) = elementwise::add;
+    Sub(self_, other: In; alpha: Number; out: Out) = elementwise::sub;
+    Mul(self_, other: In; out: Out) = elementwise::mul;
+    Div(self_, other: In; out: Out) = elementwise::div;
+    Muls(self_: In; other: Number; out: Out) = elementwise::muls;
+    Adds(self_: In; other, alpha: Number; out: Out) = elementwise::adds;
+    Exp(self_: In; out: Out) = elementwise::exp;
+    Sqrt(self_: In; out: Out) = elementwise::sqrt;
+    Sigmoid(self_: In; out: Out) = elementwise::sigmoid;
+    Silu(self_: In; out: Out) = elementwise::silu;
+    Softplus(self_: In; beta, threshold: Number; out: Out) = elementwise::softplus;
+    Clamp(self_: In; clipValueMin, clipValueMax: Number; out: Out) = elementwise::clamp;
+    Cast(self_: In; dtype: aclDataType; out: Out) = elementwise::cast;
+    SWhere(condition, self_, other: In; out: Out) = elementwise::s_where;
+    InplaceMaskedFillScalar(selfRef: Out; mask: In; value: Number) = elementwise::masked_fill;
+    InplaceFillScalar(selfRef: Out; value: Number) = elementwise::fill;
+    Arange(start, end, step: Number; out: Out) = elementwise::arange;
+
+    Cat(tensors: List; dim: i64; out: Out) = shapes::cat;
+    Permute(self_: In; dims: Ints; out: Out) = shapes::permute;
+    InplaceCopy(selfRef: Out; src: In) = shapes::copy;
+    NpuFormatCast(srcTensor: In; dstTensor: Out) = shapes::format_cast;
+}

@@ -1,0 +1,15 @@
+//! The built library through the product's own loader. Linux only, as that loader is.
+#![cfg(target_os = "linux")]
+
+mod control;
+mod devices;
+mod events;
+mod executors;
+mod graph;
+mod memory;
+mod objects;
+mod operands;
+mod operators;
+mod session;
+mod streams;
+mod table;
