@@ -6,7 +6,7 @@ use crate::format::Rounding;
 use crate::kernels::Kernels;
 use crate::operands::Linear;
 
-/// See [`Kernels::project`](crate::Kernels::project).
+/// See [`Kernels::project`].
 pub fn project<B: Backend>(
     be: &B,
     x: &B::Tensor,
@@ -35,7 +35,7 @@ pub fn project<B: Backend>(
     Ok(results)
 }
 
-/// See [`Kernels::project_grouped`](crate::Kernels::project_grouped).
+/// See [`Kernels::project_grouped`].
 pub fn project_grouped<B: Kernels>(
     be: &B,
     x: &B::Tensor,
