@@ -1,0 +1,135 @@
+//! A device, bound to the thread that opened it.
+
+use std::ffi::CStr;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ptr::null;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use backend_ascend_sys::Ascend;
+use backend_ascend_sys::abi::runtime::Runtime;
+use deepseek_core::{Error, Result};
+
+use crate::limits::VENDOR_TEXT_CHARS_MAX;
+use crate::status::Failure;
+
+/// What `aclInit` returns when it was called before.
+const INITIALISED: i32 = 100_002;
+
+/// A device. The last owner resets it; `aclFinalize` is left to the end of the process.
+pub(crate) struct Device {
+    pub(super) ascend: Arc<Ascend>,
+    id: i32,
+    name: String,
+    /// The runtime binds a device and the text of its errors to a thread.
+    _thread: PhantomData<*const ()>,
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Device {
+    /// Binds the calling thread to a device.
+    pub(crate) fn open(ascend: Arc<Ascend>, id: i32) -> Result<Rc<Self>> {
+        let mark = if ascend.emulator.is_some() {
+            "-EMU"
+        } else {
+            ""
+        };
+        let name = format!("npu:{id}{mark}");
+        let runtime = &ascend.runtime;
+        // SAFETY: no configuration is given.
+        let code = unsafe { (runtime.aclInit)(null()) };
+        if code != INITIALISED {
+            checked(runtime, "aclInit", code).map_err(|failure| failure.of(&name))?;
+        }
+        // SAFETY: a number is all that it takes.
+        let code = unsafe { (runtime.aclrtSetDevice)(id) };
+        checked(runtime, "aclrtSetDevice", code).map_err(|failure| failure.of(&name))?;
+        Ok(Rc::new(Self {
+            ascend,
+            id,
+            name,
+            _thread: PhantomData,
+        }))
+    }
+
+    /// What it is called in messages: one that is emulated ends in `-EMU`.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The vendor's name for the chip; empty if the release does not tell.
+    pub(crate) fn soc(&self) -> String {
+        let Some(name) = self.ascend.runtime.aclrtGetSocName else {
+            return String::new();
+        };
+        // SAFETY: it takes nothing.
+        let name = unsafe { name() };
+        if name.is_null() {
+            return String::new();
+        }
+        // SAFETY: the runtime gives a text with a zero at its end that stays as long as the process.
+        let name = unsafe { CStr::from_ptr(name) };
+        name.to_string_lossy().into_owned()
+    }
+
+    /// What a call returned.
+    pub(super) fn check(&self, call: &'static str, code: i32) -> Result<()> {
+        self.checked(call, code)
+            .map_err(|failure| failure.of(&self.name))
+    }
+
+    /// The same, for who looks at the code.
+    pub(super) fn checked(&self, call: &'static str, code: i32) -> Result<(), Failure> {
+        checked(&self.ascend.runtime, call, code)
+    }
+
+    /// A failure without a code, with what the vendor says of it.
+    pub(super) fn fault(&self, what: impl fmt::Display) -> Error {
+        let text = vendor_text(&self.ascend.runtime);
+        Error::Device {
+            device: self.name.clone(),
+            why: format!("{what} [{text}]"),
+        }
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        // SAFETY: a number is all that it takes. All that was made on the device has kept it until now.
+        // What a reset says nobody is left to hear.
+        let _ = unsafe { (self.ascend.runtime.aclrtResetDevice)(self.id) };
+    }
+}
+
+fn checked(runtime: &Runtime, call: &'static str, code: i32) -> Result<(), Failure> {
+    if code == 0 {
+        return Ok(());
+    }
+    // At once: the text is the thread's, and the next call that fails replaces it.
+    let text = vendor_text(runtime);
+    Err(Failure { call, code, text })
+}
+
+/// What the vendor says of the last call of this thread that failed, on one line.
+fn vendor_text(runtime: &Runtime) -> String {
+    // SAFETY: it takes nothing.
+    let text = unsafe { (runtime.aclGetRecentErrMsg)() };
+    if text.is_null() {
+        return String::new();
+    }
+    // SAFETY: the runtime gives a text with a zero at its end that stays until this thread calls again.
+    let text = unsafe { CStr::from_ptr(text) };
+    let text = text.to_string_lossy();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words
+        .join(" ")
+        .chars()
+        .take(VENDOR_TEXT_CHARS_MAX)
+        .collect()
+}

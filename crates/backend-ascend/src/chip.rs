@@ -1,0 +1,124 @@
+//! What is known of a device without calling it.
+
+use backend_offload::{Chip, Declined, Packed, Part, Verb};
+use deepseek_core::weights::WeightView;
+use deepseek_core::{Level, Result};
+
+/// What an emulator puts behind the name of a chip.
+const EMULATED: &str = "-EMU";
+
+/// The families of chips that are served. They differ in which operators and formats they have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Family {
+    /// 910B.
+    A2,
+    /// 910C: two devices in a chip.
+    A3,
+    /// 950.
+    A5,
+}
+
+impl Family {
+    /// The family of a chip by the name that the runtime has for it; none if it is not served.
+    #[must_use]
+    pub fn of(soc: &str) -> Option<Self> {
+        let soc = soc.strip_suffix(EMULATED).unwrap_or(soc);
+        let families = [
+            ("Ascend910B", Self::A2),
+            ("Ascend910_93", Self::A3),
+            ("Ascend910_95", Self::A5),
+            ("Ascend950", Self::A5),
+        ];
+        let mut families = families.into_iter();
+        families.find_map(|(head, family)| soc.starts_with(head).then_some(family))
+    }
+}
+
+/// A chip: its name, its family, and that all of its operations are composed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AscendChip {
+    name: String,
+    soc: String,
+    family: Family,
+}
+
+impl AscendChip {
+    pub(crate) fn new(name: &str, soc: &str, family: Family) -> Self {
+        Self {
+            name: name.to_owned(),
+            soc: soc.to_owned(),
+            family,
+        }
+    }
+
+    /// The vendor's name for the chip, such as `Ascend910B3`.
+    #[must_use]
+    pub fn soc(&self) -> &str {
+        &self.soc
+    }
+
+    /// Its family.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Whether it is an emulator, which says nothing of a device's kernels, speed or numerics.
+    #[must_use]
+    pub fn is_emulated(&self) -> bool {
+        self.soc.ends_with(EMULATED)
+    }
+}
+
+impl Chip for AscendChip {
+    type Form = ();
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn levels(&self) -> &[Level] {
+        &Level::ALL
+    }
+
+    /// As plain numbers, in BF16 where that holds them.
+    fn pack(&self, weight: &WeightView) -> Result<Packed<()>> {
+        Ok(Packed {
+            form: (),
+            parts: vec![Part::widened(weight)],
+        })
+    }
+
+    fn takes(&self, _: &Verb<()>) -> Result<(), Declined> {
+        Err(Declined("composed of the operators of CANN".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chip_is_of_the_family_that_its_name_begins_with() {
+        for (soc, family) in [
+            ("Ascend910B4-1", Some(Family::A2)),
+            ("Ascend910B3-EMU", Some(Family::A2)),
+            ("Ascend910_9392", Some(Family::A3)),
+            ("Ascend910_9599", Some(Family::A5)),
+            ("Ascend950PR", Some(Family::A5)),
+            ("Ascend910A", None),
+            ("Ascend310P3", None),
+            ("", None),
+        ] {
+            assert_eq!(Family::of(soc), family, "{soc}");
+        }
+    }
+
+    #[test]
+    fn an_emulated_chip_says_so() {
+        let emulated = |soc| AscendChip::new("npu:0", soc, Family::A2).is_emulated();
+        assert!(emulated("Ascend910B3-EMU"));
+        assert!(!emulated("Ascend910B3"));
+    }
+}

@@ -1,0 +1,15 @@
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
+
+mod call;
+mod cann;
+mod chip;
+mod driver;
+mod limits;
+mod operand;
+mod status;
+mod translate;
+
+pub use cann::{Flight, Pinned};
+pub use chip::{AscendChip, Family};
+pub use driver::AscendDriver;

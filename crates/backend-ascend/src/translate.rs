@@ -1,0 +1,102 @@
+//! From an operation to the calls of the vendor's operators that it is composed of.
+
+mod functions;
+mod moves;
+mod products;
+mod rounding;
+
+use backend_offload::Op;
+
+use crate::call::{Binary, Call, Program};
+use crate::operand::{Operand, Type};
+
+/// The calls of an operation. Plain data: no device is asked.
+pub(crate) fn translate(op: &Op<()>) -> Program {
+    let mut program = Program::default();
+    let to = &mut program;
+    match op {
+        Op::Fill { out, byte } => to.fill = Some((out.into(), *byte)),
+        Op::Widen { x, out } => to.cast(x.into(), out.into()),
+        Op::Round {
+            x,
+            to: rounding,
+            out,
+        } => rounding::round(to, x.into(), *rounding, out.into()),
+        Op::Shift { x, by, out } => moves::shift(to, x.into(), *by, out.into()),
+        Op::Slice { from, start, out } => {
+            let (from, out) = (Operand::from(from), Operand::from(out));
+            to.copy(from.part(1, *start, out.dims[1]), out);
+        }
+        Op::Concat { parts, out } => to.call(Call::Cat {
+            parts: parts.iter().map(Operand::from).collect(),
+            out: out.into(),
+        }),
+        Op::Gather { from, at, out } => to.call(Call::IndexSelect {
+            from: from.into(),
+            at: at.into(),
+            out: out.into(),
+        }),
+        Op::Take { from, at, out } => moves::take(to, from.into(), at.into(), out.into()),
+        Op::Scatter { into, at, from } => moves::scatter(to, into.into(), at.into(), from.into()),
+        Op::Linear { x, weight, out } => {
+            products::linear(to, x.into(), (&weight.parts[0]).into(), out.into());
+        }
+        Op::Grouped {
+            x,
+            weight,
+            ends,
+            out,
+        } => {
+            let weight = (&weight.parts[0]).into();
+            products::grouped(to, x.into(), weight, ends.into(), out.into());
+        }
+        Op::Matmul { a, b, out } => products::matmul(to, a.into(), b.into(), out.into()),
+        Op::MatmulT { a, b, out } => {
+            let b = Operand::from(b).transposed();
+            products::matmul(to, a.into(), b, out.into());
+        }
+        Op::Add { a, b, out } => to.binary(Binary::Add, a.into(), b.into(), out.into()),
+        Op::Mul { a, b, out } => to.binary(Binary::Mul, a.into(), b.into(), out.into()),
+        Op::Map { f, x, out } => functions::map(to, *f, x.into(), out.into()),
+        Op::Sum { x, out } => to.call(Call::ReduceSum {
+            x: x.into(),
+            out: out.into(),
+        }),
+        Op::Max { x, out } => {
+            let places = to.scratch(Type::I64, &out.dims);
+            to.call(Call::MaxDim {
+                x: x.into(),
+                out: out.into(),
+                places,
+            });
+        }
+        Op::RmsNorm {
+            x,
+            weight,
+            eps,
+            out,
+        } => {
+            let weight = weight.as_ref().map(Operand::from);
+            products::rms_norm(to, x.into(), weight, *eps, out.into());
+        }
+        Op::Rope {
+            x,
+            angles,
+            rotation,
+            out,
+        } => functions::rope(to, x.into(), angles.into(), *rotation, out.into()),
+        Op::TopK { x, out } => moves::top_k(to, x.into(), out.into()),
+        Op::Mask { at, out } => moves::mask(to, at.into(), out.into()),
+        Op::Dispatch {
+            experts,
+            rows,
+            visits,
+            places,
+            ends,
+        } => {
+            let [rows, visits, places] = [rows, visits, places].map(Operand::from);
+            moves::dispatch(to, experts.into(), [rows, visits, places], ends.into());
+        }
+    }
+    program
+}
