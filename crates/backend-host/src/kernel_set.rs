@@ -22,7 +22,7 @@ pub enum KernelSet {
 }
 
 impl KernelSet {
-    /// All sets, the best first.
+    /// All sets, the newest first.
     pub const ALL: [Self; 4] = [Self::Avx512Bf16, Self::Avx512, Self::Avx2, Self::Plain];
 
     /// The sets that this processor runs, the newest first. The last, [`KernelSet::Plain`], runs

@@ -1,9 +1,7 @@
 //! How rows are laid out to be multiplied with a stored matrix.
 
 use deepseek_core::weights::WeightView;
-use deepseek_core::{Format, ScaleFormat};
 
-use super::codes::UNIT;
 use super::lanes::{Isa, LANES};
 #[cfg(target_arch = "x86_64")]
 use super::pairs;
@@ -28,7 +26,7 @@ impl Form {
         weights: impl IntoIterator<Item = &'a WeightView>,
     ) -> Self {
         #[cfg(target_arch = "x86_64")]
-        if exact && isa == Isa::Avx512Bf16 && weights.into_iter().all(is_exact) {
+        if exact && isa == Isa::Avx512Bf16 && weights.into_iter().all(pairs::takes) {
             return Self::Pairs;
         }
         #[cfg(not(target_arch = "x86_64"))]
@@ -75,17 +73,6 @@ impl Form {
             });
             work(laid)
         })
-    }
-}
-
-/// Whether the numbers of a weight are exact in BF16, and [`Form::Pairs`] decodes them.
-#[cfg(target_arch = "x86_64")]
-fn is_exact(weight: &WeightView) -> bool {
-    match weight.format {
-        Format::Fp8 { tile, scale } => scale == ScaleFormat::E8m0 && tile[1].is_multiple_of(UNIT),
-        Format::Fp4 { block, scale } => scale == ScaleFormat::E8m0 && block.is_multiple_of(UNIT),
-        Format::Bf16 => true,
-        Format::F32 | Format::F16 => false,
     }
 }
 

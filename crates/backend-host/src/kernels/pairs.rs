@@ -17,7 +17,10 @@
 use std::arch::x86_64::*;
 use std::mem;
 
-use super::codes::Decode;
+use deepseek_core::weights::WeightView;
+use deepseek_core::{Format, ScaleFormat};
+
+use super::codes::{Decode, UNIT};
 use super::lanes::{LANES, Lanes};
 
 /// Thirty-two BF16 numbers, or sixteen sums.
@@ -185,6 +188,16 @@ unsafe impl Decode for Pairs {
             }
         }
         fits
+    }
+}
+
+/// Whether the numbers of a weight are exact in BF16, in units that are decoded here.
+pub(super) fn takes(weight: &WeightView) -> bool {
+    match weight.format {
+        Format::Fp8 { tile, scale } => scale == ScaleFormat::E8m0 && tile[1].is_multiple_of(UNIT),
+        Format::Fp4 { block, scale } => scale == ScaleFormat::E8m0 && block.is_multiple_of(UNIT),
+        Format::Bf16 => true,
+        Format::F32 | Format::F16 => false,
     }
 }
 
