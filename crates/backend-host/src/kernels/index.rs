@@ -221,7 +221,7 @@ fn scan(
                 .map(|blocks| vec![f32::NEG_INFINITY; count.div_ceil(blocks.size)]),
         })
         .collect();
-    // All queries of a group begin at the same row, so the longest sight covers the others.
+    // All queries of a group begin at the same row, so the longest list covers the others.
     let longest = (0..queries).max_by_key(|query| counts[*query]).unwrap_or(0);
     let runs = seen.runs(group.start + longest);
     let last = if scored(counts[longest]) {
