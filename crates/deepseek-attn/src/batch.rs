@@ -341,7 +341,7 @@ impl<B: Kernels> SourceStep<B> {
                     angles: be.upload(&rope.angles(&starts).table())?,
                 })
             },
-            seen: Selection::of(be, &seen, rooms.bucket(kind, seen.most()))?,
+            seen: Selection::of(be, &seen, rooms.padded(kind, seen.most(), be.lists()))?,
             seen_runs: seen,
         })
     }

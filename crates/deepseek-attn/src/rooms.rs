@@ -9,7 +9,7 @@ use crate::batch::Span;
 use crate::role::Compression;
 
 /// The fewest rows that a list of visible rows is padded to.
-const BUCKET_MIN: usize = 64;
+const PADDED_MIN: usize = 64;
 
 /// The rooms of every sequence in every pool. All sizes are per sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +88,9 @@ impl SourceKind {
         let first = span.at / self.ratio;
         match lists {
             Lists::Runs => first..span.end() / self.ratio,
-            Lists::Padded => first..first + (span.rows.len() as u32).div_ceil(self.ratio),
+            Lists::Padded | Lists::Fixed => {
+                first..first + (span.rows.len() as u32).div_ceil(self.ratio)
+            }
         }
     }
 
@@ -104,7 +106,7 @@ impl SourceKind {
                     self.members(groups.start, span.end()).start.into()
                 }
             }
-            Lists::Padded => i64::from(span.at) - self.members_most() as i64,
+            Lists::Padded | Lists::Fixed => i64::from(span.at) - self.members_most() as i64,
         }
     }
 
@@ -207,15 +209,15 @@ impl Rooms {
         slot as u32 * self.entries(kind) + index
     }
 
-    /// What a list of `count` visible rows is padded to: a power of two, so that shapes change a few
-    /// times in the life of a sequence and not with every group, but never more than there are.
-    pub(crate) fn bucket(&self, kind: &SourceKind, count: usize) -> usize {
+    /// What a list of `count` visible rows is padded to: all that there are, or a power of two, so that
+    /// shapes change a few times in the life of a sequence and not with every group, but never more.
+    pub(crate) fn padded(&self, kind: &SourceKind, count: usize, lists: Lists) -> usize {
         let all = self.entries(kind) as usize;
-        count
-            .next_power_of_two()
-            .max(BUCKET_MIN)
-            .min(all)
-            .max(count)
+        match lists {
+            Lists::Fixed => all,
+            Lists::Padded => count.next_power_of_two().max(PADDED_MIN).min(all),
+            Lists::Runs => count,
+        }
     }
 }
 

@@ -111,9 +111,13 @@ pub struct Fetched {
 pub enum Lists {
     /// As runs, however many there are, and with no work for rows that a step does not complete.
     Runs,
-    /// As ids on the device, padded so that what a step of so many tokens does, and the shapes it does
-    /// it in, do not depend on where its sequences stand.
+    /// As ids on the device, padded so that what a step of so many tokens calls does not depend on where
+    /// its sequences stand. What grows with a text is padded to powers of two: shapes change a few times
+    /// in its life, and work grows with it.
     Padded,
+    /// The same, padded to all that the context has: neither calls nor shapes depend on where sequences
+    /// stand, so one captured step serves a whole text. A short text costs what a full one does.
+    Fixed,
 }
 
 /// The id that names no row: it is read as a row of zeros, and a write to it is skipped. Lists of ids

@@ -1,5 +1,5 @@
 //! A device that counts what is asked of it. It has no verbs but the provided bodies, so that what they
-//! cost a device is counted, and its lists are padded, as those of accelerators are.
+//! cost a device is counted, and its lists are padded, as those of accelerators are, or fixed.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use deepseek_core::operands::{ExpertBank, ExpertViews, FeedForward, Residency, Routing, SwiGlu};
 use deepseek_core::weights::WeightView;
 use deepseek_core::{
-    Backend, DeviceTensor, Fetched, HostTensor, Kernels, Level, Result, Rotation, Rounding,
+    Backend, DeviceTensor, Fetched, HostTensor, Kernels, Level, Lists, Result, Rotation, Rounding,
     RowFormat, Unary, Use, reference,
 };
 
@@ -24,6 +24,8 @@ pub struct Counts {
     pub bytes_down: usize,
     /// Every call, in order.
     pub calls: Vec<&'static str>,
+    /// The shape of every tensor that they made, in order.
+    pub shapes: Vec<Vec<usize>>,
 }
 
 /// A device whose calls are counted, with experts as grouped products have them: which experts a row
@@ -33,6 +35,7 @@ pub struct Counting<B: Backend> {
     inner: B,
     /// `[experts, experts]`: row `id` is 1 at `id` and 0 elsewhere.
     identity: B::Tensor,
+    lists: Lists,
     counts: Mutex<Counts>,
 }
 
@@ -50,8 +53,16 @@ impl<B: Backend> Counting<B> {
         Ok(Self {
             identity: inner.upload(&HostTensor::new(&[experts, experts], identity))?,
             inner,
+            lists: Lists::Padded,
             counts: Mutex::default(),
         })
+    }
+
+    /// The same with lists of another kind.
+    #[must_use]
+    pub fn with(mut self, lists: Lists) -> Self {
+        self.lists = lists;
+        self
     }
 
     /// What has been asked since the last time.
@@ -68,6 +79,17 @@ impl<B: Backend> Counting<B> {
     fn called(&self, name: &'static str) -> &B {
         self.count(name, |_| ());
         &self.inner
+    }
+
+    /// A call that makes a tensor.
+    fn makes(
+        &self,
+        name: &'static str,
+        made: impl FnOnce(&B) -> Result<B::Tensor>,
+    ) -> Result<B::Tensor> {
+        let made = made(&self.inner)?;
+        self.count(name, |counts| counts.shapes.push(made.shape().to_vec()));
+        Ok(made)
     }
 
     fn waits(&self, name: &'static str, bytes: usize) {
@@ -98,6 +120,10 @@ impl<B: Backend> Backend for Counting<B> {
 
     fn levels(&self) -> &[Level] {
         self.inner.levels()
+    }
+
+    fn lists(&self) -> Lists {
+        self.lists
     }
 
     fn upload(&self, host: &HostTensor) -> Result<B::Tensor> {
@@ -146,7 +172,7 @@ impl<B: Backend> Backend for Counting<B> {
     }
 
     fn read_rows(&self, rows: &B::Rows, at: &B::Ids) -> Result<B::Tensor> {
-        self.called("read_rows").read_rows(rows, at)
+        self.makes("read_rows", |be| be.read_rows(rows, at))
     }
 
     fn export_rows(&self, rows: &B::Rows, run: Range<u32>) -> Result<Vec<u8>> {
@@ -161,55 +187,55 @@ impl<B: Backend> Backend for Counting<B> {
     }
 
     fn reshape(&self, t: &B::Tensor, shape: &[usize]) -> Result<B::Tensor> {
-        self.called("reshape").reshape(t, shape)
+        self.makes("reshape", |be| be.reshape(t, shape))
     }
 
     fn narrow(&self, t: &B::Tensor, dim: usize, start: usize, length: usize) -> Result<B::Tensor> {
-        self.called("narrow").narrow(t, dim, start, length)
+        self.makes("narrow", |be| be.narrow(t, dim, start, length))
     }
 
     fn concat(&self, parts: &[&B::Tensor], dim: usize) -> Result<B::Tensor> {
-        self.called("concat").concat(parts, dim)
+        self.makes("concat", |be| be.concat(parts, dim))
     }
 
     fn gather(&self, t: &B::Tensor, at: &B::Ids) -> Result<B::Tensor> {
-        self.called("gather").gather(t, at)
+        self.makes("gather", |be| be.gather(t, at))
     }
 
     fn lookup(&self, weight: &B::Weight, at: &B::Ids) -> Result<B::Tensor> {
-        self.called("lookup").lookup(weight, at)
+        self.makes("lookup", |be| be.lookup(weight, at))
     }
 
     fn linear(&self, x: &B::Tensor, weight: &B::Weight) -> Result<B::Tensor> {
-        self.called("linear").linear(x, weight)
+        self.makes("linear", |be| be.linear(x, weight))
     }
 
     fn matmul_t(&self, a: &B::Tensor, b: &B::Tensor) -> Result<B::Tensor> {
-        self.called("matmul_t").matmul_t(a, b)
+        self.makes("matmul_t", |be| be.matmul_t(a, b))
     }
 
     fn matmul(&self, a: &B::Tensor, b: &B::Tensor) -> Result<B::Tensor> {
-        self.called("matmul").matmul(a, b)
+        self.makes("matmul", |be| be.matmul(a, b))
     }
 
     fn add(&self, a: &B::Tensor, b: &B::Tensor) -> Result<B::Tensor> {
-        self.called("add").add(a, b)
+        self.makes("add", |be| be.add(a, b))
     }
 
     fn mul(&self, a: &B::Tensor, b: &B::Tensor) -> Result<B::Tensor> {
-        self.called("mul").mul(a, b)
+        self.makes("mul", |be| be.mul(a, b))
     }
 
     fn map(&self, x: &B::Tensor, f: Unary) -> Result<B::Tensor> {
-        self.called("map").map(x, f)
+        self.makes("map", |be| be.map(x, f))
     }
 
     fn sum(&self, x: &B::Tensor, dim: usize) -> Result<B::Tensor> {
-        self.called("sum").sum(x, dim)
+        self.makes("sum", |be| be.sum(x, dim))
     }
 
     fn max(&self, x: &B::Tensor, dim: usize) -> Result<B::Tensor> {
-        self.called("max").max(x, dim)
+        self.makes("max", |be| be.max(x, dim))
     }
 
     fn rms_norm(
@@ -219,11 +245,11 @@ impl<B: Backend> Backend for Counting<B> {
         eps: f32,
         rounding: Option<Rounding>,
     ) -> Result<B::Tensor> {
-        self.called("rms_norm").rms_norm(x, weight, eps, rounding)
+        self.makes("rms_norm", |be| be.rms_norm(x, weight, eps, rounding))
     }
 
     fn rope(&self, x: &B::Tensor, angles: &B::Tensor, rotation: Rotation) -> Result<B::Tensor> {
-        self.called("rope").rope(x, angles, rotation)
+        self.makes("rope", |be| be.rope(x, angles, rotation))
     }
 
     fn top_k(&self, x: &B::Tensor, k: usize) -> Result<B::Ids> {
@@ -231,7 +257,7 @@ impl<B: Backend> Backend for Counting<B> {
     }
 
     fn take(&self, x: &B::Tensor, at: &B::Ids, k: usize) -> Result<B::Tensor> {
-        self.called("take").take(x, at, k)
+        self.makes("take", |be| be.take(x, at, k))
     }
 
     fn take_ids(
@@ -250,15 +276,15 @@ impl<B: Backend> Backend for Counting<B> {
     }
 
     fn mask(&self, ids: &B::Ids, shape: &[usize]) -> Result<B::Tensor> {
-        self.called("mask").mask(ids, shape)
+        self.makes("mask", |be| be.mask(ids, shape))
     }
 
     fn round(&self, x: &B::Tensor, to: Rounding) -> Result<B::Tensor> {
-        self.called("round").round(x, to)
+        self.makes("round", |be| be.round(x, to))
     }
 
     fn finite(&self, x: &B::Tensor) -> Result<B::Tensor> {
-        self.called("finite").finite(x)
+        self.makes("finite", |be| be.finite(x))
     }
 }
 

@@ -579,7 +579,7 @@ fn attend<B: Kernels>(be: &B, format: RowFormat, draw: &mut Draw<'_>) -> Result<
         let provided = be.download(&provided)?;
         let what = draw.what(&format!("provided {named}"));
         relative(&what, provided.data(), want.data(), tolerance);
-        if be.lists() == Lists::Padded {
+        if be.lists() != Lists::Runs {
             continue;
         }
 

@@ -6,7 +6,7 @@ use backend_candle::Candle;
 use backend_host::Host;
 use conformance::counting::{Counting, Counts};
 use conformance::model::{Open, best, draft, logits, open, prompt, step};
-use deepseek_core::HostTensor;
+use deepseek_core::{HostTensor, Lists};
 use deepseek_model::{Decoder, Insert, Model, Prefill, SeqId, Span, Step, TokenId, Want};
 use deepseek_vision::Grid;
 
@@ -40,6 +40,7 @@ fn asked(model: &mut Counted, step: &Step) -> Result<Counts> {
 #[test]
 fn grouped_experts_and_padded_lists_mean_what_the_provided_bodies_mean() -> Result<()> {
     conformance::verbs::check(&Counting::new(Host::new(2), 5)?, 0..6)?;
+    conformance::verbs::check(&Counting::new(Host::new(2), 5)?.with(Lists::Fixed), 0..6)?;
     conformance::verbs::check(&Counting::new(Candle::plain(), 5)?, 0..6)
 }
 
@@ -149,27 +150,52 @@ fn the_calls_of_a_step_do_not_depend_on_its_tokens() -> Result<()> {
     Ok(())
 }
 
+/// What each of three hundred tokens in a row asks for, behind eight others, with lists of a kind.
+fn three_hundred_tokens(
+    (name, experts, prefill): (&str, usize, Prefill),
+    lists: Lists,
+) -> Result<Vec<Counts>> {
+    let opened = Open {
+        prefill,
+        ..Open::default()
+    };
+    let device = Counting::new(Host::new(2), experts)?.with(lists);
+    let mut model = open(device, name, opened)?;
+    model.step(&span(0, &[1; 8], Want::Last))?;
+    (8..308)
+        .map(|at| asked(&mut model, &span(at, &[at as TokenId % 7 + 1], Want::Last)))
+        .collect()
+}
+
 #[test]
 fn three_hundred_tokens_ask_for_the_same_calls() -> Result<()> {
-    for (name, experts, prefill) in MODELS {
-        let opened = Open {
-            prefill,
-            ..Open::default()
-        };
-        let mut model = counted(name, experts, opened)?;
-        let mut want = None;
-        model.step(&span(0, &[1; 8], Want::Last))?;
-        for at in 8..308 {
-            let counts = asked(&mut model, &span(at, &[at as TokenId % 7 + 1], Want::Last))?;
-            let want = want.get_or_insert_with(|| counts.clone());
-            assert_eq!(counts.calls, want.calls, "{name} at {at}");
-            assert_eq!(counts.uploads, want.uploads, "{name} at {at}");
+    for model in MODELS {
+        let counts = three_hundred_tokens(model, Lists::Padded)?;
+        for (at, own) in counts.iter().enumerate() {
+            assert_eq!(own.calls, counts[0].calls, "{} at {at}", model.0);
+            assert_eq!(own.uploads, counts[0].uploads, "{} at {at}", model.0);
+        }
+        let of_one_shape = counts.chunk_by(|own, next| own.shapes == next.shapes);
+        let most = 1 + (300.0_f32).log2().ceil() as usize;
+        assert!(of_one_shape.count() <= most, "{}", model.0);
+    }
+    Ok(())
+}
+
+/// So a device that captures a step as a graph captures it once.
+#[test]
+fn with_fixed_lists_they_ask_for_the_same_shapes_and_bytes() -> Result<()> {
+    for model in MODELS {
+        let counts = three_hundred_tokens(model, Lists::Fixed)?;
+        assert!(!counts[0].shapes.is_empty());
+        for (at, own) in counts.iter().enumerate() {
+            assert_eq!(*own, counts[0], "{} at {at}", model.0);
         }
     }
     Ok(())
 }
 
-/// The padded lists and the provided bodies say what the host says.
+/// Padded and fixed lists and the provided bodies say what the host says.
 #[test]
 fn a_device_with_the_primitives_alone_says_what_the_host_says() -> Result<()> {
     for (name, experts, prefill) in MODELS {
@@ -179,11 +205,13 @@ fn a_device_with_the_primitives_alone_says_what_the_host_says() -> Result<()> {
         };
         let ids = prompt(name)?;
         let mut host = open(Host::new(2), name, opened)?;
-        let mut other = counted(name, experts, opened)?;
         let want = logits(&mut host, &ids, &[512])?;
-        let got = logits(&mut other, &ids, &[33])?;
-        conformance::compare::close(name, got.data(), want.data(), 2e-4);
-        assert_eq!(best(got.row(ids.len() - 1)), best(want.row(ids.len() - 1)));
+        for lists in [Lists::Padded, Lists::Fixed] {
+            let device = Counting::new(Host::new(2), experts)?.with(lists);
+            let got = logits(&mut open(device, name, opened)?, &ids, &[33])?;
+            conformance::compare::close(name, got.data(), want.data(), 2e-4);
+            assert_eq!(best(got.row(ids.len() - 1)), best(want.row(ids.len() - 1)));
+        }
     }
     Ok(())
 }

@@ -157,7 +157,7 @@ impl<B: Backend> Selection<B> {
     fn as_taken(be: &B, runs: &Arc<Runs>, k: usize, padding: Padding) -> Result<Self> {
         match be.lists() {
             Lists::Runs => Ok(Self::Runs(Arc::clone(runs))),
-            Lists::Padded => {
+            Lists::Padded | Lists::Fixed => {
                 let k = k.max(runs.most()).max(1);
                 let ids = be.ids(&runs.padded(k, padding))?;
                 Ok(Self::Rows { ids, k })
