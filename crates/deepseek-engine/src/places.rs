@@ -23,7 +23,7 @@ pub(crate) struct Places {
 pub(crate) struct Kept {
     pub(crate) seq: SeqId,
     pub(crate) text: KeptText,
-    /// Where it stood after its last step.
+    /// The furthest that the decoder has stood.
     pub(crate) reached: u32,
     /// Its tail where its prompt ended.
     pub(crate) state: Option<SequenceState>,
@@ -51,7 +51,7 @@ pub(crate) struct Start {
     pub(crate) seq: SeqId,
     /// Ids of the prompt that need not be run.
     pub(crate) cached: u32,
-    /// Where the sequence that was there stood after its last step.
+    /// The furthest that the sequence has stood that was there.
     pub(crate) reached: u32,
     pub(crate) state: Option<SequenceState>,
     /// Whether the state is to be put back first.
@@ -134,9 +134,10 @@ impl Kept {
             (to > 0 && reached - to <= rewind).then_some(to)
         };
         let stands = u32::try_from(self.text.ids.len()).expect("a sequence fits the context");
-        let state = self.state.as_ref().map(SequenceState::position);
         let live = back(stands, self.reached).map(|to| (to, false));
-        live.or_else(|| Some((state.and_then(|at| back(at, at))?, true)))
+        let state = self.state.as_ref();
+        let tail = || back(state?.position(), state?.reached());
+        live.or_else(|| Some((tail()?, true)))
     }
 }
 
@@ -173,7 +174,7 @@ impl Places {
             return Start {
                 seq: kept.seq,
                 cached,
-                reached: restored.map_or(kept.reached, SequenceState::position),
+                reached: restored.map_or(kept.reached, SequenceState::reached),
                 state: kept.state,
                 restores,
             };

@@ -29,7 +29,7 @@ pub(crate) struct Sequence {
     /// Its tail where its prompt ended, or an earlier one.
     state: Option<SequenceState>,
     fed: u32,
-    /// Where the decoder stood after its last step.
+    /// The furthest that the decoder has stood.
     reached: u32,
     length_max: u32,
     at_length_max: Reason,
@@ -201,7 +201,7 @@ impl Sequence {
         rows: impl ExactSizeIterator<Item = &'a [f32]>,
     ) -> Option<u32> {
         self.fed += tokens;
-        self.reached = self.fed + count(drafted.len());
+        self.reached = self.reached.max(self.fed + count(drafted.len()));
         if self.fed <= self.usage.prompt {
             self.sender.progress(self.fed, self.usage.prompt);
         }

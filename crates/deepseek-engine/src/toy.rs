@@ -154,7 +154,7 @@ pub struct ToyDecoder {
 #[derive(Debug, Default)]
 struct Sequence {
     marks: Vec<Mark>,
-    /// Its length at the end of the last step it was in.
+    /// The longest that it has been.
     stood: usize,
     /// It was in a step that failed.
     lost: bool,
@@ -276,7 +276,7 @@ impl Decoder for ToyDecoder {
             self.tally
                 .tokens
                 .fetch_add(span.tokens.len() as u64, Ordering::AcqRel);
-            sequence.stood = sequence.marks.len();
+            sequence.stood = sequence.stood.max(sequence.marks.len());
             sequence.lost = fault == Some(ToyFault::Error);
             self.sequences.insert(span.seq, sequence);
         }

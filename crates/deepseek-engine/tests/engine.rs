@@ -685,6 +685,27 @@ fn a_prompt_without_the_answer_goes_on_from_the_prompt_before() {
 }
 
 #[test]
+fn a_place_goes_back_no_further_than_from_the_furthest_that_it_has_stood() {
+    let toy = narrow().0;
+    let (engine, _) = spawn(toy.clone(), Limits::default());
+    let ask = |prompt: &[TokenId], most: u32| {
+        let request = Request {
+            keep: true,
+            ..greedy(prompt, most)
+        };
+        let want = alone(&toy, &request).0;
+        let (ids, end) = read(engine.submit(request).unwrap());
+        assert_eq!(ids, want);
+        (end.unwrap().1.cached, ids)
+    };
+    // To 34, back to 31 and on to 32; the toy objects to going back to 29 from there.
+    let first = ask(&[1; 30], 5).1;
+    let second = [&[1; 30][..], &first[..1], &[2]].concat();
+    assert_eq!(ask(&second, 1).0, 31);
+    assert_eq!(ask(&[&[1; 29][..], &[3; 5]].concat(), 1).0, 29);
+}
+
+#[test]
 fn a_kept_place_is_there_for_whoever_needs_it() {
     let (toy, limits) = narrow();
     let (engine, tally) = spawn(toy.clone(), limits);

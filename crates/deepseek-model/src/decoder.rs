@@ -58,7 +58,8 @@ pub struct Capacity {
     pub sequences: u32,
     /// Tokens of one step, over all its spans.
     pub step_tokens: u32,
-    /// Positions that [`Decoder::rewind`] can take back, counted from the end of the last step.
+    /// Positions that [`Decoder::rewind`] can take back, counted from the furthest that the sequence has
+    /// stood.
     pub rewind: u32,
     /// Tokens that [`Decoder::draft`] can propose at once; 0 without a draft head.
     pub drafts: u32,
@@ -172,6 +173,12 @@ impl SequenceState {
     #[must_use]
     pub fn position(&self) -> u32 {
         self.sequence.position()
+    }
+
+    /// The furthest that the sequence had stood.
+    #[must_use]
+    pub fn reached(&self) -> u32 {
+        self.sequence.reached()
     }
 
     /// Bytes that it takes.

@@ -60,7 +60,7 @@ pub struct Model<B: Kernels> {
 pub(crate) struct Sequence {
     /// Where it stands: the position of its next token.
     position: u32,
-    /// Where it stood after its last step.
+    /// The furthest that it has stood: rings hold the last rows before that.
     reached: u32,
     /// What waits of a prompt that has run through the first layers alone.
     pending: Option<Pending>,
@@ -84,6 +84,10 @@ impl Sequence {
 
     pub(crate) fn position(&self) -> u32 {
         self.position
+    }
+
+    pub(crate) fn reached(&self) -> u32 {
+        self.reached
     }
 }
 
@@ -167,8 +171,9 @@ impl<B: Kernels> Model<B> {
         };
         self.observe(whole.as_ref())?;
         for (slot, end) in ends {
-            self.sequences[slot].position = end;
-            self.sequences[slot].reached = end;
+            let sequence = &mut self.sequences[slot];
+            sequence.position = end;
+            sequence.reached = sequence.reached.max(end);
         }
         self.logits(step, whole.as_ref(), checks)
     }
