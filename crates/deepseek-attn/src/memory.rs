@@ -180,34 +180,62 @@ impl<B: Kernels> Memory<B> {
         &self.stores[source.0]
     }
 
-    /// What a sequence that stands at the end of `positions` may still need, pool by pool: packed rows.
-    /// Of the compressed ones those alone that may be made or taken back within `positions`. Waits.
-    pub fn export(&self, be: &B, slot: usize, positions: Range<u32>) -> Result<Vec<Vec<u8>>> {
-        let places = self.places(slot, positions);
-        self.pools()
-            .zip(places)
-            .map(|(rows, runs)| export(be, rows, &runs))
-            .collect()
+    /// Pools that the rows of a sequence lie in.
+    #[must_use]
+    pub fn pool_count(&self) -> usize {
+        self.pools().count()
     }
 
-    /// Puts back what [`Memory::export`] gave for these positions, in a memory of the same numbers; the
-    /// first of `packed` are taken.
+    /// What a sequence that stands at the end of `positions` may still need: packed rows, pool by pool, of
+    /// those from number `from` on, until they have `bytes` bytes or all are there. Of the compressed ones
+    /// those alone that may be made or taken back within `positions`. Waits.
+    pub fn export(
+        &self,
+        be: &B,
+        slot: usize,
+        positions: Range<u32>,
+        from: usize,
+        bytes: usize,
+    ) -> Result<Vec<Vec<u8>>> {
+        let places = self.places(slot, positions);
+        let (mut packed, mut left) = (Vec::new(), bytes);
+        for (rows, runs) in self.pools().zip(places).skip(from) {
+            if left == 0 {
+                break;
+            }
+            let own = export(be, rows, &runs)?;
+            left = left.saturating_sub(own.len());
+            packed.push(own);
+        }
+        Ok(packed)
+    }
+
+    /// Puts back what [`Memory::export`] gave for these positions, in a memory of the same numbers, until
+    /// `bytes` bytes are there, and says how many of `packed` these were.
     ///
     /// # Errors
     /// [`Error::Rows`] if these are other rows.
-    pub fn import<'a>(
+    pub fn import(
         &mut self,
         be: &B,
         slot: usize,
         positions: Range<u32>,
-        packed: &mut impl Iterator<Item = &'a Vec<u8>>,
-    ) -> Result<()> {
+        from: usize,
+        packed: &[Vec<u8>],
+        bytes: usize,
+    ) -> Result<usize> {
         let places = self.places(slot, positions);
-        for (rows, runs) in self.pools_mut().zip(places) {
-            let packed = packed.next().map_or(&[][..], Vec::as_slice);
-            import(be, rows, &runs, packed)?;
+        let (mut count, mut left) = (0, bytes);
+        for (rows, runs) in self.pools_mut().zip(places).skip(from) {
+            if left == 0 {
+                break;
+            }
+            let own = packed.get(count).map_or(&[][..], Vec::as_slice);
+            import(be, rows, &runs, own)?;
+            left = left.saturating_sub(own.len());
+            count += 1;
         }
-        Ok(())
+        Ok(count)
     }
 
     fn pools(&self) -> impl Iterator<Item = &B::Rows> {

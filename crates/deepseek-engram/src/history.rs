@@ -29,6 +29,24 @@ impl History {
         }
     }
 
+    /// One that stands at `len` and has stood at `reached`, of the ids of another's [`ring`](Self::ring).
+    #[must_use]
+    pub fn from_ring(ring: Vec<Option<u32>>, len: u64, reached: u64) -> Self {
+        Self { ring, len, reached }
+    }
+
+    /// The ids: that of position `p` stands at `p` modulo their number.
+    #[must_use]
+    pub fn ring(&self) -> &[Option<u32>] {
+        &self.ring
+    }
+
+    /// The furthest that it has stood.
+    #[must_use]
+    pub fn reached(&self) -> u64 {
+        self.reached
+    }
+
     /// Positions so far.
     #[must_use]
     pub fn len(&self) -> u64 {

@@ -143,8 +143,15 @@ pub struct SequenceState {
     pub(crate) sequence: Sequence,
     /// Packed rows, pool by pool.
     pub(crate) rows: Vec<Vec<u8>>,
-    /// Whose tail it is, if it is one.
-    pub(crate) tail_of: Option<Life>,
+    pub(crate) kind: Kind,
+}
+
+/// How much of a sequence a state is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Whole,
+    /// The tail of this life; of none yet where it was read from bytes.
+    Tail(Option<Life>),
 }
 
 /// One use of a place: from a beginning to the next.
@@ -159,8 +166,15 @@ impl SequenceState {
         Self {
             sequence: Sequence::at(position),
             rows,
-            tail_of: None,
+            kind: Kind::Whole,
         }
+    }
+
+    /// The same as the tail of a sequence, for such decoders.
+    #[must_use]
+    pub fn into_tail(self) -> Self {
+        let kind = Kind::Tail(None);
+        Self { kind, ..self }
     }
 
     /// Its rows, packed, pool by pool.
@@ -172,13 +186,28 @@ impl SequenceState {
     /// Where the sequence stands.
     #[must_use]
     pub fn position(&self) -> u32 {
-        self.sequence.position()
+        self.sequence.position
     }
 
     /// The furthest that the sequence had stood.
     #[must_use]
     pub fn reached(&self) -> u32 {
-        self.sequence.reached()
+        self.sequence.reached
+    }
+
+    /// How much of the sequence it is.
+    #[must_use]
+    pub fn extent(&self) -> Extent {
+        match self.kind {
+            Kind::Whole => Extent::Whole,
+            Kind::Tail(_) => Extent::Tail,
+        }
+    }
+
+    /// Whether all numbers of the sequence were finite.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        self.sequence.trouble.is_none()
     }
 
     /// Bytes that it takes.
@@ -398,6 +427,45 @@ pub trait Decoder: fmt::Debug + Send {
     fn load(&mut self, seq: SeqId, state: &SequenceState) -> Result<()> {
         let _ = (seq, state);
         Err(Error::State)
+    }
+
+    /// Saves a sequence whole, in parts between which others may take steps: adds rows to `state`, at
+    /// first [`SequenceState::new`] of nothing, until `bytes` more are in it or all are, and says whether all
+    /// are. What is saved in one piece may be larger. The sequence takes no step meanwhile.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save).
+    fn save_more(&mut self, seq: SeqId, state: &mut SequenceState, bytes: usize) -> Result<bool> {
+        let _ = bytes;
+        *state = self.save(seq, Extent::Whole)?;
+        Ok(true)
+    }
+
+    /// Loads a whole sequence in such parts: from 0 on, then from where the call before says; nothing where
+    /// all of it is there. Until then, and after an error, the place is good only for
+    /// [`forget`](Self::forget).
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and for a tail.
+    fn load_more(
+        &mut self,
+        seq: SeqId,
+        state: &SequenceState,
+        from: usize,
+        bytes: usize,
+    ) -> Result<Option<usize>> {
+        let _ = (from, bytes);
+        self.load(seq, state).map(|()| None)
+    }
+
+    /// Makes a tail that was read from bytes one of the sequence in a place, of which it was saved: that
+    /// has just been loaded, from a state that was saved behind the tail.
+    ///
+    /// # Errors
+    /// [`Error::State`] for what is no such tail.
+    fn adopt(&mut self, seq: SeqId, tail: &mut SequenceState) -> Result<()> {
+        let _ = (seq, tail);
+        Ok(())
     }
 
     /// Takes a sequence back to `position`, as if the later tokens had never been.

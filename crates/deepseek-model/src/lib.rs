@@ -17,6 +17,7 @@ pub mod names;
 mod ngrams;
 pub mod plan;
 pub mod report;
+pub mod saved;
 
 pub use config::{Config, ConfigError, Family, Storage};
 pub use decoder::{

@@ -4,6 +4,18 @@
 /// Positions that a sequence can be taken back at once: drafts of one step, with room to spare.
 pub const REWIND_MAX: u32 = 16;
 
+/// Ids of a sequence's history of n-grams.
+pub const HISTORY_MAX: usize = NGRAM_MAX + REWIND_MAX as usize;
+
+/// Pools that the rows of a sequence lie in: of each layer a window, and at most two of rows with two of
+/// contributions each; those of drafts and of cut prompts.
+pub const POOLS_MAX: usize = (LAYERS_MAX + MODULES_MAX) * 8;
+
+/// Names that a saved sequence is bound to, and bytes of each and of its value.
+pub const BINDING_FIELDS_MAX: usize = 32;
+/// As above.
+pub const BINDING_BYTES_MAX: usize = 256;
+
 /// Tokens that an MTP module proposes at once. Beyond the third, few are accepted.
 pub const MTP_DRAFTS_MAX: u32 = 4;
 

@@ -3,6 +3,7 @@
 mod flow;
 mod load;
 mod replay;
+mod snapshot;
 mod trace;
 
 use std::ops::Range;
@@ -14,8 +15,8 @@ use deepseek_engram::{History, Slots};
 
 use crate::block::{Block, Head, Residual, Rows};
 use crate::decoder::{
-    Capacity, Decoder, DraftAsk, Extent, Life, Logits, Media, MediaId, Place, SeqId, SequenceState,
-    Step, TokenId, Trouble, Want,
+    Capacity, Decoder, DraftAsk, Extent, Kind, Life, Logits, Media, MediaId, Place, SeqId,
+    SequenceState, Step, TokenId, Trouble, Want,
 };
 use crate::draft::{Drafter, Shared};
 use crate::encoders::Encoders;
@@ -28,7 +29,8 @@ use crate::plan::Plan;
 pub(crate) use self::flow::Flow;
 use self::flow::media_rows;
 pub use self::load::Extras;
-use self::replay::{Pending, Replay};
+pub(crate) use self::replay::Pending;
+use self::replay::Replay;
 use self::trace::Watch;
 pub use self::trace::{Routed, Trace};
 
@@ -59,17 +61,17 @@ pub struct Model<B: Kernels> {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Sequence {
     /// Where it stands: the position of its next token.
-    position: u32,
+    pub(crate) position: u32,
     /// The furthest that it has stood: rings hold the last rows before that.
-    reached: u32,
+    pub(crate) reached: u32,
     /// What waits of a prompt that has run through the first layers alone.
-    pending: Option<Pending>,
+    pub(crate) pending: Option<Pending>,
     /// The position up to which all layers have run.
-    settled: u32,
+    pub(crate) settled: u32,
     /// The compressed ids of its last positions.
-    history: Option<History>,
+    pub(crate) history: Option<History>,
     /// Where it first met a number that is not finite.
-    trouble: Option<Trouble>,
+    pub(crate) trouble: Option<Trouble>,
 }
 
 impl Sequence {
@@ -80,14 +82,6 @@ impl Sequence {
             settled: position,
             ..Self::default()
         }
-    }
-
-    pub(crate) fn position(&self) -> u32 {
-        self.position
-    }
-
-    pub(crate) fn reached(&self) -> u32 {
-        self.reached
     }
 }
 
@@ -320,6 +314,14 @@ impl<B: Kernels> Model<B> {
         Ok(logits.with_best(best, &wanted.best_counts))
     }
 
+    /// Begins another life of a place.
+    fn discard(&mut self, seq: SeqId) {
+        let slot = seq.0 as usize;
+        self.begun += 1;
+        self.sequences[slot] = Sequence::default();
+        self.lives[slot] = Life(self.begun);
+    }
+
     fn check(&self, step: &Step) {
         let capacity = self.capacity();
         let tokens: usize = step.spans.iter().map(|span| span.tokens.len()).sum();
@@ -353,15 +355,6 @@ impl<B: Kernels> Model<B> {
                 free = insert.tokens.end;
             }
         }
-    }
-}
-
-/// The positions whose compressed rows are saved of a sequence that stands at `end`: all, or of a tail
-/// those that may be taken back.
-fn compressed(end: u32, tail_of: Option<Life>) -> Range<u32> {
-    match tail_of {
-        None => 0..end,
-        Some(_) => end.saturating_sub(REWIND_MAX)..end,
     }
 }
 
@@ -472,50 +465,64 @@ impl<B: Kernels> Decoder for Model<B> {
 
     fn save(&mut self, seq: SeqId, extent: Extent) -> Result<SequenceState> {
         let slot = seq.0 as usize;
-        let sequence = self.sequences[slot].clone();
-        let (be, end) = (&self.be, sequence.position);
-        let tail_of = (extent == Extent::Tail).then_some(self.lives[slot]);
-        let mut rows = self.memory.export(be, slot, compressed(end, tail_of))?;
-        if let Some(drafter) = &self.drafter {
-            rows.extend(drafter.export(be, slot, end)?);
+        let mut state = SequenceState {
+            sequence: self.sequences[slot].clone(),
+            rows: Vec::new(),
+            kind: match extent {
+                Extent::Whole => Kind::Whole,
+                Extent::Tail => Kind::Tail(Some(self.lives[slot])),
+            },
+        };
+        self.export(slot, &mut state, usize::MAX)?;
+        Ok(state)
+    }
+
+    fn save_more(&mut self, seq: SeqId, state: &mut SequenceState, bytes: usize) -> Result<bool> {
+        let slot = seq.0 as usize;
+        if state.rows.is_empty() {
+            state.sequence = self.sequences[slot].clone();
+            state.kind = Kind::Whole;
         }
-        if let (Some(replay), Some(pending)) = (&self.replay, &sequence.pending) {
-            rows.extend(replay.export(be, slot, pending, end)?);
-        }
-        Ok(SequenceState {
-            sequence,
-            rows,
-            tail_of,
-        })
+        self.export(slot, state, bytes)
     }
 
     fn load(&mut self, seq: SeqId, state: &SequenceState) -> Result<()> {
         let slot = seq.0 as usize;
-        let SequenceState {
-            sequence,
-            rows,
-            tail_of,
-        } = state;
-        let (end, life) = (sequence.position, self.lives[slot]);
-        self.forget(seq);
-        let be = &self.be;
-        if end as usize > self.plan.context() || tail_of.is_some_and(|tail| tail != life) {
+        let life = self.lives[slot];
+        self.vacate(seq, &state.sequence)?;
+        if let Kind::Tail(of) = state.kind {
+            if of != Some(life) {
+                return Err(Error::State);
+            }
+            self.import(slot, state, 0, usize::MAX)?;
+            self.lives[slot] = life;
+            return Ok(());
+        }
+        self.import(slot, state, 0, usize::MAX).map(drop)
+    }
+
+    fn load_more(
+        &mut self,
+        seq: SeqId,
+        state: &SequenceState,
+        from: usize,
+        bytes: usize,
+    ) -> Result<Option<usize>> {
+        if state.kind != Kind::Whole {
             return Err(Error::State);
         }
-        let rows = &mut rows.iter();
-        let positions = compressed(end, *tail_of);
-        self.memory.import(be, slot, positions, rows)?;
-        if let Some(drafter) = &mut self.drafter {
-            drafter.import(be, slot, end, rows)?;
+        if from == 0 {
+            self.vacate(seq, &state.sequence)?;
         }
-        if let (Some(replay), Some(pending)) = (&mut self.replay, &sequence.pending) {
-            replay.import(be, slot, (pending, end), rows)?;
-        }
-        if rows.next().is_some() {
+        self.import(seq.0 as usize, state, from, bytes)
+    }
+
+    fn adopt(&mut self, seq: SeqId, tail: &mut SequenceState) -> Result<()> {
+        let slot = seq.0 as usize;
+        if tail.kind != Kind::Tail(None) || tail.position() > self.sequences[slot].position {
             return Err(Error::State);
         }
-        self.sequences[slot] = sequence.clone();
-        self.lives[slot] = tail_of.unwrap_or(self.lives[slot]);
+        tail.kind = Kind::Tail(Some(self.lives[slot]));
         Ok(())
     }
 
@@ -553,10 +560,7 @@ impl<B: Kernels> Decoder for Model<B> {
     }
 
     fn forget(&mut self, seq: SeqId) {
-        let slot = seq.0 as usize;
-        self.begun += 1;
-        self.sequences[slot] = Sequence::default();
-        self.lives[slot] = Life(self.begun);
+        self.discard(seq);
     }
 
     fn attach(&mut self, media: &Media) -> Result<MediaId> {

@@ -70,6 +70,16 @@ impl Ngrams {
         History::new(&self.addresses)
     }
 
+    /// Whether a history is that of a sequence that stands at the first of these positions and has stood at
+    /// the second.
+    pub(crate) fn could_have(&self, history: &History, [position, reached]: [u32; 2]) -> bool {
+        let count = self.compressed.iter().max().map_or(0, |most| most + 1);
+        let stands = [history.len(), history.reached()] == [position, reached].map(u64::from);
+        let ring = history.ring();
+        let fits = ring.len() == self.history().ring().len();
+        stands && fits && ring.iter().flatten().all(|id| *id < count)
+    }
+
     /// No rows yet.
     pub(crate) fn slots(&self) -> Slots {
         self.addresses.slots()

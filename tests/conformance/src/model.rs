@@ -18,6 +18,8 @@ use crate::fixture::{Fixture, folder};
 pub struct Open {
     /// What is rounded.
     pub numerics: Numerics,
+    /// Positions of a sequence.
+    pub context: usize,
     /// Sequences at a time.
     pub sequences: usize,
     /// Tokens of a step.
@@ -32,6 +34,7 @@ impl Default for Open {
     fn default() -> Self {
         Self {
             numerics: Numerics::EXACT,
+            context: 1024,
             sequences: 1,
             step_tokens: 512,
             drafts: false,
@@ -64,7 +67,7 @@ pub fn open_as<B: Kernels>(be: B, name: &str, open: Open, other: &Value) -> Resu
         config = config.without_drafts();
     }
     let budget = Budget {
-        context: 1024,
+        context: open.context,
         sequences: open.sequences,
         step_tokens: open.step_tokens,
         prefill: open.prefill,

@@ -25,6 +25,7 @@ const FIXTURES: [&str; 2] = ["plain-s7-release", "wide-s4-release"];
 
 const RELEASED: Open = Open {
     numerics: Numerics::RELEASED,
+    context: 1024,
     sequences: 1,
     step_tokens: 512,
     drafts: true,

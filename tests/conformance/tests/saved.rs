@@ -5,7 +5,8 @@ use backend_candle::Candle;
 use backend_host::Host;
 use conformance::compare::same_bits;
 use conformance::model::{Open, best, open, prompt, step};
-use deepseek_core::{HostTensor, Kernels, Numerics};
+use deepseek_core::{HostTensor, Kernels, Level, Numerics};
+use deepseek_model::saved::{Binding, Reader, SavedError, Writer};
 use deepseek_model::{
     Decoder, DraftAsk, Error, Extent, Insert, Model, Prefill, SeqId, SequenceState, Span, Step,
     TokenId, Want,
@@ -13,6 +14,7 @@ use deepseek_model::{
 use deepseek_vision::Grid;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
 
 /// Fixtures, and how a prompt of theirs is read.
 const MODELS: [(&str, Prefill); 8] = [
@@ -58,6 +60,29 @@ fn draft<B: Kernels>(model: &mut Model<B>, seq: u32, after: TokenId) -> Result<V
     Ok(drafts.remove(0))
 }
 
+/// A state as bytes.
+fn bytes_of(state: &SequenceState, binding: &Binding) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut writer = Writer::begin(&mut bytes, binding)?;
+    state.write(&mut writer)?;
+    writer.end()?;
+    Ok(bytes)
+}
+
+fn read(mut bytes: &[u8], binding: &Binding) -> Result<SequenceState, SavedError> {
+    let count = bytes.len() as u64;
+    let mut reader = Reader::begin(&mut bytes, count, binding)?;
+    let state = SequenceState::read(&mut reader)?;
+    reader.end()?;
+    Ok(state)
+}
+
+/// A state that another process has read.
+fn through_bytes<B: Kernels>(model: &Model<B>, state: &SequenceState) -> Result<SequenceState> {
+    let binding = Binding::of(model.plan());
+    Ok(read(&bytes_of(state, &binding)?, &binding)?)
+}
+
 /// What follows a sequence at `at`: drafts, logits of what they are drafts of, and after a rewind again.
 fn goes_on<B: Kernels>(
     model: &mut Model<B>,
@@ -96,6 +121,9 @@ fn save_everywhere<B: Kernels>(name: &str, prefill: Prefill, device: impl Fn() -
         run(&mut model, span(0, cut, &ids[cut..at], want))?;
         let state = model.save(SeqId(0), Extent::Whole)?;
         assert_eq!(state.position() as usize, at);
+        let saved = state;
+        let state = through_bytes(&model, &saved)?;
+        assert_eq!(state, saved, "{name} at {at}, read again");
         let next = &ids[at..at + 4];
         let mut other = open(device(), name, opened(prefill, 2))?;
         // Another place, in which another sequence stood.
@@ -183,6 +211,214 @@ fn a_prompt_goes_on_from_where_an_earlier_one_ended() -> Result<()> {
         resume_everywhere(name, prefill, Host::new(2))?;
     }
     Ok(())
+}
+
+/// A tail that was read from bytes goes on behind its whole in a fresh model, as if the answer between the
+/// two had not been given.
+fn adopt_everywhere(name: &str, prefill: Prefill) -> Result<()> {
+    let mut rng = ChaCha8Rng::seed_from_u64(13);
+    let mut model = open(Host::new(2), name, opened(prefill, 2))?;
+    let known = prompt(name)?;
+    let ids: Vec<TokenId> = (0..LONG)
+        .map(|_| known[rng.random_range(0..known.len())])
+        .collect();
+    for _ in 0..POSITIONS / 4 {
+        let at = rng.random_range(20..LONG - 30);
+        let answered = rng.random_range(1..20);
+        let back = rng.random_range(0..4);
+        for seq in [0, 1] {
+            model.forget(SeqId(seq));
+        }
+        run(&mut model, span(0, 0, &ids[..at], Want::Last))?;
+        let tail = model.save(SeqId(0), Extent::Tail)?;
+        for (place, id) in ids[at..at + answered].iter().enumerate() {
+            run(&mut model, span(0, at + place, &[*id], Want::Last))?;
+        }
+        let whole = model.save(SeqId(0), Extent::Whole)?;
+        let mut other = open(Host::new(2), name, opened(prefill, 2))?;
+        let mut tail = through_bytes(&model, &tail)?;
+        assert_eq!(tail.extent(), Extent::Tail);
+        let error = other.load(SeqId(1), &tail).expect_err("a tail of nothing");
+        assert!(matches!(error, Error::State), "{error}");
+        let error = other.adopt(SeqId(1), &mut tail).expect_err("nor is it");
+        assert!(matches!(error, Error::State), "{error}");
+        other.load(SeqId(1), &through_bytes(&model, &whole)?)?;
+        other.adopt(SeqId(1), &mut tail)?;
+        other.load(SeqId(1), &tail)?;
+        let from = at - back;
+        other.resume(SeqId(1), from as u32);
+        let more = rng.random_range(2..14);
+        let next: Vec<_> = ids[from..from + more].iter().rev().copied().collect();
+        let got = run(&mut other, span(1, from, &next, Want::Last))?;
+        let fresh = [&ids[..from], &next].concat();
+        let want = run(&mut model, span(1, 0, &fresh, Want::Last))?;
+        same_bits(&format!("{name} from {from} of {at}"), &got, &want);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_tail_goes_on_behind_its_whole_in_a_fresh_model() -> Result<()> {
+    for (name, prefill) in MODELS {
+        adopt_everywhere(name, prefill)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_sequence_is_saved_and_loaded_in_parts_while_another_takes_steps() -> Result<()> {
+    /// Bytes of a part.
+    const PART: usize = 4096;
+
+    let ids = prompt("plain-s7-bf16")?;
+    let open = || open(Host::new(2), "plain-s7-bf16", opened(Prefill::Replay, 2));
+    let (mut model, at) = (open()?, ids.len() / 2);
+    run(&mut model, span(0, 0, &ids[..at], Want::Last))?;
+    let want = model.save(SeqId(0), Extent::Whole)?;
+    let mut state = SequenceState::new(0, Vec::new());
+    let mut parts = 0;
+    while !model.save_more(SeqId(0), &mut state, PART)? {
+        run(&mut model, span(1, parts, &ids[parts..=parts], Want::Last))?;
+        parts += 1;
+    }
+    assert!(parts > 3, "{parts} parts");
+    assert_eq!(state, want);
+    let (mut other, mut next, mut parts) = (open()?, Some(0), 0);
+    while let Some(from) = next {
+        next = other.load_more(SeqId(1), &state, from, PART)?;
+        run(&mut other, span(0, parts, &ids[parts..=parts], Want::Last))?;
+        parts += 1;
+    }
+    assert!(parts > 3, "{parts} parts");
+    let next = &ids[at..at + 4];
+    let want = goes_on(&mut model, 0, at, next)?;
+    let got = goes_on(&mut other, 1, at, next)?;
+    assert_eq!(got.0, want.0);
+    same_bits("in parts", &got.1, &want.1);
+    // A tail is a part of another thing.
+    let tail = model.save(SeqId(0), Extent::Tail)?;
+    let error = other.load_more(SeqId(1), &tail, 0, PART);
+    assert!(matches!(error, Err(Error::State)), "{error:?}");
+    Ok(())
+}
+
+#[test]
+fn a_sequence_goes_on_in_another_context_that_holds_it() -> Result<()> {
+    for (name, prefill) in MODELS {
+        let ids = prompt(name)?;
+        let at = ids.len() - 5;
+        let mut model = open(Host::new(2), name, opened(prefill, 1))?;
+        run(&mut model, span(0, 0, &ids[..at], Want::Last))?;
+        let state = model.save(SeqId(0), Extent::Whole)?;
+        let state = through_bytes(&model, &state)?;
+        let want = goes_on(&mut model, 0, at, &ids[at..at + 4])?;
+        // With room for as many drafts.
+        for context in [at + 12, 700] {
+            let other = Open {
+                context,
+                step_tokens: 32,
+                ..opened(prefill, 1)
+            };
+            let mut other = open(Host::new(2), name, other)?;
+            other.load(SeqId(0), &state)?;
+            let got = goes_on(&mut other, 0, at, &ids[at..at + 4])?;
+            assert_eq!(got.0, want.0, "{name}: drafts");
+            same_bits(&format!("{name} in {context}"), &got.1, &want.1);
+        }
+        let short = Open {
+            context: at - 1,
+            step_tokens: 32,
+            ..opened(prefill, 1)
+        };
+        let error = open(Host::new(2), name, short)?.load(SeqId(0), &state);
+        assert!(matches!(error, Err(Error::State)), "{error:?}");
+    }
+    Ok(())
+}
+
+/// Numbers that no sequence has are refused, whatever they are: a step must not rely on them.
+#[test]
+fn any_bytes_with_a_right_checksum_are_refused_or_run() -> Result<()> {
+    /// Of the numbers that stand before the rows, and of their lengths.
+    const CHANGED: usize = 160;
+    const CASES: usize = 400;
+
+    let mut rng = ChaCha8Rng::seed_from_u64(17);
+    let mut loaded = 0;
+    for (name, prefill) in [
+        ("plain-s7-bf16", Prefill::Replay),
+        ("flashy-s0", Prefill::Full),
+    ] {
+        let ids = prompt(name)?;
+        let mut model = open(Host::new(2), name, opened(prefill, 1))?;
+        run(&mut model, span(0, 0, &ids[..20], Want::Last))?;
+        let binding = Binding::of(model.plan());
+        let state = model.save(SeqId(0), Extent::Whole)?;
+        let good = bytes_of(&state, &binding)?;
+        let mut head = Vec::new();
+        Writer::begin(&mut head, &binding)?;
+        for _ in 0..CASES {
+            let mut bytes = good[..good.len() - 32].to_vec();
+            for _ in 0..rng.random_range(1..3) {
+                let at = head.len() + rng.random_range(0..CHANGED);
+                bytes[at] = match rng.random_range(0..3) {
+                    0 => rng.random(),
+                    1 => bytes[at].wrapping_add(1),
+                    _ => bytes[at].wrapping_sub(1),
+                };
+            }
+            let checksum = Sha256::digest(&bytes);
+            bytes.extend(checksum);
+            let Ok(state) = read(&bytes, &binding) else {
+                continue;
+            };
+            if model.load(SeqId(0), &state).is_err() {
+                continue;
+            }
+            loaded += 1;
+            let at = state.position() as usize;
+            run(&mut model, span(0, at, &ids[..4], Want::All))?;
+            // Where it is said to have been further, it cannot be taken back.
+            if (state.reached() as usize) < at + 8 {
+                model.resume(SeqId(0), at as u32 + 2);
+                run(&mut model, span(0, at + 2, &ids[..8], Want::Last))?;
+            }
+        }
+    }
+    assert!(loaded > 20, "{loaded} of {} loaded", 2 * CASES);
+    Ok(())
+}
+
+#[test]
+fn a_sequence_is_bound_to_how_its_model_was_laid_out() -> Result<()> {
+    let (name, prefill) = ("plain-s7-bf16", Prefill::Replay);
+    let mut model = open(Host::new(2), name, opened(prefill, 1))?;
+    run(&mut model, span(0, 0, &[1, 2, 3], Want::Last))?;
+    let own = Binding::of(model.plan());
+    let bytes = bytes_of(&model.save(SeqId(0), Extent::Whole)?, &own)?;
+    let check = |other: Open, want: &str| -> Result<()> {
+        let other = open(Host::new(2), name, other)?;
+        let error = read(&bytes, &Binding::of(other.plan())).expect_err(want);
+        assert_eq!(error.to_string(), want);
+        Ok(())
+    };
+    let same = opened(prefill, 1);
+    let numerics = Level::Released.into();
+    check(
+        Open { numerics, ..same },
+        "numerics cache then, released now",
+    )?;
+    let whole = Prefill::Full;
+    let other = Open {
+        prefill: whole,
+        ..same
+    };
+    check(other, "prefill replay then, full now")?;
+    let other = Open {
+        drafts: false,
+        ..same
+    };
+    check(other, "draft head dspark then, none now")
 }
 
 #[test]

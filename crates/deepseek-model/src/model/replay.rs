@@ -27,9 +27,9 @@ pub(crate) struct Replay<B: Kernels> {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Pending {
     /// The position of the first.
-    at: u32,
-    tokens: Vec<TokenId>,
-    media: Vec<bool>,
+    pub(crate) at: u32,
+    pub(crate) tokens: Vec<TokenId>,
+    pub(crate) media: Vec<bool>,
 }
 
 impl Pending {
@@ -117,6 +117,13 @@ impl<B: Kernels> Replay<B> {
             streams: be.reshape(&streams, &[count, n, hidden])?,
             pre: Some(be.gather(&shares, &rows)?),
         })
+    }
+
+    /// Whether what waits of a sequence that stands at `end` fits its ring and lacks no position.
+    pub(super) fn could_hold(&self, pending: &Pending, end: u32) -> bool {
+        let Pending { at, tokens, media } = pending;
+        let reaches = u64::from(*at) + tokens.len() as u64 >= u64::from(end);
+        tokens.len() == media.len() && tokens.len() <= self.ring as usize && reaches
     }
 
     fn runs(&self, slot: usize, pending: &Pending, end: u32) -> Vec<Range<u32>> {
