@@ -1,13 +1,13 @@
 //! Audio whose length is known, and whose samples are read while its prompt is run.
 
 use std::fmt;
-use std::hash::Hasher;
 use std::sync::Arc;
 
 use deepseek_audio::{Audio, AudioConfig, AudioError, Chunks, Note};
+use deepseek_engine::MediaKey;
 use deepseek_model::Media;
 
-use crate::media_key;
+use crate::media_key::Hasher;
 
 /// Samples that are read at a time where they are merely counted.
 const COUNTED_AT_ONCE: usize = 1 << 16;
@@ -20,7 +20,7 @@ type Open = dyn Fn() -> Result<Audio, AudioError> + Send + Sync;
 pub struct AudioSource {
     shape: AudioConfig,
     samples: u64,
-    key: u64,
+    key: MediaKey,
     notes: Vec<Note>,
     open: Box<Open>,
 }
@@ -61,7 +61,7 @@ impl AudioSource {
     }
 
     /// A number that other samples do not have.
-    pub(crate) fn key(&self) -> u64 {
+    pub(crate) fn key(&self) -> MediaKey {
         self.key
     }
 
@@ -106,15 +106,15 @@ impl fmt::Debug for AudioSource {
 }
 
 /// The samples of audio, their key, and what there is to be told of it.
-fn count(mut audio: Audio) -> Result<(u64, u64, Vec<Note>), AudioError> {
+fn count(mut audio: Audio) -> Result<(u64, MediaKey, Vec<Note>), AudioError> {
     let mut samples = 0;
-    let mut key = media_key::hasher();
+    let mut key = Hasher::default();
     let mut block = Vec::new();
     loop {
         block.clear();
         audio.read(COUNTED_AT_ONCE, &mut block)?;
         samples += block.len() as u64;
-        media_key::add(&mut key, &block);
+        key.numbers(&block);
         if block.len() < COUNTED_AT_ONCE {
             return Ok((samples, key.finish(), audio.notes()));
         }

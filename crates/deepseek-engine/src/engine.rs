@@ -1,18 +1,21 @@
 //! The handle of the thread that owns the decoder.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use deepseek_model::{Capacity, Decoder};
 
-use crate::events::{Events, Fault, channel};
+use crate::errand::{Errand, PlaceError, Reply};
+use crate::events::{Events, Fault, RequestId, channel};
 use crate::limits::Limits;
 use crate::queue::{Queue, QueueState};
 use crate::refusal::Refusal;
 use crate::request::{Queued, Request};
 use crate::run::run;
+use crate::saved::SavedPlace;
 use crate::wake::waker;
 
 /// A decoder at work on a thread of its own. Without work it sleeps.
@@ -25,6 +28,8 @@ pub struct Engine {
     waker: Waker,
     capacity: Capacity,
     limits: Limits,
+    /// Requests so far.
+    requests: AtomicU64,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -65,6 +70,7 @@ impl Engine {
             waker,
             capacity,
             limits,
+            requests: AtomicU64::new(0),
             thread: thread.ok(),
         }
     }
@@ -87,14 +93,47 @@ impl Engine {
     /// Why it cannot be taken: what is wrong with it, or that there is no room, or none any more.
     pub fn submit(&self, request: Request) -> Result<Events, Refusal> {
         let accepted = request.check(&self.capacity, &self.limits)?;
-        let (sender, events) = channel(self.limits.unread_max, self.waker.clone());
+        let request = RequestId(self.requests.fetch_add(1, Ordering::Relaxed));
+        let (sender, events) = channel(request, self.limits.unread_max, self.waker.clone());
         self.queue.submit(Queued {
+            request,
             accepted,
             sender,
             submitted: Instant::now(),
         })?;
         self.waker.wake_by_ref();
         Ok(events)
+    }
+
+    /// What a request that has ended left in its place ([`Request::keep`]), as data that outlives the
+    /// engine. The place stays as it is. Waits until it is read: between steps, a part at a time
+    /// ([`Limits::saved_bytes_max`]).
+    ///
+    /// # Errors
+    /// [`PlaceError::Gone`] where somebody has the place by now; a decoder that cannot save.
+    pub fn save(&self, request: RequestId) -> Result<SavedPlace, PlaceError> {
+        let (reply, answer) = Reply::new();
+        self.queue.submit_errand(Errand::Save(request, reply))?;
+        self.waker.wake_by_ref();
+        answer.recv().unwrap_or(Err(PlaceError::Ended))
+    }
+
+    /// Takes in what was saved, of this engine or of one whose decoder computes the same, as if the request
+    /// had just ended: in an empty place, or in the one that was left longest ago. Waits as
+    /// [`save`](Self::save) does, and for a place.
+    ///
+    /// # Errors
+    /// What does not fit the decoder.
+    pub fn load(&self, saved: SavedPlace) -> Result<(), PlaceError> {
+        let (tokens, context) = (saved.tokens(), self.capacity.context);
+        if tokens > context {
+            return Err(PlaceError::TooLong { tokens, context });
+        }
+        let (reply, answer) = Reply::new();
+        let errand = Errand::Load(Box::new(saved), reply);
+        self.queue.submit_errand(errand)?;
+        self.waker.wake_by_ref();
+        answer.recv().unwrap_or(Err(PlaceError::Ended))
     }
 
     /// Takes no more requests, lets those it has taken run for `drain`, fails the rest with

@@ -15,6 +15,10 @@ use futures_core::Stream;
 use crate::logprobs::Logprobs;
 use crate::media_source::{MediaError, MediaKind};
 
+/// A request, by its number: no other of the same engine has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct RequestId(pub(crate) u64);
+
 /// What a reader learns of its request. [`Finished`](Event::Finished) or
 /// [`Failed`](Event::Failed) comes last, and comes always.
 #[derive(Debug, Clone)]
@@ -145,6 +149,7 @@ pub enum Fault {
 /// The reader's end: an iterator that waits, or a [`Stream`] for those who may not; what one of them
 /// has given the other does not. Dropping it cancels the request.
 pub struct Events {
+    request: RequestId,
     channel: Arc<Channel>,
 }
 
@@ -184,7 +189,7 @@ struct State {
 
 /// Makes a channel that holds `unread_max` tokens. The engine is woken when a paused request can go
 /// on and when one is cancelled.
-pub(crate) fn channel(unread_max: usize, engine: Waker) -> (Sender, Events) {
+pub(crate) fn channel(request: RequestId, unread_max: usize, engine: Waker) -> (Sender, Events) {
     let channel = Arc::new(Channel {
         state: Mutex::default(),
         arrived: Condvar::new(),
@@ -196,11 +201,17 @@ pub(crate) fn channel(unread_max: usize, engine: Waker) -> (Sender, Events) {
             channel: Arc::clone(&channel),
             unread_max,
         },
-        Events { channel },
+        Events { request, channel },
     )
 }
 
 impl Events {
+    /// The request, by which what it leaves can be saved: [`Engine::save`](crate::Engine::save).
+    #[must_use]
+    pub fn request(&self) -> RequestId {
+        self.request
+    }
+
     /// Waits for the next event; `None` after the last.
     pub fn recv(&mut self) -> Option<Event> {
         let mut state = self.channel.lock();
@@ -384,7 +395,7 @@ mod tests {
     use super::*;
 
     fn pair(unread_max: usize) -> (Sender, Events) {
-        channel(unread_max, Waker::noop().clone())
+        channel(RequestId(0), unread_max, Waker::noop().clone())
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod constraint;
 mod engine;
+mod errand;
 mod events;
 mod limits;
 mod logprobs;
@@ -15,6 +16,7 @@ mod refusal;
 mod request;
 mod run;
 mod sampler;
+mod saved;
 mod scheduler;
 mod sequence;
 mod speculate;
@@ -23,10 +25,12 @@ mod wake;
 
 pub use constraint::{Constraint, ConstraintSource};
 pub use engine::Engine;
-pub use events::{Canceller, Event, Events, Fault, Reason, Usage};
+pub use errand::PlaceError;
+pub use events::{Canceller, Event, Events, Fault, Reason, RequestId, Usage};
 pub use limits::Limits;
 pub use logprobs::Logprobs;
 pub use media_source::{MediaError, MediaKey, MediaKind, MediaShape, MediaSource, MediaStream};
 pub use refusal::{Invalid, Refusal};
 pub use request::{MediaSpan, Request};
 pub use sampler::{Sampler, Sampling, SamplingOptions};
+pub use saved::SavedPlace;

@@ -12,6 +12,9 @@ pub struct Limits {
     /// Rows of media that are encoded between two steps while somebody decodes, who waits that long.
     /// One medium is, however many rows it has.
     pub encoder_rows_max: usize,
+    /// Bytes of places that are saved or loaded between two steps while somebody has one, who waits that
+    /// long. The rows of one pool are, however many there are.
+    pub saved_bytes_max: usize,
     /// Ids at which one request may ask to stop.
     pub stop_ids_max: usize,
     /// Ids in the place of one that was drawn whose probabilities one request may ask for.
@@ -24,6 +27,7 @@ impl Default for Limits {
             queue_max: 64,
             unread_max: 64,
             encoder_rows_max: 256,
+            saved_bytes_max: 32 << 20,
             stop_ids_max: 16,
             logprobs_max: 20,
         }

@@ -33,9 +33,10 @@ pub trait MediaSource: fmt::Debug + Send + Sync {
     fn open(&self, first: usize) -> MediaStream;
 }
 
-/// A number that two media have in common only if they are the same.
+/// A number that two media have in common only if they are the same, even where somebody tries to make two
+/// that do: a cryptographic hash. It outlives the process, with the places that are saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct MediaKey(pub u64);
+pub struct MediaKey(pub [u8; 32]);
 
 /// Media in the order of their numbers.
 pub type MediaStream = Pin<Box<dyn Stream<Item = Result<Arc<Media>, MediaError>> + Send>>;

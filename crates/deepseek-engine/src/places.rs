@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use deepseek_model::{SeqId, SequenceState, TokenId};
 
+use crate::events::RequestId;
 use crate::media_source::{MediaKey, MediaSource};
 use crate::request::MediaSpan;
 
@@ -22,6 +23,8 @@ pub(crate) struct Places {
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) seq: SeqId,
+    /// Whose it was, if that was here.
+    pub(crate) request: Option<RequestId>,
     pub(crate) text: KeptText,
     /// The furthest that the decoder has stood.
     pub(crate) reached: u32,
@@ -39,10 +42,10 @@ pub(crate) struct KeptText {
 /// Ids that are rows of a medium.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeptSpan {
-    at: usize,
-    end: usize,
-    from: usize,
-    key: Option<MediaKey>,
+    pub(crate) at: usize,
+    pub(crate) end: usize,
+    pub(crate) from: usize,
+    pub(crate) key: Option<MediaKey>,
 }
 
 /// A place for a sequence, and where it begins.
@@ -179,11 +182,20 @@ impl Places {
                 restores,
             };
         }
-        let seq = self
-            .empty
-            .pop()
-            .or_else(|| Some(self.kept.pop_front()?.seq));
-        Start::anew(seq.expect("a place that nobody has"))
+        Start::anew(self.vacate().expect("a place that nobody has"))
+    }
+
+    /// An empty place, else the one that was left longest ago, if there is any.
+    pub(crate) fn vacate(&mut self) -> Option<SeqId> {
+        let empty = self.empty.pop();
+        empty.or_else(|| Some(self.kept.pop_front()?.seq))
+    }
+
+    /// Takes the place in which a request left something.
+    pub(crate) fn find(&mut self, request: RequestId) -> Option<Kept> {
+        let mut kept = self.kept.iter();
+        let at = kept.position(|kept| kept.request == Some(request))?;
+        self.kept.remove(at)
     }
 
     /// Takes back a place in which nothing is left.
@@ -201,12 +213,12 @@ impl Places {
 mod tests {
     use super::*;
 
-    fn text(ids: &[TokenId], media: &[(usize, usize, u64)]) -> KeptText {
-        let span = |(at, end, key): &(usize, usize, u64)| KeptSpan {
+    fn text(ids: &[TokenId], media: &[(usize, usize, u8)]) -> KeptText {
+        let span = |(at, end, key): &(usize, usize, u8)| KeptSpan {
             at: *at,
             end: *end,
             from: 0,
-            key: (*key > 0).then_some(MediaKey(*key)),
+            key: (*key > 0).then_some(MediaKey([*key; 32])),
         };
         KeptText {
             ids: ids.to_vec(),
@@ -217,7 +229,7 @@ mod tests {
     #[test]
     fn prompts_are_alike_up_to_the_first_id_or_medium_that_differs() {
         let own = text(&[1, 2, 9, 9, 3, 4], &[(2, 4, 7)]);
-        let check = |ids: &[TokenId], media: &[(usize, usize, u64)], want| {
+        let check = |ids: &[TokenId], media: &[(usize, usize, u8)], want| {
             let other = text(ids, media);
             assert_eq!(own.common(&other), want, "{ids:?} {media:?}");
             assert_eq!(other.common(&own), want, "{ids:?} {media:?}");
@@ -245,6 +257,7 @@ mod tests {
     fn kept(seq: u32) -> Kept {
         Kept {
             seq: SeqId(seq),
+            request: None,
             text: text(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], &[]),
             reached: 11,
             state: Some(SequenceState::new(8, Vec::new())),

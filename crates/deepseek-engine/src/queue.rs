@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
+use crate::errand::Errand;
 use crate::events::{Event, Fault};
 use crate::refusal::Refusal;
 use crate::request::Queued;
@@ -19,6 +20,7 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 struct Inner {
     waiting: VecDeque<Queued>,
+    errands: VecDeque<Errand>,
     state: QueueState,
 }
 
@@ -37,6 +39,7 @@ impl Queue {
     pub(crate) fn new(queue_max: usize) -> Self {
         let inner = Inner {
             waiting: VecDeque::new(),
+            errands: VecDeque::new(),
             state: QueueState::Open,
         };
         Self {
@@ -47,22 +50,41 @@ impl Queue {
 
     pub(crate) fn submit(&self, queued: Queued) -> Result<(), Refusal> {
         let mut inner = self.lock();
-        match &inner.state {
-            QueueState::Open => {}
-            QueueState::Ended(Some(fault)) => {
-                return Err(Refusal::Ended {
-                    why: fault.to_string(),
-                });
-            }
-            QueueState::Closing(_) | QueueState::Ended(None) => return Err(Refusal::Closing),
-        }
-        if inner.waiting.len() >= self.queue_max {
-            return Err(Refusal::Busy {
-                waiting: inner.waiting.len(),
-            });
-        }
+        let waiting = inner.waiting.len();
+        self.admits(&inner.state, waiting)?;
         inner.waiting.push_back(queued);
         Ok(())
+    }
+
+    /// The same with what is asked of places, of which as many may wait.
+    pub(crate) fn submit_errand(&self, errand: Errand) -> Result<(), Refusal> {
+        let mut inner = self.lock();
+        let waiting = inner.errands.len();
+        self.admits(&inner.state, waiting)?;
+        inner.errands.push_back(errand);
+        Ok(())
+    }
+
+    /// Whether one more may come.
+    fn admits(&self, state: &QueueState, waiting: usize) -> Result<(), Refusal> {
+        match state {
+            QueueState::Open if waiting < self.queue_max => Ok(()),
+            QueueState::Open => Err(Refusal::Busy { waiting }),
+            QueueState::Ended(Some(fault)) => Err(Refusal::Ended {
+                why: fault.to_string(),
+            }),
+            QueueState::Closing(_) | QueueState::Ended(None) => Err(Refusal::Closing),
+        }
+    }
+
+    /// Whether there are errands.
+    pub(crate) fn has_errands(&self) -> bool {
+        !self.lock().errands.is_empty()
+    }
+
+    /// The errand that waits longest.
+    pub(crate) fn take_errand(&self) -> Option<Errand> {
+        self.lock().errands.pop_front()
     }
 
     /// Lets nobody in any more.
@@ -98,6 +120,8 @@ impl Queue {
     pub(crate) fn end(&self, fault: Option<&Fault>) {
         let mut inner = self.lock();
         let waiting = std::mem::take(&mut inner.waiting);
+        // Whoever waits for one of these learns it by its end.
+        inner.errands.clear();
         inner.state = QueueState::Ended(fault.cloned());
         drop(inner);
         for queued in waiting {

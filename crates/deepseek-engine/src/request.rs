@@ -7,7 +7,7 @@ use std::time::Instant;
 use deepseek_model::{Capacity, TokenId};
 
 use crate::constraint::ConstraintSource;
-use crate::events::{Reason, Sender};
+use crate::events::{Reason, RequestId, Sender};
 use crate::limits::Limits;
 use crate::media_source::{MediaKind, MediaSource};
 use crate::refusal::{Invalid, Refusal};
@@ -221,6 +221,7 @@ pub(crate) struct Accepted {
 /// A request that waits for a place, with the channel to whoever made it.
 #[derive(Debug)]
 pub(crate) struct Queued {
+    pub(crate) request: RequestId,
     pub(crate) accepted: Accepted,
     pub(crate) sender: Sender,
     pub(crate) submitted: Instant,

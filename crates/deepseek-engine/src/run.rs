@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use deepseek_model::{Decoder, DraftAsk, Logits, Step, TokenId};
 
+use crate::errand::{Begun, Errand, Work};
 use crate::events::{Event, Fault, Reason, Usage};
 use crate::limits::Limits;
 use crate::media::EncoderShare;
@@ -45,6 +46,11 @@ struct Run<'a> {
     waker: Waker,
     step_tokens: u32,
     encoder_rows_max: usize,
+    saved_bytes_max: usize,
+    /// What is asked of places and waits for one.
+    errand: Option<Errand>,
+    /// What of that is under way.
+    work: Option<Work>,
     /// Places in the decoder that nobody has.
     places: Places,
     /// Whoever has one, the oldest first.
@@ -68,6 +74,9 @@ impl<'a> Run<'a> {
             waker: wake::waker(thread::current()),
             step_tokens: capacity.step_tokens,
             encoder_rows_max: limits.encoder_rows_max,
+            saved_bytes_max: limits.saved_bytes_max,
+            errand: None,
+            work: None,
             places: Places::new(places, capacity.rewind),
             running: Vec::new(),
         }
@@ -76,6 +85,7 @@ impl<'a> Run<'a> {
     fn turns(&mut self) {
         loop {
             self.retire();
+            self.work();
             self.admit();
             let state = self.queue.state();
             if self.is_over(&state) {
@@ -101,7 +111,36 @@ impl<'a> Run<'a> {
         let QueueState::Closing(deadline) = state else {
             return false;
         };
-        self.running.is_empty() || deadline.is_some_and(|deadline| deadline <= Instant::now())
+        let is_idle = self.running.is_empty() && self.work.is_none();
+        is_idle || deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// Saves and loads places: all that is asked where nobody waits for it, else a part.
+    fn work(&mut self) {
+        let bytes = if self.running.is_empty() {
+            usize::MAX
+        } else {
+            self.saved_bytes_max
+        };
+        if self.work.is_none() {
+            let errand = self.errand.take();
+            match errand.or_else(|| self.queue.take_errand()) {
+                None => return,
+                Some(errand) => match errand.begin(&mut self.places) {
+                    Begun::Work(work) => self.work = Some(work),
+                    Begun::Waits(errand) => self.errand = Some(errand),
+                    Begun::Over => {}
+                },
+            }
+        }
+        if let Some(work) = self.work.take() {
+            self.work = work.go_on(&mut *self.decoder, &mut self.places, bytes);
+        }
+    }
+
+    /// Whether there is something to do with places that waits for no place.
+    fn has_work(&self) -> bool {
+        self.work.is_some() || self.errand.is_none() && self.queue.has_errands()
     }
 
     /// Gives places to those who have waited longest, and ends those who no longer wait. Whoever is
@@ -250,7 +289,7 @@ impl<'a> Run<'a> {
             QueueState::Open | QueueState::Ended(_) => None,
         };
         // Who failed at drafting is still to be retired.
-        if !self.running.iter().any(Sequence::is_over) {
+        if !self.running.iter().any(Sequence::is_over) && !self.has_work() {
             wake::wait(deadline);
         }
     }

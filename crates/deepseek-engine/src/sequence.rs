@@ -7,7 +7,7 @@ use std::time::Instant;
 use deepseek_model::{Decoder, Extent, SeqId, SequenceState, Span, TokenId, Trouble, Want};
 
 use crate::constraint::Constraint;
-use crate::events::{Event, Fault, Reason, Sender, Usage};
+use crate::events::{Event, Fault, Reason, RequestId, Sender, Usage};
 use crate::logprobs::Logprobs;
 use crate::media::{EncoderShare, PromptMedia};
 use crate::places::{Kept, KeptSpan, KeptText, Start};
@@ -22,6 +22,7 @@ use crate::speculate::verify;
 #[derive(Debug)]
 pub(crate) struct Sequence {
     pub(crate) seq: SeqId,
+    request: RequestId,
     ids: Vec<TokenId>,
     media: PromptMedia,
     /// Its media in short, if its place is to be kept.
@@ -58,6 +59,7 @@ enum End {
 impl Sequence {
     pub(crate) fn new(start: Start, queued: Queued) -> Self {
         let Queued {
+            request,
             accepted,
             sender,
             submitted,
@@ -82,6 +84,7 @@ impl Sequence {
         let [image_tokens, audio_tokens] = media.tokens();
         Self {
             seq: start.seq,
+            request,
             sampler: Sampler::new(sampling, &media.words(&prompt)).never(never),
             usage: Usage {
                 prompt: count(prompt.len()),
@@ -271,6 +274,7 @@ impl Sequence {
         let ids = std::mem::take(&mut self.ids);
         Some(Kept {
             seq: self.seq,
+            request: Some(self.request),
             text: KeptText { ids, media }.cut(self.fed as usize),
             reached: self.reached,
             state: self.state.take(),

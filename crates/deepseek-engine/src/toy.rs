@@ -327,10 +327,14 @@ impl Decoder for ToyDecoder {
             Extent::Tail => length.saturating_sub(self.toy.capacity.rewind as usize + 1),
         };
         let marks = sequence.marks[first..].iter();
-        Ok(SequenceState::new(
+        let state = SequenceState::new(
             sequence.length(),
             marks.map(|mark| mark.to_bytes().to_vec()).collect(),
-        ))
+        );
+        Ok(match extent {
+            Extent::Whole => state,
+            Extent::Tail => state.into_tail(),
+        })
     }
 
     fn load(&mut self, seq: SeqId, state: &SequenceState) -> Result<()> {

@@ -17,12 +17,14 @@ const UNSAFE: [(&str, &str); 9] = [
 ];
 
 /// Where outside bytes are read, by the beginning of the path, and the fuzz target for it.
-const READERS: [(&str, &str); 10] = [
+const READERS: [(&str, &str); 12] = [
     ("crates/backend-ascend-sys/src/packages", "packages"),
     ("crates/deepseek-cli/src/eval/task", "task"),
     ("crates/deepseek-audio/src/decode", "audio"),
     ("crates/deepseek-core/src/weights/", "checkpoint"),
+    ("crates/deepseek-engine/src/saved", "cache"),
     ("crates/deepseek-model/src/config", "config"),
+    ("crates/deepseek-model/src/saved", "cache"),
     ("crates/deepseek-text/src/tokenizer", "tokenizer"),
     ("crates/deepseek-text/src/wire", "conversation"),
     ("crates/deepseek-vision/src/decode", "image"),

@@ -90,13 +90,20 @@ pub(crate) enum Pace {
     Threaded,
 }
 
+/// A key of this number.
+fn key(number: u64) -> MediaKey {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&number.to_le_bytes());
+    MediaKey(key)
+}
+
 impl Source {
     pub(crate) fn new(media: Vec<Media>, pace: Pace) -> Self {
         Self {
             shapes: media.iter().map(MediaShape::from).collect(),
             keys: media
                 .iter()
-                .map(|_| MediaKey(KEYS.fetch_add(1, Ordering::Relaxed)))
+                .map(|_| key(KEYS.fetch_add(1, Ordering::Relaxed)))
                 .collect(),
             media: media.into_iter().map(Arc::new).collect(),
             pace,
