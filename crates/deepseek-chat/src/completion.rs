@@ -1,6 +1,6 @@
 //! An answer, put together.
 
-use deepseek_engine::{Logprobs, Reason, Usage};
+use deepseek_engine::{Logprobs, Reason, RequestId, Usage};
 use deepseek_model::TokenId;
 use deepseek_text::{Answer, Call, Flaw};
 
@@ -19,6 +19,8 @@ pub struct Completion {
     pub reason: Reason,
     /// What it took.
     pub usage: Usage,
+    /// Which request it was, by which its KV cache can be saved: [`Session::save`](crate::Session::save).
+    pub request: RequestId,
 }
 
 impl Turn {
@@ -38,6 +40,7 @@ impl Turn {
         self,
         mut show: impl FnMut(&Delta) -> Result<(), E>,
     ) -> Result<Completion, E> {
+        let request = self.request();
         let mut answer = Answer::default();
         let mut tokens = Vec::new();
         let mut flaws = Vec::new();
@@ -65,6 +68,7 @@ impl Turn {
                         flaws,
                         reason,
                         usage,
+                        request,
                     });
                 }
                 Delta::Prefill { .. } => {}

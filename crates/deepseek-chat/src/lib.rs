@@ -113,6 +113,7 @@ mod address;
 mod audio_source;
 mod completion;
 mod constraint;
+mod digest;
 mod error;
 pub mod limits;
 mod media_file;

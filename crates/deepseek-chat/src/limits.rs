@@ -18,3 +18,11 @@ pub const CONTEXT: usize = 8192;
 /// Tokens that are run at a time, unless asked otherwise: enough for every expert to be shared by
 /// several, few enough to stop soon.
 pub const STEP_TOKENS: usize = 512;
+
+/// Bytes of weights that are all hashed when a model is told from others.
+pub const DIGEST_BYTES_MAX: u64 = 64 << 20;
+
+/// Tensors of a larger model that are looked at instead, and bytes of each.
+pub(crate) const DIGEST_TENSORS: usize = 256;
+/// As above.
+pub(crate) const DIGEST_TENSOR_BYTES: usize = 4 << 10;

@@ -1,5 +1,6 @@
 //! Where a model comes from: a folder, or bytes that a program carries.
 
+use std::borrow::Cow;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -199,6 +200,24 @@ impl ModelSource {
             Self::Folder(path) => read_tokenizer(&path.join(TOKENIZER))?,
             Self::Carried(model) => parse_tokenizer(TOKENIZER, model.tokenizer)?,
         })
+    }
+
+    /// The bytes of its config.
+    pub(crate) fn config_bytes(&self) -> Result<Cow<'static, [u8]>, SourceError> {
+        match self {
+            Self::Folder(path) => read(&path.join(CONFIG), CONFIG_BYTES_MAX as u64).map(Cow::Owned),
+            Self::Carried(model) => Ok(Cow::Borrowed(model.config.as_bytes())),
+        }
+    }
+
+    /// The bytes of its tokenizer.
+    pub(crate) fn tokenizer_bytes(&self) -> Result<Cow<'static, [u8]>, SourceError> {
+        match self {
+            Self::Folder(path) => {
+                read(&path.join(TOKENIZER), Tokenizer::FILE_BYTES_MAX).map(Cow::Owned)
+            }
+            Self::Carried(model) => Ok(Cow::Borrowed(model.tokenizer)),
+        }
     }
 
     /// The compressed ids of the tokenizer, where the model's n-gram memory is addressed by them.

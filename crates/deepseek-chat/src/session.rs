@@ -3,7 +3,9 @@
 use std::ops::ControlFlow;
 
 use deepseek_core::{Kernels, Level};
-use deepseek_engine::{Engine, Limits, Sampling, SamplingOptions};
+use deepseek_engine::{
+    Engine, Limits, PlaceError, RequestId, Sampling, SamplingOptions, SavedPlace,
+};
 use deepseek_model::{Budget, Extras, Model, Plan, Prefill, TokenId};
 use deepseek_text::{Content, Conversation, Options, Tokenizer};
 
@@ -207,6 +209,25 @@ impl Session {
     ) -> Result<Turn, TurnError> {
         let answer = TurnOptions { media, ..answer };
         Turn::start(&self.engine, &self.tokenizer, conversation, prompt, answer)
+    }
+
+    /// The KV cache that an answer has left ([`Completion::request`](crate::Completion::request)), to go on
+    /// from in another session, of this process or of a later one.
+    ///
+    /// # Errors
+    /// [`PlaceError::Gone`] where another request has its place by now.
+    pub fn save(&self, request: RequestId) -> Result<SavedPlace, PlaceError> {
+        self.engine.save(request)
+    }
+
+    /// Takes in a KV cache: of a conversation that begins as the one that it was saved of, what is new is
+    /// run. That it is of the same model, laid out and computed alike, its
+    /// [`Binding`](deepseek_model::saved::Binding) shows.
+    ///
+    /// # Errors
+    /// What does not fit the model.
+    pub fn load(&self, saved: SavedPlace) -> Result<(), PlaceError> {
+        self.engine.load(saved)
     }
 
     /// Goes on with a text as it stands, without the layout of a conversation.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use deepseek_engine::{
     Canceller, ConstraintSource, Engine, Event, Events, Fault, Invalid, Logprobs, Reason, Refusal,
-    Request, Sampling, Usage,
+    Request, RequestId, Sampling, Usage,
 };
 use deepseek_model::TokenId;
 use deepseek_text::{Conversation, Detokenizer, Flaw, Message, Reader, Stops, Tokenizer};
@@ -245,6 +245,12 @@ impl Turn {
             usage,
             stage: Stage::Answering,
         })
+    }
+
+    /// The engine's request.
+    #[must_use]
+    pub fn request(&self) -> RequestId {
+        self.events.request()
     }
 
     /// A handle that cancels this turn.

@@ -5,7 +5,9 @@ mod carried;
 use backend_host::Host;
 use carried::carried;
 use deepseek_chat::{Completion, LoadOptions, MediaLoader, Session, TurnOptions};
+use deepseek_engine::SavedPlace;
 use deepseek_model::Prefill;
+use deepseek_model::saved::Binding;
 use deepseek_text::{Conversation, Message, Mode, Options, Part};
 
 const TURNS: usize = 200;
@@ -122,4 +124,40 @@ fn a_conversation_whose_reasoning_is_dropped_runs_the_last_answer_again() {
 #[test]
 fn a_conversation_may_think_at_times() {
     talk(Prefill::Full, |turn| turn / 20 % 2 == 0);
+}
+
+/// What a session has of an answer, as another process would have it.
+fn carried_over(session: &Session, said: &Completion) -> SavedPlace {
+    let binding = Binding::default().with("weights", carried().digest().unwrap());
+    let mut bytes = Vec::new();
+    let saved = session.save(said.request).unwrap();
+    saved.write(&mut bytes, &binding).unwrap();
+    let count = bytes.len() as u64;
+    SavedPlace::read(&mut &bytes[..], count, &binding).unwrap()
+}
+
+#[test]
+fn a_conversation_goes_on_in_another_session_from_its_cache() {
+    for mode in [Mode::Chat, Mode::Thinking] {
+        let mut conversation = Conversation::default();
+        let fresh = session(Prefill::Replay);
+        let mut before: Option<(SavedPlace, u32)> = None;
+        // With an image, audio, and words alone.
+        for turn in [10, 0, 30, 1] {
+            conversation.messages.push(said(turn));
+            let next = session(Prefill::Replay);
+            let last_prompt = before.take().map_or(1, |(saved, prompt)| {
+                next.load(saved).unwrap();
+                prompt
+            });
+            let got = ask(&next, &conversation, mode, true);
+            let cached = got.usage.cached;
+            assert!(cached + 1 >= last_prompt, "turn {turn}: {cached}");
+            let want = ask(&fresh, &conversation, mode, false);
+            assert_eq!(got.answer, want.answer, "turn {turn}");
+            before = Some((carried_over(&next, &got), got.usage.prompt));
+            let message = Message::assistant(got.answer);
+            conversation.messages.push(message);
+        }
+    }
 }

@@ -58,7 +58,7 @@ pub(crate) fn note(said: &Completion) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use deepseek_engine::Usage;
+    use deepseek_engine::{RequestId, Usage};
     use deepseek_text::Answer;
 
     use super::*;
@@ -74,6 +74,7 @@ mod tests {
                 generated: 7,
                 ..Usage::default()
             },
+            request: RequestId::default(),
         };
         assert_eq!(note(&said).as_deref(), want);
     }

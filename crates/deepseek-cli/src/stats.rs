@@ -100,7 +100,7 @@ fn high_water(status: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use deepseek_engine::{Reason, Usage};
+    use deepseek_engine::{Reason, RequestId, Usage};
     use deepseek_text::Answer;
 
     use super::*;
@@ -135,6 +135,7 @@ mod tests {
             flaws: Vec::new(),
             reason: Reason::Length,
             usage,
+            request: RequestId::default(),
         };
         let mut out = Vec::new();
         write(&mut out, &said, 7, true, DeviceName::CpuPlain).expect("memory takes all");
