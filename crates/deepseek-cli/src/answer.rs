@@ -13,10 +13,13 @@ use deepseek_chat::{
     Completion, Defaults, Delta, Description, ModelSource, Orientation, Session, SessionOptions,
     Turn, TurnOptions,
 };
+use deepseek_core::weights::Shard;
 use deepseek_engine::{Engine, Limits, Sampling, SamplingOptions};
+use deepseek_model::saved::Binding;
 use deepseek_model::{Config, Prefill};
 use deepseek_text::{Call, Conversation, Message, Mode, Options, Part, ToolChoice};
 use indicatif::ProgressBar;
+use sha2::{Digest, Sha256};
 use tracing::info;
 
 use self::json::About;
@@ -66,6 +69,10 @@ pub(crate) struct Opened {
     session: Session,
     notes: Notes,
     device: DeviceName,
+    /// What decides the numbers of a KV cache, but for the weights.
+    binding: Binding,
+    /// Weights that are in another file.
+    projector: Option<PathBuf>,
 }
 
 /// How a conversation begins.
@@ -98,6 +105,9 @@ impl Opened {
         let step_tokens = STEP_TOKENS.min(context);
         let budget = load::budget(args, context, step_tokens, Prefill::Replay);
         let plan = load::plan(args, defaults.level, config, budget)?;
+        let level = plan.numerics().level();
+        let contract = args.device.contract(level, context);
+        let binding = Binding::of(&plan).with("device", contract);
         let decoder = load::decoder(
             args,
             load::threads(threads.threads),
@@ -127,7 +137,31 @@ impl Opened {
             session: Session::new(engine, tokenizer, loader, options),
             notes: Notes::default(),
             device: args.device,
+            binding,
+            projector: args.audio_projector.clone(),
         })
+    }
+
+    /// What decides the numbers of its KV caches. Reads some of the weights.
+    pub(crate) fn binding(&self) -> Result<Binding> {
+        let binding = self.binding.clone().with("weights", self.source.digest()?);
+        let Some(path) = &self.projector else {
+            return Ok(binding);
+        };
+        let mut hash = Sha256::new();
+        for tensor in Shard::open(path)?.tensors() {
+            hash.update(tensor.name());
+            let bytes: &[u8] = tensor.bytes();
+            hash.update(bytes);
+        }
+        let digits = hash.finalize().into_iter();
+        let digits: String = digits.map(|byte| format!("{byte:02x}")).collect();
+        Ok(binding.with("audio projector", digits))
+    }
+
+    /// The model at work.
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
     }
 
     /// Where it was loaded from.

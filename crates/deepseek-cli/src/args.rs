@@ -13,6 +13,7 @@ mod settings;
 
 use std::path::PathBuf;
 
+use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::bench::Bench;
@@ -21,7 +22,7 @@ pub(crate) use self::generation::{Generation, Sampling, ToolChoiceArg};
 pub(crate) use self::logging::Logging;
 pub(crate) use self::media::{Media, Named, VideoArgs};
 pub(crate) use self::model::{Model, PrefillArg, Threads};
-use self::number::whole;
+use self::number::{size, whole};
 pub(crate) use self::prompt::Prompt;
 pub(crate) use self::settings::{Origin, Setting, Settings};
 use crate::ids::Ids;
@@ -224,7 +225,7 @@ Exit codes: 0 done, 2 a variable that does not hold, 3 a file that does not hold
 
     /// List the conversations that are kept under a name.
     ///
-    /// `chat --session NAME` keeps one. Only their owner may read them.
+    /// `chat --session NAME` keeps one, with its KV cache, whose size is shown. Only their owner may read them.
     #[command(after_long_help = "\
 Examples:
   deepseek sessions
@@ -314,9 +315,14 @@ pub(crate) struct Chat {
     #[command(flatten)]
     pub(crate) threads: Threads,
     /// Keep this conversation under a name, after each turn, and go on with it where it is kept already:
-    /// with the same model, whose prompt is then run again.
+    /// with the same model.
     #[arg(long, value_name = "NAME")]
     pub(crate) session: Option<String>,
+    /// Keep the KV cache with the session as long as it takes no more than this, such as 4GiB, so that of its
+    /// prompt only what is new is run when it goes on; 0 keeps none. The whole cache is written after each
+    /// turn.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = size, allow_negative_numbers = true)]
+    pub(crate) session_cache: ByteSize,
     /// Forget the lines typed when leaving, and read none from earlier.
     #[arg(long)]
     pub(crate) no_history: bool,

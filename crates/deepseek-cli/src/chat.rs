@@ -44,7 +44,10 @@ pub(crate) fn run(args: &Chat) -> Result<()> {
         let named = args.model.folder.as_deref();
         Session::open(name, opened.source(), named)
     });
-    let session = session.transpose()?;
+    let mut session = session.transpose()?;
+    if let Some(session) = &mut session {
+        session.keep_cache(&opened, args.session_cache);
+    }
     let mut conversation = session
         .as_ref()
         .map_or_else(Conversation::default, |session| {
@@ -66,6 +69,7 @@ pub(crate) fn run(args: &Chat) -> Result<()> {
         media: Vec::new(),
         stats: args.generation.stats,
         last: None,
+        is_fresh: false,
         session,
         files,
     };
@@ -84,6 +88,8 @@ struct Talk {
     /// Whether each answer's figures are shown.
     stats: bool,
     last: Option<Completion>,
+    /// Whether its KV cache is still to be kept.
+    is_fresh: bool,
     /// Where the conversation is kept, if it is.
     session: Option<Session>,
     /// What the model was read from.
@@ -138,6 +144,10 @@ impl Talk {
             note(&format!("the conversation is no longer kept: {fault}"));
             self.session = None;
         }
+        let is_fresh = std::mem::take(&mut self.is_fresh);
+        if let (Some(session), Some(said), true) = (&mut self.session, &self.last, is_fresh) {
+            session.keep_answer(&self.opened, said, &self.interrupt);
+        }
     }
 
     /// One line, or several that belong together, and what is to be done about it.
@@ -188,6 +198,7 @@ impl Talk {
             self.opened.report(&mut screen::stderr(), &said, answer)?;
         }
         self.last = Some(said);
+        self.is_fresh = true;
         Ok(is_said)
     }
 

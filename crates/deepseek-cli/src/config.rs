@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::{Args, CommandFactory};
 use serde_json::{Value, json};
 
-use crate::args::{self, Line, Origin, Run, Setting, Settings, ShowConfig};
+use crate::args::{self, Chat, Line, Origin, Run, Setting, Settings, ShowConfig};
 use crate::fault::Result;
 use crate::screen;
 
@@ -78,10 +78,9 @@ fn to_json(setting: &Setting) -> Value {
 
 /// The default of a flag, as far as it does not depend on the model or the machine.
 fn built_in(name: &str) -> String {
-    let flags = Run::augment_args(Line::command());
-    let flag = flags
-        .get_arguments()
-        .find(|arg| arg.get_long() == Some(name));
+    let flags = [Run::augment_args, Chat::augment_args].map(|augment| augment(Line::command()));
+    let mut flags = flags.iter().flat_map(clap::Command::get_arguments);
+    let flag = flags.find(|arg| arg.get_long() == Some(name));
     let default = flag.and_then(|arg| arg.get_default_values().first());
     default.map_or_else(|| "-".to_owned(), |value| text(value.as_os_str()))
 }

@@ -7,8 +7,8 @@ use std::str::FromStr;
 use anyhow::anyhow;
 use backend_candle::{Candle, start_threads};
 use backend_host::{Host, KernelSet, Roofs};
-use deepseek_core::Kernels;
 use deepseek_core::weights::Checkpoint;
+use deepseek_core::{Kernels, Level};
 use deepseek_model::{Decoder, Extras, Model, Plan};
 
 use crate::fault::{Fault, Result};
@@ -72,6 +72,19 @@ impl DeviceName {
             Self::Cpu(_) => (plain, true),
             Self::CpuPlain | Self::Cuda(_) | Self::Metal(_) => (plain, false),
         }
+    }
+
+    /// What decides the bits of its results at a level, and how it packs the rows of a cache: devices of one
+    /// contract go on from each other's sequences. Lists that are not the host's are padded by the context.
+    pub(crate) fn contract(self, level: Option<Level>, context: usize) -> String {
+        let name = match self.settled() {
+            Self::Cpu(Some(KernelSet::Avx512Bf16)) if level != Some(Level::Exact) => {
+                self.settled().to_string()
+            }
+            Self::Cpu(_) => Self::Cpu(None).to_string(),
+            other => format!("{other} with a context of {context}"),
+        };
+        format!("{name} on {}", std::env::consts::ARCH)
     }
 
     /// Whether weights are copied into memory in a wider form.
@@ -289,5 +302,20 @@ mod tests {
         let asked = DeviceName::Cpu(Some(KernelSet::Plain));
         assert_eq!(asked.settled(), asked);
         assert_eq!(DeviceName::Cuda(1).settled().to_string(), "cuda:1");
+    }
+
+    #[test]
+    fn kernels_of_the_same_bits_have_one_contract() {
+        let of = |name: DeviceName, level| name.contract(Some(level), 512);
+        let [plain, avx2, pairs] = [KernelSet::Plain, KernelSet::Avx2, KernelSet::Avx512Bf16]
+            .map(|set| DeviceName::Cpu(Some(set)));
+        for level in Level::ALL {
+            assert_eq!(of(plain, level), of(avx2, level));
+            let same = of(plain, level) == of(pairs, level);
+            assert_eq!(same, level == Level::Exact, "{level}");
+            assert_ne!(of(plain, level), of(DeviceName::CpuPlain, level));
+        }
+        let wider = DeviceName::Cuda(0).contract(Some(Level::Exact), 1024);
+        assert_ne!(of(DeviceName::Cuda(0), Level::Exact), wider);
     }
 }

@@ -1,4 +1,4 @@
-//! Conversations that are kept under a name, a file each, and go on another day.
+//! Conversations that are kept under a name, a file each with the KV cache beside it, and go on another day.
 #![deny(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,21 +8,28 @@
     clippy::panic
 )]
 
+mod cache;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use deepseek_chat::ModelSource;
+use bytesize::ByteSize;
+use deepseek_chat::{Completion, ModelSource};
 use deepseek_core::file;
 use deepseek_model::limits::CONFIG_BYTES_MAX;
+use deepseek_model::report::human;
 use deepseek_text::{Conversation, Json};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tracing::info;
 
+use self::cache::Cache;
+use crate::answer::Opened;
 use crate::args::{self, Sessions};
-use crate::fault::{Fault, Result};
+use crate::fault::{Fault, Result, note};
 use crate::interrupt::Interrupt;
 use crate::limits::{
     NAMED_TENSOR_BYTES_MAX, NAMED_TENSORS, SESSION_BYTES_MAX, SESSION_NAME_CHARS_MAX,
@@ -47,6 +54,8 @@ pub(crate) struct Session {
     named: String,
     /// What stands in the file.
     kept: Conversation,
+    /// Where the KV cache is kept, if it is.
+    cache: Option<Cache>,
 }
 
 impl Session {
@@ -78,7 +87,48 @@ impl Session {
             model,
             named,
             kept,
+            cache: None,
         })
+    }
+
+    /// Keeps the KV cache, too, if it has no more bytes than `most`, and has the model go on from the one that
+    /// is kept. What speaks against that is told; the prompt is then run again.
+    pub(crate) fn keep_cache(&mut self, opened: &Opened, most: ByteSize) {
+        if most.as_u64() == 0 {
+            return;
+        }
+        let binding = match opened.binding() {
+            Ok(binding) => binding,
+            Err(fault) => {
+                note(&format!("the KV cache of the session is not kept: {fault}"));
+                return;
+            }
+        };
+        let cache = Cache::beside(&self.path, most.as_u64(), binding);
+        if !self.kept.messages.is_empty()
+            && let Err(error) = cache.load(opened.session())
+        {
+            note(&format!(
+                "the KV cache of the session is not used, its prompt is run again: {error:#}"
+            ));
+        }
+        self.cache = Some(cache);
+    }
+
+    /// Keeps the KV cache that an answer left. Where that fails, no later one is.
+    pub(crate) fn keep_answer(&mut self, opened: &Opened, said: &Completion, at: &Interrupt) {
+        let Some(cache) = &self.cache else {
+            return;
+        };
+        match cache.keep(opened.session(), said.request, at) {
+            Ok(bytes) => info!(bytes, "kept the KV cache"),
+            Err(error) => {
+                note(&format!(
+                    "the KV cache of the session is no longer kept, its prompt will be run again: {error:#}"
+                ));
+                self.cache = None;
+            }
+        }
     }
 
     /// What was said in it.
@@ -112,12 +162,17 @@ pub(crate) fn run(args: &Sessions) -> Result<()> {
     if let Some(name) = &args.remove {
         let path = path_of(name)?;
         let removed = fs::remove_file(&path).with_context(|| path.display().to_string());
-        return removed.map_err(Fault::input);
+        removed.map_err(Fault::input)?;
+        return cache::remove(&path).map_err(Fault::machine);
     }
     let mut all = Vec::new();
     for path in args::sessions_folder().map(files).unwrap_or_default() {
         let name = path.file_stem().unwrap_or_default();
-        all.push((name.to_string_lossy().into_owned(), read(&path)));
+        all.push(Listed {
+            name: name.to_string_lossy().into_owned(),
+            cache: cache::bytes(&path),
+            stored: read(&path),
+        });
     }
     let mut out = screen::stdout();
     if args.json {
@@ -125,11 +180,20 @@ pub(crate) fn run(args: &Sessions) -> Result<()> {
         writeln!(out, "{:#}", Value::from(all))?;
         return Ok(());
     }
-    for (name, stored) in all {
-        match stored {
+    for listed in all {
+        let name = listed.name;
+        match listed.stored {
             Ok(Some(stored)) => {
                 let count = stored.conversation.messages.len();
-                writeln!(out, "{name:<24} {count:>5} messages  {}", stored.named)?;
+                let cache = match listed.cache {
+                    Some(bytes) => format!("{} of KV cache", human(bytes)),
+                    None => "no KV cache".to_owned(),
+                };
+                writeln!(
+                    out,
+                    "{name:<24} {count:>5} messages  {cache:>19}  {}",
+                    stored.named
+                )?;
             }
             Ok(None) => {}
             Err(fault) => writeln!(out, "{name:<24} {fault}")?,
@@ -138,12 +202,23 @@ pub(crate) fn run(args: &Sessions) -> Result<()> {
     Ok(())
 }
 
-fn to_json((name, stored): &(String, Result<Option<Stored>>)) -> Value {
-    match stored {
+/// A session that is listed.
+#[derive(Debug)]
+struct Listed {
+    name: String,
+    /// Bytes of its KV cache, if that is kept.
+    cache: Option<u64>,
+    stored: Result<Option<Stored>>,
+}
+
+fn to_json(listed: &Listed) -> Value {
+    let name = &listed.name;
+    match &listed.stored {
         Ok(Some(stored)) => json!({
             "name": name,
             "messages": stored.conversation.messages.len(),
             "model": stored.named,
+            "cache_bytes": listed.cache,
         }),
         Ok(None) => json!({ "name": name }),
         Err(fault) => json!({ "name": name, "error": fault.to_string() }),

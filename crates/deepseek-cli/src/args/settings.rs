@@ -21,13 +21,13 @@ use deepseek_core::file;
 use toml_edit::{Document, Item, Value};
 
 use super::environment::{settings_file, variable};
-use super::{Line, Run};
+use super::{Chat, Line, Run};
 use crate::fault::{Fault, Result};
 use crate::limits::SETTINGS_BYTES_MAX;
 
 /// The flags that may be set, and for which commands: all that have the flag where none is named. How
 /// answers are made is set for those who read them: what is measured is to depend on what is typed.
-const SETTINGS: [(&str, &[&str]); 16] = [
+const SETTINGS: [(&str, &[&str]); 17] = [
     ("model", &[]),
     ("device", &[]),
     ("threads", &[]),
@@ -43,6 +43,7 @@ const SETTINGS: [(&str, &[&str]); 16] = [
     ("top-k", ANSWERS),
     ("min-p", ANSWERS),
     ("seed", ANSWERS),
+    ("session-cache", &[]),
     ("log", &[]),
 ];
 const ANSWERS: &[&str] = &["run", "chat"];
@@ -160,6 +161,7 @@ impl Settings {
         }
         let probe = match setting.name {
             "log" => <Line as clap::CommandFactory>::command(),
+            "session-cache" => Chat::augment_args(clap::Command::new("deepseek")),
             _ => Run::augment_args(clap::Command::new("deepseek")),
         };
         let Err(error) = probe.try_get_matches_from(line) else {

@@ -4,6 +4,7 @@ mod about;
 mod assets;
 mod bench;
 mod bounds;
+mod caches;
 mod chat;
 mod decoding;
 mod doctor;

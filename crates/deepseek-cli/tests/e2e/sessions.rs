@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -20,16 +21,27 @@ const FLAGS: [&str; 6] = [
 ];
 
 /// Where conversations are kept.
-struct Home(TempDir);
+pub(crate) struct Home(TempDir);
 
 impl Home {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder"))
     }
 
-    fn run(&self, line: &[String], script: &str) -> Ran {
+    pub(crate) fn run(&self, line: &[String], script: &str) -> Ran {
+        self.run_with(&[], line, script)
+    }
+
+    /// Runs the program with these variables, and the lines of `script` on stdin.
+    pub(crate) fn run_with(
+        &self,
+        variables: &[(&str, &str)],
+        line: &[String],
+        script: &str,
+    ) -> Ran {
         let mut command = deepseek(line);
         command.env("HOME", self.0.path()).stdin(Stdio::piped());
+        command.envs(variables.iter().copied());
         let mut child = command.spawn().expect("it starts");
         let mut stdin = child.stdin.take().expect("it is piped");
         // It may refuse before it reads.
@@ -43,7 +55,7 @@ impl Home {
         self.run(&line, script)
     }
 
-    fn list(&self, more: &[&str]) -> Ran {
+    pub(crate) fn list(&self, more: &[&str]) -> Ran {
         let line = [&["sessions"], more].concat();
         self.run(
             &line.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -51,7 +63,11 @@ impl Home {
         )
     }
 
-    fn file(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn folder(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         let folder = self.0.path().join(".local/share/deepseek/sessions");
         folder.join(format!("{name}.json"))
     }
