@@ -1,6 +1,7 @@
 //! House rules, fixtures and set-up: `cargo xtask help`.
 #![forbid(unsafe_code)]
 
+mod arm;
 mod ascend;
 mod bench;
 mod card;
@@ -44,6 +45,8 @@ enum Task {
     /// Set up what the tests need and run them all: format, clippy, tidy, unit, doc and integration
     /// tests, packages.
     Test(test::Args),
+    /// Run the tests of the host's kernels as aarch64 would, under an emulator.
+    ArmTest(arm::Args),
     /// Check the house rules.
     Tidy,
     /// Package the crates that are published, and build each from its package alone.
@@ -76,6 +79,7 @@ fn main() -> Result<()> {
         Task::Bench(args) => bench::run(&args),
         Task::Card => card::run(),
         Task::Test(args) => test::run(&args),
+        Task::ArmTest(args) => arm::run(&args),
         Task::Tidy => tidy::run(&shell::root()),
         Task::Package(args) => package::run(&args),
         Task::Check(args) => check::run(&args),

@@ -25,13 +25,23 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     output(command.stdout(Stdio::inherit())).map(drop)
 }
 
-/// The same, with what the command writes to stdout; empty where that goes elsewhere.
+/// The same in a folder.
+pub(crate) fn run_in(folder: &Path, command: &mut Command) -> Result<()> {
+    output_in(folder, command.stdout(Stdio::inherit())).map(drop)
+}
+
+/// Runs a command in the root of the workspace, with what it writes to stdout; empty where that goes
+/// elsewhere.
 pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
+    output_in(&root(), command)
+}
+
+fn output_in(folder: &Path, command: &mut Command) -> Result<Vec<u8>> {
     let line = line(command);
     eprintln!("$ {line}");
     let start = Instant::now();
     let output = command
-        .current_dir(root())
+        .current_dir(folder)
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| format!("start {line}"))?;

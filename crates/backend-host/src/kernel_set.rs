@@ -17,15 +17,23 @@ pub enum KernelSet {
     Avx512,
     /// AVX2 with fused multiply-add and half-precision floats (F16C).
     Avx2,
-    /// What the target has by itself: SSE2 on x86-64, NEON on aarch64.
+    /// NEON, which every aarch64 has.
+    Neon,
+    /// What the compiler makes of plain loops for the target as such, with SSE2 on x86-64.
     Plain,
 }
 
 impl KernelSet {
-    /// All sets, the newest first.
-    pub const ALL: [Self; 4] = [Self::Avx512Bf16, Self::Avx512, Self::Avx2, Self::Plain];
+    /// All sets, the fastest of each processor first.
+    pub const ALL: [Self; 5] = [
+        Self::Avx512Bf16,
+        Self::Avx512,
+        Self::Avx2,
+        Self::Neon,
+        Self::Plain,
+    ];
 
-    /// The sets that this processor runs, the newest first. The last, [`KernelSet::Plain`], runs
+    /// The sets that this processor runs, in that order. The last, [`KernelSet::Plain`], runs
     /// everywhere.
     pub fn available() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|set| set.isa().is_some())
@@ -46,6 +54,7 @@ impl KernelSet {
             Self::Avx512Bf16 => "avx512-bf16",
             Self::Avx512 => "avx512",
             Self::Avx2 => "avx2",
+            Self::Neon => "neon",
             Self::Plain => "plain",
         }
     }
@@ -56,6 +65,7 @@ impl KernelSet {
             Self::Avx512Bf16 => Isa::avx512_bf16(),
             Self::Avx512 => Isa::avx512(),
             Self::Avx2 => Isa::avx2(),
+            Self::Neon => Isa::neon(),
             Self::Plain => Some(Isa::Baseline),
         }
     }
@@ -112,6 +122,23 @@ mod tests {
         }
         for other in ["", "AVX2", "sse", "avx512 "] {
             assert_eq!(other.parse::<KernelSet>(), Err(NoKernelSet), "{other}");
+        }
+    }
+
+    #[test]
+    fn each_processor_has_sets_of_its_own_kind_alone() {
+        for set in KernelSet::available() {
+            let fits = match set {
+                KernelSet::Avx512Bf16 | KernelSet::Avx512 | KernelSet::Avx2 => {
+                    cfg!(target_arch = "x86_64")
+                }
+                KernelSet::Neon => cfg!(target_arch = "aarch64"),
+                KernelSet::Plain => true,
+            };
+            assert!(fits, "{set}");
+        }
+        if cfg!(all(target_arch = "aarch64", target_endian = "little")) {
+            assert_eq!(KernelSet::best(), KernelSet::Neon);
         }
     }
 

@@ -48,7 +48,7 @@ impl DeviceName {
 Compute on this device.
 
   cpu        the host, with weights multiplied from the files as they are
-  cpu:SET    the same with the kernels avx512-bf16, avx512, avx2 or plain
+  cpu:SET    the same with the kernels avx512-bf16, avx512, avx2, neon or plain
   cpu-plain  the host without its kernels: slow, a second opinion
   cuda[:N]   a CUDA device, in a build that has it
   metal[:N]  a Metal device, in a build that has it";
@@ -265,12 +265,9 @@ mod tests {
 
     #[test]
     fn a_name_is_read_as_it_is_written() {
+        let sets = KernelSet::ALL.map(|set| format!("cpu:{set}"));
         let names = ["cpu", "cpu-plain", "cuda:0", "cuda:3", "metal:1"];
-        for name in
-            names
-                .into_iter()
-                .chain(["cpu:avx2", "cpu:avx512", "cpu:avx512-bf16", "cpu:plain"])
-        {
+        for name in names.into_iter().chain(sets.iter().map(String::as_str)) {
             assert_eq!(name.parse::<DeviceName>().expect(name).to_string(), name);
         }
         assert_eq!("cuda".parse(), Ok(DeviceName::Cuda(0)));

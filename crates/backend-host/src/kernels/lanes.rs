@@ -21,8 +21,11 @@ pub(crate) const LANES: usize = 16;
 /// The instruction sets with an implementation of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Isa {
-    /// Whatever the target has by itself. On aarch64 this is NEON already.
+    /// Whatever the target has by itself, as the compiler sees fit.
     Baseline,
+    /// NEON.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     /// AVX2 with fused multiply-add and half-precision floats.
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -68,11 +71,25 @@ impl Isa {
         None
     }
 
+    /// NEON, where the machine has it. Vectors are read from memory as machines with little ends do.
+    pub(crate) fn neon() -> Option<Self> {
+        #[cfg(target_arch = "aarch64")]
+        if cfg!(target_endian = "little") && std::arch::is_aarch64_feature_detected!("neon") {
+            return Some(Self::Neon);
+        }
+        None
+    }
+
     /// All that this machine can run.
     #[cfg(test)]
     pub(crate) fn available() -> Vec<Self> {
-        let wide = [Self::avx512_bf16(), Self::avx512()];
-        let all = [wide[0], wide[1], Self::avx2(), Some(Self::Baseline)];
+        let all = [
+            Self::avx512_bf16(),
+            Self::avx512(),
+            Self::avx2(),
+            Self::neon(),
+            Some(Self::Baseline),
+        ];
         all.into_iter().flatten().collect()
     }
 }
@@ -289,6 +306,12 @@ macro_rules! for_each_isa {
                 // SAFETY: compiled for AVX2 and FMA.
                 unsafe { $body::<$crate::kernels::lanes::Pair>($($arg),*) }
             }
+            #[cfg(target_arch = "aarch64")]
+            #[target_feature(enable = "neon")]
+            unsafe fn neon($($arg: $ty),*) $(-> $result)? {
+                // SAFETY: compiled for NEON.
+                unsafe { $body::<$crate::kernels::neon::Quad>($($arg),*) }
+            }
             match isa {
                 // SAFETY: an `Isa` comes from functions of it that asked the machine.
                 #[cfg(target_arch = "x86_64")]
@@ -298,6 +321,9 @@ macro_rules! for_each_isa {
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
                 $crate::kernels::lanes::Isa::Avx2 => unsafe { avx2($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "aarch64")]
+                $crate::kernels::lanes::Isa::Neon => unsafe { neon($($arg),*) },
                 // SAFETY: plain arithmetic.
                 $crate::kernels::lanes::Isa::Baseline => unsafe { $body::<[f32; $crate::kernels::lanes::LANES]>($($arg),*) },
             }

@@ -18,6 +18,7 @@ mod formats;
 mod hyper;
 mod index;
 mod lanes;
+mod neon;
 mod pairs;
 mod pool;
 mod product;

@@ -56,6 +56,7 @@ fn devices_are_listed_with_what_is_missing() {
     for name in [
         "cpu:avx512",
         "cpu:avx2",
+        "cpu:neon",
         "cpu:plain",
         "cpu-plain",
         "cuda",

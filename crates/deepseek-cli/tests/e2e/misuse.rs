@@ -19,7 +19,7 @@ fn a_line_that_makes_no_sense_is_misuse() {
     );
     run(&["run", "--model", ".", "--device", "cpu:sse", "x"]).failed(
         2,
-        "kernels: want avx512-bf16, avx512, avx2, plain",
+        "kernels: want avx512-bf16, avx512, avx2, neon, plain",
         "--help",
     );
     run(&["run", "--model", ".", "--raw", "--system", "s", "x"]).failed(2, "'--raw'", "--help");

@@ -286,7 +286,13 @@ fn every_kernel_set_gives_the_same_text_or_says_which_there_are() {
     let best = go_on("cpu");
     assert_eq!(best.code, Some(0), "{best:?}");
     let mut computed = Vec::new();
-    for device in ["cpu:avx512-bf16", "cpu:avx512", "cpu:avx2", "cpu:plain"] {
+    for device in [
+        "cpu:avx512-bf16",
+        "cpu:avx512",
+        "cpu:avx2",
+        "cpu:neon",
+        "cpu:plain",
+    ] {
         let ran = go_on(device);
         if ran.code == Some(0) {
             assert_eq!(ran.out, best.out, "{device}");
