@@ -170,7 +170,20 @@ mod tests {
     use std::ffi::c_char;
 
     use super::*;
-    use crate::types::{aclDataType, aclTensor, aclrtHostFunc, aclrtStream};
+
+    /// An enumeration, an object that is known by pointer alone, a callback.
+    struct Kind;
+    struct Tensor;
+    type Stream = *mut c_void;
+    type Callback = Option<unsafe extern "C" fn(argument: *mut c_void)>;
+
+    impl AbiType for Kind {
+        const TYPE: Type = i32::TYPE;
+    }
+
+    impl AbiType for Tensor {
+        const TYPE: Type = Type::Struct("Tensor");
+    }
 
     #[track_caller]
     fn check<T: AbiType>(want: &str) {
@@ -179,12 +192,12 @@ mod tests {
 
     #[test]
     fn aliases_are_resolved() {
-        check::<aclDataType>("i32");
-        check::<aclrtStream>("*mut void");
-        check::<*mut *mut aclrtStream>("*mut *mut *mut void");
-        check::<*const aclTensor>("*const aclTensor");
-        check::<*const *const aclTensor>("*const *const aclTensor");
-        check::<aclrtHostFunc>("fn(*mut void) -> void");
+        check::<Kind>("i32");
+        check::<Stream>("*mut void");
+        check::<*mut *mut Stream>("*mut *mut *mut void");
+        check::<*const Tensor>("*const Tensor");
+        check::<*const *const Tensor>("*const *const Tensor");
+        check::<Callback>("fn(*mut void) -> void");
     }
 
     #[test]
@@ -200,7 +213,7 @@ mod tests {
             params: &[
                 Param {
                     name: "self_",
-                    of: <*const aclTensor>::TYPE,
+                    of: <*const Tensor>::TYPE,
                 },
                 Param {
                     name: "dim",
@@ -209,7 +222,7 @@ mod tests {
             ],
             result: Type::I32,
         };
-        let want = "(self_: *const aclTensor, dim: i64) -> i32";
+        let want = "(self_: *const Tensor, dim: i64) -> i32";
         assert_eq!(signature.to_string(), want);
     }
 }

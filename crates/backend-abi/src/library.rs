@@ -1,15 +1,26 @@
 //! One opened library: the calls into the system's loader.
 //!
-//! A library stays open until the process ends. The vendor's start threads and register handlers for
+//! A library stays open until the process ends. Those of vendors start threads and register handlers for
 //! the end, and pointers of the tables lead into them.
 
 use std::ffi::c_void;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 
+use crate::attempt::Attempt;
+
+/// When what a library needs of others is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Binding {
+    /// When it is called: a vendor's library may lack what it never calls.
+    Lazy,
+    /// When the library is opened, which fails where something lacks.
+    Now,
+}
+
 /// An opened library.
 #[derive(Debug)]
-pub(crate) struct Library {
+pub struct Library {
     path: PathBuf,
     handle: system::Handle,
 }
@@ -19,19 +30,33 @@ impl Library {
     ///
     /// # Errors
     /// What the loader said.
-    pub(crate) fn open(path: &Path) -> Result<Self, String> {
-        let handle = system::Handle::open(path)?;
+    pub fn open(path: &Path, binding: Binding) -> Result<Self, String> {
+        let handle = system::Handle::open(path, binding)?;
         let path = path.to_path_buf();
         Ok(Self { path, handle })
     }
 
+    /// The same; what cannot be opened joins what was tried.
+    pub fn try_open(path: &Path, binding: Binding, tried: &mut Vec<Attempt>) -> Option<Self> {
+        match Self::open(path, binding) {
+            Ok(library) => Some(library),
+            Err(why) => {
+                let path = path.to_path_buf();
+                tried.push(Attempt { path, why });
+                None
+            }
+        }
+    }
+
     /// The file, as it was asked for.
-    pub(crate) fn path(&self) -> &Path {
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Where a symbol lies, in this library or in one that it needs.
-    pub(crate) fn address(&self, name: &str) -> Option<NonNull<c_void>> {
+    #[must_use]
+    pub fn address(&self, name: &str) -> Option<NonNull<c_void>> {
         self.handle.address(name)
     }
 
@@ -39,7 +64,8 @@ impl Library {
     ///
     /// The loader also answers with what a library needs, and there the same name may stand for another
     /// function: packages of custom operators need those of CANN, and give new signatures to old names.
-    pub(crate) fn own_address(&self, name: &str) -> Option<NonNull<c_void>> {
+    #[must_use]
+    pub fn own_address(&self, name: &str) -> Option<NonNull<c_void>> {
         let address = self.address(name)?;
         self.handle.holds(address).then_some(address)
     }
@@ -53,7 +79,9 @@ mod system {
     use std::path::Path;
     use std::ptr::{NonNull, null, null_mut};
 
-    use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL};
+    use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL, RTLD_NOW};
+
+    use super::Binding;
 
     /// A library, as the loader knows it, and where it begins, if that is known.
     #[derive(Debug)]
@@ -88,12 +116,15 @@ mod system {
     }
 
     impl Handle {
-        /// Lazily, because a vendor's library may lack what it never calls; locally, so that no name of
-        /// one library means a function of another.
-        pub(super) fn open(path: &Path) -> Result<Self, String> {
+        /// Locally, so that no name of one library means a function of another.
+        pub(super) fn open(path: &Path, binding: Binding) -> Result<Self, String> {
+            let binding = match binding {
+                Binding::Lazy => RTLD_LAZY,
+                Binding::Now => RTLD_NOW,
+            };
             // SAFETY: what the library runs when it is opened is its vendor's; the caller names it or
             // finds it where the vendor installs it.
-            let library = unsafe { Library::open(Some(path), RTLD_LAZY | RTLD_LOCAL) };
+            let library = unsafe { Library::open(Some(path), binding | RTLD_LOCAL) };
             let library = library.map_err(|error| reason(&error))?;
             let raw = library.into_raw();
             let base = base_of_library(raw);
@@ -155,14 +186,16 @@ mod system {
     use std::path::Path;
     use std::ptr::NonNull;
 
-    /// There is no such library: the vendor's are for Linux.
+    use super::Binding;
+
+    /// There is no such library: the vendors' are for Linux.
     #[derive(Debug)]
     pub(super) enum Handle {}
 
     impl Handle {
-        pub(super) fn open(_path: &Path) -> Result<Self, String> {
+        pub(super) fn open(_path: &Path, _binding: Binding) -> Result<Self, String> {
             Err(format!(
-                "there is no CANN for {}: it runs on Linux",
+                "vendors' libraries run on Linux, this is {}",
                 std::env::consts::OS
             ))
         }
