@@ -5,14 +5,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use backend_ascend_sys::Ascend;
+use backend_offload::compose::Call;
 use backend_offload::{Address, Driver, Op, Verb, View, Workspace};
 use deepseek_core::{Error, Result};
 
-use crate::call::Call;
 use crate::cann::{Device, Flight, Operators, Pinned, Stream};
 use crate::chip::{AscendChip, Family};
 use crate::limits::ALIGN_BYTES;
-use crate::translate::translate;
+use crate::translate::{Own, translate};
 
 /// A device over CANN. It belongs to the thread that opened it.
 #[derive(Debug)]
@@ -60,7 +60,12 @@ impl AscendDriver {
         at
     }
 
-    fn call(&mut self, call: &Call, scratch: Address, workspace: &mut Workspace) -> Result<()> {
+    fn call(
+        &mut self,
+        call: &Call<Own>,
+        scratch: Address,
+        workspace: &mut Workspace,
+    ) -> Result<()> {
         let planned = self.operators.plan(call, scratch)?;
         let room = match planned.workspace_bytes() {
             0 => None,

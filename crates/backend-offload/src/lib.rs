@@ -3,6 +3,7 @@
 
 mod arena;
 mod backend;
+pub mod compose;
 mod driver;
 pub mod host;
 mod kernels;

@@ -1,37 +1,32 @@
-//! Operands of the vendor's operators as plain data: numbers at a place, with strides.
+//! Operands of operators as plain data: numbers at a place, with strides.
 
-use backend_ascend_sys::types::aclDataType;
-use backend_offload::limits::RANK_MAX;
-use backend_offload::{Address, DType, Dims, View};
+use crate::limits::RANK_MAX;
+use crate::view::{Address, DType, Dims, View};
 
-/// How a number is kept.
+/// How a number is kept between the operators that an operation is composed of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Type {
+pub enum Type {
+    /// A 32-bit float.
     F32,
+    /// The upper half of one.
     Bf16,
+    /// A 32-bit integer.
     I32,
+    /// A 64-bit integer.
     I64,
+    /// A byte: 0 or 1.
     Bool,
 }
 
 impl Type {
-    pub(crate) fn bytes(self) -> usize {
+    /// Bytes of a number.
+    #[must_use]
+    pub fn bytes(self) -> usize {
         match self {
             Self::Bool => 1,
             Self::Bf16 => 2,
             Self::F32 | Self::I32 => 4,
             Self::I64 => 8,
-        }
-    }
-
-    /// The vendor's name for it.
-    pub(crate) fn code(self) -> aclDataType {
-        match self {
-            Self::F32 => aclDataType::ACL_FLOAT,
-            Self::Bf16 => aclDataType::ACL_BF16,
-            Self::I32 => aclDataType::ACL_INT32,
-            Self::I64 => aclDataType::ACL_INT64,
-            Self::Bool => aclDataType::ACL_BOOL,
         }
     }
 }
@@ -48,7 +43,7 @@ impl From<DType> for Type {
 
 /// Where numbers lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub enum Place {
     /// In memory that somebody allotted.
     Device(Address),
     /// So many bytes into the memory for intermediate results, which is allotted when all that goes
@@ -58,19 +53,24 @@ pub(crate) enum Place {
 
 /// Numbers at a place. Strides and offset are in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Operand {
-    pub(crate) place: Place,
-    pub(crate) dtype: Type,
-    pub(crate) dims: Dims,
+pub struct Operand {
+    /// Where they lie.
+    pub place: Place,
+    /// How each is kept.
+    pub dtype: Type,
+    /// The dimensions.
+    pub dims: Dims,
     strides: [usize; RANK_MAX],
-    pub(crate) offset: usize,
+    /// Where the first of them stands.
+    pub offset: usize,
     /// How many numbers lie at the place.
-    pub(crate) room: usize,
+    pub room: usize,
 }
 
 impl Operand {
     /// Numbers without gaps.
-    pub(crate) fn new(place: Place, dtype: Type, dims: impl Into<Dims>) -> Self {
+    #[must_use]
+    pub fn new(place: Place, dtype: Type, dims: impl Into<Dims>) -> Self {
         let dims = dims.into();
         Self {
             place,
@@ -82,34 +82,43 @@ impl Operand {
         }
     }
 
-    pub(crate) fn strides(&self) -> &[usize] {
+    /// How far apart neighbours of each dimension stand.
+    #[must_use]
+    pub fn strides(&self) -> &[usize] {
         &self.strides[..self.dims.len()]
     }
 
     /// Bytes at the place.
-    pub(crate) fn bytes(&self) -> usize {
+    #[must_use]
+    pub fn bytes(&self) -> usize {
         self.room * self.dtype.bytes()
     }
 
     /// Where the place begins, once it is known where the memory for intermediate results does.
-    pub(crate) fn at(&self, scratch: Address) -> Address {
+    #[must_use]
+    pub fn at(&self, scratch: Address) -> Address {
         match self.place {
             Place::Device(at) => at,
             Place::Scratch(bytes) => scratch.plus(bytes),
         }
     }
 
+    /// Whether they lie one behind the other, and are all that lies at the place.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.offset == 0
+            && self.room == self.dims.count()
+            && self.strides == row_strides(&self.dims)
+    }
+
     /// Numbers without gaps under other dimensions.
     ///
     /// # Panics
     /// If it has gaps, or those hold more or fewer.
-    pub(crate) fn shaped(&self, dims: impl Into<Dims>) -> Self {
+    #[must_use]
+    pub fn shaped(&self, dims: impl Into<Dims>) -> Self {
         let dims = dims.into();
-        assert!(
-            self.room == self.dims.count() && self.strides == row_strides(&self.dims),
-            "{} without gaps",
-            self.dims
-        );
+        assert!(self.is_whole(), "{} without gaps", self.dims);
         assert_eq!(dims.count(), self.room, "{} as {dims}", self.dims);
         Self {
             dims,
@@ -119,12 +128,8 @@ impl Operand {
     }
 
     /// The same numbers by other strides, from one of them on.
-    pub(crate) fn strided<const N: usize>(
-        &self,
-        dims: [usize; N],
-        by: [usize; N],
-        first: usize,
-    ) -> Self {
+    #[must_use]
+    pub fn strided<const N: usize>(&self, dims: [usize; N], by: [usize; N], first: usize) -> Self {
         let mut strides = [0; RANK_MAX];
         strides[..N].copy_from_slice(&by);
         Self {
@@ -139,7 +144,8 @@ impl Operand {
     ///
     /// # Panics
     /// If there are not so many.
-    pub(crate) fn part(&self, axis: usize, start: usize, length: usize) -> Self {
+    #[must_use]
+    pub fn part(&self, axis: usize, start: usize, length: usize) -> Self {
         assert!(
             start + length <= self.dims[axis],
             "{length} from {start} of {}",
@@ -155,7 +161,8 @@ impl Operand {
     }
 
     /// The last two dimensions in the other order.
-    pub(crate) fn transposed(&self) -> Self {
+    #[must_use]
+    pub fn transposed(&self) -> Self {
         let rank = self.dims.len();
         let mut dims = self.dims.to_vec();
         dims.swap(rank - 2, rank - 1);

@@ -4,8 +4,8 @@ use std::f32::consts::FRAC_1_SQRT_2;
 
 use deepseek_core::{Rotation, Unary};
 
-use crate::call::{Binary, Call, Function, Number, Program};
-use crate::operand::{Operand, Type};
+use super::call::{Binary, Call, Function, Number, Program};
+use super::operand::{Operand, Type};
 
 /// The error function as `x * p(x²) / q(x²)` on ±4, beyond which it is ±1 in 32 bits: the coefficients, highest
 /// power first, that Eigen and XLA use. Within 4e-7 of it.
@@ -29,7 +29,7 @@ const ERF_DENOMINATOR: [f32; 5] = [
 const ERF_BOUND: f32 = 4.0;
 
 /// `f` of every number.
-pub(super) fn map(to: &mut Program, f: Unary, x: Operand, out: Operand) {
+pub(super) fn map<E>(to: &mut Program<E>, f: Unary, x: Operand, out: Operand) {
     match f {
         Unary::Affine { mul, add } => affine(to, x, mul, add, out),
         Unary::Clamp { min, max } => clamp(to, x, min, max, out),
@@ -57,12 +57,12 @@ pub(super) fn map(to: &mut Program, f: Unary, x: Operand, out: Operand) {
 }
 
 /// Room for as many 32-bit floats.
-fn like(to: &mut Program, x: Operand) -> Operand {
+fn like<E>(to: &mut Program<E>, x: Operand) -> Operand {
     to.scratch(Type::F32, &x.dims)
 }
 
 /// `x * mul + add`; without the term if that is 0, which leaves the sign of zero to the factor.
-fn affine(to: &mut Program, x: Operand, mul: f32, add: f32, out: Operand) {
+fn affine<E>(to: &mut Program<E>, x: Operand, mul: f32, add: f32, out: Operand) {
     if add == 0.0 {
         to.function(Function::Muls(mul), x, out);
         return;
@@ -73,7 +73,7 @@ fn affine(to: &mut Program, x: Operand, mul: f32, add: f32, out: Operand) {
 }
 
 /// The operator wants one bound or both.
-fn clamp(to: &mut Program, x: Operand, min: f32, max: f32, out: Operand) {
+fn clamp<E>(to: &mut Program<E>, x: Operand, min: f32, max: f32, out: Operand) {
     if min.is_finite() || max.is_finite() {
         to.function(Function::Clamp(min, max), x, out);
     } else {
@@ -82,7 +82,7 @@ fn clamp(to: &mut Program, x: Operand, min: f32, max: f32, out: Operand) {
 }
 
 /// `x * (erf(x / sqrt(2)) + 1) / 2`. The vendor's own is an approximation by another function.
-fn gelu(to: &mut Program, x: Operand, out: Operand) {
+fn gelu<E>(to: &mut Program<E>, x: Operand, out: Operand) {
     let (scaled, z, square) = (like(to, x), like(to, x), like(to, x));
     to.function(Function::Muls(FRAC_1_SQRT_2), x, scaled);
     to.function(Function::Clamp(-ERF_BOUND, ERF_BOUND), scaled, z);
@@ -97,7 +97,7 @@ fn gelu(to: &mut Program, x: Operand, out: Operand) {
 }
 
 /// A polynomial, the coefficient of the highest power first.
-fn polynomial(to: &mut Program, x: Operand, coefficients: &[f32]) -> Operand {
+fn polynomial<E>(to: &mut Program<E>, x: Operand, coefficients: &[f32]) -> Operand {
     let (product, sum) = (like(to, x), like(to, x));
     let (highest, rest) = coefficients.split_first().expect("coefficients");
     to.function(Function::Muls(*highest), x, product);
@@ -111,7 +111,7 @@ fn polynomial(to: &mut Program, x: Operand, coefficients: &[f32]) -> Operand {
 }
 
 /// `sqrt(max(|x|, min))` with the sign of `x`.
-fn signed_sqrt(to: &mut Program, x: Operand, min: f32, out: Operand) {
+fn signed_sqrt<E>(to: &mut Program<E>, x: Operand, min: f32, out: Operand) {
     let magnitude = magnitude(to, x);
     let (bounded, root) = (like(to, x), like(to, x));
     to.function(Function::Clamp(min, f32::INFINITY), magnitude, bounded);
@@ -119,7 +119,7 @@ fn signed_sqrt(to: &mut Program, x: Operand, min: f32, out: Operand) {
     to.function(Function::Muls(-1.0), root, magnitude);
     to.function(Function::Clamp(f32::NEG_INFINITY, 0.0), x, bounded);
     let is_negative = to.is_set(bounded);
-    to.call(Call::SWhere {
+    to.call(Call::Where {
         condition: is_negative,
         yes: magnitude,
         no: root,
@@ -128,7 +128,7 @@ fn signed_sqrt(to: &mut Program, x: Operand, min: f32, out: Operand) {
 }
 
 /// `max(x, 0) + max(-x, 0)`.
-fn magnitude(to: &mut Program, x: Operand) -> Operand {
+fn magnitude<E>(to: &mut Program<E>, x: Operand) -> Operand {
     let (above, turned, below) = (like(to, x), like(to, x), like(to, x));
     let positive = Function::Clamp(0.0, f32::INFINITY);
     to.function(positive, x, above);
@@ -139,8 +139,8 @@ fn magnitude(to: &mut Program, x: Operand) -> Operand {
 }
 
 /// Rotates adjacent pairs of the last channels of `[t, inner, width]` by `[t, 2, pairs]`.
-pub(super) fn rope(
-    to: &mut Program,
+pub(super) fn rope<E>(
+    to: &mut Program<E>,
     x: Operand,
     angles: Operand,
     rotation: Rotation,

@@ -1,6 +1,6 @@
 //! Round trips through number formats, to the bit, by additions and products of 32-bit floats alone.
 //!
-//! CANN has operators that quantise, but none that gives these formats on every chip. What they do to a float
+//! Vendors have operators that quantise, but none that gives these formats on every chip. What they do to a float
 //! can be had from its arithmetic, which is rounded to nearest, ties to even, in one way everywhere:
 //!
 //! - *The power of two below* a number (Rump, Ogita and Oishi, "Accurate floating-point summation", part I):
@@ -12,8 +12,8 @@
 
 use deepseek_core::{Fp4Scale, Rounding};
 
-use crate::call::{Binary, Call, Function, Number, Program};
-use crate::operand::{Operand, Type};
+use super::call::{Binary, Call, Function, Number, Program};
+use super::operand::{Operand, Type};
 
 /// `2^23 + 1`, and `1 - 2^-24`.
 const ABOVE: f32 = 8_388_609.0;
@@ -59,7 +59,7 @@ const FP4_LEAST: f32 = 6.0 * f32::MIN_POSITIVE;
 const FP4_E4M3_LEAST: f32 = 6.0 / 512.0;
 
 /// The round trip of rows `[rows, width]`.
-pub(super) fn round(to: &mut Program, x: Operand, rounding: Rounding, out: Operand) {
+pub(super) fn round<E>(to: &mut Program<E>, x: Operand, rounding: Rounding, out: Operand) {
     match rounding {
         Rounding::Bf16 => to.cast(x, out),
         Rounding::Fp8 { block, tail } => {
@@ -92,7 +92,7 @@ pub(super) fn round(to: &mut Program, x: Operand, rounding: Rounding, out: Opera
 }
 
 /// The normalised Walsh–Hadamard transform of rows, in the order of sums of `quant::hadamard`.
-fn hadamard(to: &mut Program, x: Operand) -> Operand {
+fn hadamard<E>(to: &mut Program<E>, x: Operand) -> Operand {
     let [rows, width] = [x.dims[0], x.dims[1]];
     let [mut from, mut into] = [(); 2].map(|()| to.scratch(Type::F32, &[rows, width]));
     to.copy(x, from);
@@ -111,7 +111,7 @@ fn hadamard(to: &mut Program, x: Operand) -> Operand {
 }
 
 /// Rows block by block; the last of a row may be shorter.
-fn blocks(to: &mut Program, x: Operand, block: usize, by: (Code, Scale), out: Operand) {
+fn blocks<E>(to: &mut Program<E>, x: Operand, block: usize, by: (Code, Scale), out: Operand) {
     let (rows, width) = (x.dims[0], x.dims[1]);
     let (whole, rest) = (width / block, width % block);
     for (first, count, length) in [(0, whole, block), (whole * block, 1, rest)] {
@@ -126,7 +126,7 @@ fn blocks(to: &mut Program, x: Operand, block: usize, by: (Code, Scale), out: Op
 }
 
 /// Blocks `[rows, count, length]`.
-fn equal_blocks(to: &mut Program, x: Operand, (code, scale): (Code, Scale), out: Operand) {
+fn equal_blocks<E>(to: &mut Program<E>, x: Operand, (code, scale): (Code, Scale), out: Operand) {
     let [rows, count, length] = [x.dims[0], x.dims[1], x.dims[2]];
     let all = rows * count;
     // The numbers, and behind those of each block the same with the other sign: the largest is the largest
@@ -139,7 +139,7 @@ fn equal_blocks(to: &mut Program, x: Operand, (code, scale): (Code, Scale), out:
     to.function(Function::Muls(-1.0), numbers, negatives);
     let [largest, bounded] = [(); 2].map(|()| to.scratch(Type::F32, &[all, 1]));
     let places = to.scratch(Type::I64, &[all, 1]);
-    to.call(Call::MaxDim {
+    to.call(Call::Max {
         x: both,
         out: largest,
         places,
@@ -172,7 +172,7 @@ fn equal_blocks(to: &mut Program, x: Operand, (code, scale): (Code, Scale), out:
 
 /// The smallest power of two that is at least `x`, of positive numbers: twice the one below the number before
 /// `x`. It is computed 2^24 times as large, so that the number before the smallest is one.
-fn power_of_two_above(to: &mut Program, x: Operand) -> Operand {
+fn power_of_two_above<E>(to: &mut Program<E>, x: Operand) -> Operand {
     let [before, q, r, power] = [(); 4].map(|()| to.scratch(Type::F32, &x.dims));
     to.function(Function::Muls(BEFORE), x, before);
     // `2^-23 (2^23 + 1)`.
@@ -183,7 +183,7 @@ fn power_of_two_above(to: &mut Program, x: Operand) -> Operand {
 }
 
 /// The nearest value of a format within its range, ties to even, with the sign of `x` even where it is zero.
-fn nearest(to: &mut Program, x: Operand, code: Code) -> Operand {
+fn nearest<E>(to: &mut Program<E>, x: Operand, code: Code) -> Operand {
     let [a, b, c] = [(); 3].map(|()| to.scratch(Type::F32, &x.dims));
     // The power of two below each number, with its sign, in `c`.
     to.function(Function::Muls(ABOVE), x, a);
@@ -202,7 +202,7 @@ fn nearest(to: &mut Program, x: Operand, code: Code) -> Operand {
     // A difference that is zero is positive.
     to.function(Function::Muls(0.0), x, a);
     let is_set = to.is_set(c);
-    to.call(Call::SWhere {
+    to.call(Call::Where {
         condition: is_set,
         yes: c,
         no: a,
