@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::headers::Headers;
-
-/// Reads the files that `includes` name, which are looked for in `folders`.
-pub(crate) fn read(folders: &[PathBuf], includes: &[String]) -> Result<Headers> {
+/// What bindgen makes of the files that `includes` name, which are looked for in `folders`: of the names that begin like
+/// `names` does, a regular expression. They are read as C++, because not all of them are C.
+///
+/// # Errors
+/// If the headers cannot be read, or this was built without bindgen.
+pub fn bindings(folders: &[PathBuf], includes: &[String], names: &str) -> Result<String> {
     let mut source = String::new();
     for include in includes {
         writeln!(source, "#include <{include}>")?;
@@ -16,19 +18,18 @@ pub(crate) fn read(folders: &[PathBuf], includes: &[String]) -> Result<Headers> 
     let folders = folders
         .iter()
         .map(|folder| format!("-I{}", folder.display()));
-    Headers::parse(&bindings(&source, folders)?)
+    written(&source, folders, names)
 }
 
-/// What bindgen makes of a source, as C++, because the headers of collectives are not C.
 #[cfg(feature = "bindgen")]
-fn bindings(source: &str, folders: impl Iterator<Item = String>) -> Result<String> {
+fn written(source: &str, folders: impl Iterator<Item = String>, names: &str) -> Result<String> {
     let bindings = bindgen::Builder::default()
-        .header_contents("ascend.hpp", source)
+        .header_contents("headers.hpp", source)
         .clang_args(["-x", "c++", "-std=c++17"])
         .clang_args(folders)
-        .allowlist_function("acl.*|Hccl.*")
-        .allowlist_type("acl.*|Hccl.*")
-        .allowlist_var("ACL_.*|HCCL_.*|.*_MAX_LENGTH")
+        .allowlist_function(names)
+        .allowlist_type(names)
+        .allowlist_var(names)
         .default_enum_style(bindgen::EnumVariation::Consts)
         .prepend_enum_name(false)
         .generate_comments(false)
@@ -40,12 +41,15 @@ fn bindings(source: &str, folders: impl Iterator<Item = String>) -> Result<Strin
 
 /// Without bindgen there is nothing to read headers with.
 #[cfg(not(feature = "bindgen"))]
-fn bindings(_source: &str, _folders: impl Iterator<Item = String>) -> Result<String> {
-    anyhow::bail!("built without the feature bindgen, as `cargo xtask ascend-abi-check` is not")
+fn written(_source: &str, _folders: impl Iterator<Item = String>, _names: &str) -> Result<String> {
+    anyhow::bail!("built without the feature bindgen, as the commands of xtask are not")
 }
 
 /// The headers in a folder, by the name of which they are included.
-pub(crate) fn files(folder: &Path, inner: &str) -> Result<Vec<String>> {
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn files(folder: &Path, inner: &str) -> Result<Vec<String>> {
     let path = folder.join(inner);
     let entries = path
         .read_dir()

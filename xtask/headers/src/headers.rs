@@ -1,9 +1,9 @@
 //! Declarations of C headers, as bindgen writes them in Rust, with every alias resolved.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use anyhow::{Context, Result};
-use backend_ascend_sys::types::{LAYOUTS, OPAQUE};
 use syn::{
     Expr, FnArg, ForeignItem, GenericArgument, Item, Lit, Pat, PathArguments, PointerMutability,
     ReturnType, Signature, Stmt, Type, UnOp,
@@ -11,30 +11,45 @@ use syn::{
 
 /// What headers declare.
 #[derive(Default)]
-pub(crate) struct Headers {
+pub struct Headers {
     /// Functions by name.
-    pub(crate) functions: BTreeMap<String, Function>,
+    pub functions: BTreeMap<String, Function>,
     /// Values of enumerations and constants.
-    pub(crate) values: BTreeMap<String, i128>,
+    pub values: BTreeMap<String, i128>,
     /// What bindgen asserts of structures: `Size of X`, `Alignment of X`, `Offset of field: X::y`.
     layouts: BTreeMap<String, usize>,
     aliases: BTreeMap<String, Type>,
+    /// Names that stand for themselves, whatever they are aliases of: structures and handles of the table.
+    kept: BTreeSet<&'static str>,
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (functions, values) = (self.functions.len(), self.values.len());
+        write!(f, "Headers({functions} functions, {values} values)")
+    }
 }
 
 /// A function, its types resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Function {
+pub struct Function {
     /// Names and types.
-    pub(crate) params: Vec<(String, String)>,
+    pub params: Vec<(String, String)>,
     /// The type that is returned.
-    pub(crate) result: String,
+    pub result: String,
 }
 
 impl Headers {
-    /// Reads what bindgen wrote.
-    pub(crate) fn parse(text: &str) -> Result<Self> {
+    /// Reads what bindgen wrote. Some names are kept as they are, because the table has them.
+    ///
+    /// # Errors
+    /// If it is no Rust.
+    pub fn parse(text: &str, kept: impl IntoIterator<Item = &'static str>) -> Result<Self> {
         let file = syn::parse_file(text).context("what bindgen wrote")?;
-        let mut headers = Self::default();
+        let mut headers = Self {
+            kept: kept.into_iter().collect(),
+            ..Self::default()
+        };
         let mut signatures = Vec::new();
         for item in file.items {
             match item {
@@ -65,26 +80,32 @@ impl Headers {
         Ok(headers)
     }
 
-    /// Size and alignment of a structure, and where a field of it begins.
-    pub(crate) fn size(&self, name: &str) -> Option<usize> {
+    /// Bytes of a structure.
+    #[must_use]
+    pub fn size(&self, name: &str) -> Option<usize> {
         self.layouts
             .get(&format!("Size of {}", self.canonical(name)))
             .copied()
     }
 
-    pub(crate) fn alignment(&self, name: &str) -> Option<usize> {
+    /// What the address of a structure is a multiple of.
+    #[must_use]
+    pub fn alignment(&self, name: &str) -> Option<usize> {
         self.layouts
             .get(&format!("Alignment of {}", self.canonical(name)))
             .copied()
     }
 
-    pub(crate) fn offset(&self, name: &str, field: &str) -> Option<usize> {
+    /// Where a field of a structure begins.
+    #[must_use]
+    pub fn offset(&self, name: &str, field: &str) -> Option<usize> {
         let field = format!("Offset of field: {}::{field}", self.canonical(name));
         self.layouts.get(&field).copied()
     }
 
     /// What an alias stands for, resolved.
-    pub(crate) fn alias(&self, name: &str) -> Option<String> {
+    #[must_use]
+    pub fn alias(&self, name: &str) -> Option<String> {
         self.aliases.get(name).map(|of| self.resolve(of))
     }
 
@@ -194,13 +215,8 @@ impl Headers {
             return primitive.to_owned();
         }
         // The tables name structures as the headers do, whatever these stand for.
-        let structures: BTreeSet<&str> = LAYOUTS
-            .iter()
-            .map(|layout| layout.name)
-            .chain(OPAQUE.iter().copied())
-            .collect();
         match self.aliases.get(name) {
-            Some(of) if !structures.contains(name) => self.resolve(of),
+            Some(of) if !self.kept.contains(name) => self.resolve(of),
             _ => name.to_owned(),
         }
     }
@@ -218,71 +234,67 @@ fn integer(expr: &Expr) -> Option<i128> {
     }
 }
 
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
+/// How a declaration differs from its header.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// Not at all.
+    None,
+    /// In what no call depends on: constness, names of parameters.
+    Minor(String),
+    /// In what one does.
+    Major(String),
+}
 
-    /// How bindgen writes what the vendor's headers declare.
-    pub(crate) const BINDINGS: &str = r#"
-        pub type aclError = ::std::os::raw::c_int;
-        pub type aclnnStatus = i32;
-        pub type aclrtStream = *mut ::std::os::raw::c_void;
-        pub const ACL_MEMCPY_HOST_TO_DEVICE: aclrtMemcpyKind = 1;
-        pub const ACL_DT_UNDEFINED: aclDataType = -1;
-        pub type aclrtMemcpyKind = ::std::os::raw::c_uint;
-        pub type aclDataType = ::std::os::raw::c_int;
-        pub type aclrtHostFunc =
-            ::std::option::Option<unsafe extern "C" fn(args: *mut ::std::os::raw::c_void)>;
-        #[repr(C)]
-        pub struct HcclRootInfoDef {
-            pub internal: [::std::os::raw::c_char; 4108usize],
+/// How a declaration of a table differs from its header.
+#[must_use]
+pub fn difference(table: &Function, header: &Function) -> Difference {
+    let (ours, theirs) = (table.params.len(), header.params.len());
+    if ours != theirs {
+        return Difference::Major(format!("{ours} parameters, {theirs} in the header"));
+    }
+    let loose = |of: &str| of.replace("*const ", "*mut ");
+    let pairs = || table.params.iter().zip(&header.params);
+    for ((name, ours), (other, theirs)) in pairs() {
+        if loose(ours) != loose(theirs) {
+            return Difference::Major(format!("{name}: {ours}, {other}: {theirs} in the header"));
         }
-        const _: () = {
-            ["Size of HcclRootInfoDef"][::std::mem::size_of::<HcclRootInfoDef>() - 4108usize];
-            ["Alignment of HcclRootInfoDef"][::std::mem::align_of::<HcclRootInfoDef>() - 1usize];
-            ["Offset of field: HcclRootInfoDef::internal"]
-                [::std::mem::offset_of!(HcclRootInfoDef, internal) - 0usize];
-        };
-        pub type HcclRootInfo = HcclRootInfoDef;
-        #[repr(C)]
-        pub struct aclTensor {
-            _unused: [u8; 0],
+    }
+    if loose(&table.result) != loose(&header.result) {
+        let (ours, theirs) = (&table.result, &header.result);
+        return Difference::Major(format!("returns {ours}, {theirs} in the header"));
+    }
+    let name = |param: &(String, String)| param.0.trim_end_matches('_').to_owned();
+    let (ours, theirs): (Vec<_>, Vec<_>) = pairs().map(|(a, b)| (name(a), name(b))).unzip();
+    let sorted = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
+    if ours != theirs && sorted(&ours) == sorted(&theirs) {
+        return Difference::Major(format!(
+            "({}), ({}) in the header",
+            ours.join(", "),
+            theirs.join(", ")
+        ));
+    }
+    let renamed = ours.iter().zip(&theirs).find(|(a, b)| a != b);
+    if let Some((ours, theirs)) = renamed {
+        return Difference::Minor(format!("{ours} is {theirs} in the header"));
+    }
+    match pairs().find(|((_, ours), (_, theirs))| ours != theirs) {
+        Some(((name, ours), (_, theirs))) => {
+            Difference::Minor(format!("{name}: {ours}, {theirs} in the header"))
         }
-        unsafe extern "C" {
-            pub fn aclrtMemcpyAsync(
-                dst: *mut ::std::os::raw::c_void,
-                destMax: usize,
-                src: *const ::std::os::raw::c_void,
-                count: usize,
-                kind: aclrtMemcpyKind,
-                stream: aclrtStream,
-            ) -> aclError;
-            pub fn aclrtLaunchHostFunc(
-                stream: aclrtStream,
-                fn_: aclrtHostFunc,
-                args: *mut ::std::os::raw::c_void,
-            ) -> aclError;
-            pub fn aclnnHcPreGetWorkspaceSize(
-                x: *const aclTensor,
-                hcFn: *const aclTensor,
-                hcScale: *const aclTensor,
-                hcBase: *const aclTensor,
-                hcMult: i64,
-                hcSinkhornIters: i64,
-                hcEps: f64,
-                normEps: f64,
-                yOut: *const aclTensor,
-                postOut: *const aclTensor,
-                combFragOut: *const aclTensor,
-                workspaceSize: *mut u64,
-                executor: *mut *mut aclOpExecutor,
-            ) -> aclnnStatus;
-        }
-    "#;
+        None => Difference::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EXAMPLE;
+
+    const KEPT: [&str; 2] = ["HcclRootInfo", "aclTensor"];
 
     #[test]
     fn aliases_are_resolved_and_structures_keep_their_names() -> Result<()> {
-        let headers = Headers::parse(BINDINGS)?;
+        let headers = Headers::parse(EXAMPLE, KEPT)?;
         let copy = &headers.functions["aclrtMemcpyAsync"];
         assert_eq!(copy.params[4], ("kind".to_owned(), "u32".to_owned()));
         assert_eq!(
@@ -300,7 +312,7 @@ pub(crate) mod tests {
 
     #[test]
     fn layouts_and_values_are_read() -> Result<()> {
-        let headers = Headers::parse(BINDINGS)?;
+        let headers = Headers::parse(EXAMPLE, KEPT)?;
         assert_eq!(headers.size("HcclRootInfo"), Some(4108));
         assert_eq!(headers.alignment("HcclRootInfo"), Some(1));
         assert_eq!(headers.offset("HcclRootInfo", "internal"), Some(0));

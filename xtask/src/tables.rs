@@ -1,4 +1,4 @@
-//! Checks of the Ascend tables, in a package of their own: what they are made of would be built by every
+//! Checks of the tables of vendors, in packages of their own: what they are made of would be built by every
 //! other command, too.
 
 use std::ffi::OsString;
@@ -7,10 +7,10 @@ use anyhow::Result;
 
 use crate::shell;
 
-/// What the check takes: `--offline`, `--require`, `--write`, `--python PATH`.
+/// What a check takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// --offline, --require, --write, --python PATH; --help has what they do.
+    /// --help has what there is.
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,
@@ -20,9 +20,9 @@ pub(crate) struct Args {
 }
 
 /// Runs a check, built with the features that it needs.
-pub(crate) fn run(check: &str, features: &[&str], args: &Args) -> Result<()> {
+pub(crate) fn run(package: &str, check: &str, features: &[&str], args: &Args) -> Result<()> {
     let mut cargo = shell::cargo();
-    cargo.args(["run", "--quiet", "--locked", "--package", "xtask-ascend"]);
+    cargo.args(["run", "--quiet", "--locked", "--package", package]);
     for feature in features {
         cargo.args(["--features", feature]);
     }
