@@ -204,7 +204,7 @@ pub enum Call<E> {
         order: Order,
         /// These.
         out: Operand,
-        /// Their places, I64.
+        /// Their places: integers.
         places: Operand,
     },
     /// An operator of the vendor's own.
