@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 mod arm;
-mod ascend;
 mod bench;
 mod card;
 mod check;
@@ -19,6 +18,7 @@ mod package;
 mod python;
 mod shell;
 mod synth;
+mod tables;
 mod test;
 mod tidy;
 mod train;
@@ -64,13 +64,17 @@ enum Task {
     /// Train the embedded model.
     Train(train::Args),
     /// Fetch the packages that the Ascend tables are held against.
-    AscendHeaders(ascend::Args),
+    AscendHeaders(tables::Args),
     /// Hold the Ascend tables against published headers. Needs libclang.
-    AscendAbiCheck(ascend::Args),
+    AscendAbiCheck(tables::Args),
     /// Hold the Ascend tables against published binaries.
-    AscendSymcheck(ascend::Args),
+    AscendSymcheck(tables::Args),
     /// Make the table of what custom Ascend operators take anew.
-    AscendContracts(ascend::Args),
+    AscendContracts(tables::Args),
+    /// Write what bindgen makes of an installed Neuware's headers. Needs libclang.
+    NeuwareBindgen(tables::Args),
+    /// Hold the Cambricon tables against an installed Neuware. Needs libclang.
+    NeuwareVerify(tables::Args),
 }
 
 fn main() -> Result<()> {
@@ -88,9 +92,16 @@ fn main() -> Result<()> {
         Task::Fixtures(args) => fixtures::run(&args),
         Task::Man => man::run(),
         Task::Train(args) => train::run(&args),
-        Task::AscendHeaders(args) => ascend::run("headers", &[], &args),
-        Task::AscendAbiCheck(args) => ascend::run("abi-check", &["bindgen"], &args),
-        Task::AscendSymcheck(args) => ascend::run("symcheck", &[], &args),
-        Task::AscendContracts(args) => ascend::run("contracts", &[], &args),
+        Task::AscendHeaders(args) => tables::run("xtask-ascend", "headers", &[], &args),
+        Task::AscendAbiCheck(args) => tables::run("xtask-ascend", "abi-check", &["bindgen"], &args),
+        Task::AscendSymcheck(args) => tables::run("xtask-ascend", "symcheck", &[], &args),
+        Task::AscendContracts(args) => tables::run("xtask-ascend", "contracts", &[], &args),
+        Task::NeuwareBindgen(args) => neuware("bindgen", &args),
+        Task::NeuwareVerify(args) => neuware("verify", &args),
     }
+}
+
+/// A check against an installed Neuware, whose headers are read.
+fn neuware(check: &str, args: &tables::Args) -> Result<()> {
+    tables::run("xtask-cambricon", check, &["bindgen"], args)
 }

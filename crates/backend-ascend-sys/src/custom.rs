@@ -7,9 +7,10 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use backend_abi::{Attempt, Binding, Library};
+
 use crate::abi::{vllm_ascend_0_23_0, vllm_ascend_0_30_0rc2};
-use crate::error::{Attempt, Note, Refusal};
-use crate::library::Library;
+use crate::error::{Note, Refusal};
 use crate::limits::FILE_BYTES_MAX;
 use crate::loader::{Naming, Tables};
 use crate::packages::{self, PackageFileError};
@@ -139,7 +140,7 @@ fn package(
         return Err(Refusal::UnknownVersion { version, known });
     };
     let path = library(folder);
-    let library = Library::open(&path).map_err(|why| Refusal::Unopened {
+    let library = Library::open(&path, Binding::Lazy).map_err(|why| Refusal::Unopened {
         attempt: Attempt { path, why },
     })?;
     Ok(CustomPackage {

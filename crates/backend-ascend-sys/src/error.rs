@@ -1,18 +1,10 @@
 //! Why there is no Ascend device to be had, or less of one.
 
-use std::fmt;
 use std::path::PathBuf;
 
-use crate::packages::PackageFileError;
+use backend_abi::{Attempt, list};
 
-/// A file that was asked for a library.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
-    /// The file; a bare name is looked for where the system's loader does.
-    pub path: PathBuf,
-    /// What the loader said.
-    pub why: String,
-}
+use crate::packages::PackageFileError;
 
 /// Why a part of the interface is not there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -167,36 +159,9 @@ pub enum Refusal {
         known: String,
     },
     /// The loader does not open the library.
-    #[error("{}", Shown(attempt))]
+    #[error("{attempt}")]
     Unopened {
         /// The library.
         attempt: Attempt,
     },
-}
-
-/// Attempts, a line each.
-fn list(tried: &[Attempt]) -> String {
-    if tried.is_empty() {
-        return ": there is nowhere to look".to_owned();
-    }
-    let lines = tried
-        .iter()
-        .map(|attempt| format!("\n  {}", Shown(attempt)));
-    std::iter::once(", tried:".to_owned())
-        .chain(lines)
-        .collect()
-}
-
-/// An attempt in a line. The loader begins its text with the path, too.
-struct Shown<'a>(&'a Attempt);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.0.path.display().to_string();
-        if self.0.why.starts_with(&path) {
-            f.write_str(&self.0.why)
-        } else {
-            write!(f, "{path}: {}", self.0.why)
-        }
-    }
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use backend_abi::{Attempt, Binding, Library};
+
 use crate::abi::capture::GraphCapture;
 use crate::abi::collectives::Collectives;
 use crate::abi::emulator::Emulator;
@@ -9,11 +11,10 @@ use crate::abi::operators::{OperatorQueries, Operators};
 use crate::abi::runtime::Runtime;
 use crate::abi::tensors::TensorLayer;
 use crate::custom::{self, CustomPackage};
-use crate::error::{Attempt, Note, Unavailable};
-use crate::library::Library;
+use crate::error::{Note, Unavailable};
 use crate::provider::Library as Group;
 use crate::search::Search;
-use crate::table::{Addresses, Symbol, Table};
+use crate::table::{Symbol, Table, addresses};
 
 /// What tells an emulator from the vendor's runtime.
 const EMULATOR_MARK: &str = "ascendEmuVersion";
@@ -103,12 +104,13 @@ impl Ascend {
             let path = path.to_path_buf();
             return Err(Unavailable::RelativeEmulator { path });
         }
-        let library = Library::open(path).map_err(|why| Unavailable::NoEmulator {
-            attempt: Attempt {
-                path: path.to_path_buf(),
-                why,
-            },
-        })?;
+        let library =
+            Library::open(path, Binding::Lazy).map_err(|why| Unavailable::NoEmulator {
+                attempt: Attempt {
+                    path: path.to_path_buf(),
+                    why,
+                },
+            })?;
         if library.own_address(EMULATOR_MARK).is_none() {
             let path = path.to_path_buf();
             return Err(Unavailable::NotAnEmulator { path });
@@ -169,7 +171,7 @@ impl Tables {
         naming: Naming,
         libraries: &[Library],
     ) -> Result<T, Unavailable> {
-        let mut addresses = Vec::with_capacity(T::SYMBOLS.len());
+        let mut found_at = Vec::with_capacity(T::SYMBOLS.len());
         for symbol in T::SYMBOLS {
             let found = libraries.iter().find_map(|library| {
                 let address = match naming {
@@ -181,9 +183,9 @@ impl Tables {
             });
             let library = found.map(|(library, _)| library.path().to_path_buf());
             self.lookups.push(Lookup { symbol, library });
-            addresses.push(found.map(|(_, address)| address));
+            found_at.push(found.map(|(_, address)| address));
         }
-        match Addresses::of::<T>(addresses) {
+        match addresses::<T>(found_at) {
             Ok(mut addresses) => Ok(T::from_addresses(&mut addresses)),
             Err(missing) => {
                 let library = libraries

@@ -3,8 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::error::Attempt;
-use crate::library::Library;
+use backend_abi::{Attempt, Binding, Library};
 
 /// Where CANN is installed unless someone says otherwise.
 const ROOTS: [&str; 3] = [
@@ -68,7 +67,7 @@ impl Search {
                 system: self.system,
             };
             for path in libraries(root).map(|folder| folder.join(file)) {
-                if let Some(library) = open(&path, &mut tried) {
+                if let Some(library) = Library::try_open(&path, Binding::Lazy, &mut tried) {
                     return Ok((library, folders));
                 }
             }
@@ -78,7 +77,7 @@ impl Search {
             system: true,
         };
         if self.system
-            && let Some(library) = open(Path::new(file), &mut tried)
+            && let Some(library) = Library::try_open(Path::new(file), Binding::Lazy, &mut tried)
         {
             return Ok((library, folders));
         }
@@ -124,7 +123,9 @@ impl Folders {
         if self.system {
             paths.push(PathBuf::from(file));
         }
-        paths.iter().find_map(|path| open(path, tried))
+        paths
+            .iter()
+            .find_map(|path| Library::try_open(path, Binding::Lazy, tried))
     }
 }
 
@@ -132,17 +133,6 @@ impl Folders {
 fn libraries(root: &Path) -> [PathBuf; 2] {
     let arch = format!("{}-linux", std::env::consts::ARCH);
     [root.join("lib64"), root.join(arch).join("lib64")]
-}
-
-fn open(path: &Path, tried: &mut Vec<Attempt>) -> Option<Library> {
-    match Library::open(path) {
-        Ok(library) => Some(library),
-        Err(why) => {
-            let path = path.to_path_buf();
-            tried.push(Attempt { path, why });
-            None
-        }
-    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@
 use std::ffi::c_void;
 use std::ptr::NonNull;
 
+use backend_abi::Addresses;
+
 use crate::provider::{Library, Provider};
 use crate::signature::Signature;
 use crate::types::{aclOpExecutor, aclnnStatus, aclrtStream};
@@ -83,66 +85,37 @@ pub(crate) trait Table: Sized {
     fn from_addresses(next: &mut Addresses) -> Self;
 }
 
-/// Where the symbols of one table lie, in its order. Those of required functions are there.
-#[derive(Debug)]
-pub(crate) struct Addresses(std::vec::IntoIter<Option<NonNull<c_void>>>);
-
-impl Addresses {
-    /// The addresses of a table's symbols, or the required ones that are missing.
-    pub(crate) fn of<T: Table>(
-        addresses: Vec<Option<NonNull<c_void>>>,
-    ) -> Result<Self, Vec<&'static str>> {
-        let symbols = T::SYMBOLS;
-        assert_eq!(symbols.len(), addresses.len(), "an address for each symbol");
-        let missing = symbols.iter().zip(&addresses).filter(|(symbol, address)| {
-            T::IS_WHOLE && symbol.presence == Presence::Required && address.is_none()
-        });
-        let missing: Vec<_> = missing.map(|(symbol, _)| symbol.name).collect();
-        if missing.is_empty() {
-            Ok(Self(addresses.into_iter()))
-        } else {
-            Err(missing)
-        }
+/// The addresses of a table's symbols, or the required ones that are missing.
+pub(crate) fn addresses<T: Table>(
+    addresses: Vec<Option<NonNull<c_void>>>,
+) -> Result<Addresses, Vec<&'static str>> {
+    let symbols = T::SYMBOLS;
+    assert_eq!(symbols.len(), addresses.len(), "an address for each symbol");
+    let missing = symbols.iter().zip(&addresses).filter(|(symbol, address)| {
+        T::IS_WHOLE && symbol.presence == Presence::Required && address.is_none()
+    });
+    let missing: Vec<_> = missing.map(|(symbol, _)| symbol.name).collect();
+    if missing.is_empty() {
+        Ok(Addresses::new(addresses))
+    } else {
+        Err(missing)
     }
+}
 
-    /// The next address as a function.
-    ///
-    /// # Safety
-    /// The function that lies there, if any, has the type `F`.
-    #[allow(unsafe_code)]
-    pub(crate) unsafe fn optional<F: Copy>(&mut self) -> Option<F> {
-        const { assert!(size_of::<F>() == size_of::<NonNull<c_void>>()) };
-        let address = self.0.next().expect("an address for each symbol")?;
-        // SAFETY: both are one pointer wide, and the caller says that a function of this type lies there.
-        Some(unsafe { std::mem::transmute_copy::<NonNull<c_void>, F>(&address) })
-    }
-
-    /// The next address as a function that is there.
-    ///
-    /// # Safety
-    /// The function that lies there has the type `F`.
-    #[allow(unsafe_code)]
-    pub(crate) unsafe fn required<F: Copy>(&mut self) -> F {
-        // SAFETY: the caller's promise.
-        let function = unsafe { self.optional() };
-        function.expect("required functions are there, or there is no table")
-    }
-
-    /// The next two addresses as the halves of an operator, if both are there.
-    ///
-    /// # Safety
-    /// The first function has the type `Plan`, the second is a [`Launch`].
-    #[allow(unsafe_code)]
-    pub(crate) unsafe fn operator<Plan: Copy>(&mut self) -> Option<Operator<Plan>> {
-        // SAFETY: the caller's promise.
-        let plan = unsafe { self.optional() };
-        // SAFETY: the caller's promise.
-        let launch = unsafe { self.optional() };
-        Some(Operator {
-            plan: plan?,
-            launch: launch?,
-        })
-    }
+/// The next two addresses as the halves of an operator, if both are there.
+///
+/// # Safety
+/// The first function has the type `Plan`, the second is a [`Launch`].
+#[allow(unsafe_code)]
+pub(crate) unsafe fn operator<Plan: Copy>(next: &mut Addresses) -> Option<Operator<Plan>> {
+    // SAFETY: the caller's promise.
+    let plan = unsafe { next.optional() };
+    // SAFETY: the caller's promise.
+    let launch = unsafe { next.optional() };
+    Some(Operator {
+        plan: plan?,
+        launch: launch?,
+    })
 }
 
 /// A table of functions (`fn`) or of operators (`op`).
@@ -241,7 +214,7 @@ macro_rules! abi_table {
             const IS_WHOLE: bool = $is_whole;
 
             #[allow(unsafe_code)]
-            fn from_addresses($next: &mut $crate::table::Addresses) -> Self {
+            fn from_addresses($next: &mut ::backend_abi::Addresses) -> Self {
                 // Fields are evaluated in the order in which they stand here: that of the symbols.
                 Self { $($field: $take),+ }
             }
@@ -259,7 +232,7 @@ macro_rules! abi_table {
     }};
     (@operator $next:ident) => {{
         // SAFETY: the type of the field and the two symbols are of one entry of the table.
-        unsafe { $next.operator() }
+        unsafe { $crate::table::operator($next) }
     }};
     (
         @symbol $provider:ident, $library:ident, [$($presence:ident)?], $name:expr,

@@ -1,18 +1,16 @@
 //! The driver: an operation at a time, as calls on one stream.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use backend_ascend_sys::Ascend;
-use backend_offload::{Address, Driver, Op, Verb, View, Workspace};
+use backend_offload::compose::Call;
+use backend_offload::{Address, Allocations, Driver, Op, Verb, View, Workspace};
 use deepseek_core::{Error, Result};
 
-use crate::call::Call;
 use crate::cann::{Device, Flight, Operators, Pinned, Stream};
 use crate::chip::{AscendChip, Family};
-use crate::limits::ALIGN_BYTES;
-use crate::translate::translate;
+use crate::translate::{Own, translate};
 
 /// A device over CANN. It belongs to the thread that opened it.
 #[derive(Debug)]
@@ -24,8 +22,7 @@ pub struct AscendDriver {
     /// What lies between the calls of an operation: beside the operators' own workspace, which they are
     /// given one after the other.
     scratch: Workspace,
-    /// Memory that is held: where it begins for callers, and where for the vendor.
-    allocations: BTreeMap<Address, Address>,
+    allocations: Allocations,
 }
 
 impl AscendDriver {
@@ -46,7 +43,7 @@ impl AscendDriver {
             stream: Stream::new(&device)?,
             operators: Operators::of(&device)?,
             scratch: Workspace::default(),
-            allocations: BTreeMap::new(),
+            allocations: Allocations::default(),
             device,
         })
     }
@@ -60,7 +57,12 @@ impl AscendDriver {
         at
     }
 
-    fn call(&mut self, call: &Call, scratch: Address, workspace: &mut Workspace) -> Result<()> {
+    fn call(
+        &mut self,
+        call: &Call<Own>,
+        scratch: Address,
+        workspace: &mut Workspace,
+    ) -> Result<()> {
         let planned = self.operators.plan(call, scratch)?;
         let room = match planned.workspace_bytes() {
             0 => None,
@@ -80,28 +82,20 @@ impl Driver for AscendDriver {
     }
 
     fn allocate(&mut self, bytes: usize) -> Result<Address> {
-        let bytes = bytes.max(1);
-        let mut given = self.device.malloc(bytes)?;
-        if given.0 % ALIGN_BYTES as u64 != 0 {
-            // Room to begin later: rarely needed, and large pages are not to be had by halves.
-            self.device.free(given)?;
-            given = self.device.malloc(bytes + ALIGN_BYTES)?;
-        }
-        let at = Address(given.0.next_multiple_of(ALIGN_BYTES as u64));
-        self.allocations.insert(at, given);
-        Ok(at)
+        let (malloc, free) = (|bytes| self.device.malloc(bytes), |at| self.device.free(at));
+        self.allocations.take(bytes, malloc, free)
     }
 
     /// Waits for all queued work, because the vendor gives memory back at once.
     fn free(&mut self, at: Address) -> Result<()> {
-        if !self.allocations.contains_key(&at) {
+        if !self.allocations.holds(at) {
             return Err(Error::Device {
                 device: self.device.name().to_owned(),
                 why: format!("{:#x} given back and not held", at.0),
             });
         }
         self.stream.synchronize()?;
-        match self.allocations.remove(&at) {
+        match self.allocations.remove(at) {
             Some(given) => self.device.free(given),
             None => Ok(()),
         }
@@ -157,8 +151,8 @@ impl Drop for AscendDriver {
     /// Gives back what is held. A device that fails at that has told of it, or nobody waits for it.
     fn drop(&mut self) {
         if self.stream.synchronize().is_ok() {
-            for given in self.allocations.values() {
-                let _ = self.device.free(*given);
+            for given in self.allocations.all() {
+                let _ = self.device.free(given);
             }
         }
     }

@@ -1,12 +1,10 @@
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
-mod call;
 mod cann;
 mod chip;
 mod driver;
 mod limits;
-mod operand;
 mod status;
 mod translate;
 

@@ -1,46 +1,33 @@
-//! From an operation to the calls of the vendor's operators that it is composed of.
-
-mod functions;
-mod moves;
-mod products;
-mod rounding;
+//! The calls of an operation: those that every vendor has, and two of CANN's own for visits to experts.
 
 use backend_offload::Op;
+use backend_offload::compose::{Call, Operand, Program, Type, compose};
 
-use crate::call::{Binary, Call, Program};
-use crate::operand::{Operand, Type};
+/// An operator that CANN has for visits to experts, by its name without `aclnn`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Own {
+    /// Runs of rows, each by a matrix of its own. `ends` are I64.
+    GroupedMatmulV5 {
+        x: Operand,
+        weight: Operand,
+        ends: Operand,
+        out: Operand,
+    },
+    /// Sorts visits to experts: the rows of `x` in that order, the number of each visit, and where those of
+    /// each expert end, in I64.
+    MoeInitRoutingV3 {
+        x: Operand,
+        experts: Operand,
+        rows: Operand,
+        visits: Operand,
+        ends: Operand,
+    },
+}
 
 /// The calls of an operation. Plain data: no device is asked.
-pub(crate) fn translate(op: &Op<()>) -> Program {
+pub(crate) fn translate(op: &Op<()>) -> Program<Own> {
     let mut program = Program::default();
-    let to = &mut program;
     match op {
-        Op::Fill { out, byte } => to.fill = Some((out.into(), *byte)),
-        Op::Widen { x, out } => to.cast(x.into(), out.into()),
-        Op::Round {
-            x,
-            to: rounding,
-            out,
-        } => rounding::round(to, x.into(), *rounding, out.into()),
-        Op::Shift { x, by, out } => moves::shift(to, x.into(), *by, out.into()),
-        Op::Slice { from, start, out } => {
-            let (from, out) = (Operand::from(from), Operand::from(out));
-            to.copy(from.part(1, *start, out.dims[1]), out);
-        }
-        Op::Concat { parts, out } => to.call(Call::Cat {
-            parts: parts.iter().map(Operand::from).collect(),
-            out: out.into(),
-        }),
-        Op::Gather { from, at, out } => to.call(Call::IndexSelect {
-            from: from.into(),
-            at: at.into(),
-            out: out.into(),
-        }),
-        Op::Take { from, at, out } => moves::take(to, from.into(), at.into(), out.into()),
-        Op::Scatter { into, at, from } => moves::scatter(to, into.into(), at.into(), from.into()),
-        Op::Linear { x, weight, out } => {
-            products::linear(to, x.into(), (&weight.parts[0]).into(), out.into());
-        }
         Op::Grouped {
             x,
             weight,
@@ -48,45 +35,8 @@ pub(crate) fn translate(op: &Op<()>) -> Program {
             out,
         } => {
             let weight = (&weight.parts[0]).into();
-            products::grouped(to, x.into(), weight, ends.into(), out.into());
+            grouped(&mut program, x.into(), weight, ends.into(), out.into());
         }
-        Op::Matmul { a, b, out } => products::matmul(to, a.into(), b.into(), out.into()),
-        Op::MatmulT { a, b, out } => {
-            let b = Operand::from(b).transposed();
-            products::matmul(to, a.into(), b, out.into());
-        }
-        Op::Add { a, b, out } => to.binary(Binary::Add, a.into(), b.into(), out.into()),
-        Op::Mul { a, b, out } => to.binary(Binary::Mul, a.into(), b.into(), out.into()),
-        Op::Map { f, x, out } => functions::map(to, *f, x.into(), out.into()),
-        Op::Sum { x, out } => to.call(Call::ReduceSum {
-            x: x.into(),
-            out: out.into(),
-        }),
-        Op::Max { x, out } => {
-            let places = to.scratch(Type::I64, &out.dims);
-            to.call(Call::MaxDim {
-                x: x.into(),
-                out: out.into(),
-                places,
-            });
-        }
-        Op::RmsNorm {
-            x,
-            weight,
-            eps,
-            out,
-        } => {
-            let weight = weight.as_ref().map(Operand::from);
-            products::rms_norm(to, x.into(), weight, *eps, out.into());
-        }
-        Op::Rope {
-            x,
-            angles,
-            rotation,
-            out,
-        } => functions::rope(to, x.into(), angles.into(), *rotation, out.into()),
-        Op::TopK { x, out } => moves::top_k(to, x.into(), out.into()),
-        Op::Mask { at, out } => moves::mask(to, at.into(), out.into()),
         Op::Dispatch {
             experts,
             rows,
@@ -94,9 +44,64 @@ pub(crate) fn translate(op: &Op<()>) -> Program {
             places,
             ends,
         } => {
-            let [rows, visits, places] = [rows, visits, places].map(Operand::from);
-            moves::dispatch(to, experts.into(), [rows, visits, places], ends.into());
+            let lists = [rows, visits, places].map(Operand::from);
+            dispatch(&mut program, experts.into(), lists, ends.into());
         }
+        _ => return compose(op).expect("what is no visit to experts is composed"),
     }
     program
+}
+
+/// The same by a matrix for each run of rows: `[m, in]` by `[matrices, out, in]`.
+fn grouped(to: &mut Program<Own>, x: Operand, weight: Operand, ends: Operand, out: Operand) {
+    // The operator's results are of the type of its operands.
+    let (x, weight) = match out.dtype {
+        Type::F32 => (to.widened(x), to.widened(weight)),
+        Type::Bf16 | Type::I32 | Type::I64 | Type::Bool => to.alike(x, weight),
+    };
+    let ends_wide = to.scratch(Type::I64, &ends.dims);
+    to.cast(ends, ends_wide);
+    to.finished(x, out, |to, out| {
+        to.call(Call::Own(Own::GroupedMatmulV5 {
+            x,
+            weight: weight.transposed(),
+            ends: ends_wide,
+            out,
+        }));
+    });
+}
+
+/// Visits `[t, k]` of rows to experts, sorted by expert.
+fn dispatch(
+    to: &mut Program<Own>,
+    experts: Operand,
+    [rows, visits, places]: [Operand; 3],
+    ends: Operand,
+) {
+    let (tokens, count) = (experts.dims[0], experts.room);
+    if count == 0 {
+        to.fill = Some((ends, 0));
+        return;
+    }
+    // The operator moves rows of floats: here the number of each, which they hold up to 2^24.
+    let numbers = to.scratch(Type::F32, &[tokens]);
+    to.call(Call::Arange { out: numbers });
+    let moved = to.scratch(Type::F32, &[count]);
+    let ends_wide = to.scratch(Type::I64, &ends.dims);
+    to.call(Call::Own(Own::MoeInitRoutingV3 {
+        x: numbers.shaped([tokens, 1]),
+        experts,
+        rows: moved.shaped([count, 1]),
+        visits,
+        ends: ends_wide,
+    }));
+    to.cast(moved, rows);
+    to.cast(ends_wide, ends);
+    let order = to.scratch(Type::I32, &[count]);
+    to.call(Call::Arange { out: order });
+    to.call(Call::Scatter {
+        into: places,
+        at: visits.shaped([count, 1]),
+        from: order,
+    });
 }

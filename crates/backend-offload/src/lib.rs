@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod aligned;
 mod arena;
 mod backend;
+pub mod compose;
 mod driver;
 pub mod host;
 mod kernels;
@@ -15,10 +17,12 @@ mod operands;
 mod staging;
 mod tensor;
 mod thread;
+pub mod trial;
 mod verb;
 mod view;
 mod workspace;
 
+pub use aligned::Allocations;
 pub use driver::{Chip, Driver, Form};
 pub use matrix::{Matrix, Packed, Part, widened_dtype};
 pub use offload::{Choice, Entry, Offload, Options, Usage};

@@ -3,17 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use backend_ascend_sys::types::{CONSTANTS, ENUMERATIONS, LAYOUTS};
+use backend_ascend_sys::types::{CONSTANTS, ENUMERATIONS, LAYOUTS, OPAQUE};
 use backend_ascend_sys::{EMULATOR, Provider, STATUSES, Symbol, VLLM_ASCEND_0_23_0, abi};
+use xtask_headers::{Difference, Function, Headers, bindings, difference, files};
 
 use crate::baseline::Committed;
-use crate::clang;
-use crate::headers::{Function, Headers};
 use crate::wheels::Wheels;
 
+/// The names that are read of headers.
+const NAMES: &str = "acl.*|Hccl.*|ACL_.*|HCCL_.*|.*_MAX_LENGTH";
 /// What is committed.
 const BASELINE: &str = "xtask/ascend/abi-baseline.toml";
 
@@ -113,19 +114,30 @@ fn read(root: &Path, wheels: &Wheels) -> Result<Sources> {
         folders.push(include.clone());
         includes.push("aclnn/acl_meta.h".to_owned());
         includes.push("aclnn/aclnn_base.h".to_owned());
-        includes.extend(clang::files(include, "aclnnop")?);
+        includes.extend(files(include, "aclnnop")?);
     }
-    let cann = clang::read(&folders, &includes)?;
+    let cann = headers(&folders, &includes)?;
 
     let include = wheels.custom_include();
     let mut folders: Vec<_> = wheels.includes().into();
     folders.extend([shims, include.clone()]);
-    let vllm_ascend = clang::read(&folders, &clang::files(&include, "aclnnop")?)?;
+    let vllm_ascend = headers(&folders, &files(&include, "aclnnop")?)?;
     Ok(Sources {
         cann,
         vllm_ascend,
         is_installed: installed.is_some(),
     })
+}
+
+/// Reads the files that `includes` name, which are looked for in `folders`.
+fn headers(folders: &[PathBuf], includes: &[String]) -> Result<Headers> {
+    parsed(&bindings(folders, includes, NAMES)?)
+}
+
+/// What bindgen wrote. Structures keep their names, whatever these stand for.
+fn parsed(text: &str) -> Result<Headers> {
+    let structures = LAYOUTS.iter().map(|layout| layout.name);
+    Headers::parse(text, structures.chain(OPAQUE.iter().copied()))
 }
 
 fn compare(entries: &[Entry], sources: &Sources) -> Report {
@@ -159,52 +171,6 @@ fn kind(provider: Provider) -> String {
     let mut kind = format!("functions of {} {}", provider.name, provider.version);
     kind.truncate(kind.trim_end().len());
     kind
-}
-
-/// How a declaration differs from its header.
-#[derive(Debug, PartialEq, Eq)]
-enum Difference {
-    None,
-    Minor(String),
-    Major(String),
-}
-
-fn difference(table: &Function, header: &Function) -> Difference {
-    let (ours, theirs) = (table.params.len(), header.params.len());
-    if ours != theirs {
-        return Difference::Major(format!("{ours} parameters, {theirs} in the header"));
-    }
-    let loose = |of: &str| of.replace("*const ", "*mut ");
-    let pairs = || table.params.iter().zip(&header.params);
-    for ((name, ours), (other, theirs)) in pairs() {
-        if loose(ours) != loose(theirs) {
-            return Difference::Major(format!("{name}: {ours}, {other}: {theirs} in the header"));
-        }
-    }
-    if loose(&table.result) != loose(&header.result) {
-        let (ours, theirs) = (&table.result, &header.result);
-        return Difference::Major(format!("returns {ours}, {theirs} in the header"));
-    }
-    let name = |param: &(String, String)| param.0.trim_end_matches('_').to_owned();
-    let (ours, theirs): (Vec<_>, Vec<_>) = pairs().map(|(a, b)| (name(a), name(b))).unzip();
-    let sorted = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
-    if ours != theirs && sorted(&ours) == sorted(&theirs) {
-        return Difference::Major(format!(
-            "({}), ({}) in the header",
-            ours.join(", "),
-            theirs.join(", ")
-        ));
-    }
-    let renamed = ours.iter().zip(&theirs).find(|(a, b)| a != b);
-    if let Some((ours, theirs)) = renamed {
-        return Difference::Minor(format!("{ours} is {theirs} in the header"));
-    }
-    match pairs().find(|((_, ours), (_, theirs))| ours != theirs) {
-        Some(((name, ours), (_, theirs))) => {
-            Difference::Minor(format!("{name}: {ours}, {theirs} in the header"))
-        }
-        None => Difference::None,
-    }
 }
 
 /// Structures, enumerations, constants and codes against the headers of CANN.
@@ -387,12 +353,11 @@ fn planted(entries: &[Entry], sources: &Sources) -> Vec<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::headers::tests::BINDINGS;
 
     /// The table's entries that the small headers declare.
     fn small() -> (Vec<Entry>, Sources) {
-        let cann = Headers::parse(BINDINGS).expect("bindings");
-        let vllm_ascend = Headers::parse(BINDINGS).expect("bindings");
+        let cann = parsed(xtask_headers::EXAMPLE).expect("bindings");
+        let vllm_ascend = parsed(xtask_headers::EXAMPLE).expect("bindings");
         let sources = Sources {
             cann,
             vllm_ascend,

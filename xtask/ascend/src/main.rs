@@ -5,9 +5,7 @@
 mod abi;
 mod archive;
 mod baseline;
-mod clang;
 mod contracts;
-mod headers;
 mod symbols;
 mod wheels;
 

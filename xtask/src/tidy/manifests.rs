@@ -12,11 +12,12 @@ const MAP_HEAD: &str = "| may use |";
 /// The crate that schedules, and the one of ours that it may use.
 const ENGINE: &str = "deepseek-engine";
 const ENGINE_USES: &str = "deepseek-model";
-/// Packages whose names say that they link something, and why each may stay: the first five link
-/// nothing (ours opens what it finds at run time), the last is the regular expressions of the vendor's
+/// Packages whose names say that they link something, and why each may stay: the first six link
+/// nothing (ours open what they find at run time), the last is the regular expressions of the vendor's
 /// prompt crates, built from source.
-const LINKED: [&str; 7] = [
+const LINKED: [&str; 8] = [
     "backend-ascend-sys",
+    "backend-cambricon-sys",
     "dirs-sys",
     "js-sys",
     "libfuzzer-sys",
@@ -28,7 +29,7 @@ const LINKED: [&str; 7] = [
 /// headers that tables are held against.
 const OPTIONAL: [(&str, &str); 2] = [
     ("deepseek-vision", "ffmpeg-next"),
-    ("xtask-ascend", "bindgen"),
+    ("xtask-headers", "bindgen"),
 ];
 /// Packages that need a tool which stands beside no Rust toolchain.
 const TOOLS: [&str; 2] = ["bindgen", "cmake"];

@@ -8,12 +8,11 @@ use backend_ascend_sys::types::{
     aclDataType, aclFormat, aclIntArray, aclScalar, aclTensor, aclTensorList, aclnnStatus,
 };
 use backend_offload::Address;
+use backend_offload::compose::{Number, Operand, Type};
 use deepseek_core::Result;
 
 use super::device::Device;
 use super::pointer;
-use crate::call::Number;
-use crate::operand::Operand;
 
 /// An object of the tensor layer.
 pub(super) trait Object {
@@ -84,7 +83,7 @@ pub(super) fn tensor(
         (device.ascend.tensors.aclCreateTensor)(
             dims.as_ptr(),
             dims.len() as u64,
-            operand.dtype.code(),
+            code(operand.dtype),
             strides.as_ptr(),
             operand.offset as i64,
             aclFormat::ACL_FORMAT_ND,
@@ -129,4 +128,15 @@ pub(super) fn ints(device: &Rc<Device>, numbers: &[i64]) -> Result<Descriptor<ac
     // SAFETY: a list of this length, which the layer copies.
     let object = unsafe { create(numbers.as_ptr(), numbers.len() as u64) };
     Descriptor::new(device, "aclCreateIntArray", object)
+}
+
+/// The vendor's name for a type.
+pub(super) fn code(dtype: Type) -> aclDataType {
+    match dtype {
+        Type::F32 => aclDataType::ACL_FLOAT,
+        Type::Bf16 => aclDataType::ACL_BF16,
+        Type::I32 => aclDataType::ACL_INT32,
+        Type::I64 => aclDataType::ACL_INT64,
+        Type::Bool => aclDataType::ACL_BOOL,
+    }
 }

@@ -10,14 +10,14 @@ use backend_ascend_sys::types::{
 };
 use backend_ascend_sys::{Launch, Operator};
 use backend_offload::Address;
+use backend_offload::compose::{Binary, Call, Function, Number, Operand, Order, Type};
 use deepseek_core::{Error, Result};
 
 use super::descriptor::{self, Descriptor};
 use super::device::Device;
 use super::pointer;
 use super::stream::Stream;
-use crate::call::{Binary, Call, Function, Number, Order};
-use crate::operand::{Operand, Type};
+use crate::translate::Own;
 
 /// `cubeMathType`: products keep the type of their operands.
 const KEEP_TYPE: i8 = 0;
@@ -258,7 +258,7 @@ macro_rules! plan {
 
 impl Operators {
     /// Plans a call, whose memory for intermediate results begins at `scratch`.
-    pub(crate) fn plan(&self, call: &Call, scratch: Address) -> Result<Planned> {
+    pub(crate) fn plan(&self, call: &Call<Own>, scratch: Address) -> Result<Planned> {
         let operands = Operands {
             device: &self.device,
             scratch,
@@ -269,28 +269,26 @@ impl Operators {
             Call::Function { f, x, out } => self.function(operands, *f, [x, out]),
             Call::Cast { x, out } => self.cast(operands, [x, out]),
             Call::Copy { from, out } => self.copy(operands, [from, out]),
-            Call::SWhere {
+            Call::Where {
                 condition,
                 yes,
                 no,
                 out,
             } => self.s_where(operands, [condition, yes, no, out]),
-            Call::FillScalar { out, value } => self.fill(operands, out, *value),
-            Call::MaskedFillScalar { x, mask, value } => {
-                self.masked_fill(operands, [x, mask], *value)
-            }
+            Call::Fill { out, value } => self.fill(operands, out, *value),
+            Call::MaskedFill { x, mask, value } => self.masked_fill(operands, [x, mask], *value),
             Call::Arange { out } => self.arange(operands, out),
-            Call::Cat { parts, out } => self.cat(operands, parts, out),
-            Call::IndexSelect { from, at, out } => self.index_select(operands, [from, at, out]),
+            Call::Concat { parts, out } => self.cat(operands, parts, out),
+            Call::Rows { from, at, out } => self.index_select(operands, [from, at, out]),
             Call::Gather { from, at, out } => self.gather(operands, [from, at, out]),
-            Call::ScatterNdUpdate { into, at, from } => self.scatter(operands, [into, at, from]),
+            Call::Scatter { into, at, from } => self.scatter(operands, [into, at, from]),
             Call::Matmul { a, b, out } => self.matmul(operands, [a, b, out]),
-            Call::GroupedMatmulV5 {
+            Call::Own(Own::GroupedMatmulV5 {
                 x,
                 weight,
                 ends,
                 out,
-            } => self.grouped(operands, [x, weight, ends, out]),
+            }) => self.grouped(operands, [x, weight, ends, out]),
             Call::RmsNorm {
                 x,
                 gamma,
@@ -298,21 +296,21 @@ impl Operators {
                 out,
                 rstd,
             } => self.rms_norm(operands, [x, gamma, out, rstd], *eps),
-            Call::ReduceSum { x, out } => self.reduce_sum(operands, [x, out]),
-            Call::MaxDim { x, out, places } => self.max_dim(operands, [x, out, places]),
-            Call::Topk {
+            Call::Sum { x, out } => self.reduce_sum(operands, [x, out]),
+            Call::Max { x, out, places } => self.max_dim(operands, [x, out, places]),
+            Call::TopK {
                 x,
                 order,
                 out,
                 places,
             } => self.topk(operands, *order, [x, out, places]),
-            Call::MoeInitRoutingV3 {
+            Call::Own(Own::MoeInitRoutingV3 {
                 x,
                 experts,
                 rows,
                 visits,
                 ends,
-            } => self.init_routing(operands, [x, experts, rows, visits, ends]),
+            }) => self.init_routing(operands, [x, experts, rows, visits, ends]),
         }
     }
 
@@ -368,7 +366,7 @@ impl Operators {
     }
 
     fn cast(&self, mut operands: Operands<'_>, views: [&Operand; 2]) -> Result<Planned> {
-        let dtype = views[1].dtype.code();
+        let dtype = descriptor::code(views[1].dtype);
         let [x, out] = operands.tensors(views)?;
         plan!(self, operands, Cast(x, dtype, out))
     }

@@ -4,21 +4,27 @@
 #![deny(unsafe_code)]
 
 mod addresses;
+pub mod argument;
 mod bits;
 mod dice;
+pub mod failure;
 mod faults;
+mod handles;
 mod host;
 mod library;
 mod memory;
 mod queues;
+mod races;
 mod report;
 
 pub use addresses::{Pages, Space};
 pub use bits::Bits;
 pub use dice::Dice;
 pub use faults::{Fault, Faults};
+pub use handles::{Handle, HandleKind, Handles};
 pub use host::HostBytes;
 pub use library::built_library;
 pub use memory::{Full, Memory, Misuse, Place, Region, RegionMut, Snapshot};
 pub use queues::{Goal, Point, QueueId, Queues, Schedule, Step};
+pub use races::Races;
 pub use report::{Report, Violation};

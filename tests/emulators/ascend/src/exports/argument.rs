@@ -3,8 +3,7 @@
 //! A pointer becomes a value that keeps the caller's promise: null, or what the vendor's documentation
 //! asks of this argument. Its methods do one thing within that promise.
 
-use std::ffi::{CStr, c_char, c_void};
-use std::ptr::with_exposed_provenance_mut;
+use std::ffi::{c_char, c_void};
 
 use backend_ascend_sys::types::{
     aclBoolArray, aclDataType, aclFloatArray, aclFormat, aclIntArray, aclOpExecutor, aclScalar,
@@ -12,9 +11,8 @@ use backend_ascend_sys::types::{
     aclrtLastErrLevel, aclrtMemAttr, aclrtMemMallocPolicy, aclrtMemcpyKind, aclrtPtrAttributes,
     aclrtRunMode, aclrtStreamStatus, aclrtUuid,
 };
-use emulator_support::HostBytes;
+pub(crate) use emulator_support::argument::{HostFunction, Place, Pointer, Text};
 
-use crate::failure::{Failure, Outcome};
 use crate::handles::Handle;
 
 /// An argument of C.
@@ -111,7 +109,8 @@ macro_rules! places {
             type Value = Place<Self>;
 
             fn value(pointer: *mut Self) -> Place<Self> {
-                Place(pointer)
+                // SAFETY: the promise of `take`, which alone leads here.
+                unsafe { Place::new(pointer) }
             }
         }
     )+};
@@ -138,74 +137,12 @@ places!(
     aclrtUuid,
 );
 
-/// A place for a result, or a list that is read.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place<T>(*mut T);
-
-impl<T: Copy> Place<T> {
-    pub(crate) fn is_null(&self) -> bool {
-        self.0.is_null()
-    }
-
-    /// The place, if it is one.
-    pub(crate) fn some(self, code: i32) -> Outcome<Self> {
-        if self.is_null() {
-            return Err(Failure::new(code, "a place for a result is null"));
-        }
-        Ok(self)
-    }
-
-    /// Writes a result.
-    ///
-    /// # Panics
-    /// If the place is null.
-    pub(crate) fn put(&self, value: T) {
-        assert!(!self.is_null(), "a place that was looked at");
-        // SAFETY: the caller gave the place for one result of this type.
-        unsafe { self.0.write_unaligned(value) };
-    }
-
-    /// The first `count` of a list; nothing if it is null though it has members.
-    pub(crate) fn list(&self, count: u64) -> Option<Vec<T>> {
-        if self.is_null() {
-            return (count == 0).then(Vec::new);
-        }
-        let items = (0..count as usize).map(|index| {
-            // SAFETY: the caller gave a list of so many.
-            let item = unsafe { self.0.add(index) };
-            // SAFETY: the same.
-            unsafe { item.read_unaligned() }
-        });
-        Some(items.collect())
-    }
-}
-
 impl Pointee for c_void {
     type Value = Pointer;
 
     fn value(pointer: *mut Self) -> Pointer {
-        Pointer(pointer.expose_provenance())
-    }
-}
-
-/// A handle, or an address of the host or of a device.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Pointer(usize);
-
-impl Pointer {
-    pub(crate) fn address(self) -> u64 {
-        self.0 as u64
-    }
-
-    pub(crate) fn handle(self) -> Handle {
-        Handle(self.0 as u64)
-    }
-
-    /// Bytes of the host that begin here.
-    pub(crate) fn bytes(self, count: usize) -> HostBytes {
-        let start = with_exposed_provenance_mut(self.0);
-        // SAFETY: the caller named these bytes; for work that is queued they stay until it is done.
-        unsafe { HostBytes::new(start, count) }
+        // SAFETY: the promise of `take`, which alone leads here.
+        unsafe { Pointer::new(pointer) }
     }
 }
 
@@ -213,35 +150,8 @@ impl Pointee for c_char {
     type Value = Text;
 
     fn value(pointer: *mut Self) -> Text {
-        Text(pointer)
-    }
-}
-
-/// A text that ends with a zero, or a buffer for one.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Text(*mut c_char);
-
-impl Text {
-    /// The text; nothing if it is null or no UTF-8.
-    pub(crate) fn read(&self) -> Option<String> {
-        if self.0.is_null() {
-            return None;
-        }
-        // SAFETY: the caller gave a text that ends with a zero.
-        let text = unsafe { CStr::from_ptr(self.0) };
-        text.to_str().ok().map(str::to_owned)
-    }
-
-    /// Writes as much of a text as fits into a buffer, and a zero behind it. Nothing if it is null.
-    pub(crate) fn write(&self, text: &str, capacity: usize) {
-        if self.0.is_null() || capacity == 0 {
-            return;
-        }
-        let mut bytes = text.as_bytes()[..text.len().min(capacity - 1)].to_vec();
-        bytes.push(0);
-        // SAFETY: the caller gave a buffer of this capacity.
-        let buffer = unsafe { HostBytes::new(self.0.cast(), capacity) };
-        buffer.write(&bytes);
+        // SAFETY: the promise of `take`, which alone leads here.
+        unsafe { Text::new(pointer) }
     }
 }
 
@@ -250,25 +160,6 @@ impl Argument for aclrtHostFunc {
 
     unsafe fn take(self) -> Self::Value {
         self
-    }
-}
-
-/// A function of the host with its argument.
-#[derive(Debug)]
-pub(crate) struct HostFunction {
-    function: unsafe extern "C" fn(*mut c_void),
-    argument: Pointer,
-}
-
-impl HostFunction {
-    pub(crate) fn new(function: unsafe extern "C" fn(*mut c_void), argument: Pointer) -> Self {
-        Self { function, argument }
-    }
-
-    pub(crate) fn call(&self) {
-        let argument = with_exposed_provenance_mut(self.argument.0);
-        // SAFETY: the caller gave the function to be called with this argument.
-        unsafe { (self.function)(argument) };
     }
 }
 

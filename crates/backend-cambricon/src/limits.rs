@@ -1,0 +1,11 @@
+//! Bounds.
+
+/// Characters of the vendor's text that an error keeps.
+pub(crate) const VENDOR_TEXT_CHARS_MAX: usize = 600;
+
+/// Bytes of the name of a chip, the zero at its end among them.
+pub(crate) const CHIP_NAME_BYTES: usize = 64;
+
+/// The oldest releases that the declarations are said to fit: CNRT and CNNL, major and minor.
+pub(crate) const CNRT_OLDEST: [i32; 2] = [6, 0];
+pub(crate) const CNNL_OLDEST: [i32; 2] = [1, 23];

@@ -1,0 +1,8 @@
+//! The driver over the emulator of Neuware: the calls that it makes are those that the vendor documents.
+//! Linux only, as the emulator's loader is.
+#![cfg(target_os = "linux")]
+
+mod faults;
+mod operations;
+mod runtime;
+mod session;

@@ -1,0 +1,9 @@
+//! The built library through the product's own loader: what each check finds. Linux only, as that loader is.
+#![cfg(target_os = "linux")]
+
+mod descriptors;
+mod memory;
+mod operators;
+mod queues;
+mod session;
+mod table;
