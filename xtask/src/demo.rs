@@ -46,7 +46,12 @@ pub(crate) fn build() -> Result<()> {
 
 /// The program, with nobody's settings.
 pub(crate) fn deepseek() -> Command {
-    let mut program = Command::new(shell::root().join("target/release/deepseek"));
+    unset("target/release/deepseek")
+}
+
+/// A program of this workspace, with nobody's settings.
+pub(crate) fn unset(path: &str) -> Command {
+    let mut program = Command::new(shell::root().join(path));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("DEEPSEEK_") {
             program.env_remove(name);

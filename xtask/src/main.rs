@@ -7,6 +7,7 @@ mod card;
 mod check;
 mod checkpoint;
 mod demo;
+mod emulate;
 mod ffmpeg;
 mod fixtures;
 mod man;
@@ -38,6 +39,8 @@ struct Args {
 enum Task {
     /// Ask the embedded model about an image, audio, a video and a text.
     Demo,
+    /// Run the program on an emulator of a device that this machine need not have.
+    Emulate(emulate::Args),
     /// Measure speed: kernels against plain ones, models against what the machine could do, and a peer.
     Bench(bench::Args),
     /// Measure the embedded model and write its card.
@@ -80,6 +83,7 @@ enum Task {
 fn main() -> Result<()> {
     match Args::parse().task {
         Task::Demo => demo::run(),
+        Task::Emulate(args) => emulate::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Card => card::run(),
         Task::Test(args) => test::run(&args),

@@ -7,11 +7,13 @@
 
 mod descriptor;
 mod device;
+mod machine;
 mod memory;
 mod operators;
 mod stream;
 
 pub(crate) use device::Device;
+pub use machine::Machine;
 pub use memory::Pinned;
 pub(crate) use operators::Operators;
 pub use stream::Flight;

@@ -1,5 +1,7 @@
 //! What is known of a device without calling it.
 
+use std::fmt;
+
 use backend_offload::{Chip, Declined, Packed, Part, Verb};
 use deepseek_core::weights::WeightView;
 use deepseek_core::{Level, Result};
@@ -17,6 +19,16 @@ pub enum Family {
     A3,
     /// 950.
     A5,
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::A2 => "A2",
+            Self::A3 => "A3",
+            Self::A5 => "A5",
+        })
+    }
 }
 
 impl Family {
@@ -50,6 +62,13 @@ impl AscendChip {
             soc: soc.to_owned(),
             family,
         }
+    }
+
+    /// A chip by the vendor's name for it, without a device: what it takes and how it packs is known. None
+    /// if it is not served.
+    #[must_use]
+    pub fn named(soc: &str) -> Option<Self> {
+        Some(Self::new("npu", soc, Family::of(soc)?))
     }
 
     /// The vendor's name for the chip, such as `Ascend910B3`.
@@ -91,7 +110,7 @@ impl Chip for AscendChip {
     }
 
     fn takes(&self, _: &Verb<()>) -> Result<(), Declined> {
-        Err(Declined("composed of the operators of CANN".to_owned()))
+        Err(Declined("no fused operator is called yet".to_owned()))
     }
 }
 
@@ -113,6 +132,13 @@ mod tests {
         ] {
             assert_eq!(Family::of(soc), family, "{soc}");
         }
+    }
+
+    #[test]
+    fn a_chip_is_known_without_a_device() {
+        let chip = AscendChip::named("Ascend910_9392").expect("a chip that is served");
+        assert_eq!((chip.soc(), chip.family()), ("Ascend910_9392", Family::A3));
+        assert_eq!(AscendChip::named("Ascend310P3"), None);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 /// Dimensions of a view: as many as the descriptors of vendors have.
 pub const RANK_MAX: usize = 8;
 
-/// Commands that wait for the device's thread. Whoever sends one more waits for room.
-pub(crate) const COMMANDS_MAX: usize = 1024;
+/// Commands that wait for the device's thread: as many as a step of a large model has, because whoever sends
+/// one more waits for room, and is woken for each that is taken.
+pub(crate) const COMMANDS_MAX: usize = 8192;
 
 /// Bytes of the smallest staging buffer: a page.
 pub(crate) const STAGING_PIECE_MIN: usize = 4 << 10;

@@ -233,7 +233,8 @@ impl Opened {
         About {
             tokenizer: self.session.tokenizer(),
             model: model.map(|path| path.display().to_string()),
-            device: self.device.settled().to_string(),
+            device: self.device.marked(),
+            is_timed: !self.device.is_emulated(),
             seed: answer.sampling.options().seed,
             logprobs: answer.logprobs.is_some(),
         }

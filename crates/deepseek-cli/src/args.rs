@@ -17,7 +17,7 @@ use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::bench::Bench;
-pub(crate) use self::environment::{history_file, hub_cache, sessions_folder};
+pub(crate) use self::environment::{history_file, hub_cache, sessions_folder, variable};
 pub(crate) use self::generation::{Generation, Sampling, ToolChoiceArg};
 pub(crate) use self::logging::Logging;
 pub(crate) use self::media::{Media, Named, VideoArgs};
@@ -25,6 +25,7 @@ pub(crate) use self::model::{Model, PrefillArg, Threads};
 use self::number::{size, whole};
 pub(crate) use self::prompt::Prompt;
 pub(crate) use self::settings::{Origin, Setting, Settings};
+use crate::device::ChipName;
 use crate::ids::Ids;
 use crate::version;
 
@@ -189,12 +190,14 @@ Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
     /// Prints a page to paste into a report: the build, the processor and its kernels, memory, how fast
     /// memory is read and numbers are multiplied. Then it runs the embedded model on the device and holds
     /// its logits against those of other kernels, bit for bit where they promise that, and holds what the
-    /// named model takes against the memory.
+    /// named model takes against the memory. On an accelerator each operation is run beside the host's
+    /// before that.
     #[command(after_long_help = "\
 Examples:
   deepseek doctor
   deepseek doctor --model DIR --context 1048576
   deepseek doctor --device cpu:avx2
+  deepseek doctor --report doctor.json
 
 Exit codes: 0 all is well, 1 a check failed, 2 usage, 3 bad input, 130 interrupted.")]
     Doctor(Doctor),
@@ -345,6 +348,9 @@ pub(crate) struct Inspect {
     /// Add the KV cache at a context of so many tokens.
     #[arg(short, long, value_name = "N", value_parser = whole(2..=u32::MAX), allow_negative_numbers = true)]
     pub(crate) context: Option<u32>,
+    /// Add which operations of the model this chip does whole and which are composed, and why.
+    #[arg(long, value_name = "CHIP", long_help = ChipName::HELP)]
+    pub(crate) device: Option<ChipName>,
 }
 
 /// Arguments of `tokenize`.
@@ -459,6 +465,10 @@ pub(crate) struct Doctor {
     /// Make room for so many tokens, prompt and answer together [default: 8192, or the model's limit].
     #[arg(short, long, value_name = "N", value_parser = whole(2..=u32::MAX), allow_negative_numbers = true)]
     pub(crate) context: Option<u32>,
+    /// Write a report into this file, as JSON, to be sent: the page, and on an accelerator each operation and
+    /// each symbol of its vendor's library.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
 }
 
 /// Arguments of `devices`.

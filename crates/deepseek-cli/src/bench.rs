@@ -29,6 +29,10 @@ use crate::trouble;
 const SEQ: SeqId = SeqId(0);
 
 pub(crate) fn run(args: &Bench) -> Result<()> {
+    if args.model.device.is_emulated() {
+        let error = anyhow!("--device {}: an emulator has no speed", args.model.device);
+        return Err(Fault::usage(error).hint("measure a device"));
+    }
     let interrupt = Interrupt::listen(Second::Leaves)?;
     let tests = tests(args)?;
     let source = load::source(args.model.folder.as_deref())?;

@@ -15,7 +15,14 @@ pub(crate) fn run(args: &Devices) -> Result<()> {
     if args.json {
         let devices: Vec<Value> = devices
             .iter()
-            .map(|device| json!({ "name": device.name, "is_there": device.is_there, "about": device.about }))
+            .map(|device| {
+                json!({
+                    "name": device.name,
+                    "is_there": device.is_there,
+                    "is_emulated": device.is_emulated,
+                    "about": device.about,
+                })
+            })
             .collect();
         writeln!(out, "{:#}", Value::from(devices))?;
         return Ok(());

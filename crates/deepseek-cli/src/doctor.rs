@@ -8,25 +8,32 @@ use std::thread;
 
 use anyhow::anyhow;
 use backend_host::KernelSet;
+use backend_offload::trial::Found;
 use bytesize::ByteSize;
 use deepseek_chat::ModelSource;
 use deepseek_chat::limits::{CONTEXT, STEP_TOKENS};
 use deepseek_core::Level;
 use deepseek_model::bill::Weights;
 use deepseek_model::{Prefill, SeqId, Span, Step, TokenId, Want};
+use serde_json::json;
 
 use crate::args::{Doctor, Model, PrefillArg};
-use crate::device::{self, DeviceName, FEATURES};
+use crate::device::{self, Choices, DeviceName, Examined, FEATURES, Tried};
 use crate::fault::{Fault, Kind, Result};
 use crate::interrupt::{Interrupt, Second};
 use crate::load;
 use crate::memory;
+use crate::output::Place;
 use crate::screen::{self, Screen};
+use crate::verbs;
 use crate::version;
 
 /// Tokens that the self-check runs at once, and then one by one.
 const TOKENS_TOGETHER: usize = 192;
 const TOKENS_ALONE: usize = 8;
+
+/// The version of a report's form.
+const REPORT: u32 = 1;
 
 /// How far logits may lie apart where two devices sum in different orders: the README's tolerance.
 const APART_MAX: f32 = 1e-3;
@@ -36,8 +43,14 @@ pub(crate) fn run(args: &Doctor) -> Result<()> {
     let source = load::source(args.model.folder.as_deref())?;
     let threads = load::threads(args.threads.threads);
     let name = args.model.device;
+    let place = args.report.as_deref().map(Place::find).transpose()?;
+    if let Some(place) = &place {
+        place.spare(load::files(&args.model, &source)?)?;
+    }
+    let examined = device::examine(name)?;
     let mut page = Page {
         out: screen::stdout(),
+        lines: Vec::new(),
         failed: Vec::new(),
     };
     let commit = version::COMMIT.map_or_else(String::new, |commit| format!(", commit {commit}"));
@@ -47,27 +60,86 @@ pub(crate) fn run(args: &Doctor) -> Result<()> {
     page.line("processor", processor())?;
     page.line("kernels", kernels(name))?;
     page.line("memory", memory_of_process())?;
+    for (name, text) in examined.iter().flat_map(|examined| &examined.facts) {
+        page.line(name, text)?;
+    }
     if let Some(roofs) = device::roofs(name, threads)? {
         let speed = |rate: f64, unit: &str| format!("{:.1} {unit}, {threads} threads", rate / 1e9);
         page.line("reading", speed(roofs.read, "GB/s"))?;
         page.line("multiplying", speed(roofs.multiply, "GFLOP/s"))?;
     }
-    // Whatever becomes of one check, the other is made.
+    // Whatever becomes of one check, the others are made.
+    let tried = device::try_operations(name)?;
+    for (case, found) in &tried {
+        page.check(case.name(), compared(found))?;
+    }
+    let config = source.config()?.without_drafts();
+    if let Some(choices) = device::choices_on(name, &verbs::of(&config))? {
+        page.line("verbs", composed(&choices))?;
+    }
     page.check("self-check", self_check(name, threads, &interrupt))?;
     page.check("model", fits(args, &source, threads))?;
-    page.finish()
+    match place {
+        None => page.finish(),
+        Some(place) => {
+            let report = page.report(name, &tried, examined.as_ref());
+            interrupt.write(place, format!("{report:#}\n").as_bytes())?;
+            page.finish()
+        }
+    }
+}
+
+/// What the operations of a case gave, beside the host's.
+fn compared(found: &Result<Found>) -> Result<String> {
+    let Found {
+        operations,
+        worst,
+        flaw,
+    } = match found {
+        Ok(found) => found,
+        Err(fault) => return Err(Fault::machine(anyhow!(fault.to_string()))),
+    };
+    match flaw {
+        Some(flaw) => Err(Fault::machine(anyhow!("{flaw}"))),
+        None if *worst > 0.0 => Ok(format!(
+            "{operations} results, within {:.0} % of what they may differ by",
+            worst * 100.0
+        )),
+        None => Ok(format!("{operations} results, the bits of the host")),
+    }
+}
+
+/// The verbs that are done whole, and why others are not.
+fn composed(choices: &Choices) -> String {
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (verb, declined) in &choices.verbs {
+        let reason = declined.as_deref().unwrap_or("");
+        match reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, verbs)) => verbs.push(verb),
+            None => reasons.push((reason, vec![verb])),
+        }
+    }
+    let told = reasons.into_iter().map(|(reason, verbs)| match reason {
+        "" => format!("{} whole", verbs.join(", ")),
+        why => format!("{} composed: {why}", verbs.join(", ")),
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
 /// What is printed, and what failed of it.
 #[derive(Debug)]
 struct Page {
     out: Screen<Stdout>,
+    /// What was printed.
+    lines: Vec<(String, String)>,
     failed: Vec<&'static str>,
 }
 
 impl Page {
     fn line(&mut self, name: &str, text: impl Display) -> Result<()> {
+        let text = text.to_string();
         writeln!(self.out, "{name:<12} {text}")?;
+        self.lines.push((name.to_owned(), text));
         Ok(self.out.flush()?)
     }
 
@@ -81,6 +153,38 @@ impl Page {
                 self.line(name, format_args!("failed: {fault}"))
             }
         }
+    }
+
+    /// The page as JSON, with what does not fit one.
+    fn report(
+        &self,
+        name: DeviceName,
+        tried: &[Tried],
+        examined: Option<&Examined>,
+    ) -> serde_json::Value {
+        let lines = self.lines.iter().map(|(name, text)| json!([name, text]));
+        let operations = tried.iter().map(|(case, found)| match found {
+            Ok(found) => json!({
+                "case": case.name(),
+                "results": found.operations,
+                "worst": found.worst,
+                "flaw": found.flaw,
+            }),
+            Err(fault) => json!({ "case": case.name(), "error": fault.to_string() }),
+        });
+        let symbols = examined.iter().flat_map(|examined| &examined.symbols);
+        let symbols = symbols.map(|(provider, name, library)| {
+            json!({ "provider": provider, "name": name, "library": library })
+        });
+        json!({
+            "report": REPORT,
+            "device": name.to_string(),
+            "is_emulated": name.is_emulated(),
+            "failed": self.failed,
+            "page": lines.collect::<Vec<_>>(),
+            "operations": operations.collect::<Vec<_>>(),
+            "symbols": symbols.collect::<Vec<_>>(),
+        })
     }
 
     fn finish(self) -> Result<()> {
@@ -136,7 +240,7 @@ fn kernels(name: DeviceName) -> String {
             .collect::<Vec<_>>()
             .join(", ")
     };
-    let text = format!("{}; it runs {}", name.settled(), names(&runs));
+    let text = format!("{}; the processor runs {}", name.settled(), names(&runs));
     match lacks.as_slice() {
         [] => text,
         lacks => format!("{text}, not {}", names(lacks)),
@@ -271,7 +375,7 @@ mod tests {
     #[test]
     fn each_kernel_set_is_named_once() {
         let text = kernels(DeviceName::default());
-        let (chosen, sets) = text.split_once("; it runs ").expect("both");
+        let (chosen, sets) = text.split_once("; the processor runs ").expect("both");
         assert_eq!(chosen, format!("cpu:{}", KernelSet::best()));
         let words = sets.split([',', ' ']);
         for set in KernelSet::ALL {

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Eval) -> Result<()> {
     if args.json {
         report.write_json(&mut out, args)?;
     } else {
-        report.write_text(&mut out, args.failures)?;
+        report.write_text(&mut out, args)?;
     }
     out.flush()?;
     if report.interrupted {

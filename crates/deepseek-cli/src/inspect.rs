@@ -17,9 +17,11 @@ use deepseek_model::{Budget, Config, Plan, Report};
 use serde_json::{Map, Value, json};
 
 use crate::args::Inspect;
+use crate::device::{self, Choices};
 use crate::fault::{Fault, Result, one_line};
 use crate::load;
 use crate::screen;
+use crate::verbs;
 
 /// Flaws that are shown. One cause often has thousands.
 const FLAWS_SHOWN: usize = 20;
@@ -54,11 +56,25 @@ pub(crate) fn run(args: &Inspect) -> Result<()> {
         Some(_) => bytes_at(&config, budget)?,
         None => Vec::new(),
     };
+    let choices = match &args.device {
+        Some(chip) => Some(device::choices(chip, &verbs::of(&config))?),
+        None => None,
+    };
     let mut out = screen::stdout();
     if args.json {
-        write_json(&mut out, &report, (context, &asked), &flaws)?;
+        write_json(
+            &mut out,
+            &report,
+            (context, &asked),
+            (&flaws, choices.as_ref()),
+        )?;
     } else {
-        write_text(&mut out, &report, (context, &asked), &flaws)?;
+        write_text(
+            &mut out,
+            &report,
+            (context, &asked),
+            (&flaws, choices.as_ref()),
+        )?;
     }
     match flaws.first() {
         None => Ok(()),
@@ -147,7 +163,7 @@ fn write_text(
     out: &mut impl Write,
     report: &Report,
     (context, asked): (usize, &[(&str, u64)]),
-    flaws: &[Error],
+    (flaws, choices): (&[Error], Option<&Choices>),
 ) -> io::Result<()> {
     write!(out, "{report}")?;
     if !asked.is_empty() {
@@ -155,6 +171,15 @@ fn write_text(
     }
     for (name, bytes) in asked {
         writeln!(out, "  {name:<10} {:>9}  {bytes:>17} bytes", human(*bytes))?;
+    }
+    if let Some(Choices { chip, verbs }) = choices {
+        writeln!(out, "\noperations on {chip}")?;
+        for (verb, declined) in verbs {
+            match declined {
+                None => writeln!(out, "  {verb:<10} whole")?,
+                Some(why) => writeln!(out, "  {verb:<10} composed: {why}")?,
+            }
+        }
     }
     if !flaws.is_empty() {
         writeln!(out, "\nflaws")?;
@@ -172,7 +197,7 @@ fn write_json(
     out: &mut impl Write,
     report: &Report,
     (context, asked): (usize, &[(&str, u64)]),
-    flaws: &[Error],
+    (flaws, choices): (&[Error], Option<&Choices>),
 ) -> io::Result<()> {
     let mut value = report.to_json();
     if !asked.is_empty() {
@@ -181,6 +206,12 @@ fn write_json(
             .map(|(name, bytes)| ((*name).to_owned(), json!(bytes)))
             .collect();
         value["context"] = json!({ "positions": context, "bytes": bytes });
+    }
+    if let Some(Choices { chip, verbs }) = choices {
+        let verbs = verbs.iter().map(|(verb, declined)| {
+            json!({ "verb": verb, "is_whole": declined.is_none(), "why": declined })
+        });
+        value["chip"] = json!({ "name": chip, "verbs": verbs.collect::<Vec<_>>() });
     }
     let flaws = flaws.iter().map(|flaw| one_line(&flaw.to_string()));
     value["flaws"] = flaws.collect();

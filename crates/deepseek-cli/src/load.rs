@@ -111,7 +111,7 @@ pub(crate) fn decoder(
     let decoder = decoder?;
     let capacity = decoder.capacity();
     info!(
-        device = %args.device.settled(),
+        device = %args.device.marked(),
         threads,
         context = capacity.context,
         seconds = began.elapsed().as_secs_f64(),

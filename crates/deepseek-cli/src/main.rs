@@ -34,6 +34,7 @@ mod stats;
 mod tokenize;
 mod tools;
 mod trouble;
+mod verbs;
 mod version;
 
 use std::process::ExitCode;

@@ -22,6 +22,14 @@ pub(crate) fn write(
     // The first id comes with the prompt's last step.
     let decoded = usage.generated.saturating_sub(1);
     let run = usage.prompt - usage.cached;
+    // How long an emulator takes says nothing of what it stands in for.
+    let pace = |tokens, time| {
+        if device.is_emulated() {
+            format!("{tokens} tokens")
+        } else {
+            pace(tokens, time)
+        }
+    };
     writeln!(out, "prefill      {}", pace(run, usage.prefill))?;
     if usage.cached > 0 {
         writeln!(out, "cached       {} tokens of the prompt", usage.cached)?;
@@ -34,11 +42,10 @@ pub(crate) fn write(
             writeln!(out, "{kind:<13}{tokens} tokens of these")?;
         }
     }
-    writeln!(
-        out,
-        "first token  {:.3} s",
-        usage.time_to_first_token().as_secs_f64()
-    )?;
+    if !device.is_emulated() {
+        let seconds = usage.time_to_first_token().as_secs_f64();
+        writeln!(out, "first token  {seconds:.3} s")?;
+    }
     writeln!(out, "decode       {}", pace(decoded, usage.decode))?;
     if drafts {
         writeln!(
@@ -47,7 +54,7 @@ pub(crate) fn write(
             usage.accepted, usage.drafted
         )?;
     }
-    writeln!(out, "device       {}", device.settled())?;
+    writeln!(out, "device       {}", device.marked())?;
     writeln!(
         out,
         "peak memory  {}",

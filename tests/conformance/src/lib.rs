@@ -10,6 +10,7 @@ pub mod compare;
 pub mod counting;
 pub mod fixture;
 pub mod footprint;
+pub mod forced;
 pub mod model;
 pub mod ops;
 pub mod oracle;

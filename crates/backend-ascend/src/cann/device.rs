@@ -1,6 +1,6 @@
 //! A device, bound to the thread that opened it.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_char};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::null;
@@ -11,6 +11,7 @@ use backend_ascend_sys::Ascend;
 use backend_ascend_sys::abi::runtime::Runtime;
 use deepseek_core::{Error, Result};
 
+use super::machine;
 use crate::limits::VENDOR_TEXT_CHARS_MAX;
 use crate::status::Failure;
 
@@ -42,11 +43,7 @@ impl Device {
         };
         let name = format!("npu:{id}{mark}");
         let runtime = &ascend.runtime;
-        // SAFETY: no configuration is given.
-        let code = unsafe { (runtime.aclInit)(null()) };
-        if code != INITIALISED {
-            checked(runtime, "aclInit", code).map_err(|failure| failure.of(&name))?;
-        }
+        initialise(runtime, &name)?;
         // SAFETY: a number is all that it takes.
         let code = unsafe { (runtime.aclrtSetDevice)(id) };
         checked(runtime, "aclrtSetDevice", code).map_err(|failure| failure.of(&name))?;
@@ -65,17 +62,7 @@ impl Device {
 
     /// The vendor's name for the chip; empty if the release does not tell.
     pub(crate) fn soc(&self) -> String {
-        let Some(name) = self.ascend.runtime.aclrtGetSocName else {
-            return String::new();
-        };
-        // SAFETY: it takes nothing.
-        let name = unsafe { name() };
-        if name.is_null() {
-            return String::new();
-        }
-        // SAFETY: the runtime gives a text with a zero at its end that stays as long as the process.
-        let name = unsafe { CStr::from_ptr(name) };
-        name.to_string_lossy().into_owned()
+        machine::soc(&self.ascend.runtime)
     }
 
     /// What a call returned.
@@ -107,7 +94,30 @@ impl Drop for Device {
     }
 }
 
-fn checked(runtime: &Runtime, call: &'static str, code: i32) -> Result<(), Failure> {
+/// Begins the use of the runtime, once for the process however often it is asked for.
+pub(super) fn initialise(runtime: &Runtime, device: &str) -> Result<()> {
+    // SAFETY: no configuration is given.
+    let code = unsafe { (runtime.aclInit)(null()) };
+    if code == INITIALISED {
+        return Ok(());
+    }
+    checked(runtime, "aclInit", code).map_err(|failure| failure.of(device))
+}
+
+/// A text of the vendor's; empty for none.
+///
+/// # Safety
+/// Null, or a text with a zero at its end that stays until this returns.
+pub(super) unsafe fn text(text: *const c_char) -> String {
+    if text.is_null() {
+        return String::new();
+    }
+    // SAFETY: the caller's promise.
+    let text = unsafe { CStr::from_ptr(text) };
+    text.to_string_lossy().into_owned()
+}
+
+pub(super) fn checked(runtime: &Runtime, call: &'static str, code: i32) -> Result<(), Failure> {
     if code == 0 {
         return Ok(());
     }
@@ -119,13 +129,9 @@ fn checked(runtime: &Runtime, call: &'static str, code: i32) -> Result<(), Failu
 /// What the vendor says of the last call of this thread that failed, on one line.
 fn vendor_text(runtime: &Runtime) -> String {
     // SAFETY: it takes nothing.
-    let text = unsafe { (runtime.aclGetRecentErrMsg)() };
-    if text.is_null() {
-        return String::new();
-    }
-    // SAFETY: the runtime gives a text with a zero at its end that stays until this thread calls again.
-    let text = unsafe { CStr::from_ptr(text) };
-    let text = text.to_string_lossy();
+    let said = unsafe { (runtime.aclGetRecentErrMsg)() };
+    // SAFETY: the runtime gives none, or a text with a zero at its end that stays until this thread calls again.
+    let text = unsafe { text(said) };
     let words: Vec<&str> = text.split_whitespace().collect();
     words
         .join(" ")

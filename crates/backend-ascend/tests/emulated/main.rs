@@ -3,6 +3,5 @@
 #![cfg(target_os = "linux")]
 
 mod operations;
-mod pair;
 mod runtime;
 mod session;

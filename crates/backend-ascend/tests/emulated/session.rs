@@ -42,8 +42,13 @@ impl Session {
         Self::new(&json!({"schedule": "random", "seed": seed, "deadlock_ms": 20}))
     }
 
+    /// The interface, which any thread may open the device of.
+    pub(crate) fn ascend(&self) -> Arc<Ascend> {
+        Arc::clone(&self.ascend)
+    }
+
     pub(crate) fn driver(&self) -> Result<AscendDriver> {
-        AscendDriver::open(Arc::clone(&self.ascend), 0)
+        AscendDriver::open(self.ascend(), 0)
     }
 
     fn emulator(&self) -> &Emulator {

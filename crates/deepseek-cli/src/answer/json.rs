@@ -17,6 +17,8 @@ pub(crate) struct About<'a> {
     pub(crate) model: Option<String>,
     /// The device and its kernels.
     pub(crate) device: String,
+    /// Whether how long an answer took says anything.
+    pub(crate) is_timed: bool,
     /// The seed that gives the answer again.
     pub(crate) seed: u64,
     /// Whether it was asked how likely each token was.
@@ -76,11 +78,12 @@ pub(crate) fn end(said: &Completion, about: &About<'_>) -> Json {
 
 fn end_of(said: &Completion, about: &About<'_>) -> Vec<(&'static str, Json)> {
     let flaws: Vec<&str> = said.flaws.iter().map(|flaw| flaw_name(*flaw)).collect();
+    let times = about.is_timed.then(|| seconds(&said.usage));
     vec![
         ("finish", Json::from(ending::name(said.reason))),
         ("flaws", Json::from(json!(flaws))),
         ("tokens", Json::from(tokens(&said.usage))),
-        ("seconds", Json::from(seconds(&said.usage))),
+        ("seconds", Json::from(times.unwrap_or_default())),
         ("seed", Json::from(json!(about.seed))),
         ("model", Json::from(json!(about.model))),
         ("device", Json::from(&*about.device)),

@@ -44,6 +44,6 @@ pub(super) fn settings_file() -> Option<PathBuf> {
 }
 
 /// A variable that says something.
-pub(super) fn variable(name: &str) -> Option<OsString> {
+pub(crate) fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }

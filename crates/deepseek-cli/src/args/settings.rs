@@ -29,7 +29,7 @@ use crate::limits::SETTINGS_BYTES_MAX;
 /// answers are made is set for those who read them: what is measured is to depend on what is typed.
 const SETTINGS: [(&str, &[&str]); 17] = [
     ("model", &[]),
-    ("device", &[]),
+    ("device", DEVICES),
     ("threads", &[]),
     ("expert-memory", &[]),
     ("engram-memory", &[]),
@@ -47,6 +47,8 @@ const SETTINGS: [(&str, &[&str]); 17] = [
     ("log", &[]),
 ];
 const ANSWERS: &[&str] = &["run", "chat"];
+/// Those that compute: what a plan is made for is not where it is run.
+const DEVICES: &[&str] = &["run", "chat", "logits", "eval", "bench", "doctor"];
 
 /// What is set.
 #[derive(Debug, Default)]

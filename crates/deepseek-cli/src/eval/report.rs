@@ -94,7 +94,7 @@ impl Report {
     }
 
     /// Writes a line for each task and one for all, and what went wrong if `failures` are asked for.
-    pub(super) fn write_text(&self, out: &mut impl Write, failures: bool) -> io::Result<()> {
+    pub(super) fn write_text(&self, out: &mut impl Write, args: &Eval) -> io::Result<()> {
         let names = self.tasks.keys().map(String::as_str);
         let width = names
             .chain(["task"])
@@ -120,14 +120,15 @@ impl Report {
                 "{name:<width$}  {items:>5}  {right:>5}  {accuracy:>6} %  {low:>5} to {high:>5} %"
             )?;
         }
-        let seconds = self.elapsed.as_secs_f64();
-        let rate = f64::from(total.items) / seconds.max(f64::MIN_POSITIVE);
-        writeln!(
-            out,
-            "\n{} of {} items in {seconds:.1} s, {rate:.1} items/s",
-            total.items, self.items
-        )?;
-        if !failures {
+        write!(out, "\n{} of {} items", total.items, self.items)?;
+        if args.model.device.is_emulated() {
+            writeln!(out)?;
+        } else {
+            let seconds = self.elapsed.as_secs_f64();
+            let rate = f64::from(total.items) / seconds.max(f64::MIN_POSITIVE);
+            writeln!(out, " in {seconds:.1} s, {rate:.1} items/s")?;
+        }
+        if !args.failures {
             return Ok(());
         }
         for failure in &self.failures {
@@ -168,7 +169,7 @@ impl Report {
             "asked": self.items,
             "interrupted": self.interrupted,
             "finish": self.finish,
-            "seconds": self.elapsed.as_secs_f64(),
+            "seconds": (!args.model.device.is_emulated()).then_some(self.elapsed.as_secs_f64()),
             "tokens": { "prompt": self.prompt_tokens, "generated": self.generated_tokens },
             "swap_media": args.swap_media,
             "ablate": ablate,

@@ -9,14 +9,14 @@ use crate::program::{pipe, run};
 /// How often a model that looks and listens may be right about media that it is not shown.
 const SWAPPED_ACCURACY_MAX: f64 = 0.2;
 
-fn assets(name: &str) -> PathBuf {
+pub(crate) fn assets(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../assets")
         .join(name)
 }
 
 /// The arguments that ask an item of `assets/samples`.
-fn question(item: &Value) -> Vec<String> {
+pub(crate) fn question(item: &Value) -> Vec<String> {
     let content = &item["messages"][0]["content"];
     if let Some(text) = content.as_str() {
         return vec![text.to_owned()];

@@ -9,6 +9,8 @@ mod chat;
 mod decoding;
 mod doctor;
 mod embedded;
+#[cfg(target_os = "linux")]
+mod emulated;
 mod eval;
 mod experts;
 mod flags;

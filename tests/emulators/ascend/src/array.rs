@@ -1,5 +1,7 @@
 //! Numbers as operators compute with them: rows without gaps, floats of 32 bits or integers of 64.
 
+use std::borrow::Cow;
+
 use crate::failure::Fault;
 
 /// Numbers and their shape.
@@ -101,11 +103,14 @@ impl Array {
     }
 
     /// Repeated to a shape that it fits.
-    pub(crate) fn spread(&self, dims: &[usize]) -> Self {
+    pub(crate) fn spread(&self, dims: &[usize]) -> Cow<'_, Self> {
+        if self.dims == dims {
+            return Cow::Borrowed(self);
+        }
         let places = enumerate(dims, &spread_strides(&self.dims, dims), 0);
         let places: Vec<_> = places.into_iter().map(|place| place as usize).collect();
-        self.pick(dims, &places)
-            .expect("an input was looked at as a whole")
+        let picked = self.pick(dims, &places);
+        Cow::Owned(picked.expect("an input was looked at as a whole"))
     }
 }
 
@@ -113,11 +118,11 @@ impl Array {
 pub(crate) fn enumerate(dims: &[usize], strides: &[i64], offset: i64) -> Vec<i64> {
     let mut places = vec![offset];
     for (dim, stride) in dims.iter().zip(strides) {
-        let steps = 0..*dim as i64;
-        places = places
-            .iter()
-            .flat_map(|base| steps.clone().map(move |step| base + step * stride))
-            .collect();
+        let mut more = Vec::with_capacity(places.len() * dim);
+        for base in places {
+            more.extend((0..*dim as i64).map(|step| base + step * stride));
+        }
+        places = more;
     }
     places
 }

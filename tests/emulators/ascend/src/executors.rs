@@ -170,15 +170,17 @@ fn check_workspace(
     if let Err(misuse) = call.devices[device].memory.locate(start, size) {
         return refuse(format!("workspace: {misuse}"));
     }
-    let shared = call.queues.pending().find(|(queue, work)| {
+    let mut others = call.queues.pending_beside(QueueId(stream.0));
+    let shared = others.find(|work| {
         let Task::Operator(launch) = &work.task else {
             return false;
         };
-        let other = launch.workspace.filter(|_| *queue != QueueId(stream.0));
-        other.is_some_and(|(at, bytes)| at < start + size as u64 && start < at + bytes as u64)
+        launch
+            .workspace
+            .is_some_and(|(at, bytes)| at < start + size as u64 && start < at + bytes as u64)
     });
     match shared {
-        Some((_, work)) => refuse(format!(
+        Some(work) => refuse(format!(
             "workspace that {} has on another stream",
             work.call
         )),
@@ -196,25 +198,13 @@ fn aliases(operands: &[Operand]) -> Outcome {
     {
         for (other, operand) in operands.iter().enumerate() {
             let seen = other == index || writes(operand) && other < index;
-            if !seen && overlap(&output.tensor.covered(), &operand.tensor.covered()) {
+            if !seen && output.tensor.overlaps(&operand.tensor) {
                 let text = format!("{} lies on {}", output.name, operand.name);
                 return Err(violation("aliasing", codes::PARAM_INVALID, text));
             }
         }
     }
     Ok(())
-}
-
-/// Whether two sorted lists of spans share a byte.
-fn overlap(a: &[(u64, u64)], b: &[(u64, u64)]) -> bool {
-    let (mut i, mut j) = (0, 0);
-    while i < a.len() && j < b.len() {
-        if a[i].0 < b[j].1 && b[j].0 < a[i].1 {
-            return true;
-        }
-        if a[i].1 <= b[j].1 { i += 1 } else { j += 1 }
-    }
-    false
 }
 
 impl Launch {

@@ -1,5 +1,7 @@
 //! How the numbers of a tensor lie in memory, in both directions.
 
+use std::ops::Range;
+
 use backend_ascend_sys::types::{aclDataType, aclFormat};
 use emulator_support::Memory;
 use half::{bf16, f16};
@@ -87,18 +89,35 @@ impl Tensor {
         self.stored().iter().product::<usize>() * width(self.dtype).unwrap_or(1)
     }
 
-    /// Where each number lies in the storage, row by row.
-    pub(crate) fn places(&self) -> Vec<usize> {
+    /// Where its numbers lie in the storage, row by row, as far as they follow one another.
+    fn runs(&self) -> Runs {
         let dims = self.sizes();
-        let places = enumerate(&dims, &self.strides, self.offset);
-        let places = places.into_iter().map(|place| place as usize);
-        if !self.is_fractal() {
-            return places.collect();
+        if self.is_fractal() {
+            return Runs {
+                starts: self.fractal_places(),
+                length: 1,
+            };
         }
-        let storage = self.stored();
+        let (mut outer, mut length) = (dims.len(), 1);
+        while outer > 0 && (dims[outer - 1] == 1 || self.strides[outer - 1] == length as i64) {
+            outer -= 1;
+            length *= dims[outer];
+        }
+        let starts = enumerate(&dims[..outer], &self.strides[..outer], self.offset);
+        Runs {
+            starts: starts.into_iter().map(|start| start as usize).collect(),
+            length,
+        }
+    }
+
+    /// Where each number lies in the fractal format.
+    fn fractal_places(&self) -> Vec<usize> {
+        let (dims, storage) = (self.sizes(), self.stored());
+        let places = enumerate(&dims, &self.strides, self.offset);
         let [columns, rows, height, c0] = *storage.last_chunk::<4>().expect("four axes or more");
         let (k, n) = (dims[dims.len() - 2], dims[dims.len() - 1]);
-        let fractal = places.map(|place| {
+        let fractal = places.into_iter().map(|place| {
+            let place = place as usize;
             let (matrix, row, column) = (place / (k * n), place / n % k, place % n);
             let block = (matrix * columns + column / c0) * rows + row / height;
             (block * height + row % height) * c0 + column % c0
@@ -106,17 +125,56 @@ impl Tensor {
         fractal.collect()
     }
 
-    /// The bytes that it covers within the memory, number by number.
-    pub(crate) fn covered(&self) -> Vec<(u64, u64)> {
-        let width = width(self.dtype).unwrap_or(1) as u64;
+    /// Whether it shares a byte of memory with another.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let (a, b) = (self.reach(), other.reach());
+        if a.end <= b.start || b.end <= a.start {
+            return false;
+        }
+        let (a, b) = (self.covered(), other.covered());
+        let (mut i, mut j) = (0, 0);
+        while i < a.len() && j < b.len() {
+            if a[i].start < b[j].end && b[j].start < a[i].end {
+                return true;
+            }
+            if a[i].end <= b[j].end {
+                i += 1;
+            } else {
+                j += 1;
+            }
+        }
+        false
+    }
+
+    /// The bytes of the memory from its first number to its last, whatever lies between them.
+    fn reach(&self) -> Range<u64> {
         let start = self.data.address();
-        let mut spans: Vec<_> = self
-            .places()
-            .iter()
-            .map(|place| start + *place as u64 * width)
-            .collect();
-        spans.sort_unstable();
-        spans.into_iter().map(|at| (at, at + width)).collect()
+        if self.is_fractal() {
+            return start..start + self.bytes() as u64;
+        }
+        let width = width(self.dtype).unwrap_or(1) as i64;
+        let (mut first, mut last) = (self.offset, self.offset);
+        for (dim, stride) in self.dims.iter().zip(&self.strides) {
+            let far = stride * (dim - 1).max(0);
+            first += far.min(0);
+            last += far.max(0);
+        }
+        let at = |number: i64| start.wrapping_add_signed(number * width);
+        at(first)..at(last + 1)
+    }
+
+    /// The bytes that it covers within the memory, in their order.
+    fn covered(&self) -> Vec<Range<u64>> {
+        let width = width(self.dtype).unwrap_or(1) as u64;
+        let (Runs { mut starts, length }, base) = (self.runs(), self.data.address());
+        if length == 0 {
+            return Vec::new();
+        }
+        starts.sort_unstable();
+        let spans = starts.into_iter().map(|start| base + start as u64 * width);
+        spans
+            .map(|start| start..start + length as u64 * width)
+            .collect()
     }
 
     pub(crate) fn load(&self, memory: &Memory) -> Result<Array, Fault> {
@@ -125,19 +183,20 @@ impl Tensor {
             .locate(self.data.address(), self.bytes())
             .map_err(misused)?;
         let region = memory.region(place);
-        let places = self.places();
-        let bytes = region.bytes();
-        let numbers = places
-            .iter()
-            .map(|place| &bytes[place * width..(place + 1) * width]);
-        let mut array = Array::new(&self.sizes(), decode(self.dtype, numbers));
-        if region.first_unknown(0..self.bytes()).is_some() {
-            let known = |place: &usize| {
-                region
-                    .first_unknown(place * width..(place + 1) * width)
-                    .is_none()
-            };
-            array.known = Some(places.iter().map(known).collect());
+        let runs = self.runs();
+        let mut array = Array::new(&self.sizes(), decode(self.dtype, region.bytes(), &runs));
+        let is_known = |at: Range<usize>| region.first_unknown(at).is_none();
+        if !is_known(0..self.bytes()) {
+            let mut known = Vec::with_capacity(array.len());
+            for run in runs.bytes(width) {
+                if is_known(run.clone()) {
+                    known.resize(known.len() + runs.length, true);
+                } else {
+                    let numbers = run.step_by(width);
+                    known.extend(numbers.map(|at| is_known(at..at + width)));
+                }
+            }
+            array.known = Some(known);
         }
         Ok(array)
     }
@@ -149,8 +208,8 @@ impl Tensor {
             .locate(self.data.address(), self.bytes())
             .map_err(misused)?;
         let mut region = memory.region_mut(place);
-        for place in self.places() {
-            region.forget(place * width..(place + 1) * width);
+        for run in self.runs().bytes(width) {
+            region.forget(run);
         }
         Ok(())
     }
@@ -170,77 +229,97 @@ impl Tensor {
         if self.is_fractal() {
             region.fill(0);
         }
-        for (index, place) in self.places().into_iter().enumerate() {
-            if array.known.as_ref().is_none_or(|known| known[index]) {
-                region.write(
-                    place * width,
-                    &encode(self.dtype, &array.data, index)[..width],
-                );
+        let (bytes, runs) = (encode(self.dtype, &array.data), self.runs());
+        for (index, run) in runs.bytes(width).enumerate() {
+            let first = index * runs.length;
+            let known = array.known.as_ref();
+            let known = known.map(|known| &known[first..first + runs.length]);
+            if known.is_none_or(|known| known.iter().all(|known| *known)) {
+                region.write(run.start, &bytes[first * width..][..run.len()]);
+                continue;
+            }
+            for (at, _) in known
+                .into_iter()
+                .flatten()
+                .enumerate()
+                .filter(|(_, known)| **known)
+            {
+                let number = &bytes[(first + at) * width..][..width];
+                region.write(run.start + at * width, number);
             }
         }
         Ok(())
     }
 }
 
-fn decode<'a>(dtype: aclDataType, numbers: impl Iterator<Item = &'a [u8]>) -> Data {
-    fn word<const N: usize>(bytes: &[u8]) -> [u8; N] {
-        bytes.try_into().expect("a number of its width")
+/// Numbers of a storage that follow one another: where each run of them begins, and how long all are.
+struct Runs {
+    starts: Vec<usize>,
+    length: usize,
+}
+
+impl Runs {
+    /// The bytes of each, of numbers that are so wide.
+    fn bytes(&self, width: usize) -> impl Iterator<Item = Range<usize>> {
+        let length = self.length * width;
+        let starts = self.starts.iter().filter(move |_| length > 0);
+        starts.map(move |start| start * width..start * width + length)
     }
-    match dtype {
-        aclDataType::ACL_FLOAT => {
-            Data::Float(numbers.map(|at| f32::from_le_bytes(word(at))).collect())
+
+    fn numbers<const N: usize, T>(&self, bytes: &[u8], number: impl Fn([u8; N]) -> T) -> Vec<T> {
+        let mut numbers = Vec::with_capacity(self.starts.len() * self.length);
+        for run in self.bytes(N) {
+            let words = bytes[run].as_chunks::<N>().0.iter();
+            numbers.extend(words.map(|word| number(*word)));
         }
-        aclDataType::ACL_FLOAT16 => Data::Float(
-            numbers
-                .map(|at| f16::from_le_bytes(word(at)).to_f32())
-                .collect(),
-        ),
-        aclDataType::ACL_BF16 => Data::Float(
-            numbers
-                .map(|at| bf16::from_le_bytes(word(at)).to_f32())
-                .collect(),
-        ),
-        aclDataType::ACL_INT8 => Data::Int(
-            numbers
-                .map(|at| i8::from_le_bytes(word(at)).into())
-                .collect(),
-        ),
-        aclDataType::ACL_INT16 => Data::Int(
-            numbers
-                .map(|at| i16::from_le_bytes(word(at)).into())
-                .collect(),
-        ),
-        aclDataType::ACL_INT32 => Data::Int(
-            numbers
-                .map(|at| i32::from_le_bytes(word(at)).into())
-                .collect(),
-        ),
-        aclDataType::ACL_INT64 => {
-            Data::Int(numbers.map(|at| i64::from_le_bytes(word(at))).collect())
-        }
-        _ => Data::Int(numbers.map(|at| at[0].into()).collect()),
+        numbers
     }
 }
 
-/// One number, rounded to nearest, ties to even, in the first bytes.
-fn encode(dtype: aclDataType, data: &Data, index: usize) -> [u8; 8] {
-    let mut bytes = [0; 8];
-    match data {
-        Data::Float(floats) => {
-            let float = floats[index];
-            match dtype {
-                aclDataType::ACL_FLOAT => bytes[..4].copy_from_slice(&float.to_le_bytes()),
-                aclDataType::ACL_FLOAT16 => {
-                    bytes[..2].copy_from_slice(&f16::from_f32(float).to_le_bytes());
-                }
-                aclDataType::ACL_BF16 => {
-                    bytes[..2].copy_from_slice(&bf16::from_f32(float).to_le_bytes());
-                }
-                _ => panic!("the contract says integers"),
-            }
+fn decode(dtype: aclDataType, bytes: &[u8], runs: &Runs) -> Data {
+    let half = |word| f16::from_le_bytes(word).to_f32();
+    let brain = |word| bf16::from_le_bytes(word).to_f32();
+    match dtype {
+        aclDataType::ACL_FLOAT => Data::Float(runs.numbers(bytes, f32::from_le_bytes)),
+        aclDataType::ACL_FLOAT16 => Data::Float(runs.numbers(bytes, half)),
+        aclDataType::ACL_BF16 => Data::Float(runs.numbers(bytes, brain)),
+        aclDataType::ACL_INT8 => {
+            Data::Int(runs.numbers(bytes, |word| i8::from_le_bytes(word).into()))
         }
-        Data::Int(ints) if dtype == aclDataType::ACL_BOOL => bytes[0] = u8::from(ints[index] != 0),
-        Data::Int(ints) => bytes.copy_from_slice(&ints[index].to_le_bytes()),
+        aclDataType::ACL_INT16 => {
+            Data::Int(runs.numbers(bytes, |word| i16::from_le_bytes(word).into()))
+        }
+        aclDataType::ACL_INT32 => {
+            Data::Int(runs.numbers(bytes, |word| i32::from_le_bytes(word).into()))
+        }
+        aclDataType::ACL_INT64 => Data::Int(runs.numbers(bytes, i64::from_le_bytes)),
+        _ => Data::Int(runs.numbers(bytes, |[byte]| byte.into())),
     }
-    bytes
+}
+
+/// The bytes of all numbers, rounded to nearest, ties to even.
+fn encode(dtype: aclDataType, data: &Data) -> Vec<u8> {
+    fn words<const N: usize, T: Copy>(numbers: &[T], word: impl Fn(T) -> [u8; N]) -> Vec<u8> {
+        let mut bytes = vec![0; numbers.len() * N];
+        let places = bytes.as_chunks_mut::<N>().0.iter_mut();
+        places
+            .zip(numbers)
+            .for_each(|(place, number)| *place = word(*number));
+        bytes
+    }
+    match data {
+        Data::Float(floats) => match dtype {
+            aclDataType::ACL_FLOAT => words(floats, f32::to_le_bytes),
+            aclDataType::ACL_FLOAT16 => words(floats, |x| f16::from_f32(x).to_le_bytes()),
+            aclDataType::ACL_BF16 => words(floats, |x| bf16::from_f32(x).to_le_bytes()),
+            _ => panic!("the contract says integers"),
+        },
+        Data::Int(ints) => match width(dtype) {
+            _ if dtype == aclDataType::ACL_BOOL => words(ints, |x| [u8::from(x != 0)]),
+            Some(1) => words(ints, |x| (x as i8).to_le_bytes()),
+            Some(2) => words(ints, |x| (x as i16).to_le_bytes()),
+            Some(4) => words(ints, |x| (x as i32).to_le_bytes()),
+            _ => words(ints, i64::to_le_bytes),
+        },
+    }
 }

@@ -72,6 +72,8 @@ pub struct Queues<T> {
     queues: BTreeMap<QueueId, Queue<T>>,
     /// Points that are not reached.
     open: BTreeSet<Point>,
+    /// The queues that are to reach points.
+    recorders: BTreeMap<Point, QueueId>,
     points: u64,
     schedule: Schedule,
     dice: Dice,
@@ -84,6 +86,7 @@ impl<T> Queues<T> {
         Self {
             queues: BTreeMap::new(),
             open: BTreeSet::new(),
+            recorders: BTreeMap::new(),
             points: 0,
             schedule,
             dice: Dice::new(seed),
@@ -104,6 +107,7 @@ impl<T> Queues<T> {
     /// Closes a queue, with what is still in it.
     pub fn close(&mut self, id: QueueId) {
         self.queues.remove(&id);
+        self.recorders.retain(|_, queue| *queue != id);
     }
 
     /// A new point, which is not reached.
@@ -121,6 +125,7 @@ impl<T> Queues<T> {
 
     /// Queues the record of a point.
     pub fn record(&mut self, id: QueueId, point: Point) {
+        self.recorders.insert(point, id);
         self.push(id, Task::Record(point));
     }
 
@@ -197,6 +202,17 @@ impl<T> Queues<T> {
         })
     }
 
+    /// The same, but for one queue's.
+    pub fn pending_beside(&self, id: QueueId) -> impl Iterator<Item = &T> {
+        let others = self.queues.iter().filter(move |(other, _)| **other != id);
+        others.flat_map(|(_, queue)| {
+            queue.tasks.iter().filter_map(|task| match task {
+                Task::Work(work) => Some(work),
+                Task::Record(_) | Task::Wait(_) => None,
+            })
+        })
+    }
+
     /// Which queues stand still, and what for.
     #[must_use]
     pub fn waits(&self) -> Vec<String> {
@@ -239,10 +255,7 @@ impl<T> Queues<T> {
 
     /// The queue that holds the record of a point.
     fn recorder(&self, point: Point) -> Option<QueueId> {
-        let records = |task: &Task<T>| matches!(task, Task::Record(other) if *other == point);
-        let mut queues = self.queues.iter();
-        let found = queues.find(|(_, queue)| queue.tasks.iter().any(records));
-        found.map(|(id, _)| *id)
+        self.recorders.get(&point).copied()
     }
 
     /// The queues that can take a step.
@@ -277,6 +290,7 @@ impl<T> Queues<T> {
             }
             Task::Record(point) => {
                 self.open.remove(&point);
+                self.recorders.remove(&point);
             }
             Task::Wait(_) => {}
         }
@@ -333,10 +347,10 @@ mod tests {
         let mut queues = two(Schedule::Lazy, 0);
         let goal = queues.now(B);
         assert_eq!(run(&mut queues, goal), ["a1", "b1"]);
-        assert_eq!(
-            queues.pending().map(|(_, work)| *work).collect::<Vec<_>>(),
-            ["a2"]
-        );
+        let pending: Vec<_> = queues.pending().collect();
+        assert_eq!(pending, [(A, &"a2")]);
+        let beside = |id| queues.pending_beside(id).count();
+        assert_eq!([beside(A), beside(B)], [0, 1]);
     }
 
     #[test]

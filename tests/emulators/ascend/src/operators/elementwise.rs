@@ -197,7 +197,7 @@ pub(crate) fn s_where(op: &mut Planner<'_>, args: &SWhere) -> Outcome<Kernel> {
     op.output("out", args.out)?.of(&[a.dtype])?.shape(&dims)?;
     Ok(kernel(move |inputs| {
         let condition = inputs[condition.slot].spread(&dims);
-        let mut chosen = inputs[b.slot].spread(&dims);
+        let mut chosen = inputs[b.slot].spread(&dims).into_owned();
         let places = truths(&condition);
         let a = inputs[a.slot]
             .spread(&dims)

@@ -1,5 +1,7 @@
 //! Products of matrices.
 
+use std::borrow::Cow;
+
 use half::f16;
 
 use crate::array::{Array, joint};
@@ -52,12 +54,14 @@ fn product(
     let rounds = math == FORCE_F16 && a.dtype == F32;
     Ok(kernel(move |inputs| {
         let [a, b] = [(&inputs[a.slot], &a_dims), (&inputs[b.slot], &b_dims)].map(|(x, dims)| {
-            let mut x = x.spread(dims).f().to_vec();
-            if rounds {
-                x.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32());
+            let x = x.spread(dims);
+            if !rounds {
+                return x;
             }
-            x
+            let half = |x: &f32| f16::from_f32(*x).to_f32();
+            Cow::Owned(Array::floats(dims, x.f().iter().map(half).collect()))
         });
+        let (a, b) = (a.f(), b.f());
         let mut out = vec![0.0; dims.iter().product()];
         if m * n * k > 0 {
             let matrices = a

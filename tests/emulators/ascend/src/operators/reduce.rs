@@ -108,17 +108,22 @@ fn without(dims: &[usize], axis: usize, keeps: bool) -> Vec<usize> {
     dims
 }
 
-/// The places of a row, best first. Ties go to the smaller index; not a number counts as the largest.
-fn ranked(x: &Array, row: &[usize], largest: bool) -> Vec<usize> {
-    let mut steps: Vec<_> = (0..row.len()).collect();
-    steps.sort_by(|a, b| {
+/// The first places of a row, best first. Ties go to the smaller index; not a number counts as the largest.
+fn ranked(x: &Array, row: &[usize], count: usize, largest: bool) -> Vec<usize> {
+    let order = |a: &usize, b: &usize| {
         let [a, b] = [a, b].map(|step| row[*step]);
         let order = match &x.data {
             Data::Float(floats) => total(floats[a], floats[b]),
             Data::Int(ints) => ints[a].cmp(&ints[b]),
         };
         if largest { order.reverse() } else { order }
-    });
+    };
+    if count == 1 {
+        return (0..row.len()).min_by(order).into_iter().collect();
+    }
+    let mut steps: Vec<_> = (0..row.len()).collect();
+    steps.sort_by(order);
+    steps.truncate(count);
     steps
 }
 
@@ -135,7 +140,7 @@ fn best(x: &Array, axis: usize, count: usize, largest: bool, dims: &[usize]) -> 
     for (at, row) in rows(&x.dims, axis).into_iter().enumerate() {
         debug_assert_eq!(row.len(), length, "a whole row");
         let (outer, inner_at) = (at / inner, at % inner);
-        for (nth, step) in ranked(x, &row, largest).into_iter().take(count).enumerate() {
+        for (nth, step) in ranked(x, &row, count, largest).into_iter().enumerate() {
             let to = (outer * count + nth) * inner + inner_at;
             (places[to], indices[to]) = (row[step], step as i64);
         }

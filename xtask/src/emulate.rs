@@ -1,0 +1,102 @@
+//! The program on an emulator of a device: the whole way from a question to words, without the device.
+
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+use std::ffi::OsString;
+
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+
+use crate::demo::unset;
+use crate::ffmpeg;
+use crate::shell::{self, cargo};
+
+/// Which device, and what is asked of the program.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Whose library is emulated.
+    vendor: Vendor,
+    /// A command of the program: run "What is 12 + 30?".
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    line: Vec<OsString>,
+}
+
+/// Whose library there is an emulator of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Vendor {
+    /// CANN, of Ascend NPUs.
+    Ascend,
+}
+
+impl Vendor {
+    /// The device as the program knows it, the emulator's library, and the variable that names it.
+    fn parts(self) -> [&'static str; 3] {
+        match self {
+            Self::Ascend => ["ascend", "ascend_emu", "DEEPSEEK_ASCEND_LIB"],
+        }
+    }
+}
+
+/// Builds the program and the emulator as the tests have them, and runs the one on the other. The emulator is
+/// optimised and keeps its assertions (`profile.dev` in `Cargo.toml`).
+pub(crate) fn run(args: &Args) -> Result<()> {
+    // As the tests build them: with the features of the whole workspace, so that nothing is built twice.
+    let build = [
+        "build",
+        "--workspace",
+        "--locked",
+        "--lib",
+        "--bin",
+        "deepseek",
+    ];
+    shell::run(cargo().args(build).args(ffmpeg::feature()?))?;
+    let [device, library, variable] = args.vendor.parts();
+    let file = format!("target/debug/{DLL_PREFIX}{library}{DLL_SUFFIX}");
+    let library = shell::root().join(&file);
+    ensure!(
+        library.is_file(),
+        "{file}: the build has made no such library"
+    );
+    shell::say("EMULATED: an emulator computes on the host. It shows nothing of a device.\n");
+    let mut program = unset("target/debug/deepseek");
+    program.args(&args.line).env(variable, library);
+    program.env("DEEPSEEK_DEVICE", device);
+    // Without the time that it takes, which others would take for the device's.
+    let status = program.status().context("start deepseek")?;
+    ensure!(status.success(), "deepseek: {status}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_command_stands_behind_two_hyphens() {
+        let line = [
+            "emulate",
+            "ascend",
+            "--",
+            "run",
+            "--stats",
+            "What is 12 + 30?",
+        ];
+        let args = Line::try_parse_from(line).expect("a line").args;
+        assert_eq!(args.vendor, Vendor::Ascend);
+        assert_eq!(args.line, ["run", "--stats", "What is 12 + 30?"]);
+        for line in [
+            &["emulate", "ascend"][..],
+            &["emulate", "ascend", "run"],
+            &["emulate", "cuda", "--", "run"],
+        ] {
+            assert!(Line::try_parse_from(line).is_err(), "{line:?}");
+        }
+    }
+}
