@@ -145,6 +145,8 @@ impl Backend for Candle {
                     scale: ScaleFormat::F32,
                     ..
                 }
+                | Format::Int8
+                | Format::Int4 { .. }
         );
         let dtype = if exact { DType::BF16 } else { DType::F32 };
         let widened = widened

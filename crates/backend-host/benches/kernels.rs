@@ -20,11 +20,8 @@ const SHAPE: [usize; 2] = [2048, 4096];
 const TURNS: usize = 24;
 /// Experts for a token.
 const TOP_K: usize = 6;
-/// How inputs of products with FP8 and FP4 weights are rounded.
-const INPUT: Rounding = Rounding::Fp8 {
-    block: 128,
-    tail: 0,
-};
+/// Channels that share a scale where inputs of products with FP8 and FP4 weights are rounded.
+const INPUT_BLOCK: usize = 128;
 /// How long each figure is measured.
 const SPAN: Duration = Duration::from_millis(600);
 
@@ -47,6 +44,8 @@ fn main() -> Result<()> {
             block: 32,
             scale: ScaleFormat::E8m0,
         },
+        Format::Int8,
+        Format::Int4 { group: 128 },
     ];
     println!(
         "{threads} threads; shares are of what they read, and multiply as 32-bit floats\n{:>12} {:>5} {:>7} {:>8} {:>8} {:>9} {:>8} {:>9}",
@@ -144,7 +143,7 @@ fn rate<B: Kernels>(be: &B, views: &[WeightView], tokens: usize) -> Result<f64> 
     let product = |view: &WeightView| {
         Ok(Linear {
             weight: be.load(view, Use::Product)?,
-            input: view.format.is_quantised().then_some(INPUT),
+            input: view.format.input_rounding(INPUT_BLOCK),
             output: None,
         })
     };
@@ -199,6 +198,14 @@ fn matrix(format: Format, shape: [usize; 2], seed: usize) -> WeightView {
             codes(rows * columns / 2).collect(),
             vec![127; rows * columns / block],
         ),
+        Format::Int8 => (
+            codes(rows * columns).collect(),
+            1_f32.to_le_bytes().repeat(rows),
+        ),
+        Format::Int4 { group } => (
+            codes(rows * columns / 2).collect(),
+            1_f32.to_le_bytes().repeat(rows * columns / group),
+        ),
     };
     let (data, scales) = (Bytes::from(data), Bytes::from(scales));
     WeightView {
@@ -218,5 +225,7 @@ fn name(format: Format) -> &'static str {
         Format::F16 => "F16",
         Format::Fp8 { .. } => "FP8",
         Format::Fp4 { .. } => "FP4",
+        Format::Int8 => "INT8",
+        Format::Int4 { .. } => "INT4",
     }
 }

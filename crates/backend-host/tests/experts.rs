@@ -45,9 +45,22 @@ impl Draw {
                 let codes: Vec<u8> = (0..rows * columns / 2).map(|_| self.next() as u8).collect();
                 (codes, rows * columns.div_ceil(block))
             }
+            Format::Int8 => {
+                let codes = (0..rows * columns).map(|_| self.next() as u8).collect();
+                (codes, rows)
+            }
+            Format::Int4 { group } => {
+                let codes: Vec<u8> = (0..rows * columns / 2).map(|_| self.next() as u8).collect();
+                (codes, rows * columns.div_ceil(group))
+            }
             Format::F32 | Format::F16 => unreachable!("no expert is stored so"),
         };
-        let scales: Vec<u8> = (0..scales).map(|_| 118 + (self.next() % 8) as u8).collect();
+        let scales: Vec<u8> = match format {
+            Format::Int8 | Format::Int4 { .. } => (0..scales)
+                .flat_map(|_| ((self.next() % 64 + 1) as f32 / 4096.0).to_le_bytes())
+                .collect(),
+            _ => (0..scales).map(|_| 118 + (self.next() % 8) as u8).collect(),
+        };
         WeightView {
             name: "w".to_owned(),
             format,
@@ -59,13 +72,14 @@ impl Draw {
     }
 }
 
-fn forms() -> [SwiGlu; 3] {
+fn forms() -> [SwiGlu; 4] {
     let form = |limit, input, bf16| SwiGlu { limit, input, bf16 };
     let fp8 = |block| Some(Rounding::Fp8 { block, tail: 0 });
     [
         form(f32::INFINITY, None, false),
         form(1.5, fp8(32), true),
         form(10.0, fp8(128), false),
+        form(1.5, Some(Rounding::Int8), true),
     ]
 }
 
@@ -164,6 +178,8 @@ fn networks_are_the_provided_bodies_to_the_bit() -> Result<()> {
             scale,
         },
         Format::Fp4 { block: 32, scale },
+        Format::Int8,
+        Format::Int4 { group: 32 },
     ] {
         for tokens in [1, 2, 5, 60] {
             check(&mut draw, format, [96, 64], tokens)?;

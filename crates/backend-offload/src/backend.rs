@@ -434,9 +434,10 @@ impl<D: Driver> Backend for Offload<D> {
         if (from, to) == (DType::Bf16, Rounding::Bf16) {
             return Ok(x.clone());
         }
-        // BF16 holds every value of these formats, and channels that are left alone stay what they were.
+        // BF16 holds every value of the narrow floats, and channels that are left alone stay what they were.
         let dtype = match to {
             Rounding::Fp8 { tail, .. } if tail > 0 => from,
+            Rounding::Int8 => DType::F32,
             Rounding::Bf16
             | Rounding::Fp8 { .. }
             | Rounding::Fp4 { .. }

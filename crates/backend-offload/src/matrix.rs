@@ -73,7 +73,7 @@ impl Part {
 #[must_use]
 pub fn widened_dtype(format: Format) -> DType {
     match format {
-        Format::F32 | Format::F16 => DType::F32,
+        Format::F32 | Format::F16 | Format::Int8 | Format::Int4 { .. } => DType::F32,
         Format::Bf16 => DType::Bf16,
         Format::Fp8 { scale, .. } | Format::Fp4 { scale, .. } => match scale {
             ScaleFormat::E8m0 => DType::Bf16,
@@ -135,6 +135,8 @@ mod tests {
             (fp8(ScaleFormat::F32), DType::F32),
             (fp4(ScaleFormat::E8m0), DType::Bf16),
             (fp4(ScaleFormat::F32), DType::F32),
+            (Format::Int8, DType::F32),
+            (Format::Int4 { group: 32 }, DType::F32),
         ] {
             let encoded = encode_rows(&values, 64, format);
             let weight = WeightView {

@@ -34,13 +34,42 @@ pub enum Format {
         /// How the scales are stored.
         scale: ScaleFormat,
     },
+    /// Signed bytes with one F32 scale a row: W8A8, made by a conversion.
+    Int8,
+    /// Two signed codes of four bits a byte, low nibble first, with one F32 scale per `group` columns
+    /// of a row: the experts of W4A8, made by a conversion.
+    Int4 {
+        /// Columns that share a scale, an even number.
+        group: usize,
+    },
 }
 
+/// Columns that share a scale in INT4 where a row has so many: what the grouped products of vendors
+/// take.
+const INT4_GROUP: usize = 128;
+
+/// Fewer than these are not worth a scale of their own, nor a whole word of eight codes.
+const INT4_GROUP_MIN: usize = 8;
+
 impl Format {
-    /// Whether the released code rounds the input of a product with such a weight to FP8.
+    /// INT4 for rows of so many columns: in groups of 128, or of the largest power of two below that
+    /// divides a row. None where that is less than 8.
     #[must_use]
-    pub fn is_quantised(self) -> bool {
-        matches!(self, Self::Fp8 { .. } | Self::Fp4 { .. })
+    pub fn int4(columns: usize) -> Option<Self> {
+        let group = INT4_GROUP.min(1 << columns.trailing_zeros().min(usize::BITS - 1));
+        (columns > 0 && group >= INT4_GROUP_MIN).then_some(Self::Int4 { group })
+    }
+
+    /// How the input of a product with such a weight is rounded, where inputs are: to FP8 in blocks of
+    /// `block` channels by the released code (`docs/models/deepseek-v4.md` §5.2, item 1), to INT8 by
+    /// devices that multiply integers, and not at all for floats.
+    #[must_use]
+    pub fn input_rounding(self, block: usize) -> Option<Rounding> {
+        match self {
+            Self::F32 | Self::Bf16 | Self::F16 => None,
+            Self::Fp8 { .. } | Self::Fp4 { .. } => Some(Rounding::Fp8 { block, tail: 0 }),
+            Self::Int8 | Self::Int4 { .. } => Some(Rounding::Int8),
+        }
     }
 }
 
@@ -66,6 +95,8 @@ impl fmt::Display for Format {
                 block,
                 scale: ScaleFormat::F32,
             } => write!(f, "FP4 /{block} (F32 scales)"),
+            Self::Int8 => f.write_str("INT8"),
+            Self::Int4 { group } => write!(f, "INT4 /{group}"),
         }
     }
 }
@@ -160,6 +191,9 @@ pub enum Rounding {
         /// activations are.
         bf16: bool,
     },
+    /// Signed bytes under one scale a row, `max(amax, 127 * 2^-126) / 127`: each the nearest integer,
+    /// ties to even. A zero is positive.
+    Int8,
 }
 
 impl Rounding {
@@ -169,6 +203,7 @@ impl Rounding {
         match self {
             Self::Bf16 | Self::Fp4 { .. } | Self::HadamardFp4 { .. } => true,
             Self::Fp8 { tail, .. } => tail == 0,
+            Self::Int8 => false,
         }
     }
 }

@@ -65,13 +65,10 @@ impl<'a, B: Backend> Loader<'a, B> {
         ))
     }
 
-    /// How the input of a product with a weight of this format is rounded
-    /// (`docs/models/deepseek-v4.md` §5.2, item 1).
+    /// How the input of a product with a weight of this format is rounded.
     #[must_use]
     pub fn input_rounding(&self, format: Format) -> Option<Rounding> {
-        (self.numerics.inputs && format.is_quantised()).then_some(Rounding::Fp8 {
-            block: self.input_block,
-            tail: 0,
-        })
+        let rounding = format.input_rounding(self.input_block);
+        rounding.filter(|_| self.numerics.inputs)
     }
 }

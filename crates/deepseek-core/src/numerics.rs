@@ -13,9 +13,9 @@ pub enum Level {
     Exact,
     /// The stored cache and the indexer alone are rounded.
     Cache,
-    /// These and the inputs of products with FP8 and FP4 weights: each rounding to a narrower format
+    /// These and the inputs of products with quantised weights: each rounding to a narrower format
     /// than BF16 (`docs/models/deepseek-v4.md` §5.2; `docs/models/deepseek-v41.md` §7.1, items 1 to
-    /// 4).
+    /// 4; with converted weights, INT8).
     Full,
     /// Everything that the released code rounds.
     Released,
@@ -61,7 +61,7 @@ pub struct Numerics {
     /// Activations and linear outputs are BF16.
     #[doc(hidden)]
     pub bf16: bool,
-    /// Inputs of products with FP8 and FP4 weights are rounded to FP8.
+    /// Inputs of products with FP8 and FP4 weights are rounded to FP8, with INT8 and INT4 ones to INT8.
     #[doc(hidden)]
     pub inputs: bool,
     /// Cache entries are rounded to the stored row format.

@@ -240,6 +240,10 @@ fn a_matrix_has_the_format_of_its_bytes() {
         ("fp4f.scale", "F32", &[2, 2], &bytes[..16]),
         ("fp4b.weight", "I8", &[2, 24], &bytes[..48]),
         ("fp4b.scale", "U8", &[2, 2], &bytes[..4]),
+        ("int8.weight", "I8", &[3, 5], &bytes[..15]),
+        ("int8.scale", "F32", &[3, 1], &bytes[..12]),
+        ("int4.weight", "I32", &[2, 6], &bytes[..48]),
+        ("int4.scale", "F32", &[2, 3], &bytes[..24]),
     ]);
     let shard = Shard::from_bytes("model.safetensors", shard).unwrap();
     let tensors = Tensors::new(&shard, [2, 4]);
@@ -259,6 +263,8 @@ fn a_matrix_has_the_format_of_its_bytes() {
         ("fp4u", [1, 32], fp4(ScaleFormat::E8m0), 16, 1),
         ("fp4f", [2, 48], fp4(ScaleFormat::F32), 48, 16),
         ("fp4b", [2, 48], fp4(ScaleFormat::E8m0), 48, 4),
+        ("int8", [3, 5], Format::Int8, 15, 12),
+        ("int4", [2, 48], Format::Int4 { group: 16 }, 48, 24),
     ];
     for (name, shape, format, data, scales) in cases {
         let view = tensors.matrix(&format!("{name}.weight"), shape).unwrap();

@@ -48,7 +48,18 @@ fn formats() -> Vec<Format> {
         fp8(ScaleFormat::F32),
         fp4(ScaleFormat::E8m0),
         fp4(ScaleFormat::F32),
+        Format::Int8,
+        Format::Int4 { group: BLOCK },
     ]
+}
+
+/// Whether a format's scales are floats.
+fn has_float_scales(format: Format) -> bool {
+    match format {
+        Format::Fp8 { scale, .. } | Format::Fp4 { scale, .. } => scale == ScaleFormat::F32,
+        Format::Int8 | Format::Int4 { .. } => true,
+        Format::F32 | Format::Bf16 | Format::F16 => false,
+    }
 }
 
 fn decoded(format: Format, encoded: &Encoded, columns: usize) -> Vec<f32> {
@@ -64,6 +75,26 @@ fn same(got: &[f32], want: &[f32], what: &str) {
     for (at, (got, want)) in got.iter().zip(want).enumerate() {
         let same = got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan();
         assert!(same, "{what}: {got:e} at {at}, want {want:e}");
+    }
+}
+
+/// Wants the same numbers, or for a block as a whole as little of a squared error.
+#[track_caller]
+fn near(got: &[f32], want: &[f32], row: &[f32], what: &str) {
+    for ((got, want), row) in got
+        .chunks(BLOCK)
+        .zip(want.chunks(BLOCK))
+        .zip(row.chunks(BLOCK))
+    {
+        let error = |made: &[f32]| -> f64 {
+            let off = made.iter().zip(row).map(|(a, b)| f64::from(a - b));
+            off.map(|off| off * off).sum()
+        };
+        let (mine, best) = (error(got), error(want));
+        assert!(
+            got == want || (mine - best).abs() <= best * 1e-4,
+            "{what}: {mine:e}, want {best:e}"
+        );
     }
 }
 
@@ -127,8 +158,37 @@ fn rounded(row: &[f32], format: Format) -> Vec<f32> {
                 out = blocks.flatten().collect();
             }
         },
+        Format::Int8 => out = nearest(row, &integers(127)),
+        Format::Int4 { group } => {
+            let blocks = row.chunks(group).map(|block| cut(block, &integers(7)));
+            out = blocks.flatten().collect();
+        }
     }
     out
+}
+
+/// Zero and the positive codes.
+fn integers(largest: u8) -> Vec<f32> {
+    (0..=largest).map(f32::from).collect()
+}
+
+/// Of the scale that the largest magnitude sets and those up to 10 in 32 parts below it, the best: under
+/// it, what lies beyond the codes is the largest of them. Found by the squared error in 64 bits.
+fn cut(block: &[f32], codes: &[f32]) -> Vec<f32> {
+    let max = codes.iter().copied().fold(0.0, f32::max);
+    let whole = block.iter().fold(0.0_f32, |amax, x| amax.max(x.abs())) / max;
+    let under = |parts: u8| -> Vec<f32> {
+        let scale = whole * (1.0 - f32::from(parts) / 32.0);
+        let one = |x: &f32| (x / scale).round_ties_even().clamp(-max, max) * scale;
+        block.iter().map(one).collect()
+    };
+    let error = |made: &Vec<f32>| -> f64 {
+        let off = made.iter().zip(block).map(|(a, b)| f64::from(a - b));
+        off.map(|off| off * off).sum()
+    };
+    let all = (0..=10).map(under);
+    all.min_by(|a, b| error(a).total_cmp(&error(b)))
+        .expect("some scales")
 }
 
 #[test]
@@ -137,11 +197,13 @@ fn what_is_encoded_is_decoded_rounded() {
         for seed in SEEDS {
             let row = values(&mut rng(seed), COLUMNS);
             let got = decoded(format, &encode_row(&row, format), COLUMNS);
-            same(
-                &got,
-                &rounded(&row, format),
-                &format!("{format}, seed {seed}"),
-            );
+            let want = rounded(&row, format);
+            let what = format!("{format}, seed {seed}");
+            match format {
+                // An integer's zero has no sign, and of two scales as good either may be chosen.
+                Format::Int8 | Format::Int4 { .. } => near(&got, &want, &row, &what),
+                _ => same(&got, &want, &what),
+            }
         }
     }
 }
@@ -151,9 +213,7 @@ fn what_is_decoded_is_encoded_to_the_same_values() {
     for format in formats() {
         for seed in SEEDS {
             let mut row = stored(&mut rng(seed), format);
-            if let Format::Fp8 { scale, .. } | Format::Fp4 { scale, .. } = format
-                && scale == ScaleFormat::F32
-            {
+            if has_float_scales(format) {
                 row = with_largest_codes(row, format);
             }
             let once = decoded(format, &row, COLUMNS);
@@ -182,6 +242,11 @@ fn with_largest_codes(mut row: Encoded, format: Format) -> Encoded {
             let codes = row.data.iter_mut().step_by(BLOCK / 2);
             codes.for_each(|b| *b = *b & 0xf0 | 7);
         }
+        Format::Int8 => row.data[3] = 0x81,
+        Format::Int4 { group } => {
+            let codes = row.data.iter_mut().step_by(group / 2);
+            codes.for_each(|b| *b = *b & 0xf0 | 7);
+        }
         Format::F32 | Format::Bf16 | Format::F16 => {}
     }
     row
@@ -206,19 +271,32 @@ fn stored(rng: &mut ChaCha8Rng, format: Format) -> Encoded {
             })
             .collect(),
         Format::Fp4 { .. } => (0..COLUMNS / 2).map(|_| code()).collect(),
+        // No code that an encoder does not make.
+        Format::Int8 => (0..COLUMNS)
+            .map(|_| code())
+            .map(|code| code.max(1) ^ 0x80)
+            .collect(),
+        Format::Int4 { .. } => {
+            let one = |code: u8| (code & 0xf).max(1) ^ 8;
+            let pair = |code: u8| one(code) | one(code >> 4) << 4;
+            (0..COLUMNS / 2).map(|_| pair(code())).collect()
+        }
     };
-    let count = COLUMNS.div_ceil(BLOCK);
+    let count = match format {
+        Format::Int8 => 1,
+        _ => COLUMNS.div_ceil(BLOCK),
+    };
     let scales = match format {
-        Format::Fp8 { scale, .. } | Format::Fp4 { scale, .. } => match scale {
-            // From the least to the largest under which the largest code is a float.
-            ScaleFormat::E8m0 => (0..count).map(|_| rng.random_range(0..=246)).collect(),
-            ScaleFormat::F32 => (0..count)
-                .flat_map(|_| {
-                    let magnitude = 2.0_f32.powi(rng.random_range(-60..60));
-                    (rng.random_range(1.0..2.0_f32) * magnitude).to_le_bytes()
-                })
-                .collect(),
-        },
+        // From the least to the largest under which the largest code is a float.
+        Format::Fp8 { scale, .. } | Format::Fp4 { scale, .. } if scale == ScaleFormat::E8m0 => {
+            (0..count).map(|_| rng.random_range(0..=246)).collect()
+        }
+        Format::Fp8 { .. } | Format::Fp4 { .. } | Format::Int8 | Format::Int4 { .. } => (0..count)
+            .flat_map(|_| {
+                let magnitude = 2.0_f32.powi(rng.random_range(-60..60));
+                (rng.random_range(1.0..2.0_f32) * magnitude).to_le_bytes()
+            })
+            .collect(),
         Format::F32 | Format::Bf16 | Format::F16 => Vec::new(),
     };
     Encoded { data, scales }
@@ -267,7 +345,8 @@ fn rows_of_a_tile_share_its_scale_partial_tiles_too() {
 fn a_block_with_a_number_that_is_not_finite_holds_no_number() {
     for format in formats() {
         let width = match format {
-            Format::Fp8 { .. } | Format::Fp4 { .. } => BLOCK,
+            Format::Fp8 { .. } | Format::Fp4 { .. } | Format::Int4 { .. } => BLOCK,
+            Format::Int8 => COLUMNS,
             Format::F32 | Format::Bf16 | Format::F16 => 1,
         };
         for lost in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
@@ -292,5 +371,35 @@ fn a_block_of_zeros_is_zeros() {
         let zeros = vec![0.0; COLUMNS];
         let got = decoded(format, &encode_row(&zeros, format), COLUMNS);
         same(&got, &zeros, &format.to_string());
+    }
+}
+
+#[test]
+fn no_scale_of_integers_is_zero() {
+    for format in [Format::Int8, Format::Int4 { group: BLOCK }] {
+        for magnitude in [0.0, 1e-45, 1e-39, f32::MIN_POSITIVE] {
+            let encoded = encode_row(&[magnitude; BLOCK], format);
+            let scale = ScaleFormat::F32.decode(&encoded.scales, 0);
+            assert!(
+                scale >= f32::MIN_POSITIVE,
+                "{format}: {scale:e} for {magnitude:e}"
+            );
+            let got = decoded(format, &encoded, BLOCK);
+            assert!(
+                got.iter().all(|x| (x - magnitude).abs() <= scale / 2.0),
+                "{format}, {magnitude:e}"
+            );
+        }
+    }
+}
+
+#[test]
+fn rows_of_the_largest_floats_stay_finite() {
+    for format in [Format::Int8, Format::Int4 { group: BLOCK }] {
+        let mut row = values(&mut rng(3), COLUMNS);
+        row[1] = f32::MAX;
+        row[70] = f32::MIN;
+        let got = decoded(format, &encode_row(&row, format), COLUMNS);
+        assert!(got.iter().all(|x| x.is_finite()), "{format}: {got:?}");
     }
 }

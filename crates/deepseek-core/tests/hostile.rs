@@ -731,6 +731,19 @@ fn a_tensor_that_does_not_fit_the_config_is_refused_with_both_shapes() {
         ("x.fp4f.scale", "BF16", &[2, 2], &[0; 8]),
         ("x.half.weight", "I8", &[2, 32], &[0; 64]),
         ("x.ids", "I32", &[2, 3], &[0; 24]),
+        ("x.int8.weight", "I8", &[2, 4], &[0; 8]),
+        ("x.int8.scale", "F32", &[2, 2], &[0; 16]),
+        ("x.wide.weight", "U8", &[2, 4], &[0; 8]),
+        ("x.wide.scale", "F32", &[2, 1], &[0; 8]),
+        ("x.int4.weight", "I32", &[2, 6], &[0; 48]),
+        ("x.int4.scale", "F32", &[2, 4], &[0; 32]),
+        ("x.lines.weight", "I32", &[2, 6], &[0; 48]),
+        ("x.lines.scale", "F32", &[1, 3], &[0; 12]),
+        ("x.none4.weight", "I32", &[2, 6], &[0; 48]),
+        ("x.none4.scale", "F32", &[2, 0], &[]),
+        ("x.byte4.weight", "I32", &[2, 6], &[0; 48]),
+        ("x.byte4.scale", "U8", &[2, 3], &[0; 6]),
+        ("x.bare4.weight", "I32", &[2, 6], &[0; 48]),
     ]);
     let shard = Shard::from_bytes("model.safetensors", shard).unwrap();
     let x = Tensors::new(&shard, [1, 2]).at("x");
@@ -753,7 +766,11 @@ fn a_tensor_that_does_not_fit_the_config_is_refused_with_both_shapes() {
         [2, 4],
         &["x.f64.weight: stored as F64, want F32, BF16"],
     );
-    matrix("ids", [2, 3], &["x.ids: stored as I32, want F32, BF16"]);
+    matrix(
+        "ids",
+        [2, 3],
+        &["x.ids: stored as I32, want a type for columns that are no multiple of 8"],
+    );
     matrix(
         "scaled.weight",
         [2, 4],
@@ -782,7 +799,12 @@ fn a_tensor_that_does_not_fit_the_config_is_refused_with_both_shapes() {
     matrix(
         "fp4.weight",
         [2, 32],
-        &["x.fp4.weight: shape [2, 32] in the file, [2, 16] by the"],
+        &["x.fp4.scale: stored as F8_E8M0, want F32"],
+    );
+    matrix(
+        "fp4.weight",
+        [2, 128],
+        &["x.fp4.weight: shape [2, 32] in the file, [2, 64] by the"],
     );
     matrix(
         "fp4.weight",
@@ -803,6 +825,36 @@ fn a_tensor_that_does_not_fit_the_config_is_refused_with_both_shapes() {
         "half.weight",
         [2, 64],
         &["x.half.scale: missing from the checkpoint"],
+    );
+    matrix(
+        "int8.weight",
+        [2, 4],
+        &["x.int8.scale: shape [2, 2] in the file, [2, 1] by the config"],
+    );
+    matrix(
+        "wide.weight",
+        [2, 4],
+        &["x.wide.weight: shape [2, 4] in the file, [2, 2] by the config"],
+    );
+    matrix(
+        "int4.weight",
+        [2, 40],
+        &["x.int4.weight: shape [2, 6] in the file, [2, 5] by the config"],
+    );
+    // Twelve columns for a scale are no words, one line is not two, and no groups are none of any length.
+    for (name, shape) in [("int4", "[2, 4]"), ("lines", "[1, 3]"), ("none4", "[2, 0]")] {
+        let scales = format!("x.{name}.scale: scales of shape {shape} for INT4 of 2 rows and 48");
+        matrix(&format!("{name}.weight"), [2, 48], &[&scales]);
+    }
+    matrix(
+        "byte4.weight",
+        [2, 48],
+        &["x.byte4.scale: stored as U8, want F32"],
+    );
+    matrix(
+        "bare4.weight",
+        [2, 48],
+        &["x.bare4.scale: missing from the checkpoint"],
     );
 
     wants(

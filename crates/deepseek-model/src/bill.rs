@@ -100,6 +100,8 @@ pub struct Weights {
     pub active_full: u64,
     /// The same for one that runs through the first layers alone.
     pub active_replay: u64,
+    /// See [`Weights::widened_bytes`].
+    widened: u64,
 }
 
 impl Weights {
@@ -119,11 +121,12 @@ impl Weights {
             active_bytes: 0,
             active_full: 0,
             active_replay: 0,
+            widened: 0,
         };
         let (mut dense, mut routed) = ([0; 3], [0; 3]);
         let (mut dense_bytes, mut routed_bytes) = (0, 0);
         for spec in inventory(config, storage) {
-            weights.add(&spec);
+            weights.add(&spec, storage);
             let met = match spec.component {
                 Component::EngramTables
                 | Component::Mtp
@@ -154,15 +157,24 @@ impl Weights {
         weights
     }
 
-    /// Bytes of the weights, n-gram tables aside, as BF16: what they take on a device that
-    /// cannot multiply them as they are stored.
+    /// Bytes of the weights, n-gram tables aside, as floats: what they take on a device that cannot
+    /// multiply them as they are stored. Scales that are powers of two leave BF16, others 32-bit floats.
     #[must_use]
     pub fn widened_bytes(&self) -> u64 {
-        2 * (self.backbone + self.mtp + self.vision + self.audio)
+        self.widened
     }
 
-    fn add(&mut self, spec: &TensorSpec) {
+    fn add(&mut self, spec: &TensorSpec, storage: Storage) {
         let bytes = spec.bytes();
+        let is_short = match storage {
+            Storage::Released | Storage::Bf16 => spec.dtype != Dtype::F32,
+            Storage::Base | Storage::F32 | Storage::W8a8 | Storage::W4a8 => {
+                spec.dtype == Dtype::Bf16
+            }
+        };
+        if spec.component != Component::EngramTables {
+            self.widened += spec.parameters() * if is_short { 2 } else { 4 };
+        }
         self.total.add(bytes);
         self.components
             .entry(spec.component)

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use deepseek_audio::AudioTensors;
 use deepseek_core::quant::decode_row;
 use deepseek_core::weights::{Dtype, TensorSource, Tensors, WeightView};
-use deepseek_core::{Error, Format, Result};
+use deepseek_core::{Error, Format, Result, ScaleFormat};
 
 use crate::config::{Config, Storage};
 use crate::decoder::Place;
@@ -127,6 +127,8 @@ fn in_matrix(tensors: &Tensors<'_>, spec: &TensorSpec, view: &WeightView) -> Res
         let scale = match view.format {
             Format::Fp8 { tile, scale } => Some((scale, column / tile[1])),
             Format::Fp4 { block, scale } => Some((scale, column / block)),
+            Format::Int8 => Some((ScaleFormat::F32, 0)),
+            Format::Int4 { group } => Some((ScaleFormat::F32, column / group)),
             Format::F32 | Format::Bf16 | Format::F16 => None,
         };
         let scale = scale.map(|(format, index)| format.decode(view.row_scales(row), index));

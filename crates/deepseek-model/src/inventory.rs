@@ -130,7 +130,8 @@ enum Kind {
 pub struct TensorSpec {
     /// Its released name.
     pub name: String,
-    /// The type of its elements. FP4 codes come in pairs, as [`Dtype::I8`].
+    /// The type of its elements. FP4 codes come in pairs, as [`Dtype::I8`], INT4 codes by eight, as
+    /// [`Dtype::I32`].
     pub dtype: Dtype,
     /// Its dimensions in elements of that type.
     pub shape: Vec<usize>,
@@ -139,6 +140,8 @@ pub struct TensorSpec {
     /// The layer of the backbone that it stands in, if it does.
     pub layer: Option<usize>,
     kind: Kind,
+    /// Parameters in an element.
+    packed: u64,
 }
 
 impl TensorSpec {
@@ -148,14 +151,13 @@ impl TensorSpec {
         self.elements() * self.dtype.bytes() as u64
     }
 
-    /// The parameters it holds: its elements, twice as many for FP4, none for scales and tables of
-    /// token ids.
+    /// The parameters it holds: as many as an element packs for each of its elements, none for scales and
+    /// tables of token ids.
     #[must_use]
     pub fn parameters(&self) -> u64 {
-        match (self.kind, self.dtype) {
-            (Kind::Side, _) => 0,
-            (Kind::Matrix | Kind::Making | Kind::Other, Dtype::I8) => self.elements() * 2,
-            (Kind::Matrix | Kind::Making | Kind::Other, _) => self.elements(),
+        match self.kind {
+            Kind::Side => 0,
+            Kind::Matrix | Kind::Making | Kind::Other => self.elements() * self.packed,
         }
     }
 

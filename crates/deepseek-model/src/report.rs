@@ -421,6 +421,8 @@ fn storage(storage: Storage) -> &'static str {
         Storage::Base => "FP8 with F32 scales",
         Storage::Bf16 => "BF16",
         Storage::F32 => "F32",
+        Storage::W8a8 => "INT8",
+        Storage::W4a8 => "INT8, experts INT4",
     }
 }
 

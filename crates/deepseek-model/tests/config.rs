@@ -213,6 +213,15 @@ fn the_storage_follows_from_the_config() {
     assert_eq!(of(json!({ "quantization_config": inside })), Storage::Base);
     let config = parse(&changed(released(), &json!({ "quantization_config": fp8 })));
     assert_eq!(config.fp8_tile, [64, 32]);
+    for (method, experts, storage) in [
+        ("w8a8", "int8", Storage::W8a8),
+        ("w4a8", "int4", Storage::W4a8),
+    ] {
+        let named = json!({ "quant_method": method });
+        assert_eq!(of(json!({ "quantization_config": named })), storage);
+        let inside = json!({ "quant_method": method, "expert_dtype": experts });
+        assert_eq!(of(json!({ "quantization_config": inside })), storage);
+    }
 }
 
 #[test]
@@ -435,6 +444,14 @@ fn other_architectures_are_refused() {
         (
             json!({ "quantization_config": { "quant_method": "fp8" }, "expert_dtype": "int4" }),
             "expert_dtype: \"int4\" is not supported",
+        ),
+        (
+            json!({ "quantization_config": { "quant_method": "w8a8" }, "expert_dtype": "int4" }),
+            "expert_dtype: \"int4\" is not supported",
+        ),
+        (
+            json!({ "quantization_config": { "quant_method": "w4a8" }, "expert_dtype": "fp4" }),
+            "expert_dtype: \"fp4\" is not supported",
         ),
         (
             json!({ "quantization_config": { "quant_method": "fp8", "weight_block_size": [0, 1] } }),

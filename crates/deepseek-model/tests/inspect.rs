@@ -200,7 +200,58 @@ fn a_float_checkpoint_has_no_scales() {
         }
     }
     let parameters = |storage| Weights::of(&tiny(), storage).backbone;
-    assert_eq!(parameters(Storage::F32), parameters(Storage::Released));
+    for storage in [Storage::Released, Storage::W8a8, Storage::W4a8] {
+        assert_eq!(parameters(Storage::F32), parameters(storage));
+    }
+}
+
+#[test]
+fn a_converted_checkpoint_has_integers_where_the_release_has_codes() {
+    let released: BTreeMap<String, TensorSpec> = inventory(&tiny(), Storage::Released)
+        .map(|spec| (spec.name.clone(), spec))
+        .collect();
+    for storage in [Storage::W8a8, Storage::W4a8] {
+        for spec in inventory(&tiny(), storage) {
+            let name = &spec.name;
+            let was = &released[name];
+            let want = match was.dtype {
+                // Rows of twelve numbers fill no words.
+                Dtype::I8 if storage == Storage::W4a8 && !name.contains("w2") => Dtype::I32,
+                Dtype::I8 => Dtype::I8,
+                Dtype::F8E4m3 if name.ends_with("attn.wo_a.weight") => Dtype::Bf16,
+                Dtype::F8E4m3 => Dtype::I8,
+                Dtype::F8E8m0 => Dtype::F32,
+                other => other,
+            };
+            assert_eq!(spec.dtype, want, "{name}");
+            assert_eq!(spec.parameters(), was.parameters(), "{name}");
+        }
+    }
+    let expert = |storage, part: &str| {
+        let name = format!("layers.4.ffn.experts.7.{part}");
+        let mut specs = inventory(&tiny(), storage);
+        specs
+            .find(|spec| spec.name == name)
+            .expect("an expert")
+            .shape
+    };
+    assert_eq!(expert(Storage::W8a8, "w1.weight"), [12, 64]);
+    assert_eq!(expert(Storage::W8a8, "w1.scale"), [12, 1]);
+    assert_eq!(expert(Storage::W4a8, "w1.weight"), [12, 8]);
+    assert_eq!(expert(Storage::W4a8, "w1.scale"), [12, 1]);
+    assert_eq!(expert(Storage::W4a8, "w2.weight"), [64, 12]);
+}
+
+#[test]
+fn weights_are_widened_to_what_holds_them() {
+    let bytes = |storage| Weights::of(&tiny(), storage).widened_bytes();
+    assert_eq!(bytes(Storage::Released), bytes(Storage::Bf16));
+    assert_eq!(bytes(Storage::W4a8), bytes(Storage::W8a8));
+    let order = [Storage::Bf16, Storage::W8a8, Storage::Base, Storage::F32].map(bytes);
+    assert!(
+        order.is_sorted() && order[0] < order[1] && order[2] < order[3],
+        "{order:?}"
+    );
 }
 
 fn plan(config: &Config, numerics: Numerics, budget: Budget) -> Plan {

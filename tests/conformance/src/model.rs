@@ -1,6 +1,7 @@
 //! Tiny models with reference logits.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use deepseek_core::weights::Checkpoint;
@@ -56,7 +57,24 @@ pub fn open<B: Kernels>(be: B, name: &str, open: Open) -> Result<Model<B>> {
 /// # Errors
 /// If it cannot be read.
 pub fn open_as<B: Kernels>(be: B, name: &str, open: Open, other: &Value) -> Result<Model<B>> {
-    let folder = folder(name);
+    load(be, name, &folder(name), open, other)
+}
+
+/// As [`open`], for a fixture whose config and weights lie elsewhere.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn open_in<B: Kernels>(be: B, name: &str, folder: &Path, open: Open) -> Result<Model<B>> {
+    load(be, name, folder, open, &Value::Null)
+}
+
+fn load<B: Kernels>(
+    be: B,
+    name: &str,
+    folder: &Path,
+    open: Open,
+    other: &Value,
+) -> Result<Model<B>> {
     let json = std::fs::read_to_string(folder.join("config.json")).context("config.json")?;
     let mut json: Value = serde_json::from_str(&json)?;
     for (key, value) in other.as_object().into_iter().flatten() {
@@ -75,7 +93,7 @@ pub fn open_as<B: Kernels>(be: B, name: &str, open: Open, other: &Value) -> Resu
         experts: None,
     };
     let plan = Plan::new(&config, open.numerics, budget)?;
-    let checkpoint = Checkpoint::open(&folder)?;
+    let checkpoint = Checkpoint::open(folder)?;
     let compressed = list(name, "engram_token_map")?;
     Ok(Model::load(
         be,

@@ -75,9 +75,9 @@ const ROWS: [RowFormat; 8] = [
     },
 ];
 
-/// How weights are stored: as floats, as the two releases and the Base checkpoints pack them, and FP4
-/// with the scales of Base.
-const WEIGHTS: [Format; 8] = [
+/// How weights are stored: as floats, as the two releases and the Base checkpoints pack them, FP4
+/// with the scales of Base, and as a conversion packs them.
+const WEIGHTS: [Format; 10] = [
     Format::F32,
     Format::Bf16,
     Format::F16,
@@ -101,7 +101,12 @@ const WEIGHTS: [Format; 8] = [
         block: 32,
         scale: ScaleFormat::F32,
     },
+    Format::Int8,
+    Format::Int4 { group: 32 },
 ];
+
+/// How inputs of products with quantised weights are rounded, where they are.
+const INPUTS: [Rounding; 2] = [Rounding::Fp8 { block: 32, tail: 0 }, Rounding::Int8];
 
 /// Holds every verb of `be` against its provided body, for each seed, and what it stores against the
 /// plain decoders.
@@ -198,9 +203,10 @@ impl Draw<'_> {
         let floats: Vec<f32> = match format {
             Format::F32 | Format::Bf16 | Format::F16 => self.tensor(&[all, columns]).into_data(),
             Format::Fp8 { .. } | Format::Fp4 { .. } => Vec::new(),
+            Format::Int8 | Format::Int4 { .. } => Vec::new(),
         };
         let floats = floats.iter().map(|x| x / spread);
-        // Random codes are hundreds for FP8 and a few for FP4.
+        // Random codes are hundreds for FP8, dozens for INT8, and a few for FP4 and INT4.
         let (data, scales) = match format {
             Format::F32 => (floats.flat_map(f32::to_le_bytes).collect(), Vec::new()),
             Format::Bf16 => {
@@ -223,6 +229,15 @@ impl Draw<'_> {
                 let codes = self.bytes(all * columns / 2, 0..255);
                 let count = all * columns.div_ceil(block);
                 (codes, self.scales(scale, count, 2.0 * spread))
+            }
+            Format::Int8 => {
+                let codes = self.bytes(all * columns, 0..255);
+                (codes, self.scales(ScaleFormat::F32, all, 64.0 * spread))
+            }
+            Format::Int4 { group } => {
+                let codes = self.bytes(all * columns / 2, 0..255);
+                let count = all * columns.div_ceil(group);
+                (codes, self.scales(ScaleFormat::F32, count, 4.0 * spread))
             }
         };
         let whole = WeightView {
@@ -637,7 +652,8 @@ fn experts<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()
     be.prefetch(&bank, &routing.experts)?;
     for (input, bf16) in [
         (None, false),
-        (Some(Rounding::Fp8 { block: 32, tail: 0 }), true),
+        (Some(INPUTS[0]), true),
+        (Some(INPUTS[1]), true),
     ] {
         let form = SwiGlu {
             limit: 1.0,

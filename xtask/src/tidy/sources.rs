@@ -22,9 +22,10 @@ const UNSAFE: [(&str, &str); 14] = [
 ];
 
 /// Where outside bytes are read, by the beginning of the path, and the fuzz target for it.
-const READERS: [(&str, &str); 12] = [
+const READERS: [(&str, &str); 13] = [
     ("crates/backend-ascend-sys/src/packages", "packages"),
     ("crates/deepseek-cli/src/eval/task", "task"),
+    ("crates/deepseek-convert/src/journal", "journal"),
     ("crates/deepseek-audio/src/decode", "audio"),
     ("crates/deepseek-core/src/weights/", "checkpoint"),
     ("crates/deepseek-engine/src/saved", "cache"),
@@ -55,8 +56,9 @@ const DEVICES: [&str; 6] = ["ascend", "cambricon", "candle", "cuda", "metal", "r
 const DEVICE_FILE: &str = "crates/deepseek-cli/src/device.rs";
 
 /// Files whose types are read from or written to the outside.
-const SERDE_FILES: [&str; 5] = [
+const SERDE_FILES: [&str; 6] = [
     "crates/deepseek-cli/src/eval/task.rs",
+    "crates/deepseek-convert/src/journal.rs",
     "crates/deepseek-core/src/weights/header.rs",
     "crates/deepseek-model/src/config/",
     "crates/deepseek-text/src/tokenizer/file.rs",

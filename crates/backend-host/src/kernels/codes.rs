@@ -14,7 +14,7 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-use deepseek_core::quant::{e8m0, f16, fp4, fp8};
+use deepseek_core::quant::{e8m0, f16, fp4, fp8, int};
 use deepseek_core::weights::WeightView;
 use deepseek_core::{Format, ScaleFormat};
 
@@ -51,6 +51,10 @@ pub(super) unsafe trait Decode: Lanes {
     /// The values times what [`Decode::fp4_factors`] made of a factor, two codes a byte, low half first; in
     /// an order of its own.
     unsafe fn fp4(codes: &[[u8; 8]; 2], factor: f32) -> Self::Unit;
+    /// The values times `factor`.
+    unsafe fn int8(codes: &[[u8; 16]; 2], factor: f32) -> Self::Unit;
+    /// The values times `factor`, two codes a byte, low half first.
+    unsafe fn int4(codes: &[[u8; 8]; 2], factor: f32) -> Self::Unit;
     /// Brings lanes into the order that [`Decode::fp4`] has.
     unsafe fn fp4_arranged(self) -> Self;
     /// Brings them back.
@@ -102,6 +106,18 @@ unsafe impl<L: Halves> Decode for L {
     }
 
     #[inline(always)]
+    unsafe fn int8(codes: &[[u8; 16]; 2], factor: f32) -> [L; 2] {
+        // SAFETY: promised by the caller.
+        unsafe { [L::int8(&codes[0], factor), L::int8(&codes[1], factor)] }
+    }
+
+    #[inline(always)]
+    unsafe fn int4(codes: &[[u8; 8]; 2], factor: f32) -> [L; 2] {
+        // SAFETY: promised by the caller.
+        unsafe { [L::int4(&codes[0], factor), L::int4(&codes[1], factor)] }
+    }
+
+    #[inline(always)]
     unsafe fn fp4_arranged(self) -> L {
         // SAFETY: promised by the caller.
         unsafe { Halves::fp4_arranged(self) }
@@ -135,6 +151,10 @@ pub(super) unsafe trait Halves: Lanes {
     unsafe fn fp8(codes: &[u8; 16], factor: f32) -> Self;
     /// The values times `factor`, two codes a byte, low half first; in an order of its own.
     unsafe fn fp4(codes: &[[u8; 8]; 2], factor: f32) -> [Self; 2];
+    /// The values times `factor`.
+    unsafe fn int8(codes: &[u8; 16], factor: f32) -> Self;
+    /// The values times `factor`, two codes a byte, low half first.
+    unsafe fn int4(codes: &[u8; 8], factor: f32) -> Self;
     /// Brings lanes into the order that [`Halves::fp4`] has.
     #[inline(always)]
     unsafe fn fp4_arranged(self) -> Self {
@@ -182,6 +202,16 @@ unsafe impl Halves for [f32; LANES] {
         };
         [sixteen(&codes[0]), sixteen(&codes[1])]
     }
+
+    #[inline(always)]
+    unsafe fn int8(codes: &[u8; 16], factor: f32) -> Self {
+        codes.map(|code| int::decode(code) * factor)
+    }
+
+    #[inline(always)]
+    unsafe fn int4(codes: &[u8; 8], factor: f32) -> Self {
+        std::array::from_fn(|lane| int::decode4(codes[lane / 2] >> (4 * (lane % 2))) * factor)
+    }
 }
 
 /// Sixteen E4M3 codes as halves, 256 times smaller: the bits of an exponent and a mantissa stand
@@ -197,6 +227,34 @@ unsafe fn fp8_as_halves(codes: &[u8; 16]) -> __m256i {
             _mm256_slli_epi16::<7>(signed),
             _mm256_set1_epi16(0xbfff_u16.cast_signed()),
         )
+    }
+}
+
+/// Sixteen INT4 codes as bytes, in their order.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn int4_as_bytes(codes: &[u8; 8]) -> __m128i {
+    // SAFETY: eight bytes; SSE2 is promised by the caller.
+    unsafe {
+        let codes = _mm_loadl_epi64(codes.as_ptr().cast());
+        let (half, sign) = (_mm_set1_epi8(0x0f), _mm_set1_epi8(8));
+        let even = _mm_and_si128(codes, half);
+        let odd = _mm_and_si128(_mm_srli_epi16::<4>(codes), half);
+        // A code of eight or more is negative: what is 8 above its place goes 16 below.
+        _mm_sub_epi8(_mm_xor_si128(_mm_unpacklo_epi8(even, odd), sign), sign)
+    }
+}
+
+/// Sixteen signed bytes times a factor.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn bytes_as_pair(codes: __m128i, factor: f32) -> Pair {
+    // SAFETY: AVX2 is promised by the caller.
+    unsafe {
+        let factor = _mm256_set1_ps(factor);
+        let low = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes));
+        let high = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128::<8>(codes)));
+        Pair(_mm256_mul_ps(low, factor), _mm256_mul_ps(high, factor))
     }
 }
 
@@ -275,6 +333,18 @@ unsafe impl Halves for Pair {
                 sixteen(_mm256_unpackhi_epi8(lower, upper)),
             ]
         }
+    }
+
+    #[inline(always)]
+    unsafe fn int8(codes: &[u8; 16], factor: f32) -> Self {
+        // SAFETY: sixteen bytes; the rest is promised by the caller.
+        unsafe { bytes_as_pair(_mm_loadu_si128(codes.as_ptr().cast()), factor) }
+    }
+
+    #[inline(always)]
+    unsafe fn int4(codes: &[u8; 8], factor: f32) -> Self {
+        // SAFETY: promised by the caller.
+        unsafe { bytes_as_pair(int4_as_bytes(codes), factor) }
     }
 
     /// Of eight, the even ones come first.
@@ -364,6 +434,24 @@ unsafe impl Halves for __m512 {
                 _mm512_permutexvar_ps(_mm512_srlv_epi32(codes, shifts), values)
             };
             [sixteen(codes[0]), sixteen(codes[1])]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn int8(codes: &[u8; 16], factor: f32) -> Self {
+        // SAFETY: sixteen bytes; AVX-512F is promised by the caller.
+        unsafe {
+            let codes = _mm512_cvtepi8_epi32(_mm_loadu_si128(codes.as_ptr().cast()));
+            _mm512_mul_ps(_mm512_cvtepi32_ps(codes), _mm512_set1_ps(factor))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn int4(codes: &[u8; 8], factor: f32) -> Self {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let codes = _mm512_cvtepi8_epi32(int4_as_bytes(codes));
+            _mm512_mul_ps(_mm512_cvtepi32_ps(codes), _mm512_set1_ps(factor))
         }
     }
 
@@ -477,6 +565,14 @@ codes!(
     Fp8, 16, |unit, factor| <L as Decode>::fp8(unit, factor)
 );
 codes!(
+    /// Signed bytes.
+    Int8, 16, |unit, factor| <L as Decode>::int8(unit, factor)
+);
+codes!(
+    /// Signed integers of four bits.
+    Int4, 8, |unit, factor| <L as Decode>::int4(unit, factor)
+);
+codes!(
     /// E2M1.
     Fp4, 8, |unit, factor| <L as Decode>::fp4(unit, factor),
     #[inline(always)]
@@ -510,7 +606,7 @@ impl<'a> Stored<'a> {
         let tall = match weight.format {
             Format::F32 | Format::Bf16 | Format::F16 => usize::MAX,
             Format::Fp8 { tile, .. } => tile[0],
-            Format::Fp4 { .. } => 1,
+            Format::Fp4 { .. } | Format::Int8 | Format::Int4 { .. } => 1,
         };
         Self {
             format: weight.format,
@@ -573,6 +669,8 @@ fn row_factors<L: Decode>(weight: Stored<'_>, index: usize, out: &mut [f32]) -> 
         Format::F32 | Format::Bf16 | Format::F16 => return true,
         Format::Fp8 { tile, scale } => (tile[1], scale, FP8_FACTOR),
         Format::Fp4 { block, scale } => (block, scale, 1.0),
+        Format::Int8 => (weight.columns.next_multiple_of(UNIT), ScaleFormat::F32, 1.0),
+        Format::Int4 { group } => (group, ScaleFormat::F32, 1.0),
     };
     if !block.is_multiple_of(UNIT) {
         return false;
@@ -591,7 +689,8 @@ fn row_factors<L: Decode>(weight: Stored<'_>, index: usize, out: &mut [f32]) -> 
     }
     match weight.format {
         Format::Fp4 { .. } => L::fp4_factors(out),
-        // A number that overflows when it is made larger would be lost.
+        // A number that overflows when it is made larger would be lost, and zeros behind the end of a row
+        // times what is not finite are no zeros.
         _ => out.iter().all(|factor| factor.is_finite()),
     }
 }
@@ -612,7 +711,8 @@ fn spread(from: impl Iterator<Item = f32>, times: usize, out: &mut [f32]) {
 #[inline(always)]
 pub(super) fn misread(format: Format, row: &[u8]) -> bool {
     match format {
-        Format::F32 | Format::Bf16 | Format::F16 | Format::Fp4 { .. } => false,
+        Format::F32 | Format::Bf16 | Format::F16 => false,
+        Format::Fp4 { .. } | Format::Int8 | Format::Int4 { .. } => false,
         Format::Fp8 { .. } => row.iter().fold(0, |most, code| most.max(code & 0x7f)) == 0x7f,
     }
 }

@@ -315,6 +315,11 @@ mod tests {
                 bytes(rows * columns / 2, 1),
                 scales(rows * columns.div_ceil(block), scale),
             ),
+            Format::Int8 => (bytes(rows * columns, 2), scales(rows, ScaleFormat::F32)),
+            Format::Int4 { group } => (
+                bytes(rows * columns / 2, 4),
+                scales(rows * columns.div_ceil(group), ScaleFormat::F32),
+            ),
         };
         let (data, scales) = (Bytes::from(data), Bytes::from(scales));
         WeightView {
@@ -339,6 +344,9 @@ mod tests {
             view(Format::F16, [257, 255], 0),
             view(fp4(ScaleFormat::E8m0), [31, 128], 0),
             view(fp4(ScaleFormat::F32), [31, 96], 0),
+            view(Format::Int8, [33, 97], 0),
+            view(Format::Int4 { group: 128 }, [31, 256], 0),
+            view(Format::Int4 { group: 8 }, [9, 72], 0),
         ]
     }
 

@@ -165,6 +165,18 @@ unsafe impl Decode for Pairs {
     }
 
     #[inline(always)]
+    unsafe fn int8(codes: &[[u8; 16]; 2], factor: f32) -> [Self; 1] {
+        // SAFETY: promised by the caller.
+        unsafe { [Self::packed(<__m512 as Decode>::int8(codes, factor))] }
+    }
+
+    #[inline(always)]
+    unsafe fn int4(codes: &[[u8; 8]; 2], factor: f32) -> [Self; 1] {
+        // SAFETY: promised by the caller.
+        unsafe { [Self::packed(<__m512 as Decode>::int4(codes, factor))] }
+    }
+
+    #[inline(always)]
     unsafe fn fp4_arranged(self) -> Self {
         self
     }
@@ -197,7 +209,8 @@ pub(super) fn takes(weight: &WeightView) -> bool {
         Format::Fp8 { tile, scale } => scale == ScaleFormat::E8m0 && tile[1].is_multiple_of(UNIT),
         Format::Fp4 { block, scale } => scale == ScaleFormat::E8m0 && block.is_multiple_of(UNIT),
         Format::Bf16 => true,
-        Format::F32 | Format::F16 => false,
+        // Scales of INT8 and INT4 have more digits.
+        Format::F32 | Format::F16 | Format::Int8 | Format::Int4 { .. } => false,
     }
 }
 

@@ -14,7 +14,9 @@ use std::ops::Range;
 use deepseek_core::Format;
 use deepseek_core::weights::WeightView;
 
-use super::codes::{Bf16, Codes, Decode, F16, F32, Fp4, Fp8, Stored, UNIT, factors, misread};
+use super::codes::{
+    Bf16, Codes, Decode, F16, F32, Fp4, Fp8, Int4, Int8, Stored, UNIT, factors, misread,
+};
 use super::form::{Form, for_each_form};
 use super::formats::widen;
 use super::lanes::{LANES, dots_on, height, vectors};
@@ -187,6 +189,8 @@ unsafe fn few_on<L: Decode>(x: &[f32], strip: Strip<'_>, out: &mut Tile<'_>) {
             Format::F16 => few_of::<L, F16>(x, strip, out),
             Format::Fp8 { .. } => few_of::<L, Fp8>(x, strip, out),
             Format::Fp4 { .. } => few_of::<L, Fp4>(x, strip, out),
+            Format::Int8 => few_of::<L, Int8>(x, strip, out),
+            Format::Int4 { .. } => few_of::<L, Int4>(x, strip, out),
         }
     }
 }
@@ -404,6 +408,8 @@ unsafe fn unpack<L: Decode, const N: usize>(
             Format::F16 => unpack_of::<L, F16, N>(strip, rows, first, panel),
             Format::Fp8 { .. } => unpack_of::<L, Fp8, N>(strip, rows, first, panel),
             Format::Fp4 { .. } => unpack_of::<L, Fp4, N>(strip, rows, first, panel),
+            Format::Int8 => unpack_of::<L, Int8, N>(strip, rows, first, panel),
+            Format::Int4 { .. } => unpack_of::<L, Int4, N>(strip, rows, first, panel),
         }
     }
 }
@@ -556,6 +562,10 @@ mod tests {
                 Format::Fp4 { block, scale } => {
                     self.scales(rows * columns.div_ceil(block), scale, rare)
                 }
+                Format::Int8 => self.scales(rows, ScaleFormat::F32, rare),
+                Format::Int4 { group } => {
+                    self.scales(rows * columns.div_ceil(group), ScaleFormat::F32, rare)
+                }
                 Format::F32 | Format::Bf16 | Format::F16 => Vec::new(),
             };
             let data: Vec<u8> = match format {
@@ -580,7 +590,8 @@ mod tests {
                     }
                     data
                 }
-                Format::Fp4 { .. } => self.bytes(rows * (columns / 2)),
+                Format::Fp4 { .. } | Format::Int4 { .. } => self.bytes(rows * (columns / 2)),
+                Format::Int8 => self.bytes(count),
             };
             WeightView {
                 name: "w".to_owned(),
@@ -649,7 +660,8 @@ mod tests {
     }
 
     fn formats() -> Vec<Format> {
-        let mut formats = vec![Format::F32, Format::Bf16, Format::F16];
+        let mut formats = vec![Format::F32, Format::Bf16, Format::F16, Format::Int8];
+        formats.extend([128, 32, 64, 16].map(|group| Format::Int4 { group }));
         for scale in [ScaleFormat::E8m0, ScaleFormat::F32] {
             let tiles = [[128, 128], [32, 32], [16, 96], [8, 48]];
             formats.extend(tiles.map(|tile| Format::Fp8 { tile, scale }));
@@ -763,6 +775,8 @@ mod tests {
                 1 << 8,
                 1,
             ),
+            (Format::Int8, 1 << 8, 1),
+            (Format::Int4 { group: 32 }, 1 << 8, 1),
         ];
         for (format, count, bytes) in formats {
             // Each code meets a one in a row of its own, and zeros elsewhere.
@@ -773,17 +787,20 @@ mod tests {
                     row
                 })
                 .collect();
-            let columns = if matches!(format, Format::Fp4 { .. }) {
-                32
-            } else {
-                16
+            let columns = match format {
+                Format::Fp4 { .. } | Format::Int4 { .. } => 32,
+                _ => 16,
+            };
+            let scales = match format {
+                Format::Int8 | Format::Int4 { .. } => 0.5_f32.to_le_bytes().repeat(count),
+                _ => vec![126; count],
             };
             let weight = WeightView {
                 name: "w".to_owned(),
                 format,
                 shape: [count, columns],
                 data: Bytes::from(data),
-                scales: Bytes::from(vec![126; count]),
+                scales: Bytes::from(scales),
                 tile_row: 0,
             };
             for place in [0, 1] {

@@ -88,7 +88,41 @@ pub(super) fn round<E>(to: &mut Program<E>, x: Operand, rounding: Rounding, out:
             let scale = Scale::PowerOfTwo { least: FP4_LEAST };
             blocks(to, turned, block, (E2M1, scale), out);
         }
+        Rounding::Int8 => int8(to, x, out),
     }
+}
+
+/// Rows in INT8, each under a scale of its own. Integers are rounded by adding and taking away
+/// `1.5 * 2^23`.
+fn int8(to: &mut Program, x: Operand, out: Operand) {
+    const MAX: f32 = 127.0;
+    const WHOLE: f32 = 12_582_912.0;
+    let [rows, width] = [x.dims[0], x.dims[1]];
+    if rows * width == 0 {
+        return;
+    }
+    let both = to.scratch(Type::F32, &[rows, 2 * width]);
+    let [numbers, negatives] = [0, width].map(|first| both.part(1, first, width));
+    to.copy(x, numbers);
+    to.function(Function::Muls(-1.0), numbers, negatives);
+    let [largest, bounded] = [(); 2].map(|()| to.scratch(Type::F32, &[rows, 1]));
+    let places = to.scratch(Type::I64, &[rows, 1]);
+    to.call(Call::MaxDim {
+        x: both,
+        out: largest,
+        places,
+    });
+    let least = Function::Clamp(MAX * f32::MIN_POSITIVE, f32::INFINITY);
+    to.function(least, largest, bounded);
+    let max = to.constant(Number::F32(MAX));
+    to.binary(Binary::Div, bounded, max, largest);
+    let [a, b] = [(); 2].map(|()| to.scratch(Type::F32, &[rows, width]));
+    to.binary(Binary::Div, numbers, largest, a);
+    to.function(Function::Clamp(-MAX, MAX), a, b);
+    to.function(Function::Adds(WHOLE), b, a);
+    to.function(Function::Adds(-WHOLE), a, b);
+    to.binary(Binary::Mul, b, largest, a);
+    to.copy(a, out);
 }
 
 /// The normalised Walsh–Hadamard transform of rows, in the order of sums of `quant::hadamard`.

@@ -67,6 +67,7 @@ fn roundings<D: Plain>(pair: &mut Pair<D>) -> Result<()> {
         Rounding::Fp8 { block: 8, tail: 0 },
         Rounding::Fp8 { block: 8, tail: 4 },
         Rounding::Fp8 { block: 5, tail: 0 },
+        Rounding::Int8,
         Rounding::Fp4 {
             block: 16,
             scale: e8m0,
@@ -108,10 +109,10 @@ fn rounded<D: Plain>(
     x: &Both,
     dims: [usize; 2],
 ) -> Result<()> {
-    let dtype = if to.is_exact_in_bf16() {
-        DType::Bf16
-    } else {
-        from
+    let dtype = match to {
+        Rounding::Int8 => DType::F32,
+        _ if to.is_exact_in_bf16() => DType::Bf16,
+        _ => from,
     };
     let out = pair.room(dtype, dims)?;
     pair.check(Near::Bits, &[&out], |of| Op::Round {

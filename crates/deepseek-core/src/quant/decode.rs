@@ -1,7 +1,7 @@
 //! A stored row as 32-bit floats.
 
 use crate::format::{Format, ScaleFormat};
-use crate::quant::{e8m0, f16, fp4, fp8};
+use crate::quant::{e8m0, f16, fp4, fp8, int};
 use crate::weights::WeightView;
 
 /// Widens row `index` of `view` into `out: [columns]`. Exact, but for the product with a float
@@ -56,6 +56,24 @@ pub fn decode_packed(format: Format, row: &[u8], scales: &[u8], out: &mut [f32])
                 let factor = scale.decode(scales, index);
                 for (pair, code) in out.as_chunks_mut::<2>().0.iter_mut().zip(codes) {
                     *pair = [fp4::decode(*code) * factor, fp4::decode(code >> 4) * factor];
+                }
+            }
+        }
+        Format::Int8 => {
+            let factor = ScaleFormat::F32.decode(scales, 0);
+            for (out, code) in out.iter_mut().zip(row) {
+                *out = int::decode(*code) * factor;
+            }
+        }
+        Format::Int4 { group } => {
+            let groups = out.chunks_mut(group).zip(row.chunks(group / 2));
+            for (index, (out, codes)) in groups.enumerate() {
+                let factor = ScaleFormat::F32.decode(scales, index);
+                for (pair, code) in out.as_chunks_mut::<2>().0.iter_mut().zip(codes) {
+                    *pair = [
+                        int::decode4(*code) * factor,
+                        int::decode4(code >> 4) * factor,
+                    ];
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::format::{Format, ScaleFormat};
 use crate::quant::rows::{fp4_codes, fp8_codes, is_fp4, is_fp8, pack_bf16, pack_f32};
-use crate::quant::{e8m0, f16, fp4, fp8};
+use crate::quant::{e8m0, f16, fp4, fp8, int};
 
 /// Rows of a weight as they are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,13 +26,15 @@ pub fn encode_row(values: &[f32], format: Format) -> Encoded {
 /// row of tiles, so a matrix may be encoded in runs of whole tiles.
 ///
 /// The scale of a tile or block is the least under which its largest magnitude is within the codes:
-/// a power of two for E8M0, the quotient of the two for F32. What was decoded is encoded to the same
-/// values again, bit for bit, and to the same bytes where these had the least scale; under float
-/// scales the least is the only one that is found again. A tile or block with a number that is not
-/// finite gets a scale that is not a number, so that none of its values passes for one.
+/// a power of two for E8M0, the quotient of the two for F32. In INT4, whose codes are few, it may be
+/// less, so that the largest numbers are cut: of some scales the one with the least squared error. What
+/// was decoded is encoded to the same values again, bit for bit, and to the same bytes where these had
+/// the least scale; under float scales the least is the only one that is found again. A tile or block
+/// with a number that is not finite gets a scale that is not a number, so that none of its values passes
+/// for one.
 ///
 /// # Panics
-/// If there are not whole rows, or for FP4 an odd number of columns.
+/// If there are not whole rows, or for FP4 and INT4 an odd number of columns.
 #[must_use]
 pub fn encode_rows(values: &[f32], columns: usize, format: Format) -> Encoded {
     assert!(
@@ -72,6 +74,25 @@ pub fn encode_rows(values: &[f32], columns: usize, format: Format) -> Encoded {
                     push_scale(factor, scale, &mut encoded.scales);
                     fp4_codes(values, factor, codes);
                 }
+            }
+        }
+        Format::Int8 => {
+            for values in values.chunks(columns) {
+                let factor = weight_scale(values, ScaleFormat::F32, int::MAX, is_int::<MAX8>);
+                push_scale(factor, ScaleFormat::F32, &mut encoded.scales);
+                let codes = values.iter().map(|x| int_code::<MAX8>(*x, factor));
+                encoded.data.extend(codes);
+            }
+        }
+        Format::Int4 { group } => {
+            assert!(columns.is_multiple_of(2), "two codes a byte");
+            for values in values.chunks(columns).flat_map(|row| row.chunks(group)) {
+                let factor = int4_scale(values);
+                push_scale(factor, ScaleFormat::F32, &mut encoded.scales);
+                let code = |x: f32| int_code::<MAX4>(x, factor) & 0xf;
+                let pairs = values.as_chunks::<2>().0.iter();
+                let codes = pairs.map(|[low, high]| code(*low) | code(*high) << 4);
+                encoded.data.extend(codes);
             }
         }
     }
@@ -130,11 +151,68 @@ fn weight_scale(
         ScaleFormat::E8m0 => e8m0::ceil_pow2(amax * (1.0 / max)),
         ScaleFormat::F32 => {
             let exact = amax / max;
+            // The quotient may have been rounded up, and the largest code is a float nevertheless.
+            let exact = if (exact * max).is_finite() {
+                exact
+            } else {
+                exact.next_down()
+            };
             let near = [exact, exact.next_up(), exact.next_down()];
             let kept = near.into_iter().find(|near| is_codes(values, *near));
             kept.unwrap_or(exact)
         }
     }
+}
+
+/// Of the least scale that cuts nothing and [`CUTS`] smaller ones, the one under which the squared error
+/// is least. Numbers that are codes already have none under the first.
+fn int4_scale(values: &[f32]) -> f32 {
+    let whole = weight_scale(values, ScaleFormat::F32, int::MAX4, is_int::<MAX4>);
+    let mut best = (squared_error(values, whole), whole);
+    if whole.is_nan() || best.0 == 0.0 {
+        return whole;
+    }
+    for cut in 1..=CUTS {
+        let scale = whole * (1.0 - cut as f32 * CUT);
+        let error = squared_error(values, scale);
+        if error < best.0 && scale >= f32::MIN_POSITIVE {
+            best = (error, scale);
+        }
+    }
+    best.1
+}
+
+/// What scales of INT4 are tried: so many, each less than the one before by this part of the largest.
+const CUTS: u32 = 10;
+const CUT: f32 = 1.0 / 32.0;
+
+/// The squared error of a group under a scale, in eight sums, which vectors take.
+fn squared_error(values: &[f32], scale: f32) -> f32 {
+    const LANES: usize = 8;
+    let mut sums = [0.0_f32; LANES];
+    for values in values.chunks(LANES) {
+        for (sum, x) in sums.iter_mut().zip(values) {
+            let exact = x / scale;
+            let error = exact - int::nearest(exact.clamp(-int::MAX4, int::MAX4));
+            *sum += error * error;
+        }
+    }
+    sums.iter().sum::<f32>() * scale * scale
+}
+
+const MAX8: i8 = int::MAX as i8;
+const MAX4: i8 = int::MAX4 as i8;
+
+/// The code nearest to `x` under a scale; what lies beyond ±`LARGEST` becomes that.
+fn int_code<const LARGEST: i8>(x: f32, scale: f32) -> u8 {
+    let largest = f32::from(LARGEST);
+    int::encode((x / scale).clamp(-largest, largest))
+}
+
+/// Whether all values are codes of at most `LARGEST` under this scale.
+fn is_int<const LARGEST: i8>(values: &[f32], scale: f32) -> bool {
+    let value = |x: f32| int::decode(int_code::<LARGEST>(x, scale)) * scale;
+    values.iter().all(|x| value(*x) == *x)
 }
 
 fn push_scale(factor: f32, scale: ScaleFormat, to: &mut Vec<u8>) {

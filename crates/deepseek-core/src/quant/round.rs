@@ -1,7 +1,7 @@
 //! Round trips through the formats: what the released code does to activations.
 
 use crate::format::{Fp4Scale, Rounding};
-use crate::quant::{e8m0, fp4, fp8};
+use crate::quant::{e8m0, fp4, fp8, int};
 
 /// The smallest magnitude that sets an FP8 scale (`docs/models/deepseek-v4.md` §5.2, item 1).
 const FP8_AMAX_MIN: f32 = 1e-4;
@@ -10,6 +10,8 @@ const FP4_AMAX_MIN: f32 = 6.0 * f32::MIN_POSITIVE;
 /// The same where scales are E4M3: six times the smallest of those (`docs/models/deepseek-v41.md`
 /// §7.1).
 const FP4_E4M3_AMAX_MIN: f32 = 6.0 / 512.0;
+/// The smallest magnitude that sets an INT8 scale, so that no scale is zero.
+const INT8_AMAX_MIN: f32 = int::MAX * f32::MIN_POSITIVE;
 
 /// The nearest BF16 value, ties to even. NaN stays NaN.
 #[must_use]
@@ -55,7 +57,20 @@ pub fn round_row(row: &mut [f32], to: Rounding) {
             let scale = Fp4Scale::E8m0;
             round_row(row, Rounding::Fp4 { block, scale });
         }
+        Rounding::Int8 => {
+            let scale = int8_scale(row);
+            for x in row {
+                *x = int::nearest((*x / scale).clamp(-int::MAX, int::MAX)) * scale;
+            }
+        }
     }
+}
+
+/// The scale of a row of activations in INT8.
+#[must_use]
+#[inline]
+pub fn int8_scale(row: &[f32]) -> f32 {
+    amax(row, INT8_AMAX_MIN) / int::MAX
 }
 
 /// The power-of-two scale of a block of activations in FP8.

@@ -211,6 +211,15 @@ impl Checkpoint {
         self.tensors.iter().map(|placed| &placed.tensor)
     }
 
+    /// The tensors of one file, by its place among [`Checkpoint::shards`], in the order of their names.
+    pub fn tensors_of(&self, shard: usize) -> impl Iterator<Item = &RawTensor> {
+        let own = self
+            .tensors
+            .iter()
+            .filter(move |placed| placed.file == shard);
+        own.map(|placed| &placed.tensor)
+    }
+
     /// All names, in order.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.tensors().map(RawTensor::name)

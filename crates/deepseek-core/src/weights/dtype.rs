@@ -24,11 +24,11 @@ pub enum Dtype {
     Bf16,
     /// 64-bit signed integers.
     I64,
-    /// 32-bit signed integers.
+    /// 32-bit signed integers. In converted files: eight INT4 codes.
     I32,
     /// 16-bit signed integers.
     I16,
-    /// Signed bytes. In the released files: pairs of FP4 codes.
+    /// Signed bytes. In the released files: pairs of FP4 codes; in converted ones: INT8 codes.
     I8,
     /// 64-bit unsigned integers.
     U64,

@@ -19,6 +19,9 @@ use crate::weights::{Bytes, Checkpoint, Dtype, RawTensor, Shard, WeightView};
 /// Columns that share a scale in packed FP4 weights (`docs/models/deepseek-v4.md` §2.4).
 const FP4_BLOCK: usize = 32;
 
+/// INT4 codes in an element of [`Dtype::I32`], the first in the lowest bits.
+const INT4_WORD: usize = 8;
+
 /// Tensors by the names of the released files, wherever and however they are kept.
 pub trait TensorSource: fmt::Debug + Send + Sync {
     /// The tensor of that name, or nothing if there is none.
@@ -104,8 +107,9 @@ impl<'a> Tensors<'a> {
         self.source.find(&name)?.ok_or(Error::Missing { name })
     }
 
-    /// The matrix `[out, in]` of that name, with its scales if it is quantised: F32, BF16, F16, or FP8
-    /// and FP4 in pairs with scales in E8M0, be they called bytes, or F32.
+    /// The matrix `[out, in]` of that name, with its scales if it is quantised: F32, BF16, F16; FP8
+    /// and FP4 in pairs with scales in E8M0, be they called bytes, or F32; INT8 as I8 `[out, in]` with
+    /// F32 scales `[out, 1]`; INT4 as I32 `[out, in / 8]` with F32 scales for groups of equal length.
     ///
     /// # Errors
     /// A matrix or its scales missing, of another shape or of an unusable type; scales beside a
@@ -125,6 +129,20 @@ impl<'a> Tensors<'a> {
                 let (scale, scales) = self.scales(&scale_name, tiles)?;
                 (Format::Fp8 { tile, scale }, scales)
             }
+            Dtype::I8 if columns > 0 && raw.shape() == shape.as_slice() => {
+                let scales = self.find(&scale_name)?;
+                fits(&scales, &[rows, 1])?;
+                (Format::Int8, floats(&scales)?)
+            }
+            Dtype::I32 => {
+                if columns % INT4_WORD != 0 {
+                    return Err(raw.unusable("a type for columns that are no multiple of 8"));
+                }
+                fits(&raw, &[rows, columns / INT4_WORD])?;
+                let scales = self.find(&scale_name)?;
+                let group = int4_group(&scales, shape)?;
+                (Format::Int4 { group }, floats(&scales)?)
+            }
             Dtype::I8 | Dtype::U8 => {
                 if columns % 2 == 1 {
                     return Err(raw.unusable("a type for an odd number of columns"));
@@ -134,7 +152,7 @@ impl<'a> Tensors<'a> {
                 let (scale, scales) = self.scales(&scale_name, blocks)?;
                 (Format::Fp4 { block, scale }, scales)
             }
-            _ => return Err(raw.unusable("F32, BF16, F16, F8_E4M3 or I8")),
+            _ => return Err(raw.unusable("F32, BF16, F16, F8_E4M3, I8 or I32")),
         };
         let (name, data) = (raw.name().to_owned(), raw.bytes().clone());
         Ok(WeightView {
@@ -261,6 +279,33 @@ impl<'a> Tensors<'a> {
             _ => Err(raw.unusable("integers")),
         }
     }
+}
+
+/// The bytes of scales that can be F32 alone.
+fn floats(scales: &RawTensor) -> Result<Bytes> {
+    match scales.dtype() {
+        Dtype::F32 => Ok(scales.bytes().clone()),
+        _ => Err(scales.unusable("F32")),
+    }
+}
+
+/// The columns that share a scale in INT4: as many for each of a row's scales.
+fn int4_group(scales: &RawTensor, [rows, columns]: [usize; 2]) -> Result<usize> {
+    let group = match *scales.shape() {
+        [lines, groups] if lines == rows && columns.checked_rem(groups) == Some(0) => {
+            columns.checked_div(groups)
+        }
+        _ => None,
+    };
+    let whole = |group: &usize| *group > 0 && group.is_multiple_of(INT4_WORD);
+    group.filter(whole).ok_or_else(|| Error::Tensor {
+        name: scales.name().to_owned(),
+        why: format!(
+            "scales of shape {:?} for INT4 of {rows} rows and {columns} columns, want as many for each row, \
+             each for a multiple of {INT4_WORD} columns",
+            scales.shape()
+        ),
+    })
 }
 
 /// The released name of a matrix's scales.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use crate::format::Format;
+use crate::format::{Format, ScaleFormat};
 
 /// What holds bytes: a mapped file, a buffer.
 pub trait Owner: Send + Sync {
@@ -142,7 +142,7 @@ impl WeightView {
                     first % tile[0],
                 )
             }
-            Format::Fp4 { .. } => {
+            Format::Fp4 { .. } | Format::Int8 | Format::Int4 { .. } => {
                 let line = self.scale_row_bytes();
                 (cut(&self.scales, range.start * line..range.end * line), 0)
             }
@@ -164,8 +164,8 @@ impl WeightView {
         match self.format {
             Format::F32 => self.shape[1] * 4,
             Format::Bf16 | Format::F16 => self.shape[1] * 2,
-            Format::Fp8 { .. } => self.shape[1],
-            Format::Fp4 { .. } => self.shape[1] / 2,
+            Format::Fp8 { .. } | Format::Int8 => self.shape[1],
+            Format::Fp4 { .. } | Format::Int4 { .. } => self.shape[1] / 2,
         }
     }
 
@@ -176,6 +176,8 @@ impl WeightView {
             Format::F32 | Format::Bf16 | Format::F16 => 0,
             Format::Fp8 { tile, scale } => self.shape[1].div_ceil(tile[1]) * scale.bytes(),
             Format::Fp4 { block, scale } => self.shape[1].div_ceil(block) * scale.bytes(),
+            Format::Int8 => ScaleFormat::F32.bytes(),
+            Format::Int4 { group } => self.shape[1].div_ceil(group) * ScaleFormat::F32.bytes(),
         }
     }
 
@@ -193,7 +195,7 @@ impl WeightView {
         let index = match self.format {
             Format::F32 | Format::Bf16 | Format::F16 => 0,
             Format::Fp8 { tile, .. } => (self.tile_row + index) / tile[0],
-            Format::Fp4 { .. } => index,
+            Format::Fp4 { .. } | Format::Int8 | Format::Int4 { .. } => index,
         };
         &self.scales[index * line..][..line]
     }

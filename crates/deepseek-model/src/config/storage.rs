@@ -17,13 +17,21 @@ pub enum Storage {
     Bf16,
     /// 32-bit floats.
     F32,
+    /// INT8 with a scale for each row, routed experts too: a conversion for devices that multiply
+    /// integers.
+    W8a8,
+    /// The same with routed experts in INT4.
+    W4a8,
 }
 
 /// Keys of `quantization_config` that the architecture fixes. Where one is present it must say this.
-const QUANTISED: [(&str, &str); 3] = [
-    ("quant_method", "\"fp8\""),
-    ("fmt", "\"e4m3\""),
-    ("scale_fmt", "\"ue8m0\""),
+const QUANTISED: [(&str, &str); 2] = [("fmt", "\"e4m3\""), ("scale_fmt", "\"ue8m0\"")];
+
+/// What `quant_method` may be, with what `expert_dtype` may be beside it, the first where it is absent.
+const METHODS: [(&str, &[(&str, Storage)]); 3] = [
+    ("fp8", &[("fp4", Storage::Released), ("fp8", Storage::Base)]),
+    ("w8a8", &[("int8", Storage::W8a8)]),
+    ("w4a8", &[("int4", Storage::W4a8)]),
 ];
 
 /// How the matrices are stored. Flash was released without `expert_dtype`, and means FP4.
@@ -40,7 +48,11 @@ pub(super) fn storage(keys: &Keys) -> Result<Storage> {
         };
     };
     check_fixed(&quantisation, &QUANTISED)?;
-    quantisation.need("quant_method", quantisation.text("quant_method")?)?;
+    let method = quantisation.need("quant_method", quantisation.text("quant_method")?)?;
+    let Some((_, experts)) = METHODS.iter().find(|(name, _)| *name == method) else {
+        let only = "\"fp8\", \"w8a8\" and \"w4a8\"";
+        return unsupported(&quantisation.name("quant_method"), &method.into(), only);
+    };
     let (outer, inner) = (
         keys.text("expert_dtype")?,
         quantisation.text("expert_dtype")?,
@@ -53,10 +65,18 @@ pub(super) fn storage(keys: &Keys) -> Result<Storage> {
             format!("{} is {inner}", quantisation.name("expert_dtype")),
         );
     }
-    match outer.or(inner) {
-        None | Some("fp4") => Ok(Storage::Released),
-        Some("fp8") => Ok(Storage::Base),
-        Some(other) => unsupported("expert_dtype", &Value::from(other), "\"fp4\" and \"fp8\""),
+    let Some(named) = outer.or(inner) else {
+        return Ok(experts[0].1);
+    };
+    match experts.iter().find(|(name, _)| *name == named) {
+        Some((_, storage)) => Ok(*storage),
+        None => {
+            let names: Vec<_> = experts
+                .iter()
+                .map(|(name, _)| format!("{name:?}"))
+                .collect();
+            unsupported("expert_dtype", &named.into(), &names.join(" and "))
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use deepseek_attn::{Choice, Compression, Keys, Role};
 use deepseek_audio::AudioConfig;
+use deepseek_core::Format;
 use deepseek_core::weights::Dtype;
 use deepseek_vision::VisionConfig;
 
@@ -44,7 +45,26 @@ impl<'a> Lister<'a> {
             component,
             layer: None,
             kind,
+            packed: 1,
         });
+    }
+
+    /// `stem.weight`, `packed` parameters an element, and `stem.scale`.
+    fn packed(
+        &mut self,
+        stem: &str,
+        (dtype, packed, shape): (Dtype, usize, [usize; 2]),
+        (scale, scales): (Dtype, [usize; 2]),
+        component: Component,
+    ) {
+        let [out, inner] = shape;
+        let (weight, codes) = (format!("{stem}.weight"), [out, inner / packed]);
+        self.push(&weight, dtype, &codes, component, Kind::Matrix);
+        if let Some(spec) = self.specs.last_mut() {
+            spec.packed = packed as u64;
+        }
+        let name = format!("{stem}.scale");
+        self.push(&name, scale, &scales, component, Kind::Side);
     }
 
     /// The list, all of it of one part of the model.
@@ -59,6 +79,7 @@ impl<'a> Lister<'a> {
     fn narrow(&self) -> Dtype {
         match self.storage {
             Storage::Released | Storage::Base | Storage::Bf16 => Dtype::Bf16,
+            Storage::W8a8 | Storage::W4a8 => Dtype::Bf16,
             Storage::F32 => Dtype::F32,
         }
     }
@@ -83,55 +104,47 @@ impl<'a> Lister<'a> {
         self.push(name, Dtype::F32, shape, component, Kind::Other);
     }
 
-    /// `stem.weight` and its scales, one for each tile.
-    fn tiled(&mut self, stem: &str, [out, inner]: [usize; 2], component: Component) {
-        let weight = format!("{stem}.weight");
-        let scale = match self.storage {
-            Storage::Released => Dtype::F8E8m0,
-            Storage::Base => Dtype::F32,
-            Storage::Bf16 | Storage::F32 => return self.plain(&weight, [out, inner], component),
-        };
+    /// `stem.weight` and its scales, one for each tile, or for each row of integers.
+    fn tiled(&mut self, stem: &str, shape: [usize; 2], component: Component) {
         let [rows, columns] = self.config.fp8_tile;
-        self.push(
-            &weight,
-            Dtype::F8E4m3,
-            &[out, inner],
-            component,
-            Kind::Matrix,
-        );
-        let tiles = [out.div_ceil(rows), inner.div_ceil(columns)];
-        self.push(
-            &format!("{stem}.scale"),
-            scale,
-            &tiles,
-            component,
-            Kind::Side,
-        );
+        let tiles = [shape[0].div_ceil(rows), shape[1].div_ceil(columns)];
+        let (dtype, scales) = match self.storage {
+            Storage::Released => (Dtype::F8E4m3, (Dtype::F8E8m0, tiles)),
+            Storage::Base => (Dtype::F8E4m3, (Dtype::F32, tiles)),
+            Storage::W8a8 | Storage::W4a8 => (Dtype::I8, (Dtype::F32, [shape[0], 1])),
+            Storage::Bf16 | Storage::F32 => {
+                return self.plain(&format!("{stem}.weight"), shape, component);
+            }
+        };
+        self.packed(stem, (dtype, 1, shape), scales, component);
     }
 
-    /// `stem.weight` of a routed expert: FP4 with a scale for every 32 columns, where that is how
-    /// experts are stored.
-    fn expert(&mut self, stem: &str, [out, inner]: [usize; 2]) {
-        let component = Component::RoutedExperts;
-        if self.storage != Storage::Released {
-            return self.tiled(stem, [out, inner], component);
+    /// The same, of groups of channels whose input is never rounded: no integers.
+    fn grouped(&mut self, stem: &str, shape: [usize; 2], component: Component) {
+        match self.storage {
+            Storage::W8a8 | Storage::W4a8 => {
+                self.plain(&format!("{stem}.weight"), shape, component);
+            }
+            _ => self.tiled(stem, shape, component),
         }
-        let codes = [out, inner / 2];
-        self.push(
-            &format!("{stem}.weight"),
-            Dtype::I8,
-            &codes,
-            component,
-            Kind::Matrix,
-        );
-        let blocks = [out, inner.div_ceil(32)];
-        self.push(
-            &format!("{stem}.scale"),
-            Dtype::F8E8m0,
-            &blocks,
-            component,
-            Kind::Side,
-        );
+    }
+
+    /// `stem.weight` of a routed expert: FP4 with a scale for every 32 columns, or INT4, where that is
+    /// how experts are stored.
+    fn expert(&mut self, stem: &str, shape: [usize; 2]) {
+        let component = Component::RoutedExperts;
+        let [out, inner] = shape;
+        match (self.storage, Format::int4(inner)) {
+            (Storage::Released, _) => {
+                let scales = (Dtype::F8E8m0, [out, inner.div_ceil(32)]);
+                self.packed(stem, (Dtype::I8, 2, shape), scales, component);
+            }
+            (Storage::W4a8, Some(Format::Int4 { group })) => {
+                let scales = (Dtype::F32, [out, inner / group]);
+                self.packed(stem, (Dtype::I32, 8, shape), scales, component);
+            }
+            _ => self.tiled(stem, shape, component),
+        }
     }
 
     /// What stands outside of layers, but for images.
@@ -202,7 +215,7 @@ impl<'a> Lister<'a> {
         self.tiled("attn.wq_b", [wide, q_lora_rank], at);
         self.tiled("attn.wkv", [head_dim, hidden_size], at);
         self.norm("attn.kv_norm.weight", head_dim, Component::Norms);
-        self.tiled("attn.wo_a", [latent, wide / o_groups], at);
+        self.grouped("attn.wo_a", [latent, wide / o_groups], at);
         self.tiled("attn.wo_b", [hidden_size, latent], at);
     }
 
@@ -321,7 +334,8 @@ impl<'a> Lister<'a> {
         let at = Component::EngramTables;
         let weight = format!("{stem}.weight");
         let scale = match self.storage {
-            Storage::Released => Dtype::F8E8m0,
+            // What is read row by row, and multiplied with nothing, is not converted.
+            Storage::Released | Storage::W8a8 | Storage::W4a8 => Dtype::F8E8m0,
             Storage::Base => Dtype::F32,
             Storage::Bf16 | Storage::F32 => return self.rows(&weight, [rows, width], at),
         };

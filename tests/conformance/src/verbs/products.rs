@@ -6,11 +6,8 @@ use deepseek_core::operands::{
 };
 use deepseek_core::{DeviceTensor, Format, Kernels, Rounding, Use, reference};
 
-use super::{Draw, TOLERANCE, tolerance};
+use super::{Draw, INPUTS, TOLERANCE, tolerance};
 use crate::compare::relative;
-
-/// How inputs of products are rounded, where they are.
-const INPUT: Rounding = Rounding::Fp8 { block: 32, tail: 0 };
 
 fn compare<B: Kernels>(
     be: &B,
@@ -33,7 +30,7 @@ fn linear<B: Kernels>(
 ) -> Result<Linear<B>> {
     Ok(Linear {
         weight: be.load(&draw.weight(format, shape), Use::Product)?,
-        input: draw.pick(&[None, Some(INPUT)]),
+        input: draw.pick(&[None, Some(INPUTS[0]), Some(INPUTS[1])]),
         output: draw.rounding(),
     })
 }
@@ -88,7 +85,11 @@ pub(super) fn feed_forward<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'
         down: matrix([hidden, inner])?,
     };
     let x = be.upload(&draw.tensor(&[tokens, hidden]))?;
-    for (input, bf16) in [(None, false), (Some(INPUT), true)] {
+    for (input, bf16) in [
+        (None, false),
+        (Some(INPUTS[0]), true),
+        (Some(INPUTS[1]), true),
+    ] {
         let form = SwiGlu {
             limit: 1.0,
             input,
