@@ -6,6 +6,7 @@ mod bench;
 mod card;
 mod check;
 mod checkpoint;
+mod convert;
 mod demo;
 mod emulate;
 mod ffmpeg;
@@ -50,6 +51,8 @@ enum Task {
     Test(test::Args),
     /// Run the tests of the host's kernels as aarch64 would, under an emulator.
     ArmTest(arm::Args),
+    /// Convert a checkpoint, as `deepseek convert` does, with the program built anew.
+    Convert(convert::Args),
     /// Check the house rules.
     Tidy,
     /// Package the crates that are published, and build each from its package alone.
@@ -88,6 +91,7 @@ fn main() -> Result<()> {
         Task::Card => card::run(),
         Task::Test(args) => test::run(&args),
         Task::ArmTest(args) => arm::run(&args),
+        Task::Convert(args) => convert::run(&args),
         Task::Tidy => tidy::run(&shell::root()),
         Task::Package(args) => package::run(&args),
         Task::Check(args) => check::run(&args),

@@ -2,6 +2,7 @@
 //! decided elsewhere.
 
 mod bench;
+mod convert;
 mod environment;
 mod generation;
 mod logging;
@@ -17,6 +18,7 @@ use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::bench::Bench;
+pub(crate) use self::convert::Convert;
 pub(crate) use self::environment::{history_file, hub_cache, sessions_folder, variable};
 pub(crate) use self::generation::{Generation, Sampling, ToolChoiceArg};
 pub(crate) use self::logging::Logging;
@@ -32,7 +34,7 @@ use crate::version;
 /// Run DeepSeek-V4 and V4.1 checkpoints.
 ///
 /// A checkpoint is a folder with `config.json`, `tokenizer.json` and safetensors files, as it was
-/// released or as transformers saved it again. Nothing is converted, and nothing is fetched. Where
+/// released or as transformers saved it again. Nothing has to be converted, and nothing is fetched. Where
 /// none is named, the embedded model answers: a small one that this program carries.
 #[derive(Debug, Parser)]
 #[command(name = "deepseek", version, long_version = version::long(), max_term_width = 100, after_long_help = AFTER)]
@@ -47,6 +49,7 @@ const AFTER: &str = "\
 Examples:
   deepseek run \"What is 12 + 30?\"                        ask the embedded model
   deepseek inspect DIR                                   see what a model needs
+  deepseek convert DIR --to w8a8 --out NEW               make integers of its weights
   deepseek run --model DIR \"Why is the sky blue?\"        ask once
   deepseek run --model DIR < letter.txt                  ask what a file says
   deepseek chat --model DIR                              talk
@@ -122,6 +125,30 @@ Examples:
 
 Exit codes: 0 done, 2 usage, 3 the config or the files do not hold.")]
     Inspect(Inspect),
+
+    /// Convert a checkpoint's weights to integers, for devices that multiply those.
+    ///
+    /// Devices without FP8 and FP4 multiply 8-bit integers: activations are rounded to INT8 as they come,
+    /// each row under a scale of its own, and weights are stored so. What the release stores in FP8
+    /// becomes INT8, one scale a row (w8a8); its routed experts INT8, or INT4 with one scale for 128
+    /// columns of a row (w4a8: half the bytes, and more is lost). All else is copied: other tensors byte by
+    /// byte, tokenizer and further files as they are. The result is a checkpoint that all commands take.
+    ///
+    /// Files are made one after the other and appear when they are whole, `config.json` last. Broken off,
+    /// or killed, the same command goes on: what is finished is held against its digest and kept.
+    /// Memory does not grow with the model. What each tensor lost stands in `conversion.json`: the root
+    /// mean square of the error as a share of the numbers' own, the ratio of signal to noise, the largest.
+    /// What that means for answers, `eval` measures.
+    #[command(after_long_help = "\
+Examples:
+  deepseek convert DIR --to w8a8 --out DIR-w8a8
+  deepseek convert DIR --to w4a8 --out DIR-w4a8 --threads 16
+  deepseek convert --to w4a8 --out small --json          the embedded model
+  deepseek run --model DIR-w8a8 \"Why is the sky blue?\"
+  deepseek eval --model DIR-w8a8 tasks.jsonl             what is left of its accuracy
+
+Exit codes: 0 done, 1 fault, 2 usage, 3 bad input, 130 interrupted.")]
+    Convert(Convert),
 
     /// Turn text into token ids, or back.
     ///

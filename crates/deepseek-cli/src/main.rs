@@ -6,6 +6,7 @@ mod args;
 mod bench;
 mod chat;
 mod config;
+mod convert;
 mod device;
 mod devices;
 mod doctor;
@@ -82,6 +83,7 @@ fn command(command: &Command, settings: &Settings) -> Result<()> {
         Command::Run(args) => run::run(args),
         Command::Chat(args) => chat::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Convert(args) => convert::run(args),
         Command::Tokenize(args) => tokenize::run(args),
         Command::Logits(args) => logits::run(args),
         Command::Eval(args) => eval::run(args),

@@ -78,7 +78,7 @@ pub(crate) enum LevelArg {
     Exact,
     /// Round the stored cache and the indexer alone: less memory for long contexts.
     Cache,
-    /// Round these and what goes into products with FP8 and FP4 weights: memory as with cache.
+    /// Round these and what goes into products with quantised weights: memory as with cache.
     Full,
     /// Round all that the vendor's own code rounds.
     Released,

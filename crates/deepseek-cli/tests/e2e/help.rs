@@ -2,10 +2,11 @@
 
 use crate::program::run;
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "run",
     "chat",
     "inspect",
+    "convert",
     "tokenize",
     "logits",
     "eval",

@@ -6,6 +6,7 @@ mod bench;
 mod bounds;
 mod caches;
 mod chat;
+mod convert;
 mod decoding;
 mod doctor;
 mod embedded;
