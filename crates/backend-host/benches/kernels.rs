@@ -10,9 +10,7 @@ use backend_candle::Candle;
 use backend_host::{Host, KernelSet};
 use deepseek_core::operands::{ExpertViews, Linear, Residency, Routing, SwiGlu};
 use deepseek_core::weights::{Bytes, WeightView};
-use deepseek_core::{
-    Backend, Format, HostTensor, Kernels, Result, Rounding, ScaleFormat, Use, reference,
-};
+use deepseek_core::{Backend, Format, HostTensor, Kernels, Result, ScaleFormat, Use, reference};
 
 /// A matrix of V4-Flash: an expert's `w1`.
 const SHAPE: [usize; 2] = [2048, 4096];
@@ -116,7 +114,7 @@ fn experts(host: &Host, format: Format, tokens: usize) -> Result<[f64; 2]> {
     let x = host.upload(&numbers(&[tokens, hidden]))?;
     let form = SwiGlu {
         limit: 10.0,
-        input: Some(INPUT),
+        input: format.input_rounding(INPUT_BLOCK),
         bf16: true,
     };
     // Each step chooses others, so that none is in a cache when it is read.

@@ -57,6 +57,11 @@ impl Draw {
                 let scales = rows * columns.div_ceil(block);
                 (self.bytes(count / 2), self.scales(scales, scale))
             }
+            Format::Int8 => (self.bytes(count), self.scales(rows, ScaleFormat::F32)),
+            Format::Int4 { group } => {
+                let scales = rows * columns.div_ceil(group);
+                (self.bytes(count / 2), self.scales(scales, ScaleFormat::F32))
+            }
         };
         WeightView {
             name: "w".to_owned(),
@@ -129,7 +134,7 @@ const fn fp4(scale: ScaleFormat) -> Format {
     Format::Fp4 { block: 32, scale }
 }
 
-const FORMATS: [Format; 7] = [
+const FORMATS: [Format; 9] = [
     Format::F32,
     Format::Bf16,
     Format::F16,
@@ -137,10 +142,12 @@ const FORMATS: [Format; 7] = [
     fp8(32, ScaleFormat::F32),
     fp4(ScaleFormat::E8m0),
     fp4(ScaleFormat::F32),
+    Format::Int8,
+    Format::Int4 { group: 2 },
 ];
 
 /// What the products of each format gave, and then the rest.
-const DIGESTS: [u64; 8] = [
+const DIGESTS: [u64; 10] = [
     0x46dc_d3c1_3345_8cc7,
     0x1935_5dc4_dfbe_a02a,
     0x003a_3a04_fffe_c868,
@@ -148,6 +155,8 @@ const DIGESTS: [u64; 8] = [
     0x4669_67e3_aa3a_a268,
     0xad17_7adf_7f29_bde2,
     0xd53d_bf27_9b2d_5ee5,
+    0x7abd_48c2_1479_5d1a,
+    0xf4de_331e_704e_5599,
     0x8231_fc95_ecf9_00f7,
 ];
 

@@ -229,8 +229,8 @@ fn a_converted_checkpoint_has_integers_where_the_release_has_codes() {
     }
     let expert = |storage, part: &str| {
         let name = format!("layers.4.ffn.experts.7.{part}");
-        let mut specs = inventory(&tiny(), storage);
-        specs
+        let config = tiny();
+        inventory(&config, storage)
             .find(|spec| spec.name == name)
             .expect("an expert")
             .shape

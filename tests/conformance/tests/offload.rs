@@ -220,14 +220,6 @@ fn v41_gives_the_logits_of_the_reference() -> Result<()> {
 }
 
 #[test]
-fn every_layer_rounds_where_the_reference_does() -> Result<()> {
-    for name in ["plain-s7-release", "wide-s4-release"] {
-        conformance::forced::check(device(HostChip::Composed)?, name)?;
-    }
-    Ok(())
-}
-
-#[test]
 fn a_step_waits_once() -> Result<()> {
     for (name, prefill) in MODELS {
         let drafts = Open {

@@ -166,6 +166,27 @@ unsafe impl Halves for Quad {
             [sixteen(vzip1q_u8(even, odd)), sixteen(vzip2q_u8(even, odd))]
         }
     }
+
+    #[inline(always)]
+    unsafe fn int8(codes: &[u8; 16], factor: f32) -> Self {
+        // SAFETY: sixteen bytes; NEON is promised by the caller.
+        unsafe { Self::integers(vld1q_s8(codes.as_ptr().cast()), factor) }
+    }
+
+    #[inline(always)]
+    unsafe fn int4(codes: &[u8; 8], factor: f32) -> Self {
+        // SAFETY: eight bytes; NEON is promised by the caller.
+        unsafe {
+            let codes = vld1_u8(codes.as_ptr());
+            let even = vand_u8(codes, vdup_n_u8(0x0f));
+            let odd = vshr_n_u8::<4>(codes);
+            let codes = vcombine_u8(vzip1_u8(even, odd), vzip2_u8(even, odd));
+            // A code of eight or more is negative: what is 8 above its place goes 16 below.
+            let sign = vdupq_n_u8(8);
+            let codes = vsubq_u8(veorq_u8(codes, sign), sign);
+            Self::integers(vreinterpretq_s8_u8(codes), factor)
+        }
+    }
 }
 
 impl Quad {
@@ -190,6 +211,22 @@ impl Quad {
         // SAFETY: promised by the caller.
         let [[a, b], [c, d]] = unsafe { [widened(low), widened(high)] };
         Self([a, b, c, d])
+    }
+
+    /// Sixteen signed bytes times a factor.
+    #[inline(always)]
+    unsafe fn integers(codes: int8x16_t, factor: f32) -> Self {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let (low, high) = (vmovl_s8(vget_low_s8(codes)), vmovl_high_s8(codes));
+            Self([
+                vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))),
+                vcvtq_f32_s32(vmovl_high_s16(low)),
+                vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))),
+                vcvtq_f32_s32(vmovl_high_s16(high)),
+            ])
+            .times(factor)
+        }
     }
 
     #[inline(always)]

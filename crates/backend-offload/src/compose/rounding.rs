@@ -94,7 +94,7 @@ pub(super) fn round<E>(to: &mut Program<E>, x: Operand, rounding: Rounding, out:
 
 /// Rows in INT8, each under a scale of its own. Integers are rounded by adding and taking away
 /// `1.5 * 2^23`.
-fn int8(to: &mut Program, x: Operand, out: Operand) {
+fn int8<E>(to: &mut Program<E>, x: Operand, out: Operand) {
     const MAX: f32 = 127.0;
     const WHOLE: f32 = 12_582_912.0;
     let [rows, width] = [x.dims[0], x.dims[1]];
@@ -107,7 +107,7 @@ fn int8(to: &mut Program, x: Operand, out: Operand) {
     to.function(Function::Muls(-1.0), numbers, negatives);
     let [largest, bounded] = [(); 2].map(|()| to.scratch(Type::F32, &[rows, 1]));
     let places = to.scratch(Type::I64, &[rows, 1]);
-    to.call(Call::MaxDim {
+    to.call(Call::Max {
         x: both,
         out: largest,
         places,

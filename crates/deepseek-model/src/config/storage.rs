@@ -65,10 +65,12 @@ pub(super) fn storage(keys: &Keys) -> Result<Storage> {
             format!("{} is {inner}", quantisation.name("expert_dtype")),
         );
     }
-    let Some(named) = outer.or(inner) else {
-        return Ok(experts[0].1);
-    };
-    match experts.iter().find(|(name, _)| *name == named) {
+    let named = outer.or(inner);
+    // The first is what the method means where nothing is named.
+    let found = experts
+        .iter()
+        .find(|(name, _)| named.is_none_or(|named| named == *name));
+    match found {
         Some((_, storage)) => Ok(*storage),
         None => {
             let names: Vec<_> = experts

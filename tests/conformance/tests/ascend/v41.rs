@@ -4,7 +4,6 @@ use anyhow::{Context, Result};
 use conformance::album::{Album, album, decode, run, spans};
 use conformance::compare::close;
 use conformance::fixture::{Fixture, folder};
-use conformance::forced;
 use conformance::model::{Open, logits, meta, prompt, step, trace};
 use deepseek_core::weights::{Checkpoint, Tensors};
 use deepseek_core::{Backend, Loader, Numerics};
@@ -36,31 +35,6 @@ fn levels(name: &str) -> Vec<(&'static str, Numerics)> {
 
 fn expected(name: &str) -> Result<Fixture> {
     Fixture::open(&format!("{name}/expected.safetensors"))
-}
-
-/// As [`Fixture::holds`]; where stored rows are rounded, an eighth of the rows may be further off. Features of
-/// images are sums in another order, and a row near the boundary of two codes then falls the other way for all
-/// who see it. A wrong rule would show in every row.
-fn holds(reference: &Fixture, (what, level): (&str, &str), got: &[f32], key: &str) -> Result<()> {
-    if level == "none" {
-        return reference.holds(what, got, key, TOLERANCE);
-    }
-    reference.holds(what, got, key, 10.0 * TOLERANCE)?;
-    let want = reference.floats(key)?;
-    let rows = got
-        .chunks(want.width())
-        .zip(want.data().chunks(want.width()));
-    let is_off = |(a, b): &(&[f32], &[f32])| {
-        let mut pairs = a.iter().zip(*b);
-        pairs.any(|(a, b)| (a - b).abs() > TOLERANCE)
-    };
-    let count = got.len() / want.width();
-    let off = rows.filter(is_off).count();
-    assert!(
-        off <= count.div_ceil(8),
-        "{what}: {off} of {count} rows are off"
-    );
-    Ok(())
 }
 
 fn prompt_len(name: &str) -> Result<usize> {
@@ -197,51 +171,40 @@ fn a_cut_prompt_gives_what_the_reference_gives_then() -> Result<()> {
 fn images_in_a_prompt_give_the_logits_of_the_reference() -> Result<()> {
     for name in FIXTURES {
         let reference = expected(name)?;
-        for (level, numerics) in LEVELS {
-            for (which, prefill) in [
-                ("image", Prefill::Full),
-                ("mixed", Prefill::Full),
-                ("image", Prefill::Replay),
-                ("mixed", Prefill::Replay),
-            ] {
-                let opened = Open {
-                    prefill,
-                    drafts: true,
-                    ..at(numerics)
-                };
-                emulated(50, |session| {
-                    let mut model = model(session, name, opened)?;
-                    let Album {
-                        tokens,
-                        after,
-                        media,
-                    } = album(&mut model, name, which)?;
-                    let what = format!("{name} {level} {which} {prefill:?}");
-                    let chunks = &[6, 1, 7, 512];
-                    if prefill == Prefill::Replay {
-                        let prompt = spans(&tokens, &media, chunks, Want::Last);
-                        let mut got = run(&mut model, prompt)?;
-                        got.extend(decode(&mut model, tokens.len(), &after)?);
-                        let key = format!("logits_{which}_replay.{level}");
-                        return holds(&reference, (&what, level), &got, &key);
-                    }
-                    let got = run(&mut model, spans(&tokens, &media, chunks, Want::All))?;
-                    let key = format!("logits_{which}.{level}");
-                    holds(&reference, (&what, level), &got, &key)?;
-                    let got = decode(&mut model, tokens.len(), &after)?;
-                    let key = format!("logits_{which}_decode.{level}");
-                    holds(&reference, (&what, level), &got, &key)
-                })?;
-            }
+        for (which, prefill) in [
+            ("image", Prefill::Full),
+            ("mixed", Prefill::Full),
+            ("image", Prefill::Replay),
+            ("mixed", Prefill::Replay),
+        ] {
+            let opened = Open {
+                prefill,
+                drafts: true,
+                ..Open::default()
+            };
+            emulated(50, |session| {
+                let mut model = model(session, name, opened)?;
+                let Album {
+                    tokens,
+                    after,
+                    media,
+                } = album(&mut model, name, which)?;
+                let what = format!("{name} {which} {prefill:?}");
+                let chunks = &[6, 1, 7, 512];
+                if prefill == Prefill::Replay {
+                    let prompt = spans(&tokens, &media, chunks, Want::Last);
+                    let mut got = run(&mut model, prompt)?;
+                    got.extend(decode(&mut model, tokens.len(), &after)?);
+                    let key = format!("logits_{which}_replay.none");
+                    return reference.holds(&what, &got, &key, TOLERANCE);
+                }
+                let got = run(&mut model, spans(&tokens, &media, chunks, Want::All))?;
+                reference.holds(&what, &got, &format!("logits_{which}.none"), TOLERANCE)?;
+                let got = decode(&mut model, tokens.len(), &after)?;
+                let key = format!("logits_{which}_decode.none");
+                reference.holds(&what, &got, &key, TOLERANCE)
+            })?;
         }
-    }
-    Ok(())
-}
-
-#[test]
-fn every_layer_rounds_where_the_reference_does() -> Result<()> {
-    for (seed, name) in (60..).zip(["plain-s7-release", "wide-s4-release"]) {
-        emulated(seed, |session| forced::check(device(session)?, name))?;
     }
     Ok(())
 }
