@@ -19,6 +19,12 @@ use crate::media_source::{MediaError, MediaKind};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct RequestId(pub(crate) u64);
 
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// What a reader learns of its request. [`Finished`](Event::Finished) or
 /// [`Failed`](Event::Failed) comes last, and comes always.
 #[derive(Debug, Clone)]

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use deepseek_model::{Decoder, DraftAsk, Logits, Step, TokenId};
+use tracing::{debug, error, trace};
 
 use crate::errand::{Begun, Errand, Work};
 use crate::events::{Event, Fault, Reason, Usage};
@@ -99,7 +100,20 @@ impl<'a> Run<'a> {
                 continue;
             }
             let step = self.step(&parts);
-            match self.decoder.step(&step) {
+            let began = Instant::now();
+            let ran = self.decoder.step(&step);
+            trace!(
+                sequences = parts.len(),
+                tokens = step
+                    .spans
+                    .iter()
+                    .map(|span| span.tokens.len())
+                    .sum::<usize>(),
+                drafted = parts.iter().map(|part| part.drafted.len()).sum::<usize>(),
+                seconds = began.elapsed().as_secs_f64(),
+                "step"
+            );
+            match ran {
                 Ok(logits) => self.read(&parts, &logits),
                 Err(error) => self.fail(&parts, error),
             }
@@ -152,6 +166,14 @@ impl<'a> Run<'a> {
                 continue;
             }
             let start = self.start(&queued.accepted);
+            debug!(
+                request = %queued.request,
+                place = start.seq.0,
+                prompt = queued.accepted.prompt.len(),
+                cached = start.cached,
+                queued_seconds = queued.submitted.elapsed().as_secs_f64(),
+                "admitted"
+            );
             self.running.push(Sequence::new(start, queued));
         }
     }
@@ -261,6 +283,7 @@ impl<'a> Run<'a> {
     }
 
     fn fail(&mut self, parts: &[Part], error: deepseek_model::Error) {
+        error!(sequences = parts.len(), %error, "the step failed");
         let error = Arc::new(error);
         for part in parts {
             self.running[part.grant.index].fail_with(&error);

@@ -5,6 +5,7 @@ use std::task::Context;
 use std::time::Instant;
 
 use deepseek_model::{Decoder, Extent, SeqId, SequenceState, Span, TokenId, Trouble, Want};
+use tracing::debug;
 
 use crate::constraint::Constraint;
 use crate::events::{Event, Fault, Reason, RequestId, Sender, Usage};
@@ -314,6 +315,15 @@ impl Sequence {
             decode: now - first_drawn,
             ..self.usage
         };
+        debug!(
+            request = %self.request,
+            place = self.seq.0,
+            generated = usage.generated,
+            drafted = usage.drafted,
+            accepted = usage.accepted,
+            end = ?self.end,
+            "ended"
+        );
         self.sender
             .end(match self.end.unwrap_or(End::Finished(Reason::Cancelled)) {
                 End::Finished(reason) => Event::Finished { reason, usage },

@@ -6,7 +6,7 @@ use tracing::Level;
 /// How much is logged.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Logging {
-    /// Log to stderr what is done: -v as --log info, -vv as --log debug.
+    /// Log to stderr what is done: -v as --log info, -vv as --log debug, -vvv as --log trace.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Log events of this level and above to stderr, a line each. No prompt and no answer is in them.
@@ -23,9 +23,9 @@ pub(crate) enum LogLevel {
     Warn,
     /// What was loaded, and what an answer took.
     Info,
-    /// Where files and settings come from.
+    /// Where files and settings come from, and when a request begins and ends.
     Debug,
-    /// All there is.
+    /// All there is: each step of the engine, too.
     Trace,
 }
 

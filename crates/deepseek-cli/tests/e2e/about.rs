@@ -135,6 +135,15 @@ fn the_log_has_what_was_done_and_no_word_of_it() {
     }
     let ran = ask(&["-vv"]);
     assert!(ran.err.contains(" DEBUG mapped files=1 "), "{ran:?}");
+    let lines = |what: &str| ran.err.lines().filter(|line| line.contains(what)).count();
+    let [admitted, ended] = [" DEBUG admitted request=", " DEBUG ended request="].map(lines);
+    assert_eq!([admitted, ended], [1, 1], "{ran:?}");
+    assert!(!ran.err.contains("TRACE"), "{ran:?}");
+    let ran = ask(&["-vvv"]);
+    let steps = ran.err.lines().filter(|line| line.contains(" TRACE step "));
+    // The prompt in one step, then a step for each of the eight ids but the last.
+    assert_eq!(steps.count(), 8, "{ran:?}");
+    assert!(!ran.err.contains("Zanzibar"), "{ran:?}");
     let ran = checkpoint.run("run", &["-v", "--log", "info", "x"]);
     ran.failed(2, "'--log <LEVEL>'", "see deepseek run --help");
 }
