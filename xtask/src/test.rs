@@ -1,7 +1,11 @@
 //! Everything that must hold before a change lands, in parts that can be run alone. Where FFmpeg's libraries
 //! are, what is checked and tested has the feature `video`; what is packaged has not.
 
-use anyhow::Result;
+#![allow(clippy::print_stderr, reason = "xtask talks to a terminal")]
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::shell::{self, cargo};
@@ -47,12 +51,15 @@ impl Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     for part in args.parts() {
+        let began = Instant::now();
         match part {
             Part::Lint => lint()?,
             Part::Tests => tests()?,
             Part::Docs => docs()?,
             Part::Package => package::under_other_names()?,
         }
+        let part = part.to_possible_value().context("a part has a name")?;
+        eprintln!("{}: {} s", part.get_name(), began.elapsed().as_secs());
     }
     Ok(())
 }
