@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use backend_ascend_sys::Ascend;
 use backend_offload::compose::Call;
-use backend_offload::{Address, Allocations, Driver, Op, Verb, View, Workspace};
+use backend_offload::{
+    Address, Allocations, Driver, Flight, Op, Pinned, Queue, Verb, View, Way, Workspace,
+};
 use deepseek_core::{Error, Result};
 
-use crate::cann::{Device, Flight, Operators, Pinned, Stream};
+use crate::cann::{Device, Operators, Stream};
 use crate::chip::{AscendChip, Family};
 use crate::translate::{Own, translate};
 
@@ -74,8 +76,8 @@ impl AscendDriver {
 
 impl Driver for AscendDriver {
     type Chip = AscendChip;
-    type Staging = Pinned;
-    type Flight = Flight;
+    type Staging = Pinned<Stream>;
+    type Flight = Flight<Stream>;
 
     fn chip(&self) -> Arc<AscendChip> {
         Arc::clone(&self.chip)
@@ -101,23 +103,33 @@ impl Driver for AscendDriver {
         }
     }
 
-    fn staging(&mut self, bytes: usize) -> Result<Pinned> {
-        Pinned::new(&self.device, bytes)
+    fn staging(&mut self, bytes: usize) -> Result<Pinned<Stream>> {
+        Pinned::new(&self.stream, bytes)
     }
 
-    fn copy_in(&mut self, from: Pinned, bytes: usize, to: Address) -> Result<Flight> {
-        self.stream.copy_in(from, bytes, to)
+    fn copy_in(
+        &mut self,
+        from: Pinned<Stream>,
+        bytes: usize,
+        to: Address,
+    ) -> Result<Flight<Stream>> {
+        Flight::start(&self.stream, Way::In, to, from, bytes)
     }
 
-    fn copy_out(&mut self, from: Address, bytes: usize, to: Pinned) -> Result<Flight> {
-        self.stream.copy_out(from, bytes, to)
+    fn copy_out(
+        &mut self,
+        from: Address,
+        bytes: usize,
+        to: Pinned<Stream>,
+    ) -> Result<Flight<Stream>> {
+        Flight::start(&self.stream, Way::Out, from, to, bytes)
     }
 
-    fn has_landed(&mut self, flight: &Flight) -> Result<bool> {
+    fn has_landed(&mut self, flight: &Flight<Stream>) -> Result<bool> {
         flight.has_landed()
     }
 
-    fn land(&mut self, flight: Flight) -> Result<Pinned> {
+    fn land(&mut self, flight: Flight<Stream>) -> Result<Pinned<Stream>> {
         flight.land()
     }
 

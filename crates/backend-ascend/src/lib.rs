@@ -8,6 +8,6 @@ mod limits;
 mod status;
 mod translate;
 
-pub use cann::{Flight, Machine, Pinned};
+pub use cann::{Machine, Stream};
 pub use chip::{AscendChip, Family};
 pub use driver::AscendDriver;

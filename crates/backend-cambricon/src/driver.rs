@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use backend_cambricon_sys::Neuware;
 use backend_offload::compose::{Operand, Program, compose};
-use backend_offload::{Address, Allocations, DType, Driver, Matrix, Op, Verb, View, Workspace};
+use backend_offload::{
+    Address, Allocations, DType, Driver, Flight, Matrix, Op, Pinned, Queue, Verb, View, Way,
+    Workspace,
+};
 use deepseek_core::{Error, Result};
 
 use crate::chip::CambriconChip;
 use crate::lower::{Own, lower};
-use crate::neuware::{Device, Flight, Operators, Pinned, Queue};
+use crate::neuware::{Device, MluQueue, Operators};
 use crate::visits;
 
 /// A device over Neuware. It belongs to the thread that opened it.
@@ -18,7 +21,7 @@ use crate::visits;
 pub struct CambriconDriver {
     chip: Arc<CambriconChip>,
     device: Rc<Device>,
-    queue: Rc<Queue>,
+    queue: Rc<MluQueue>,
     operators: Rc<Operators>,
     /// What lies between the calls of an operation: beside the operators' own workspace, which they are
     /// given one after the other.
@@ -41,7 +44,7 @@ impl CambriconDriver {
                 what: format!("the chip {model:?} without BF16: the 500 series has it"),
             });
         }
-        let queue = Queue::new(&device)?;
+        let queue = MluQueue::new(&device)?;
         Ok(Self {
             chip: Arc::new(CambriconChip::new(
                 device.name(),
@@ -125,8 +128,9 @@ impl CambriconDriver {
 
     /// Row numbers of a list, when all that is queued has run.
     fn ends(&mut self, list: &View) -> Result<Vec<i32>> {
-        let buffer = Pinned::new(&self.device, list.bytes())?;
-        let buffer = self.queue.copy_out(list.at, list.bytes(), buffer)?.land()?;
+        let buffer = self.staging(list.bytes())?;
+        let flight = self.copy_out(list.at, list.bytes(), buffer)?;
+        let buffer = self.land(flight)?;
         let bytes = &buffer.as_ref()[..list.bytes()];
         let numbers = bytes.as_chunks::<{ DType::I32.bytes() }>().0.iter();
         Ok(numbers.map(|number| i32::from_le_bytes(*number)).collect())
@@ -135,8 +139,8 @@ impl CambriconDriver {
 
 impl Driver for CambriconDriver {
     type Chip = CambriconChip;
-    type Staging = Pinned;
-    type Flight = Flight;
+    type Staging = Pinned<MluQueue>;
+    type Flight = Flight<MluQueue>;
 
     fn chip(&self) -> Arc<CambriconChip> {
         Arc::clone(&self.chip)
@@ -162,23 +166,33 @@ impl Driver for CambriconDriver {
         }
     }
 
-    fn staging(&mut self, bytes: usize) -> Result<Pinned> {
-        Pinned::new(&self.device, bytes)
+    fn staging(&mut self, bytes: usize) -> Result<Pinned<MluQueue>> {
+        Pinned::new(&self.queue, bytes)
     }
 
-    fn copy_in(&mut self, from: Pinned, bytes: usize, to: Address) -> Result<Flight> {
-        self.queue.copy_in(from, bytes, to)
+    fn copy_in(
+        &mut self,
+        from: Pinned<MluQueue>,
+        bytes: usize,
+        to: Address,
+    ) -> Result<Flight<MluQueue>> {
+        Flight::start(&self.queue, Way::In, to, from, bytes)
     }
 
-    fn copy_out(&mut self, from: Address, bytes: usize, to: Pinned) -> Result<Flight> {
-        self.queue.copy_out(from, bytes, to)
+    fn copy_out(
+        &mut self,
+        from: Address,
+        bytes: usize,
+        to: Pinned<MluQueue>,
+    ) -> Result<Flight<MluQueue>> {
+        Flight::start(&self.queue, Way::Out, from, to, bytes)
     }
 
-    fn has_landed(&mut self, flight: &Flight) -> Result<bool> {
+    fn has_landed(&mut self, flight: &Flight<MluQueue>) -> Result<bool> {
         flight.has_landed()
     }
 
-    fn land(&mut self, flight: Flight) -> Result<Pinned> {
+    fn land(&mut self, flight: Flight<MluQueue>) -> Result<Pinned<MluQueue>> {
         flight.land()
     }
 

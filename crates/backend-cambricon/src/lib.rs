@@ -11,4 +11,4 @@ mod visits;
 
 pub use chip::CambriconChip;
 pub use driver::CambriconDriver;
-pub use neuware::{Flight, Pinned};
+pub use neuware::MluQueue;

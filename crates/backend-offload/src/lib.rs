@@ -1,5 +1,5 @@
 #![doc = include_str!("../README.md")]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod aligned;
 mod arena;
@@ -14,6 +14,7 @@ mod matrix;
 mod offload;
 mod op;
 mod operands;
+mod queue;
 mod staging;
 mod tensor;
 mod thread;
@@ -27,6 +28,7 @@ pub use driver::{Chip, Driver, Form};
 pub use matrix::{Matrix, Packed, Part, widened_dtype};
 pub use offload::{Choice, Entry, Offload, Options, Usage};
 pub use op::Op;
+pub use queue::{Flight, Pinned, Queue, Way};
 pub use tensor::{Experts, Ids, Rows, Tensor, Weight};
 pub use verb::{Declined, Listed, RouteBy, Verb};
 pub use view::{Address, DType, Dims, Numbering, View};

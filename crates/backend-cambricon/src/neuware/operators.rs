@@ -14,14 +14,14 @@ use backend_cambricon_sys::types::{
     cnnlOpTensorDescriptor_t, cnnlPointerMode_t, cnnlReduceDescriptor_t, cnnlReduceIndices_t,
     cnnlReduceOp_t, cnnlScatterNdMode_t, cnnlStatus_t, cnnlTensorDescriptor_t,
 };
-use backend_offload::Address;
 use backend_offload::compose::{Binary, Call, Function, Number, Operand, Order, Type};
+use backend_offload::{Address, Queue};
 use deepseek_core::{Error, Result};
 
 use super::descriptor::{self, Descriptor, Tensor};
 use super::device::Device;
 use super::pointer;
-use super::queue::Queue;
+use super::queue::MluQueue;
 use crate::lower::{Comparison, Own, Plain, is_dense};
 
 /// Of a description that an operator does not need.
@@ -33,7 +33,7 @@ const ALGORITHMS: i32 = 1;
 pub(crate) struct Operators {
     raw: cnnlHandle_t,
     device: Rc<Device>,
-    queue: Rc<Queue>,
+    queue: Rc<MluQueue>,
 }
 
 impl fmt::Debug for Operators {
@@ -157,7 +157,7 @@ macro_rules! operator {
 
 impl Operators {
     /// A handle for this thread and a queue. Sums are taken in one order.
-    pub(crate) fn new(queue: &Rc<Queue>) -> Result<Self> {
+    pub(crate) fn new(queue: &Rc<MluQueue>) -> Result<Self> {
         let device = &queue.device;
         let mut raw = cnnlHandle_t::NULL;
         // SAFETY: the place is one for a handle.
