@@ -1,21 +1,24 @@
 //! From an operation to the calls of operators that it is composed of: those that every vendor's library has in some form.
 //!
-//! A vendor says how each [`Call`] is made, and composes by itself what [`compose`] leaves: visits to experts, for which
-//! libraries have operators of their own.
+//! A vendor says how each [`Call`] is made. [`without_gaps`] is for libraries whose operators do not step over numbers.
 
 mod call;
 mod functions;
+mod gaps;
 mod moves;
 mod operand;
 mod products;
 mod rounding;
+mod visits;
 
 pub use call::{Binary, Call, Function, Number, Order, Program};
+pub use gaps::without_gaps;
 pub use operand::{Operand, Place, Type};
 
 use crate::op::Op;
 
-/// The calls of an operation; none of [`Op::Grouped`] and [`Op::Dispatch`]. Plain data: no device is asked.
+/// The calls of an operation; none of [`Op::Grouped`], for which libraries have operators of their own or none. Plain data: no device
+/// is asked.
 #[must_use]
 pub fn compose<F, E>(op: &Op<F>) -> Option<Program<E>> {
     let mut program = Program::default();
@@ -84,7 +87,17 @@ pub fn compose<F, E>(op: &Op<F>) -> Option<Program<E>> {
         } => functions::rope(to, x.into(), angles.into(), *rotation, out.into()),
         Op::TopK { x, out } => moves::top_k(to, x.into(), out.into()),
         Op::Mask { at, out } => moves::mask(to, at.into(), out.into()),
-        Op::Grouped { .. } | Op::Dispatch { .. } => return None,
+        Op::Dispatch {
+            experts,
+            rows,
+            visits,
+            places,
+            ends,
+        } => {
+            let lists = [rows, visits, places].map(Operand::from);
+            visits::dispatch(to, experts.into(), lists, ends.into());
+        }
+        Op::Grouped { .. } => return None,
     }
     Some(program)
 }

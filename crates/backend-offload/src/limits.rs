@@ -29,3 +29,6 @@ pub(crate) const CHOICES_MAX: usize = 256;
 
 /// Bytes of a table that are widened on the host at a time.
 pub(crate) const WIDENED_BYTES_MAX: usize = 16 << 20;
+
+/// Characters of a vendor's text that an error keeps: it may be a page of a log.
+pub(crate) const VENDOR_TEXT_CHARS_MAX: usize = 600;

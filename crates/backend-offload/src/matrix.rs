@@ -43,6 +43,26 @@ pub struct Matrix<F> {
     pub parts: Vec<View>,
 }
 
+impl<F: Clone> Matrix<F> {
+    /// One of a stack.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    #[must_use]
+    pub fn member(&self, index: usize) -> Self {
+        let member = |part: &View| {
+            let dims = Dims::from(&part.dims[1..]);
+            part.part(index * dims.count(), dims)
+        };
+        Self {
+            form: self.form.clone(),
+            shape: self.shape,
+            stacked: None,
+            parts: self.parts.iter().map(member).collect(),
+        }
+    }
+}
+
 impl<F> fmt::Display for Matrix<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(count) = self.stacked {

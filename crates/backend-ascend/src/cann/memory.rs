@@ -4,7 +4,7 @@ use std::ptr::null_mut;
 
 use backend_ascend_sys::types::aclrtMemMallocPolicy;
 use backend_offload::Address;
-use deepseek_core::{Error, Result};
+use deepseek_core::Result;
 
 use super::device::Device;
 use super::pointer;
@@ -16,14 +16,9 @@ impl Device {
         let policy = aclrtMemMallocPolicy::ACL_MEM_MALLOC_HUGE_FIRST;
         // SAFETY: the place is one for a pointer.
         let code = unsafe { (self.ascend.runtime.aclrtMalloc)(&raw mut at, bytes, policy) };
-        match self.checked("aclrtMalloc", code) {
-            Ok(()) => Ok(Address(at.addr() as u64)),
-            Err(failure) if failure.is_out_of_memory() => Err(Error::OutOfMemory {
-                device: self.name().to_owned(),
-                bytes,
-            }),
-            Err(failure) => Err(failure.of(self.name())),
-        }
+        let got = self.checked("aclrtMalloc", code);
+        got.map_err(|failure| failure.of_memory(self.name(), bytes))?;
+        Ok(Address(at.addr() as u64))
     }
 
     /// Gives memory back at once, whatever is queued.

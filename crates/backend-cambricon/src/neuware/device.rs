@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use backend_cambricon_sys::types::cnrtDeviceAttr_t;
 use backend_cambricon_sys::{Library, Neuware};
+use backend_offload::{Failure, one_line};
 use deepseek_core::{Error, Result};
 
 use crate::chip::Release;
-use crate::limits::{CHIP_NAME_BYTES, VENDOR_TEXT_CHARS_MAX};
-use crate::status::Failure;
+use crate::limits::CHIP_NAME_BYTES;
+use crate::status::failure;
 
 /// A device.
 pub(crate) struct Device {
@@ -122,13 +123,7 @@ impl Device {
         // The thread's last error would be told to whoever asks for it next.
         // SAFETY: it takes nothing.
         let _ = unsafe { (self.neuware.runtime.cnrtGetLastError)() };
-        let library = Library::Cnrt;
-        Err(Failure {
-            library,
-            call,
-            code,
-            text,
-        })
+        Err(failure(Library::Cnrt, call, code, text))
     }
 
     /// What a call of the operators returned.
@@ -138,13 +133,7 @@ impl Device {
         }
         // SAFETY: a code is all that it takes.
         let text = unsafe { (self.neuware.operators.cnnlGetErrorString)(code) };
-        let failure = Failure {
-            library: Library::Cnnl,
-            call,
-            code,
-            text: told(text),
-        };
-        Err(failure.of(&self.name))
+        Err(failure(Library::Cnnl, call, code, told(text)).of(&self.name))
     }
 
     /// A failure without a code.
@@ -163,8 +152,5 @@ fn told(text: *const c_char) -> String {
     }
     // SAFETY: the library gives a text with a zero at its end that stays until this thread calls again.
     let text = unsafe { CStr::from_ptr(text) };
-    let text = text.to_string_lossy();
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let words = words.join(" ");
-    words.chars().take(VENDOR_TEXT_CHARS_MAX).collect()
+    one_line(&text.to_string_lossy())
 }

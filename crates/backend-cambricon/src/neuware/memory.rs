@@ -3,7 +3,7 @@
 use std::ptr::null_mut;
 
 use backend_offload::Address;
-use deepseek_core::{Error, Result};
+use deepseek_core::Result;
 
 use super::device::Device;
 use super::pointer;
@@ -14,14 +14,9 @@ impl Device {
         let mut at = null_mut();
         // SAFETY: the place is one for a pointer.
         let code = unsafe { (self.neuware.runtime.cnrtMalloc)(&raw mut at, bytes) };
-        match self.checked("cnrtMalloc", code) {
-            Ok(()) => Ok(Address(at.addr() as u64)),
-            Err(failure) if failure.is_out_of_memory() => Err(Error::OutOfMemory {
-                device: self.name().to_owned(),
-                bytes,
-            }),
-            Err(failure) => Err(failure.of(self.name())),
-        }
+        let got = self.checked("cnrtMalloc", code);
+        got.map_err(|failure| failure.of_memory(self.name(), bytes))?;
+        Ok(Address(at.addr() as u64))
     }
 
     /// Gives memory back at once, whatever is queued.

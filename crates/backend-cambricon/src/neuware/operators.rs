@@ -22,7 +22,7 @@ use super::descriptor::{self, Descriptor, Tensor};
 use super::device::Device;
 use super::pointer;
 use super::queue::MluQueue;
-use crate::lower::{Comparison, Own, Plain, is_dense};
+use crate::lower::{Own, Plain};
 
 /// Of a description that an operator does not need.
 const NO_TENSOR: cnnlTensorDescriptor_t = cnnlTensorDescriptor_t::NULL;
@@ -226,9 +226,7 @@ impl Operators {
                 out,
                 places,
             } => self.top_k(*order, out.dims[1], [at(x)?, at(out)?, at(places)?]),
-            Call::Own(Own::Compare { f, a, b, out }) => {
-                self.compare(*f, [at(a)?, at(b)?, at(out)?])
-            }
+            Call::Own(Own::Differs { a, b, out }) => self.differs([at(a)?, at(b)?, at(out)?]),
             Call::Own(Own::Expand { from, out }) => self.expand(at(from)?, at(out)?),
             Call::Own(Own::Plain { f, x, out }) => {
                 let of = &self.device.neuware.operators;
@@ -481,7 +479,7 @@ impl Operators {
     /// The algorithm is that for exactly these operands. 32-bit floats are multiplied as such: not cut to TF32, as the library does
     /// unless it is told.
     fn matmul(&self, [a, b, out]: [&Operand; 3], scratch: Address) -> Result<Prepared<'_>> {
-        let turns = !is_dense(b);
+        let turns = !b.is_dense();
         let is_batch = out.dims.len() == 3;
         let b = if turns { b.transposed() } else { *b };
         let [a, b, out] = [a, &b, out].map(|operand| self.at(operand, scratch));
@@ -638,11 +636,8 @@ impl Operators {
         }
     }
 
-    fn compare(&self, f: Comparison, [a, b, out]: [At; 3]) -> Result<Prepared<'_>> {
-        let op = match f {
-            Comparison::Differs => cnnlLogicOp_t::CNNL_LOGIC_OP_NE,
-            Comparison::AtMost => cnnlLogicOp_t::CNNL_LOGIC_OP_LE,
-        };
+    fn differs(&self, [a, b, out]: [At; 3]) -> Result<Prepared<'_>> {
+        let op = cnnlLogicOp_t::CNNL_LOGIC_OP_NE;
         operator! {
             self: cnnlGetLogicOpWorkspaceSize(a.desc(), b.desc(), out.desc())
                 => |room, bytes| cnnlLogicOp(

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use backend_cambricon_sys::types::{
     CNRT_NOTIFIER_DISABLE_TIMING_ALL, cnrtMemTransDir_t, cnrtNotifier_t, cnrtQueue_t,
 };
-use backend_offload::{Address, Queue, Way};
+use backend_offload::{Address, Meaning, Queue, Way};
 use deepseek_core::Result;
 
 use super::device::Device;
@@ -85,7 +85,7 @@ unsafe impl Queue for MluQueue {
         let code = unsafe { (self.device.neuware.runtime.cnrtQueryNotifier)(notifier.raw) };
         match self.device.checked("cnrtQueryNotifier", code) {
             Ok(()) => Ok(true),
-            Err(failure) if failure.is_not_ready() => Ok(false),
+            Err(failure) if failure.meaning == Meaning::NotReady => Ok(false),
             Err(failure) => Err(failure.of(self.device.name())),
         }
     }
