@@ -16,6 +16,7 @@ mod memory;
 mod queues;
 mod races;
 mod report;
+mod run;
 
 pub use addresses::{Pages, Space};
 pub use bits::Bits;
@@ -28,3 +29,4 @@ pub use memory::{Full, Memory, Misuse, Place, Region, RegionMut, Snapshot};
 pub use queues::{Goal, Point, QueueId, Queues, Schedule, Step};
 pub use races::Races;
 pub use report::{Report, Violation};
+pub use run::{Control, Run, SEEDS, Vendor};

@@ -13,3 +13,4 @@ mod operators;
 mod session;
 mod streams;
 mod table;
+mod vendor;

@@ -7,7 +7,7 @@ use conformance::model::{Open, best, draft, logits, released_distances, step, tr
 use deepseek_core::Numerics;
 use deepseek_model::{Decoder, SeqId};
 
-use crate::{at, emulated, model};
+use super::{at, emulated, model};
 
 /// The fixtures and how many prompts each has.
 const FIXTURES: [(&str, usize); 7] = [

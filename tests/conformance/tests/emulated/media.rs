@@ -7,8 +7,8 @@ use deepseek_core::Numerics;
 use deepseek_model::Prefill;
 use deepseek_testkit::tiny_v41_config;
 
-use crate::scene::{COMPRESSED, Scene, VOCABULARY, checkpoint, load};
-use crate::{device, emulated};
+use super::scene::{COMPRESSED, Scene, VOCABULARY, checkpoint, load};
+use super::{device, emulated};
 
 /// Share of the largest logit, where nothing is rounded.
 const TOLERANCE: f32 = 1e-4;
@@ -22,10 +22,10 @@ fn audio_and_videos_in_a_prompt_give_the_logits_of_the_host() -> Result<()> {
         let scene = Scene::new(&mut host, 1)?;
         let want = scene.answer(&mut host, &[512])?;
         emulated(seed, |session| {
-            let mut npu = load(device(session)?, folder.path(), &json, numerics, prefill)?;
-            let scene = Scene::new(&mut npu, 1)?;
+            let mut other = load(device(session)?, folder.path(), &json, numerics, prefill)?;
+            let scene = Scene::new(&mut other, 1)?;
             for chunks in [&[512][..], &[30, 1, 2, 40]] {
-                let got = scene.answer(&mut npu, chunks)?;
+                let got = scene.answer(&mut other, chunks)?;
                 relative(
                     &format!("{prefill:?} in chunks of {chunks:?}"),
                     &got,

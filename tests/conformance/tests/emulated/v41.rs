@@ -10,7 +10,7 @@ use deepseek_core::{Backend, Loader, Numerics};
 use deepseek_model::{Config, Decoder, Prefill, SeqId, TokenId, Want};
 use deepseek_vision::{Canvas, Image, Tower};
 
-use crate::{at, device, emulated, model};
+use super::{at, device, emulated, model};
 
 const FIXTURES: [&str; 4] = [
     "plain-s7-bf16",

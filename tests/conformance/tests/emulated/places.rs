@@ -6,7 +6,7 @@ use conformance::model::{Open, draft, prompt, step};
 use deepseek_core::Numerics;
 use deepseek_model::{Decoder, Extent, Model, Prefill, SeqId, Step, TokenId};
 
-use crate::{Npu, emulated, model};
+use super::{Device, emulated, model};
 
 /// Fixtures, and how a prompt of theirs is read.
 const MODELS: [(&str, Prefill); 8] = [
@@ -30,7 +30,7 @@ fn opened(prefill: Prefill) -> Open {
     }
 }
 
-fn run(model: &mut Model<Npu>, seq: u32, at: usize, tokens: &[TokenId]) -> Result<Vec<f32>> {
+fn run(model: &mut Model<Device>, seq: u32, at: usize, tokens: &[TokenId]) -> Result<Vec<f32>> {
     Ok(model.step(&step(seq, at, tokens))?.into_values())
 }
 

@@ -2,15 +2,17 @@
 
 use backend_offload::trial::{Case, Trial};
 use deepseek_core::Result;
+use emulator_support::SEEDS;
 
-use crate::session::{SEEDS, Session};
+use super::open;
+use crate::Session;
 
 /// Runs a case under each seed; nothing may be found or left.
 #[track_caller]
 fn check(case: Case) -> Result<()> {
     for seed in SEEDS {
         let session = Session::random(seed);
-        let mut trial = Trial::new(session.driver()?);
+        let mut trial = Trial::new(open(&session)?);
         let found = trial.run(case, seed)?;
         assert_eq!(found.flaw, None, "seed {seed}");
         assert!(found.operations > 0, "seed {seed}");
