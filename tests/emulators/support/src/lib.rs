@@ -5,6 +5,7 @@
 
 mod addresses;
 pub mod argument;
+pub mod array;
 mod bits;
 mod dice;
 pub mod failure;
