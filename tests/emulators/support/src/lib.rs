@@ -16,6 +16,7 @@ mod library;
 mod memory;
 mod queues;
 mod races;
+mod reply;
 mod report;
 mod run;
 
@@ -29,5 +30,6 @@ pub use library::built_library;
 pub use memory::{Full, Memory, Misuse, Place, Region, RegionMut, Snapshot};
 pub use queues::{Goal, Point, QueueId, Queues, Schedule, Step};
 pub use races::Races;
-pub use report::{Report, Violation};
+pub use reply::Reply;
+pub use report::{OnViolation, Report, Violation};
 pub use run::{Control, Run, SEEDS, Vendor};
