@@ -15,10 +15,11 @@ pub use call::{Binary, Call, Function, Number, Order, Program};
 pub use gaps::without_gaps;
 pub use operand::{Operand, Place, Type};
 
+use crate::limits::GATHERED_BYTES_MAX;
 use crate::op::Op;
 
-/// The calls of an operation; none of [`Op::Grouped`], for which libraries have operators of their own or none. Plain data: no device
-/// is asked.
+/// The calls of an operation; none of an [`Op::Grouped`] of many rows, because where runs end is cheaper asked for than done without.
+/// Plain data: no device is asked.
 #[must_use]
 pub fn compose<F, E>(op: &Op<F>) -> Option<Program<E>> {
     let mut program = Program::default();
@@ -97,7 +98,19 @@ pub fn compose<F, E>(op: &Op<F>) -> Option<Program<E>> {
             let lists = [rows, visits, places].map(Operand::from);
             visits::dispatch(to, experts.into(), lists, ends.into());
         }
-        Op::Grouped { .. } => return None,
+        Op::Grouped {
+            x,
+            weight,
+            ends,
+            out,
+        } => {
+            let weight = &weight.parts[0];
+            let fetched = weight.bytes() / weight.dims[0] * x.dims[0];
+            if fetched > GATHERED_BYTES_MAX {
+                return None;
+            }
+            visits::grouped(to, x.into(), weight.into(), ends.into(), out.into());
+        }
     }
     Some(program)
 }

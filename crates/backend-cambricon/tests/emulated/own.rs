@@ -1,12 +1,14 @@
 //! What is Neuware's own: its codes of two generations, its notifiers, its chips.
 
-use backend_offload::{Chip, DType, Driver, Op, View, Workspace};
+use std::sync::Arc;
+
+use backend_offload::{Chip, DType, Driver, Matrix, Op, View, Workspace};
 use deepseek_core::{Error, Result};
 use serde_json::json;
 
 use crate::Session;
 use crate::driver::runtime::lands_once_it_has_run;
-use crate::driver::{doubled, fault, open, send};
+use crate::driver::{doubled, fault, fetch, open, send};
 
 #[test]
 fn a_copy_has_not_landed_before_it_has_run_whatever_a_release_calls_that() -> Result<()> {
@@ -68,39 +70,72 @@ fn work_that_fails_on_the_device_is_told_by_who_waits_for_what_it_made() -> Resu
     Ok(())
 }
 
+/// Of so many bytes that no matrix is fetched for each row.
 #[test]
 fn where_runs_of_rows_end_is_looked_at_before_it_is_believed() -> Result<()> {
+    const SIDE: usize = 1024;
+    const ROWS: usize = 5;
     let session = Session::lazy(&json!({}));
     let (mut driver, mut workspace) = (open(&session)?, Workspace::default());
-    let at = driver.allocate(4096)?;
-    send(&mut driver, &[0; 4096], at)?;
+    let [x, weight, out] = [ROWS * SIDE, 2 * SIDE * SIDE, ROWS * SIDE].map(|count| 4 * count);
+    let at = driver.allocate(x + weight + out + 512)?;
     let view = |first: usize, dims: &[usize], dtype| View::new(at.plus(first), dtype, dims);
+    let x_view = view(0, &[ROWS, SIDE], DType::F32);
+    let weight_view = view(x, &[2, SIDE, SIDE], DType::F32);
+    let out_view = view(x + weight, &[ROWS, SIDE], DType::F32);
+    let ends = view(x + weight + out, &[2], DType::I32);
+    // Numbers whose bytes are all alike: one matrix of the first, one of the second.
+    let [first, second] = [0x3c, 0x3d].map(|byte| (byte, f32::from_le_bytes([byte; 4])));
+    let matrix = |index| weight_view.part(index * SIDE * SIDE, [SIDE, SIDE]);
+    for (out, byte) in [
+        (x_view, first.0),
+        (matrix(0), first.0),
+        (matrix(1), second.0),
+    ] {
+        driver.run(&Op::Fill { out, byte }, &mut workspace)?;
+    }
     let grouped = Op::Grouped {
-        x: view(0, &[3, 4], DType::F32),
-        weight: std::sync::Arc::new(backend_offload::Matrix {
+        x: x_view,
+        weight: Arc::new(Matrix {
             form: (),
-            shape: [5, 4],
+            shape: [SIDE, SIDE],
             stacked: Some(2),
-            parts: vec![view(512, &[2, 5, 4], DType::F32)],
+            parts: vec![weight_view],
         }),
-        ends: view(1024, &[2], DType::I32),
-        out: view(1536, &[3, 5], DType::F32),
+        ends,
+        out: out_view,
     };
-    for (ends, is_sound) in [
-        ([2, 3], true),
+    for (lengths, is_sound) in [
+        ([2, 5], true),
+        ([5, 5], true),
         ([2, 1], false),
-        ([4, 3], false),
-        ([-1, 3], false),
+        ([6, 5], false),
+        ([-1, 5], false),
     ] {
         send(
             &mut driver,
-            &ends.map(i32::to_le_bytes).concat(),
-            at.plus(1024),
+            &lengths.map(i32::to_le_bytes).concat(),
+            ends.at,
         )?;
         let ran = driver.run(&grouped, &mut workspace);
-        assert_eq!(ran.is_ok(), is_sound, "{ends:?}");
+        assert_eq!(ran.is_ok(), is_sound, "{lengths:?}");
         if let Err(error) = ran {
             assert!(error.to_string().contains("run"), "{error}");
+            continue;
+        }
+        let got = fetch(&mut driver, out_view.at, out)?;
+        for (row, numbers) in got.chunks(4 * SIDE).enumerate() {
+            let of = if (row as i32) < lengths[0] {
+                first
+            } else {
+                second
+            };
+            let want = SIDE as f32 * first.1 * of.1;
+            let got = f32::from_le_bytes(numbers[..4].try_into().expect("a number"));
+            assert!(
+                (got - want).abs() <= 1e-4 * want,
+                "{lengths:?} {row}: {got}, {want}"
+            );
         }
     }
     drop(driver);
