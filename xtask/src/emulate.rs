@@ -25,6 +25,8 @@ pub(crate) struct Args {
 enum Vendor {
     /// CANN, of Ascend NPUs.
     Ascend,
+    /// Neuware, of Cambricon's MLUs.
+    Cambricon,
 }
 
 impl Vendor {
@@ -32,6 +34,7 @@ impl Vendor {
     fn parts(self) -> [&'static str; 3] {
         match self {
             Self::Ascend => ["ascend", "ascend_emu", "DEEPSEEK_ASCEND_LIB"],
+            Self::Cambricon => ["mlu", "neuware_emu", "DEEPSEEK_NEUWARE_LIB"],
         }
     }
 }
@@ -80,17 +83,12 @@ mod tests {
 
     #[test]
     fn a_command_stands_behind_two_hyphens() {
-        let line = [
-            "emulate",
-            "ascend",
-            "--",
-            "run",
-            "--stats",
-            "What is 12 + 30?",
-        ];
-        let args = Line::try_parse_from(line).expect("a line").args;
-        assert_eq!(args.vendor, Vendor::Ascend);
-        assert_eq!(args.line, ["run", "--stats", "What is 12 + 30?"]);
+        for (name, vendor) in [("ascend", Vendor::Ascend), ("cambricon", Vendor::Cambricon)] {
+            let line = ["emulate", name, "--", "run", "--stats", "What is 12 + 30?"];
+            let args = Line::try_parse_from(line).expect("a line").args;
+            assert_eq!(args.vendor, vendor);
+            assert_eq!(args.line, ["run", "--stats", "What is 12 + 30?"]);
+        }
         for line in [
             &["emulate", "ascend"][..],
             &["emulate", "ascend", "run"],

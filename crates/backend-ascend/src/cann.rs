@@ -13,7 +13,7 @@ mod operators;
 mod stream;
 
 pub(crate) use device::Device;
-pub use machine::Machine;
+pub(crate) use machine::machine;
 pub(crate) use operators::Operators;
 pub use stream::Stream;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use backend_offload::{Chip, Declined, Packed, Part, Verb};
+use backend_offload::{Chip, Declined, Packed, Verb};
 use deepseek_core::weights::WeightView;
 use deepseek_core::{Level, Result};
 
@@ -103,10 +103,7 @@ impl Chip for AscendChip {
 
     /// As plain numbers, in BF16 where that holds them.
     fn pack(&self, weight: &WeightView) -> Result<Packed<()>> {
-        Ok(Packed {
-            form: (),
-            parts: vec![Part::widened(weight)],
-        })
+        Ok(Packed::widened(weight))
     }
 
     fn takes(&self, _: &Verb<()>) -> Result<(), Declined> {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use backend_ascend_sys::Ascend;
 use backend_offload::compose::{Call, Program};
-use backend_offload::{Address, ComposedDriver, Op, Runtime};
+use backend_offload::{Address, ComposedDriver, Machine, Op, Runtime};
 use deepseek_core::{Error, Result};
 
-use crate::cann::{Device, Operators, Stream};
+use crate::cann::{Device, Operators, Stream, machine};
 use crate::chip::{AscendChip, Family};
 use crate::translate::{Own, translate};
 
@@ -29,6 +29,10 @@ impl Runtime for AscendRuntime {
     type Chip = AscendChip;
     type Queue = Stream;
     type Own = Own;
+
+    fn machine(ascend: &Ascend) -> Result<Machine<AscendChip>> {
+        machine(ascend)
+    }
 
     /// Refuses chips of no family that is served, and installations that lack an operator.
     fn open(ascend: Arc<Ascend>, id: i32) -> Result<Self> {

@@ -7,6 +7,6 @@ mod driver;
 mod status;
 mod translate;
 
-pub use cann::{Machine, Stream};
+pub use cann::Stream;
 pub use chip::{AscendChip, Family};
 pub use driver::{AscendDriver, AscendRuntime};

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use backend_cambricon_sys::Neuware;
 use backend_offload::compose::{Call, Program, compose};
-use backend_offload::{Address, ComposedDriver, Op, Runtime};
+use backend_offload::{Address, ComposedDriver, Machine, Op, Runtime};
 use deepseek_core::{Error, Result};
 
 use crate::chip::CambriconChip;
 use crate::lower::{Own, lower};
-use crate::neuware::{Device, MluQueue, Operators};
+use crate::neuware::{Device, MluQueue, Operators, machine};
 
 /// A driver over Neuware. It belongs to the thread that opened it.
 ///
-/// Products by runs of rows are made one by one: those of the vendor's take where runs lie by pointers whose mode is not documented,
-/// and no 32-bit floats.
+/// Products by runs of rows are composed: those of the vendor's take where runs lie by pointers whose mode is not documented, and no
+/// 32-bit floats.
 pub type CambriconDriver = ComposedDriver<CambriconRuntime>;
 
 /// A device over Neuware.
@@ -33,6 +33,10 @@ impl Runtime for CambriconRuntime {
     type Queue = MluQueue;
     type Own = Own;
 
+    fn machine(neuware: &Neuware) -> Result<Machine<CambriconChip>> {
+        machine(neuware)
+    }
+
     /// Refuses chips without BF16.
     fn open(neuware: Arc<Neuware>, id: i32) -> Result<Self> {
         let device = Device::open(neuware, id)?;
@@ -44,7 +48,7 @@ impl Runtime for CambriconRuntime {
             });
         }
         let queue = MluQueue::new(&device)?;
-        let chip = CambriconChip::new(device.name(), &model, device.releases()?);
+        let chip = CambriconChip::new(device.name(), &model, &device.releases()?);
         Ok(Self {
             chip: Arc::new(chip),
             operators: Operators::new(&queue)?,

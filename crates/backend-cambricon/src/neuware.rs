@@ -7,11 +7,13 @@
 
 mod descriptor;
 mod device;
+mod machine;
 mod memory;
 mod operators;
 mod queue;
 
 pub(crate) use device::Device;
+pub(crate) use machine::machine;
 pub(crate) use operators::Operators;
 pub use queue::MluQueue;
 

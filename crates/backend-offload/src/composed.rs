@@ -13,6 +13,7 @@ use deepseek_core::{Error, Result};
 use crate::aligned::Allocations;
 use crate::compose::{Call, Program};
 use crate::driver::{Chip, Driver, Form};
+use crate::machine::Machine;
 use crate::matrix::Matrix;
 use crate::op::Op;
 use crate::queue::{Flight, Pinned, Queue, Way};
@@ -31,6 +32,11 @@ pub trait Runtime: fmt::Debug + Sized + 'static {
     /// Operators of the vendor's own, beside those that every vendor has.
     type Own;
 
+    /// What a library says of its machine. No device is opened.
+    ///
+    /// # Errors
+    /// [`Error::Device`] with the vendor's code: of a machine without a driver most of all.
+    fn machine(library: &Self::Library) -> Result<Machine<Self::Chip>>;
     /// Opens a device by its number, for the thread that calls.
     ///
     /// # Errors

@@ -18,6 +18,17 @@ pub struct Packed<F> {
     pub parts: Vec<Part>,
 }
 
+impl Packed<()> {
+    /// A matrix as plain numbers, [`Part::widened`]: where there is one way alone.
+    #[must_use]
+    pub fn widened(weight: &WeightView) -> Self {
+        Self {
+            form: (),
+            parts: vec![Part::widened(weight)],
+        }
+    }
+}
+
 /// Numbers that become a view of their own on the device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {

@@ -6,13 +6,12 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use backend_cambricon_sys::types::cnrtDeviceAttr_t;
 use backend_cambricon_sys::{Library, Neuware};
 use backend_offload::{Failure, one_line};
 use deepseek_core::{Error, Result};
 
+use super::machine;
 use crate::chip::Release;
-use crate::limits::CHIP_NAME_BYTES;
 use crate::status::failure;
 
 /// A device.
@@ -57,53 +56,17 @@ impl Device {
 
     /// The vendor's name for the chip; empty if the driver's library does not tell.
     pub(crate) fn model(&self) -> String {
-        self.model_of_driver().unwrap_or_default()
+        machine::model(&self.neuware, self.id)
     }
 
-    fn model_of_driver(&self) -> Option<String> {
-        let driver = self.neuware.driver.as_ref().ok()?;
-        let (start, find, tell) = (driver.cnInit?, driver.cnDeviceGet?, driver.cnDeviceGetName?);
-        // SAFETY: no flags are given.
-        let started = unsafe { start(0) };
-        let mut device = 0;
-        // SAFETY: the place is one for a device.
-        let found = unsafe { find(&raw mut device, self.id) };
-        let mut name = [0_u8; CHIP_NAME_BYTES];
-        let place = name.as_mut_ptr().cast::<c_char>();
-        if started != 0 || found != 0 {
-            return None;
-        }
-        // SAFETY: a buffer of this length, and a device that was just found.
-        let told = unsafe { tell(place, CHIP_NAME_BYTES as u32, device) };
-        let name = CStr::from_bytes_until_nul(&name)
-            .ok()
-            .filter(|_| told == 0)?;
-        Some(name.to_string_lossy().into_owned())
-    }
-
-    /// Whether the chip computes with BF16. Asked for by an attribute, because the structure of properties differs between releases
-    /// under one name.
+    /// Whether the chip computes with BF16.
     pub(crate) fn has_bf16(&self) -> Result<bool> {
-        let (mut value, attr) = (0, cnrtDeviceAttr_t::cnrtAttrBF16ComputingSupported);
-        let ask = self.neuware.runtime.cnrtDeviceGetAttribute;
-        // SAFETY: the place is one for a number.
-        let code = unsafe { ask(&raw mut value, attr, self.id) };
-        self.cnrt("cnrtDeviceGetAttribute", code)?;
-        Ok(value != 0)
+        machine::has_bf16(&self.neuware, self.id).map_err(|failure| failure.of(&self.name))
     }
 
     /// The releases of the runtime and of the operators.
     pub(crate) fn releases(&self) -> Result<[Release; 2]> {
-        let [mut cnrt, mut cnnl] = [[0; 3]; 2];
-        let [a, b, c] = &mut cnrt;
-        // SAFETY: three places for numbers.
-        let code = unsafe { (self.neuware.runtime.cnrtGetLibVersion)(a, b, c) };
-        self.cnrt("cnrtGetLibVersion", code)?;
-        let [a, b, c] = &mut cnnl;
-        // SAFETY: three places for numbers.
-        unsafe { (self.neuware.operators.cnnlGetLibVersion)(a, b, c) };
-        let release = |library, version| Release { library, version };
-        Ok([release("CNRT", cnrt), release("CNNL", cnnl)])
+        machine::releases(&self.neuware).map_err(|failure| failure.of(&self.name))
     }
 
     /// What a call of the runtime returned.
@@ -114,16 +77,7 @@ impl Device {
 
     /// The same, for who looks at the code.
     pub(super) fn checked(&self, call: &'static str, code: u32) -> Result<(), Failure> {
-        if code == 0 {
-            return Ok(());
-        }
-        // SAFETY: a code is all that it takes.
-        let text = unsafe { (self.neuware.runtime.cnrtGetErrorStr)(code) };
-        let text = told(text);
-        // The thread's last error would be told to whoever asks for it next.
-        // SAFETY: it takes nothing.
-        let _ = unsafe { (self.neuware.runtime.cnrtGetLastError)() };
-        Err(failure(Library::Cnrt, call, code, text))
+        checked(&self.neuware, call, code)
     }
 
     /// What a call of the operators returned.
@@ -143,6 +97,20 @@ impl Device {
             why: why.to_string(),
         }
     }
+}
+
+/// What a call of the runtime returned.
+pub(super) fn checked(neuware: &Neuware, call: &'static str, code: u32) -> Result<(), Failure> {
+    if code == 0 {
+        return Ok(());
+    }
+    // SAFETY: a code is all that it takes.
+    let text = unsafe { (neuware.runtime.cnrtGetErrorStr)(code) };
+    let text = told(text);
+    // The thread's last error would be told to whoever asks for it next.
+    // SAFETY: it takes nothing.
+    let _ = unsafe { (neuware.runtime.cnrtGetLastError)() };
+    Err(failure(Library::Cnrt, call, code, text))
 }
 
 /// What the vendor says, on one line.

@@ -19,7 +19,7 @@ use deepseek_core::{Error, Level, Result};
 
 use self::memory::HostMemory;
 use crate::driver::{Chip, Driver};
-use crate::matrix::{Packed, Part};
+use crate::matrix::Packed;
 use crate::op::Op;
 use crate::verb::{Declined, Verb};
 use crate::view::{Address, DType, View};
@@ -49,10 +49,7 @@ impl Chip for HostChip {
     }
 
     fn pack(&self, weight: &WeightView) -> Result<Packed<()>> {
-        Ok(Packed {
-            form: (),
-            parts: vec![Part::widened(weight)],
-        })
+        Ok(Packed::widened(weight))
     }
 
     fn takes(&self, verb: &Verb<()>) -> Result<(), Declined> {
