@@ -99,6 +99,33 @@ pub(crate) fn lands_once_it_has_run(session: Session) -> Result<()> {
     Ok(())
 }
 
+/// A fill that is set to fail is told by its call and by what the vendor said, and the next one is made.
+pub(crate) fn tells_what_failed(session: Session, want: &str) -> Result<()> {
+    let (mut driver, mut workspace) = (open(&session)?, Workspace::default());
+    let out = View::new(driver.allocate(64)?, DType::F32, [16]);
+    let fill = Op::Fill { out, byte: 1 };
+    let error = driver.run(&fill, &mut workspace).expect_err("a fault");
+    let text = error.to_string();
+    assert!(matches!(error, Error::Device { .. }), "{text}");
+    for part in [want, "set to fail"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    driver.run(&fill, &mut workspace)?;
+    drop(driver);
+    session.clean();
+    Ok(())
+}
+
+/// A wait that fails for good is a loss.
+pub(crate) fn is_lost(session: Session) -> Result<()> {
+    let mut driver = open(&session)?;
+    let error = driver.synchronize().expect_err("a fault");
+    assert!(matches!(error, Error::Lost { .. }), "{error}");
+    drop(driver);
+    session.clean();
+    Ok(())
+}
+
 #[test]
 fn memory_is_aligned_and_goes_back_once() -> Result<()> {
     let session = Session::lazy(&json!({}));

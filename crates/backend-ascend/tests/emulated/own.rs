@@ -6,34 +6,16 @@ use deepseek_core::{Error, Result};
 use serde_json::json;
 
 use crate::Session;
+use crate::driver::runtime::{is_lost, tells_what_failed};
 use crate::driver::{doubled, fault, fetch, open, send};
 
 #[test]
 fn a_failure_says_which_call_failed_and_what_the_vendor_said() -> Result<()> {
-    let session = Session::lazy(&fault("aclrtMemsetAsync", 1, 107_000));
-    let (mut driver, mut workspace) = (open(&session)?, Workspace::default());
-    let out = View::new(driver.allocate(64)?, DType::F32, [16]);
-    let fill = Op::Fill { out, byte: 1 };
-    let error = driver.run(&fill, &mut workspace).expect_err("a fault");
-    let text = error.to_string();
-    assert!(matches!(error, Error::Device { .. }), "{text}");
-    for part in [
+    tells_what_failed(
+        Session::lazy(&fault("aclrtMemsetAsync", 1, 107_000)),
         "aclrtMemsetAsync: ACL_ERROR_RT_PARAM_INVALID (107000)",
-        "set to fail",
-    ] {
-        assert!(text.contains(part), "{part} in {text}");
-    }
-    driver.run(&fill, &mut workspace)?;
-    drop(driver);
-    session.clean();
-
-    let session = Session::lazy(&fault("aclrtSynchronizeStream", 1, 507_015));
-    let mut driver = open(&session)?;
-    let error = driver.synchronize().expect_err("a fault");
-    assert!(matches!(error, Error::Lost { .. }), "{error}");
-    drop(driver);
-    session.clean();
-    Ok(())
+    )?;
+    is_lost(Session::lazy(&fault("aclrtSynchronizeStream", 1, 507_015)))
 }
 
 #[test]

@@ -85,7 +85,7 @@ pub enum Call<E> {
         /// Of the other.
         out: Operand,
     },
-    /// The same, between any strides; dimensions of length 1 are repeated.
+    /// The same, between any strides and widths of floats; dimensions of length 1 are repeated.
     Copy {
         /// From where.
         from: Operand,

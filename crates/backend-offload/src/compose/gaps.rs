@@ -8,8 +8,8 @@ use super::operand::Operand;
 
 /// The same calls, with operands without gaps. What would give no numbers is left out.
 ///
-/// A copy steps over numbers on either side, or repeats dimensions of length 1 without a gap on either. The right side of a
-/// product may be the transpose of what has no gaps. A vendor's own operators are left as they are.
+/// A copy steps over numbers on either side, or repeats dimensions of length 1 without a gap on either, and is of one type. The right
+/// side of a product may be the transpose of what has no gaps. A vendor's own operators are left as they are.
 #[must_use]
 pub fn without_gaps<E>(program: Program<E>) -> Program<E> {
     program.replaced(|to, call| {
@@ -53,9 +53,10 @@ fn copied<E>(to: &mut Program<E>, x: Operand, out: Operand) {
 
 fn filled<E>(to: &mut Program<E>, call: Call<E>) {
     match call {
-        Call::Copy { from: x, out } => copied(to, x, out),
-        Call::Cast { x, out } if x.dtype == out.dtype => copied(to, x, out),
-        Call::Cast { x, out } => {
+        Call::Cast { x, out } | Call::Copy { from: x, out } if x.dtype == out.dtype => {
+            copied(to, x, out);
+        }
+        Call::Cast { x, out } | Call::Copy { from: x, out } => {
             let x = dense(to, x);
             into(to, out, |to, out| to.cast(x, out));
         }
@@ -177,6 +178,15 @@ mod tests {
             matches!(made[..], [Call::Copy { .. }, Call::Copy { .. }]),
             "{made:?}"
         );
+    }
+
+    #[test]
+    fn a_copy_to_another_type_is_a_cast_and_a_cast_to_the_same_is_a_copy() {
+        let (from, out) = (x(Type::Bf16, &[2, 3]), x(Type::F32, &[2, 3]));
+        let cast = Call::Cast { x: from, out };
+        assert_eq!(calls(Call::Copy { from, out }), [cast]);
+        let copy = Call::Copy { from, out: from };
+        assert_eq!(calls(Call::Cast { x: from, out: from }), [copy]);
     }
 
     #[test]
