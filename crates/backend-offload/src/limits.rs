@@ -35,4 +35,4 @@ pub(crate) const VENDOR_TEXT_CHARS_MAX: usize = 600;
 
 /// Bytes of matrices that are fetched for the rows of a grouped product, one for each. To fetch more takes longer than to wait for where
 /// runs of rows end.
-pub(crate) const GATHERED_BYTES_MAX: usize = 16 << 20;
+pub(crate) const GATHERED_BYTES_MAX: usize = 1 << 20;

@@ -18,7 +18,7 @@ use conformance::model::{Open, open};
 use deepseek_core::Numerics;
 use deepseek_model::Model;
 
-use crate::{Session, Tested};
+use crate::{SHARE, Session, Tested};
 
 pub(crate) type Device = Offload<Tested>;
 
@@ -46,6 +46,12 @@ fn at(numerics: Numerics) -> Open {
         numerics,
         ..Open::default()
     }
+}
+
+/// One of each `SHARE` of these: that of a number, where there is one.
+fn some<T: Copy>(number: usize, all: &[T]) -> impl Iterator<Item = T> {
+    let shares = all.chunks(SHARE);
+    shares.filter_map(move |share| share.get(number).or(share.first()).copied())
 }
 
 /// Runs a case under a random schedule; nothing may be found or left.
