@@ -101,8 +101,8 @@ impl Backend for Candle {
         &self.name
     }
 
-    fn upload(&self, host: &HostTensor) -> Result<Tensor> {
-        candle_core::Tensor::from_slice(host.data(), host.shape(), &self.device)
+    fn upload_slice(&self, shape: &[usize], numbers: &[f32]) -> Result<Tensor> {
+        candle_core::Tensor::from_slice(numbers, shape, &self.device)
             .map_err(fault)
             .and_then(Tensor::new)
     }

@@ -1,17 +1,18 @@
-//! An activation: a shape over numbers in host memory.
+//! Activations and lists of row numbers: shapes over numbers in host memory.
 
 use std::fmt;
-use std::sync::Arc;
+use std::ops::Deref;
 
 use deepseek_core::{DeviceTensor, Rounding};
 
 use crate::buffer::Buffer;
+use crate::shape::Shape;
 
 /// Numbers in host memory, row-major without gaps. A clone is a handle.
 #[derive(Clone)]
 pub struct Tensor {
-    shape: Arc<[usize]>,
-    numbers: Arc<Buffer>,
+    shape: Shape,
+    numbers: Buffer<f32>,
     /// Where they begin: views into one buffer differ in this.
     start: usize,
     /// Whether all of them are exact in BF16, as their last rounding promised.
@@ -32,7 +33,7 @@ impl DeviceTensor for Tensor {
 
 impl Tensor {
     /// All numbers of a buffer under a shape.
-    pub(crate) fn new(shape: &[usize], numbers: Buffer) -> Self {
+    pub(crate) fn new(shape: &[usize], numbers: Buffer<f32>) -> Self {
         assert_eq!(
             shape.iter().product::<usize>(),
             numbers.len(),
@@ -40,7 +41,7 @@ impl Tensor {
         );
         Self {
             shape: shape.into(),
-            numbers: Arc::new(numbers),
+            numbers,
             start: 0,
             is_exact: false,
         }
@@ -71,7 +72,7 @@ impl Tensor {
         );
         Self {
             shape: shape.into(),
-            numbers: Arc::clone(&self.numbers),
+            numbers: self.numbers.clone(),
             start: self.start + start,
             is_exact: self.is_exact,
         }
@@ -85,5 +86,23 @@ impl Tensor {
     /// Its numbers.
     pub(crate) fn values(&self) -> &[f32] {
         &self.numbers[self.start..][..self.count()]
+    }
+}
+
+/// Row numbers in host memory. A clone is a handle.
+#[derive(Clone)]
+pub struct Ids(pub(crate) Buffer<u32>);
+
+impl fmt::Debug for Ids {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ids").field(&&**self).finish()
+    }
+}
+
+impl Deref for Ids {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        &self.0
     }
 }

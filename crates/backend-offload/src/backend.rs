@@ -32,9 +32,9 @@ impl<D: Driver> Backend for Offload<D> {
         self.chip().levels()
     }
 
-    fn upload(&self, host: &HostTensor) -> Result<Tensor> {
-        let out = self.make(host.shape(), DType::F32)?;
-        self.copy_in(out.view(), encode(DType::F32, host.data()))?;
+    fn upload_slice(&self, shape: &[usize], numbers: &[f32]) -> Result<Tensor> {
+        let out = self.make(shape, DType::F32)?;
+        self.copy_in(out.view(), encode(DType::F32, numbers))?;
         Ok(out)
     }
 
@@ -64,17 +64,19 @@ impl<D: Driver> Backend for Offload<D> {
         Ok(ids_on_host(ids, &bytes))
     }
 
-    fn fetch(&self, tensors: &[&Tensor], ids: &[&Ids]) -> Result<Fetched> {
-        let views = tensors.iter().map(|t| t.view());
+    fn fetch(&self, tensors: &[Tensor], ids: &[Ids], to: &mut Fetched) -> Result<()> {
+        let views = tensors.iter().map(Tensor::view);
         let lists = ids.iter().map(|ids| ids.list.view());
         let bytes = self.copy_out(views.chain(lists).collect())?;
         let (numbers, lists) = bytes.split_at(tensors.len());
-        let tensors = tensors.iter().zip(numbers);
-        let ids = ids.iter().zip(lists);
-        Ok(Fetched {
-            tensors: tensors.map(|(t, bytes)| tensor_on_host(t, bytes)).collect(),
-            ids: ids.map(|(ids, bytes)| ids_on_host(ids, bytes)).collect(),
-        })
+        to.clear();
+        for (t, bytes) in tensors.iter().zip(numbers) {
+            to.push_tensor(tensor_on_host(t, bytes).data());
+        }
+        for (ids, bytes) in ids.iter().zip(lists) {
+            to.push_ids(&ids_on_host(ids, bytes));
+        }
+        Ok(())
     }
 
     fn synchronize(&self) -> Result<()> {

@@ -6,7 +6,7 @@ use deepseek_core::operands::{
     ExpertViews, FeedForward, Gate, HyperWeights, Inputs, Linear, Mix, Residency, Routing, Select,
     Selection, Softmax, SwiGlu, TopK, TopKRows,
 };
-use deepseek_core::{Backend, DeviceTensor, Kernels, Result, Rounding, Unary, reference};
+use deepseek_core::{Backend, DeviceTensor, Few, Kernels, Result, Rounding, Unary, reference};
 
 use crate::driver::{Driver, Form};
 use crate::matrix::Matrix;
@@ -94,9 +94,9 @@ impl<D: Driver> Kernels for Offload<D> {
     }
 
     /// As the provided body, but for the rounding of a result to BF16, which is part of its product.
-    fn project(&self, x: &Tensor, products: &[&Linear<Self>]) -> Result<Vec<Tensor>> {
-        let mut rounded: Vec<(Rounding, Tensor)> = Vec::new();
-        let mut results = Vec::with_capacity(products.len());
+    fn project(&self, x: &Tensor, products: &[&Linear<Self>]) -> Result<Few<Tensor>> {
+        let mut rounded: Few<(Rounding, Tensor)> = Few::new();
+        let mut results = Few::new();
         for product in products {
             let known = rounded
                 .iter()

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use deepseek_core::operands::{ScoreRounding, Selection, Softmax, TopK, TopKRows, WeightRounding};
 use deepseek_core::{
-    Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result, Rotation, Rounding, Unary,
+    Backend, DeviceTensor, Few, Kernels, Linear, Loader, Numerics, Result, Rotation, Rounding,
+    Unary,
 };
 
 use crate::batch::Batch;
@@ -280,7 +281,7 @@ impl<B: Kernels> Attention<B> {
         // All that multiplies the input does so at once.
         let produces = self.role.source.is_some() && carry.produced != self.role.source;
         let producer = self.producer.as_ref().filter(|_| produces);
-        let mut products = vec![&self.q_latent, &self.kv];
+        let mut products = Few::from_iter([&self.q_latent, &self.kv]);
         products.extend(producer.into_iter().flat_map(RowProducer::products));
         let mut made = be.project(x, &products)?.into_iter();
         let mut next = || made.next().expect("a result of each product");
@@ -301,7 +302,7 @@ impl<B: Kernels> Attention<B> {
             carry.criteria.keys = self.produce_from(be, producer, made, batch, memory)?;
         }
         self.choose(be, (x, &latent), batch, memory, carry)?;
-        let mut from = vec![(memory.window(self.layer), &batch.window().seen)];
+        let mut from = Few::from_iter([(memory.window(self.layer), &batch.window().seen)]);
         if let (Some(source), Some(chosen)) = (self.role.source, &carry.chosen) {
             from.push((&memory.store(source).entries.rows, chosen));
         }
@@ -369,7 +370,7 @@ impl<B: Kernels> Attention<B> {
         carry: &mut Carry<B>,
     ) -> Result<()> {
         if let Some(producer) = &self.producer {
-            let products: Vec<_> = producer.products().collect();
+            let products: Few<_> = producer.products().collect();
             let made = be.project(x, &products)?.into_iter();
             carry.criteria.keys = self.produce_from(be, producer, made, batch, memory)?;
             carry.produced = self.role.source;

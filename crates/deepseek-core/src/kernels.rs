@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::backend::Backend;
 use crate::error::Result;
+use crate::few::Few;
 use crate::format::Rounding;
 use crate::operands::{
     EngramGate, ExpertViews, FeedForward, Gate, Groups, HyperWeights, Inputs, Linear, MediaRows,
@@ -75,7 +76,7 @@ pub trait Kernels: Backend {
 
     /// Several products of one input `x: [.., in]`, with their roundings: one result `[.., out]` for
     /// each. Products that round their input alike share what was rounded.
-    fn project(&self, x: &Self::Tensor, products: &[&Linear<Self>]) -> Result<Vec<Self::Tensor>> {
+    fn project(&self, x: &Self::Tensor, products: &[&Linear<Self>]) -> Result<Few<Self::Tensor>> {
         reference::project(self, x, products)
     }
 

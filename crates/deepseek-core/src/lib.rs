@@ -3,6 +3,7 @@
 
 pub mod backend;
 pub mod error;
+pub mod few;
 pub mod file;
 pub mod format;
 pub mod guard;
@@ -17,10 +18,11 @@ pub mod reference;
 pub mod rope;
 pub mod weights;
 
-pub use backend::{Backend, DeviceTensor, Fetched, Lists, NO_ROW, Rotation, Unary, Use};
+pub use backend::{Backend, DeviceTensor, Lists, NO_ROW, Rotation, Unary, Use};
 pub use error::{Error, Result};
+pub use few::Few;
 pub use format::{Format, Fp4Scale, Rounding, RowFormat, ScaleFormat};
-pub use host::HostTensor;
+pub use host::{Fetched, HostTensor};
 pub use kernels::Kernels;
 pub use loader::Loader;
 pub use note::Note;

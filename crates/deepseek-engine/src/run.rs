@@ -100,7 +100,10 @@ impl<'a> Run<'a> {
             }
             let step = self.step(&parts);
             match self.decoder.step(&step) {
-                Ok(logits) => self.read(&parts, &logits),
+                Ok(logits) => {
+                    self.read(&parts, &logits);
+                    self.decoder.recycle(logits);
+                }
                 Err(error) => self.fail(&parts, error),
             }
         }

@@ -5,7 +5,7 @@ use deepseek_attn::{Attention, AttentionConfig, Batch, Carry, Memory, Role};
 use deepseek_core::operands::{
     HyperWeights, Inputs, Mix, MixerConfig, Routing, StreamShares, Visits,
 };
-use deepseek_core::{Backend, DeviceTensor, HostTensor, Kernels, Loader, Numerics, Result};
+use deepseek_core::{Backend, DeviceTensor, Few, HostTensor, Kernels, Loader, Numerics, Result};
 use deepseek_engram::{Engram, LayerConfig};
 use deepseek_moe::{Mixture, MixtureConfig, RouteBy};
 
@@ -74,14 +74,15 @@ impl<B: Backend> Residual<B> {
         let (tokens, n) = (x.rows(), config.hyper.streams);
         let one = be.reshape(x, &[tokens, 1, x.width()])?;
         let pre = if config.single_pass {
-            let mut first = vec![0.0; tokens * n];
-            first.iter_mut().step_by(n).for_each(|share| *share = 1.0);
-            Some(be.upload(&HostTensor::new(&[tokens, n], first))?)
+            let share = |place| if place % n == 0 { 1.0 } else { 0.0 };
+            let first: Few<f32> = (0..tokens * n).map(share).collect();
+            Some(be.upload_slice(&[tokens, n], &first)?)
         } else {
             None
         };
+        let streams: Few<_> = std::iter::repeat_n(&one, n).collect();
         Ok(Self {
-            streams: be.concat(&vec![&one; n], 1)?,
+            streams: be.concat(&streams, 1)?,
             pre,
         })
     }

@@ -126,8 +126,9 @@ impl<B: Backend> Backend for Counting<B> {
         self.lists
     }
 
-    fn upload(&self, host: &HostTensor) -> Result<B::Tensor> {
-        self.brings("upload", host.data().len() * 4).upload(host)
+    fn upload_slice(&self, shape: &[usize], numbers: &[f32]) -> Result<B::Tensor> {
+        self.brings("upload", size_of_val(numbers))
+            .upload_slice(shape, numbers)
     }
 
     fn download(&self, t: &B::Tensor) -> Result<HostTensor> {
@@ -146,12 +147,10 @@ impl<B: Backend> Backend for Counting<B> {
         Ok(host)
     }
 
-    fn fetch(&self, tensors: &[&B::Tensor], ids: &[&B::Ids]) -> Result<Fetched> {
-        let fetched = self.inner.fetch(tensors, ids)?;
-        let numbers: usize = fetched.tensors.iter().map(|t| t.data().len()).sum();
-        let ids: usize = fetched.ids.iter().map(|ids| ids.len()).sum();
-        self.waits("fetch", (numbers + ids) * 4);
-        Ok(fetched)
+    fn fetch(&self, tensors: &[B::Tensor], ids: &[B::Ids], to: &mut Fetched) -> Result<()> {
+        self.inner.fetch(tensors, ids, to)?;
+        self.waits("fetch", to.bytes());
+        Ok(())
     }
 
     fn synchronize(&self) -> Result<()> {

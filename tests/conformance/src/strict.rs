@@ -62,8 +62,8 @@ impl<B: Kernels> Backend for Strict<B> {
         self.inner.linear(x, weight.used(Use::Product))
     }
 
-    fn upload(&self, host: &HostTensor) -> Result<B::Tensor> {
-        self.inner.upload(host)
+    fn upload_slice(&self, shape: &[usize], numbers: &[f32]) -> Result<B::Tensor> {
+        self.inner.upload_slice(shape, numbers)
     }
 
     fn download(&self, t: &B::Tensor) -> Result<HostTensor> {

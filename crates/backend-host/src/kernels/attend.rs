@@ -3,8 +3,8 @@
 use deepseek_core::operands::{Runs, Softmax, WeightRounding};
 use deepseek_core::quant::bf16;
 
-use super::dense::padded;
-use super::lanes::{LANES, dots, weigh};
+use super::form::Form;
+use super::lanes::{dots, weigh};
 use super::pool::Pool;
 use super::rows::RowPool;
 
@@ -25,6 +25,8 @@ pub(crate) fn attend(
     out: &mut [f32],
 ) {
     let width = from[0].0.width();
+    let form = Form::Floats(pool.isa());
+    let wide = form.wide(width);
     let queries = q.len() / (heads * width);
     let groups = if queries >= pool.count() {
         1
@@ -34,29 +36,24 @@ pub(crate) fn attend(
     let each = heads.div_ceil(groups);
     let rows: usize = (0..queries).map(|query| count(from, query)).sum();
     let cost = rows * heads * width * 2;
-    if groups == 1 {
-        pool.pieces(out, heads * width, cost, |query, out| {
-            one(
-                pool,
-                &q[query * heads * width..][..heads * width],
-                from,
-                query,
-                sink,
-                softmax,
-                out,
-            );
-        });
-    } else {
-        for query in 0..queries {
-            let range = query * heads * width..(query + 1) * heads * width;
-            let q = &q[range.clone()];
-            pool.pieces(&mut out[range], each * width, cost, |group, out| {
-                let q = &q[group * each * width..][..out.len()];
-                let sink = &sink[group * each..][..out.len() / width];
+    form.rows(pool, q, width, |q| {
+        let of = |query: usize| &q[query * heads * wide..][..heads * wide];
+        if groups == 1 {
+            pool.pieces(out, heads * width, cost, |query, out| {
+                one(pool, of(query), from, query, sink, softmax, out);
+            });
+            return;
+        }
+        for (query, out) in out.chunks_exact_mut(heads * width).enumerate() {
+            let q = of(query);
+            pool.pieces(out, each * width, cost, |group, out| {
+                let heads = out.len() / width;
+                let q = &q[group * each * wide..][..heads * wide];
+                let sink = &sink[group * each..][..heads];
                 one(pool, q, from, query, sink, softmax, out);
             });
         }
-    }
+    });
 }
 
 fn count(from: &[(&RowPool, &Runs)], query: usize) -> usize {
@@ -66,7 +63,7 @@ fn count(from: &[(&RowPool, &Runs)], query: usize) -> usize {
         .sum()
 }
 
-/// Some heads `q: [heads, width]` of one query.
+/// Some heads `q: [heads, width]` of one query, lengthened to whole vectors.
 fn one(
     pool: &Pool,
     q: &[f32],
@@ -77,19 +74,21 @@ fn one(
     out: &mut [f32],
 ) {
     let (heads, width) = (sink.len(), from[0].0.width());
-    let wide = width.next_multiple_of(LANES);
-    let q = padded(q, width);
+    let wide = q.len() / heads;
     let total = count(from, query);
     let all = total * heads;
-    let rooms = [all, all, heads, heads * wide, heads * BLOCK, BLOCK * width];
+    let rooms = [all, all, heads, heads * wide, heads * BLOCK, BLOCK * wide];
     pool.scratch(rooms, |[logits, weights, totals, sums, part, block]| {
+        if width < wide {
+            // Zeros behind each row change no sum.
+            block.fill(0.0);
+        }
         // Logits as `[rows, heads]`, blocks of rows in the order of the lists.
         let mut done = 0;
-        blocks(from, query, block, |rows| {
-            let rows = padded(rows, width);
+        blocks(from, query, (block, wide), |rows| {
             let count = rows.len() / wide;
             let logits = &mut logits[done * heads..][..count * heads];
-            dots(pool.isa(), &q, &rows, wide, logits);
+            dots(pool.isa(), q, rows, wide, logits);
             done += count;
         });
 
@@ -106,14 +105,13 @@ fn one(
 
         sums.fill(0.0);
         let mut done = 0;
-        blocks(from, query, block, |rows| {
-            let rows = padded(rows, width);
+        blocks(from, query, (block, wide), |rows| {
             let count = rows.len() / wide;
             let part = &mut part[..heads * count];
             for (head, part) in part.chunks_exact_mut(count).enumerate() {
                 part.copy_from_slice(&weights[head * total + done..][..count]);
             }
-            weigh(pool.isa(), part, &rows, count, sums);
+            weigh(pool.isa(), part, rows, count, sums);
             done += count;
         });
         let sums = sums.chunks_exact(wide);
@@ -152,12 +150,12 @@ fn exponentials(logits: &mut [f32], peak: f32, round: Option<WeightRounding>) ->
     sum
 }
 
-/// The rows of a query in order, at most [`BLOCK`] at a time: where they lie if they are floats in
-/// a run worth it, else widened into `block`, which has room for so many.
+/// The rows of a query in order, at most [`BLOCK`] at a time, `wide` numbers apart: where they lie if they
+/// are floats in a run worth it, else widened into `block`, which has room for so many.
 fn blocks(
     from: &[(&RowPool, &Runs)],
     query: usize,
-    block: &mut [f32],
+    (block, wide): (&mut [f32], usize),
     mut each: impl FnMut(&[f32]),
 ) {
     let width = from[0].0.width();
@@ -168,10 +166,12 @@ fn blocks(
             while start < run.end {
                 let end = run.end.min(start + (BLOCK - held) as u32);
                 let count = (end - start) as usize;
-                match rows.floats(start..end).filter(|_| count == BLOCK) {
+                let lies = count == BLOCK && wide == width;
+                match rows.floats(start..end).filter(|_| lies) {
                     Some(floats) => each(floats),
                     None => {
-                        rows.read_run(start..end, &mut block[held * width..][..count * width]);
+                        let room = &mut block[held * wide..][..count * wide];
+                        rows.read_apart(start..end, room, wide);
                         held += count;
                         if held == BLOCK {
                             each(block);
@@ -184,6 +184,6 @@ fn blocks(
         }
     }
     if held > 0 {
-        each(&block[..held * width]);
+        each(&block[..held * wide]);
     }
 }

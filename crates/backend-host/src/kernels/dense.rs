@@ -1,7 +1,5 @@
 //! Products with weights and the plain row operations.
 
-use std::borrow::Cow;
-
 use deepseek_core::weights::WeightView;
 use deepseek_core::{Rotation, Rounding};
 
@@ -11,7 +9,7 @@ use super::lanes::{LANES, dots, weigh};
 use super::pool::Pool;
 use super::product::{bands, product};
 
-/// Rows of a matrix that are multiplied together: few enough to stay in a core's own cache.
+/// Rows of a product of two activations that a thread makes at once, or numbers where there is but one row.
 const STRIP: usize = 8;
 
 /// `x: [m, in] · weightᵀ` to `out: [m, out]`. `exact` says that the numbers of `x` are exact in BF16.
@@ -30,18 +28,19 @@ pub(crate) fn linear(pool: &Pool, x: &[f32], weight: &WeightView, exact: bool, o
     });
 }
 
-/// Each group of numbers of rows of `x: [m, groups * in]` by a matrix `[out, in]` of its own, to
-/// `out: [m, groups * out]`.
-pub(crate) fn linear_grouped(
+/// Each of so many groups of numbers of rows of `x: [m, groups * in]` by the matrix `[out, in]` that `weight`
+/// has for it, to `out: [m, groups * out]`.
+pub(crate) fn linear_grouped<'a>(
     pool: &Pool,
     x: &[f32],
-    weights: &[&WeightView],
+    groups: usize,
+    weight: impl Fn(usize) -> &'a WeightView + Sync,
     exact: bool,
     out: &mut [f32],
 ) {
-    let ([columns, inputs], groups) = (weights[0].shape, weights.len());
+    let [columns, inputs] = weight(0).shape;
     let m = x.len() / (groups * inputs);
-    let form = Form::of(pool.isa(), exact, weights.iter().copied());
+    let form = Form::of(pool.isa(), exact, (0..groups).map(&weight));
     let wide = form.wide(inputs);
     let (bands, strip) = bands(std::slice::from_ref(&(0..m)), wide);
     // No strip belongs to two groups.
@@ -64,7 +63,7 @@ pub(crate) fn linear_grouped(
             |[band, column], mut out| {
                 let (group, rows) = (column / columns, &bands[band]);
                 let x = &laid[(group * m + rows.start) * wide..(group * m + rows.end) * wide];
-                product(pool, form, x, weights[group], column % columns, &mut out);
+                product(pool, form, x, weight(group), column % columns, &mut out);
             },
         );
     });
@@ -73,16 +72,22 @@ pub(crate) fn linear_grouped(
 /// `a: [m, width] · bᵀ` of `b: [n, width]` to `out: [m, n]`.
 pub(crate) fn matmul_t(pool: &Pool, a: &[f32], b: &[f32], width: usize, out: &mut [f32]) {
     let (m, n) = (a.len() / width, b.len() / width);
-    let (a, b) = (padded(a, width), padded(b, width));
-    let wide = width.next_multiple_of(LANES);
-    transposed(pool, m, n, m * n * width, out, |first, out| {
-        dots(
-            pool.isa(),
-            &a,
-            &b[first * wide..][..out.len() / m * wide],
-            wide,
-            out,
-        );
+    let (form, cost) = (Form::Floats(pool.isa()), m * n * width);
+    let wide = form.wide(width);
+    form.rows(pool, a, width, |a| {
+        form.rows(pool, b, width, |b| {
+            if m == 1 {
+                pool.pieces(out, STRIP, cost, |index, out| {
+                    let b = &b[index * STRIP * wide..][..out.len() * wide];
+                    dots(pool.isa(), b, a, wide, out);
+                });
+                return;
+            }
+            pool.pieces(out, STRIP * n.max(1), cost, |index, out| {
+                let a = &a[index * STRIP * wide..][..out.len() / n * wide];
+                dots(pool.isa(), b, a, wide, out);
+            });
+        });
     });
 }
 
@@ -90,60 +95,17 @@ pub(crate) fn matmul_t(pool: &Pool, a: &[f32], b: &[f32], width: usize, out: &mu
 pub(crate) fn matmul(pool: &Pool, a: &[f32], b: &[f32], n: usize, out: &mut [f32]) {
     let m = a.len() / n;
     let columns = out.len() / m;
-    let b = padded(b, columns);
-    let wide = columns.next_multiple_of(LANES);
-    pool.pieces(out, columns, m * n * columns, |row, out| {
-        pool.scratch([wide], |[sums]| {
-            sums.fill(0.0);
-            weigh(pool.isa(), &a[row * n..][..n], &b, n, sums);
-            out.copy_from_slice(&sums[..columns]);
+    let form = Form::Floats(pool.isa());
+    let wide = form.wide(columns);
+    form.rows(pool, b, columns, |b| {
+        pool.pieces(out, columns, m * n * columns, |row, out| {
+            pool.scratch([wide], |[sums]| {
+                sums.fill(0.0);
+                weigh(pool.isa(), &a[row * n..][..n], b, n, sums);
+                out.copy_from_slice(&sums[..columns]);
+            });
         });
     });
-}
-
-/// Computes `[n, m]` in strips of `n`, in parallel, and turns it into `out: [m, n]`.
-fn transposed(
-    pool: &Pool,
-    m: usize,
-    n: usize,
-    cost: usize,
-    out: &mut [f32],
-    strip: impl Fn(usize, &mut [f32]) + Sync,
-) {
-    if m == 0 {
-        return;
-    }
-    if m == 1 {
-        // One column is a row already.
-        pool.pieces(out, STRIP, cost, |index, out| strip(index * STRIP, out));
-        return;
-    }
-    pool.scratch([n * m], |[columns]| {
-        pool.pieces(columns, STRIP * m, cost, |index, out| {
-            strip(index * STRIP, out);
-        });
-        pool.pieces(out, n * STRIP, m * n, |index, out| {
-            for (row, out) in out.chunks_exact_mut(n).enumerate() {
-                let row = index * STRIP + row;
-                for (column, out) in out.iter_mut().enumerate() {
-                    *out = columns[column * m + row];
-                }
-            }
-        });
-    });
-}
-
-/// Rows of `width`, each lengthened with zeros to whole vectors. Zeros change no sum.
-pub(crate) fn padded(x: &[f32], width: usize) -> Cow<'_, [f32]> {
-    if width.is_multiple_of(LANES) {
-        return x.into();
-    }
-    let wide = width.next_multiple_of(LANES);
-    let mut out = vec![0.0; x.len() / width * wide];
-    for (out, x) in out.chunks_exact_mut(wide).zip(x.chunks_exact(width)) {
-        out[..width].copy_from_slice(x);
-    }
-    out.into()
 }
 
 /// How rows are normalised.

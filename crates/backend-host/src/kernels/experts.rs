@@ -5,10 +5,10 @@
 
 use std::ops::Range;
 
-use deepseek_core::Rounding;
 use deepseek_core::operands::SwiGlu;
 use deepseek_core::quant::bf16;
 use deepseek_core::weights::WeightView;
+use deepseek_core::{Few, Rounding};
 
 use super::dense::round_in_place;
 use super::elementwise::{clamp, silu};
@@ -96,7 +96,7 @@ fn each(
     work: impl Fn(&Network<'_>, &[f32], Range<usize>, usize, &mut Tile<'_>) + Sync,
 ) {
     let wide = form.wide(width);
-    let groups: Vec<_> = networks
+    let groups: Few<_> = networks
         .iter()
         .map(|network| network.rows.clone())
         .collect();
@@ -151,21 +151,14 @@ pub(crate) fn sum_rows(
     out: &mut [f32],
 ) {
     let cost = at.len() * width;
-    let tokens: Vec<_> = (0..out.len() / width)
-        .map(|token| token..token + 1)
-        .collect();
-    pool.tiles(
-        out,
-        width,
-        (&tokens, PIECE),
-        cost,
-        |[token, column], mut out| {
-            let out = out.row(0);
-            out.fill(0.0);
-            for row in &at[token * each..][..each] {
-                let y = &y[*row as usize * width + column..];
-                out.iter_mut().zip(y).for_each(|(sum, x)| *sum += x);
-            }
-        },
-    );
+    // A token at a time; where there is but one, some of its columns.
+    let piece = if out.len() == width { PIECE } else { width };
+    pool.pieces(out, piece, cost, |index, out| {
+        let (token, column) = (index * piece / width, index * piece % width);
+        out.fill(0.0);
+        for row in &at[token * each..][..each] {
+            let y = &y[*row as usize * width + column..];
+            out.iter_mut().zip(y).for_each(|(sum, x)| *sum += x);
+        }
+    });
 }

@@ -36,7 +36,7 @@ pub(crate) use dense::{
 pub(crate) use elementwise::{joined, map, zip};
 pub(crate) use experts::{Network, feed_forward, sum_rows};
 pub(crate) use hyper::{Pooled, Read, compress, hc_post, hc_pre};
-pub(crate) use index::{index_topk, top_k};
+pub(crate) use index::{Found, Searches, top_k};
 pub(crate) use lanes::Isa;
 pub(crate) use pool::Pool;
 pub(crate) use reduce::{Dimension, max, sum};

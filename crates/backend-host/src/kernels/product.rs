@@ -11,8 +11,8 @@
 
 use std::ops::Range;
 
-use deepseek_core::Format;
 use deepseek_core::weights::WeightView;
+use deepseek_core::{Few, Format};
 
 use super::codes::{
     Bf16, Codes, Decode, F16, F32, Fp4, Fp8, Int4, Int8, Stored, UNIT, factors, misread,
@@ -36,7 +36,7 @@ const X_NUMBERS: usize = 1 << 18;
 
 /// The bands of rows, of groups that are multiplied with a matrix each, and the columns of a band
 /// that [`product`] is given at once. `wide` numbers are a row of `x`.
-pub(super) fn bands(groups: &[Range<usize>], wide: usize) -> (Vec<Range<usize>>, usize) {
+pub(super) fn bands(groups: &[Range<usize>], wide: usize) -> (Few<Range<usize>>, usize) {
     let most = (X_NUMBERS / wide).max(FEW);
     let split = |group: &Range<usize>| {
         let tall = group.len().div_ceil(group.len().div_ceil(most).max(1));

@@ -102,6 +102,16 @@ impl RowPool {
         }
     }
 
+    /// Reads a run of neighbours to rows that are `wide` numbers apart.
+    pub(crate) fn read_apart(&self, run: Range<u32>, out: &mut [f32], wide: usize) {
+        if wide == self.width {
+            return self.read_run(run, out);
+        }
+        for (row, out) in run.zip(out.chunks_exact_mut(wide)) {
+            self.read_run(row..row + 1, &mut out[..self.width]);
+        }
+    }
+
     /// A run of neighbours where it lies, if rows are kept as floats of this machine.
     pub(crate) fn floats(&self, run: Range<u32>) -> Option<&[f32]> {
         if self.format != RowFormat::F32 || cfg!(target_endian = "big") {

@@ -8,6 +8,7 @@ use deepseek_core::{Kernels, Loader};
 use deepseek_engram::LayerConfig;
 
 use super::replay::Replay;
+use super::spare::Spare;
 use super::{Model, Sequence};
 use crate::block::{Block, Head};
 use crate::decoder::Life;
@@ -145,6 +146,7 @@ impl<B: Kernels> Model<B> {
             sequences,
             lives: (0..begun).map(Life).collect(),
             begun,
+            spare: Spare::default(),
         })
     }
 }
