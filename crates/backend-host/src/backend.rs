@@ -13,7 +13,7 @@ use deepseek_core::{
 
 use crate::buffer::{Buffer, Buffers};
 use crate::kernel_set::KernelSet;
-use crate::kernels::{self, Dimension, Norm, Pool, Roofs, RowPool, Searches};
+use crate::kernels::{self, Dimension, Known, Norm, Pool, Roofs, RowPool, Searches};
 use crate::shape::Shape;
 use crate::tensor::{Ids, Tensor};
 use crate::turns::Turns;
@@ -225,7 +225,7 @@ impl Backend for Host {
                 out.copy_from_slice(&from[start * inner..][..piece]);
             }
         });
-        Ok(part.exact(t.is_exact()))
+        Ok(part.taken(t))
     }
 
     fn concat(&self, parts: &[&Tensor], dim: usize) -> Result<Tensor> {
@@ -266,7 +266,7 @@ impl Backend for Host {
                 }
             }
         });
-        Ok(gathered.exact(t.is_exact()))
+        Ok(gathered.taken(t))
     }
 
     fn lookup(&self, weight: &Weight, at: &Ids) -> Result<Tensor> {
@@ -282,7 +282,7 @@ impl Backend for Host {
         let mut shape = Shape::from(x.shape());
         *shape.last_mut().expect("a product has inputs") = weight.0.shape[0];
         Ok(self.make(&shape, |out| {
-            kernels::linear(&self.pool, x.values(), &weight.0, false, out);
+            kernels::linear(&self.pool, x.values(), &weight.0, Known::Nothing, out);
         }))
     }
 

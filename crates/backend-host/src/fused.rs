@@ -111,7 +111,7 @@ impl Kernels for Host {
             let outputs = weight.shape[0];
             *shape.last_mut().expect("a product has inputs") = outputs;
             let made = self.make(&shape, |out| {
-                kernels::linear(self.pool(), x.values(), weight, x.is_exact(), out);
+                kernels::linear(self.pool(), x.values(), weight, x.known(), out);
                 kernels::round_in_place(self.pool(), out, outputs, product.output);
             });
             made.rounded(product.output)
@@ -133,7 +133,7 @@ impl Kernels for Host {
         let count = groups.len();
         let weight = |group: usize| groups[group].weight.view();
         let made = self.make(&[x.rows(), count * outputs], |out| {
-            kernels::linear_grouped(self.pool(), x.values(), count, weight, x.is_exact(), out);
+            kernels::linear_grouped(self.pool(), x.values(), count, weight, x.known(), out);
             kernels::round_in_place(self.pool(), out, outputs, first.output);
         });
         Ok(made.rounded(first.output))

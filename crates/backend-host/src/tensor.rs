@@ -6,6 +6,7 @@ use std::ops::Deref;
 use deepseek_core::{DeviceTensor, Rounding};
 
 use crate::buffer::Buffer;
+use crate::kernels::Known;
 use crate::shape::Shape;
 
 /// Numbers in host memory, row-major without gaps. A clone is a handle.
@@ -15,8 +16,8 @@ pub struct Tensor {
     numbers: Buffer<f32>,
     /// Where they begin: views into one buffer differ in this.
     start: usize,
-    /// Whether all of them are exact in BF16, as their last rounding promised.
-    is_exact: bool,
+    /// What their last rounding promised.
+    known: Known,
 }
 
 impl fmt::Debug for Tensor {
@@ -43,23 +44,30 @@ impl Tensor {
             shape: shape.into(),
             numbers,
             start: 0,
-            is_exact: false,
+            known: Known::Nothing,
         }
     }
 
     /// The same, whose numbers came out of a rounding last, if there was one.
     pub(crate) fn rounded(self, to: Option<Rounding>) -> Self {
-        self.exact(to.is_some_and(Rounding::is_exact_in_bf16))
+        let known = Known::after(to);
+        Self { known, ..self }
     }
 
-    /// The same, whose numbers are exact in BF16 or perhaps not.
-    pub(crate) fn exact(self, is_exact: bool) -> Self {
-        Self { is_exact, ..self }
+    /// The same, made of numbers of another: of whole rows, or of parts.
+    pub(crate) fn taken(self, from: &Self) -> Self {
+        let is_whole = self.shape.len() > 1 && self.width() == from.width();
+        let known = if is_whole {
+            from.known
+        } else {
+            from.known.of_parts()
+        };
+        Self { known, ..self }
     }
 
-    /// Whether its numbers are known to be exact in BF16.
-    pub(crate) fn is_exact(&self) -> bool {
-        self.is_exact
+    /// What is known of its numbers.
+    pub(crate) fn known(&self) -> Known {
+        self.known
     }
 
     /// The same numbers from `start` on under another shape.
@@ -70,11 +78,18 @@ impl Tensor {
             "{shape:?} from {start} of {:?}",
             self.shape
         );
-        Self {
+        let view = Self {
             shape: shape.into(),
             numbers: self.numbers.clone(),
             start: self.start + start,
-            is_exact: self.is_exact,
+            known: self.known,
+        };
+        // Of one row, a part may be as wide as a view of it is.
+        if start.is_multiple_of(self.width().max(1)) {
+            view.taken(self)
+        } else {
+            let known = self.known.of_parts();
+            Self { known, ..view }
         }
     }
 

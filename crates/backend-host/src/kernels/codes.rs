@@ -639,6 +639,13 @@ impl<'a> Stored<'a> {
         (self.before + index) / self.tall
     }
 
+    /// The scale, a 32-bit float, of one group of columns of a row.
+    #[inline(always)]
+    pub(super) fn scale(&self, index: usize, group: usize) -> f32 {
+        let scales = self.line_scales(index).as_chunks::<4>().0;
+        f32::from_le_bytes(scales[group])
+    }
+
     #[inline(always)]
     fn line_scales(&self, index: usize) -> &'a [u8] {
         &self.scales[self.line(index) * self.line_bytes..][..self.line_bytes]

@@ -3,7 +3,7 @@
 use deepseek_core::weights::WeightView;
 use deepseek_core::{Rotation, Rounding};
 
-use super::form::Form;
+use super::form::{Form, Known};
 use super::formats::round_row;
 use super::lanes::{LANES, dots, weigh};
 use super::pool::Pool;
@@ -12,11 +12,11 @@ use super::product::{bands, product};
 /// Rows of a product of two activations that a thread makes at once, or numbers where there is but one row.
 const STRIP: usize = 8;
 
-/// `x: [m, in] · weightᵀ` to `out: [m, out]`. `exact` says that the numbers of `x` are exact in BF16.
-pub(crate) fn linear(pool: &Pool, x: &[f32], weight: &WeightView, exact: bool, out: &mut [f32]) {
+/// `x: [m, in] · weightᵀ` to `out: [m, out]`, of rows of which something is known.
+pub(crate) fn linear(pool: &Pool, x: &[f32], weight: &WeightView, known: Known, out: &mut [f32]) {
     let [rows, inputs] = weight.shape;
     let m = x.len() / inputs;
-    let form = Form::of(pool.isa(), exact, [weight]);
+    let form = Form::of(pool.isa(), known, [weight]);
     let wide = form.wide(inputs);
     let cost = m * rows * inputs;
     let (bands, strip) = bands(std::slice::from_ref(&(0..m)), wide);
@@ -35,12 +35,12 @@ pub(crate) fn linear_grouped<'a>(
     x: &[f32],
     groups: usize,
     weight: impl Fn(usize) -> &'a WeightView + Sync,
-    exact: bool,
+    known: Known,
     out: &mut [f32],
 ) {
     let [columns, inputs] = weight(0).shape;
     let m = x.len() / (groups * inputs);
-    let form = Form::of(pool.isa(), exact, (0..groups).map(&weight));
+    let form = Form::of(pool.isa(), known.of_parts(), (0..groups).map(&weight));
     let wide = form.wide(inputs);
     let (bands, strip) = bands(std::slice::from_ref(&(0..m)), wide);
     // No strip belongs to two groups.
@@ -338,13 +338,19 @@ mod tests {
             let [outputs, inputs] = weight.shape;
             let x: Vec<f32> = (0..9 * inputs).map(|at| (at as f32 * 0.11).cos()).collect();
             let mut want = vec![0.0; 9 * outputs];
-            linear(&Pool::new(1), &x, &weight, false, &mut want);
+            linear(&Pool::new(1), &x, &weight, Known::Nothing, &mut want);
             for isa in Isa::available() {
                 for threads in [1, 2, 3] {
                     let pool = Pool::new(threads).with_isa(isa);
                     for rows in [1, 2, 4, 5, 9] {
                         let mut got = vec![0.0; rows * outputs];
-                        linear(&pool, &x[(9 - rows) * inputs..], &weight, false, &mut got);
+                        linear(
+                            &pool,
+                            &x[(9 - rows) * inputs..],
+                            &weight,
+                            Known::Nothing,
+                            &mut got,
+                        );
                         let want = &want[(9 - rows) * outputs..];
                         let what = format!("{} {isa:?} {threads} threads", weight.format);
                         assert!(same(&got, want), "{what}, {rows} rows");
@@ -360,7 +366,7 @@ mod tests {
             let [outputs, inputs] = weight.shape;
             let x: Vec<f32> = (0..2 * inputs).map(|at| (at as f32 * 0.23).sin()).collect();
             let mut got = vec![0.0; 2 * outputs];
-            linear(&Pool::new(2), &x, &weight, false, &mut got);
+            linear(&Pool::new(2), &x, &weight, Known::Nothing, &mut got);
             let mut row = vec![0.0; inputs];
             for output in 0..outputs {
                 decode_row(&weight, output, &mut row);

@@ -5,14 +5,14 @@
 
 use std::ops::Range;
 
+use deepseek_core::Few;
 use deepseek_core::operands::SwiGlu;
 use deepseek_core::quant::bf16;
 use deepseek_core::weights::WeightView;
-use deepseek_core::{Few, Rounding};
 
 use super::dense::round_in_place;
 use super::elementwise::{clamp, silu};
-use super::form::Form;
+use super::form::{Form, Known};
 use super::pool::{Pool, Tile};
 use super::product::{bands, product};
 
@@ -48,11 +48,11 @@ pub(crate) fn feed_forward(
     };
     let [width, hidden] = first.gate.shape;
     // Experts of a layer are of one format, so what they are multiplied as depends on the layer alone.
-    let exact = form.input.is_some_and(Rounding::is_exact_in_bf16);
+    let known = Known::after(form.input);
     let entry = networks
         .iter()
         .flat_map(|network| [network.gate, network.up]);
-    let entry = Form::of(pool.isa(), exact, entry);
+    let entry = Form::of(pool.isa(), known, entry);
     each(
         (pool, entry),
         (x, hidden),
@@ -67,7 +67,7 @@ pub(crate) fn feed_forward(
     round_in_place(pool, inner, width, form.input);
     let exit = Form::of(
         pool.isa(),
-        exact,
+        known,
         networks.iter().map(|network| network.down),
     );
     each(

@@ -4,6 +4,7 @@ use deepseek_core::operands::{MixerConfig, Pooling, Runs};
 use deepseek_core::weights::WeightView;
 
 use super::dense::{Norm, linear, rms_norm};
+use super::form::Known;
 use super::pool::Pool;
 use super::rows::RowPool;
 
@@ -40,7 +41,7 @@ pub(crate) fn hc_pre(
     };
     pool.scratch([streams.len(), tokens * rows], |[flat, z]| {
         rms_norm(pool, streams, wide, norm, flat);
-        linear(pool, flat, projection, false, z);
+        linear(pool, flat, projection, Known::Nothing, z);
 
         let parts = pre.chunks_exact_mut(n).zip(post.chunks_exact_mut(n));
         let parts = parts.zip(comb.chunks_exact_mut(n * n));
