@@ -10,7 +10,7 @@ use deepseek_core::quant::bf16;
 
 use super::lanes::{COLUMNS, Isa, Lanes, columns, for_each_isa};
 use super::pool::Pool;
-use super::rows::RowPool;
+use super::rows::{Reader, RowPool};
 
 /// Queries times heads that share a block of turned keys: enough that turning costs little beside
 /// the products, few enough that these stay in a core's own cache.
@@ -83,7 +83,9 @@ impl Search {
         }
         let heads = weights.len() / queries;
         groups(seen, heads, pool.count(), &mut self.groups);
-        parts(seen, self.groups.len(), pool.count(), &mut self.parts);
+        let size = heads * keys.width();
+        let count = self.groups.len();
+        parts(seen, size, count, pool.count(), &mut self.parts);
         let (groups, parts) = (&self.groups, &self.parts);
         let turns = groups.len() * parts.len();
         if self.best.len() < turns {
@@ -158,15 +160,17 @@ fn groups(seen: &Runs, heads: usize, threads: usize, groups: &mut Vec<Range<usiz
     }
 }
 
-/// Keys that are worth a thread of their own.
-const PART: usize = 64 * COLUMNS;
+/// Multiply-adds of a part that is worth a thread of its own.
+const PART: usize = 1 << 18;
 
-/// The places of keys, in parts: as many that every thread has work, where there are few groups.
-fn parts(seen: &Runs, groups: usize, threads: usize, parts: &mut Vec<Range<usize>>) {
+/// The places of keys, of `size` numbers each for all heads, in parts: as many that every thread has work, where
+/// there are few groups.
+fn parts(seen: &Runs, size: usize, groups: usize, threads: usize, parts: &mut Vec<Range<usize>>) {
     let longest = (0..seen.queries()).map(|query| seen.count(query)).max();
     let longest = longest.unwrap_or(0);
     let count = if groups < threads * 2 && threads > 1 {
-        (threads * 2).div_ceil(groups).min(longest.div_ceil(PART))
+        let most = (longest * size).div_ceil(PART);
+        (threads * 2).div_ceil(groups).min(most)
     } else {
         1
     };
@@ -280,7 +284,7 @@ fn scan(
     pool.scratch(rooms, |[block, turned, products]| {
         for start in (part.start..last).step_by(COLUMNS) {
             let wide = COLUMNS.min(last - start);
-            reader.read(keys, &mut block[..wide * width]);
+            reader.read(keys, &mut block[..wide * width], width);
             for (key, row) in block[..wide * width].chunks_exact(width).enumerate() {
                 row.iter()
                     .enumerate()
@@ -299,45 +303,6 @@ fn scan(
             }
         }
     });
-}
-
-/// Reads rows of runs one after the other.
-struct Reader<'a> {
-    runs: &'a [Range<u32>],
-    /// Rows of the first run that have been read.
-    taken: u32,
-}
-
-impl<'a> Reader<'a> {
-    /// Begins behind so many rows, or at the end.
-    fn at(runs: &'a [Range<u32>], mut taken: u32) -> Self {
-        let before = runs.iter().take_while(|run| {
-            let passes = taken >= run.len() as u32;
-            taken -= if passes { run.len() as u32 } else { 0 };
-            passes
-        });
-        let before = before.count();
-        Self {
-            runs: &runs[before..],
-            taken,
-        }
-    }
-
-    /// Reads as many rows as `out` holds.
-    fn read(&mut self, keys: &RowPool, out: &mut [f32]) {
-        let mut rest = out;
-        while !rest.is_empty() {
-            let run = self.runs[0].start + self.taken..self.runs[0].end;
-            let count = run.len().min(rest.len() / keys.width());
-            let (now, later) = rest.split_at_mut(count * keys.width());
-            keys.read_run(run.start..run.start + count as u32, now);
-            self.taken += count as u32;
-            if self.taken as usize == self.runs[0].len() {
-                (self.runs, self.taken) = (&self.runs[1..], 0);
-            }
-            rest = later;
-        }
-    }
 }
 
 for_each_isa! {
@@ -525,7 +490,9 @@ mod tests {
     /// What threads find apart is what one finds.
     #[test]
     fn keys_are_shared_among_threads() {
-        let (width, heads, count) = (32, 3, 3 * PART + 100);
+        /// Keys of a part.
+        const MANY: usize = PART / (3 * 32);
+        let (width, heads, count) = (32, 3, 3 * MANY + 100);
         let number = |at: usize| (at * 7919 % 1009) as f32 / 500.0 - 1.0;
         let mut keys =
             RowPool::new(Isa::available()[0], RowFormat::F32, width, count).expect("room");
@@ -536,7 +503,7 @@ mod tests {
         // One run, several with a hole, few keys, none.
         let seen: [&[Range<u32>]; 4] = [
             &[Range { start: 0, end }],
-            &[3..PART as u32 + 7, PART as u32 + 9..end - 1],
+            &[3..MANY as u32 + 7, MANY as u32 + 9..end - 1],
             &[Range { start: 5, end: 45 }],
             &[],
         ];

@@ -73,7 +73,8 @@ impl Pool {
         let mut numbers = kept().pop().unwrap_or_default();
         if numbers.len() < total {
             // What grows with a text, and so a little with each step, asks for more a few times in its life.
-            numbers = vec![0.0; total.next_power_of_two()];
+            let step = (total.next_power_of_two() / 8).max(LANES);
+            numbers = vec![0.0; total.next_multiple_of(step)];
         }
         let first = numbers.as_ptr().align_offset(size_of::<[f32; LANES]>());
         let mut rest = &mut numbers[first.min(LANES)..];
