@@ -13,7 +13,7 @@ use deepseek_core::{
 
 use crate::buffer::{Buffer, Buffers};
 use crate::kernel_set::KernelSet;
-use crate::kernels::{self, Dimension, Known, Norm, Pool, Roofs, RowPool, Searches};
+use crate::kernels::{self, Dimension, Known, Matrix, Norm, Pool, Roofs, RowPool, Searches};
 use crate::shape::Shape;
 use crate::tensor::{Ids, Tensor};
 use crate::turns::Turns;
@@ -32,11 +32,11 @@ pub struct Host {
 
 /// A weight matrix as it is stored, borrowed from the mapped file.
 #[derive(Debug, Clone)]
-pub struct Weight(Arc<WeightView>);
+pub struct Weight(Arc<Matrix>);
 
 impl Weight {
     /// The matrix where it lies.
-    pub(crate) fn view(&self) -> &WeightView {
+    pub(crate) fn view(&self) -> &Matrix {
         &self.0
     }
 }
@@ -169,7 +169,7 @@ impl Backend for Host {
     }
 
     fn load(&self, weight: &WeightView, _purpose: Use) -> Result<Weight> {
-        Ok(Weight(Arc::new(weight.clone())))
+        Ok(Weight(Arc::new(weight.clone().into())))
     }
 
     fn rows(&self, format: RowFormat, width: usize, count: usize) -> Result<Rows> {

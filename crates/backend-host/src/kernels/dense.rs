@@ -1,11 +1,11 @@
 //! Products with weights and the plain row operations.
 
-use deepseek_core::weights::WeightView;
 use deepseek_core::{Rotation, Rounding};
 
 use super::form::{Form, Known};
 use super::formats::round_row;
 use super::lanes::{LANES, dots, weigh};
+use super::matrix::Matrix;
 use super::pool::Pool;
 use super::product::{bands, product};
 
@@ -13,10 +13,10 @@ use super::product::{bands, product};
 const STRIP: usize = 8;
 
 /// `x: [m, in] · weightᵀ` to `out: [m, out]`, of rows of which something is known.
-pub(crate) fn linear(pool: &Pool, x: &[f32], weight: &WeightView, known: Known, out: &mut [f32]) {
+pub(crate) fn linear(pool: &Pool, x: &[f32], weight: &Matrix, known: Known, out: &mut [f32]) {
     let [rows, inputs] = weight.shape;
     let m = x.len() / inputs;
-    let form = Form::of(pool.isa(), known, [weight]);
+    let form = Form::of(pool.isa(), known, [&**weight]);
     let wide = form.wide(inputs);
     let cost = m * rows * inputs;
     let (bands, strip) = bands(std::slice::from_ref(&(0..m)), wide);
@@ -34,13 +34,14 @@ pub(crate) fn linear_grouped<'a>(
     pool: &Pool,
     x: &[f32],
     groups: usize,
-    weight: impl Fn(usize) -> &'a WeightView + Sync,
+    weight: impl Fn(usize) -> &'a Matrix + Sync,
     known: Known,
     out: &mut [f32],
 ) {
     let [columns, inputs] = weight(0).shape;
     let m = x.len() / (groups * inputs);
-    let form = Form::of(pool.isa(), known.of_parts(), (0..groups).map(&weight));
+    let views = (0..groups).map(|group| &**weight(group));
+    let form = Form::of(pool.isa(), known.of_parts(), views);
     let wide = form.wide(inputs);
     let (bands, strip) = bands(std::slice::from_ref(&(0..m)), wide);
     // No strip belongs to two groups.
@@ -228,7 +229,7 @@ pub(crate) fn round_rows(pool: &Pool, x: &[f32], width: usize, to: Rounding, out
 #[cfg(test)]
 mod tests {
     use deepseek_core::quant::decode_row;
-    use deepseek_core::weights::Bytes;
+    use deepseek_core::weights::{Bytes, WeightView};
     use deepseek_core::{Format, ScaleFormat};
 
     use super::super::formats::widen;
@@ -294,10 +295,10 @@ mod tests {
         }
     }
 
-    fn views() -> Vec<WeightView> {
+    fn views() -> Vec<Matrix> {
         let fp8 = |tile, scale| Format::Fp8 { tile, scale };
         let fp4 = |scale| Format::Fp4 { block: 32, scale };
-        vec![
+        let views = vec![
             view(Format::F32, [9, 33], 0),
             view(Format::Bf16, [17, 64], 0),
             view(fp8([128, 128], ScaleFormat::E8m0), [130, 300], 0),
@@ -309,7 +310,8 @@ mod tests {
             view(Format::Int8, [33, 97], 0),
             view(Format::Int4 { group: 128 }, [31, 256], 0),
             view(Format::Int4 { group: 8 }, [9, 72], 0),
-        ]
+        ];
+        views.into_iter().map(Matrix::from).collect()
     }
 
     /// Equal bits; a NaN equals any other.

@@ -8,11 +8,11 @@ use std::ops::Range;
 use deepseek_core::Few;
 use deepseek_core::operands::SwiGlu;
 use deepseek_core::quant::bf16;
-use deepseek_core::weights::WeightView;
 
 use super::dense::round_in_place;
 use super::elementwise::{clamp, silu};
 use super::form::{Form, Known};
+use super::matrix::Matrix;
 use super::pool::{Pool, Tile};
 use super::product::{bands, product};
 
@@ -22,11 +22,11 @@ const PIECE: usize = 512;
 /// A network and the rows that it is for.
 pub(crate) struct Network<'a> {
     /// `w1: [inner, hidden]`.
-    pub(crate) gate: &'a WeightView,
+    pub(crate) gate: &'a Matrix,
     /// `w3: [inner, hidden]`.
-    pub(crate) up: &'a WeightView,
+    pub(crate) up: &'a Matrix,
     /// `w2: [hidden, inner]`.
-    pub(crate) down: &'a WeightView,
+    pub(crate) down: &'a Matrix,
     /// Its rows, behind those of the one before.
     pub(crate) rows: Range<usize>,
 }
@@ -51,7 +51,7 @@ pub(crate) fn feed_forward(
     let known = Known::after(form.input);
     let entry = networks
         .iter()
-        .flat_map(|network| [network.gate, network.up]);
+        .flat_map(|network| [&**network.gate, &**network.up]);
     let entry = Form::of(pool.isa(), known, entry);
     each(
         (pool, entry),
@@ -68,7 +68,7 @@ pub(crate) fn feed_forward(
     let exit = Form::of(
         pool.isa(),
         known,
-        networks.iter().map(|network| network.down),
+        networks.iter().map(|network| &**network.down),
     );
     each(
         (pool, exit),

@@ -1,10 +1,10 @@
 //! Residual streams and gated pooling, each in one pass over a token.
 
 use deepseek_core::operands::{MixerConfig, Pooling, Runs};
-use deepseek_core::weights::WeightView;
 
 use super::dense::{Norm, linear, rms_norm};
 use super::form::Known;
+use super::matrix::Matrix;
 use super::pool::Pool;
 use super::rows::RowPool;
 
@@ -25,7 +25,7 @@ pub(crate) struct Read<'a> {
 pub(crate) fn hc_pre(
     pool: &Pool,
     streams: &[f32],
-    (projection, scale, base): (&WeightView, &[f32], &[f32]),
+    (projection, scale, base): (&Matrix, &[f32], &[f32]),
     shape: MixerConfig,
     carried: Option<&[f32]>,
     read: Read<'_>,

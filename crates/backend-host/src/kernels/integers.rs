@@ -731,6 +731,7 @@ mod tests {
     use deepseek_core::weights::Bytes;
 
     use super::super::form::{Form, Known};
+    use super::super::matrix::Matrix;
     use super::super::pool::Pool;
     use super::super::product;
     use super::*;
@@ -823,6 +824,7 @@ mod tests {
     fn fast(pool: &Pool, x: &[f32], weight: &WeightView, shape: Option<[usize; 2]>) -> Vec<f32> {
         let [rows, columns] = weight.shape;
         let form = Form::of(pool.isa(), Known::Int8, [weight]);
+        let weight = &Matrix::from(weight.clone());
         assert!(matches!(form, Form::Integers(..)), "{}", weight.format);
         let tokens = x.len() / columns;
         let wide = form.wide(columns);

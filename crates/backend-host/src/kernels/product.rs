@@ -22,6 +22,7 @@ use super::form::{Form, for_each_form};
 use super::formats::widen;
 use super::integers;
 use super::lanes::{LANES, dots_on, height, vectors};
+use super::matrix::Matrix;
 use super::pool::{Pool, Tile};
 
 /// Rows of `x` up to which each code is decoded where it is multiplied. For more it is decoded into
@@ -58,7 +59,7 @@ pub(super) fn product(
     pool: &Pool,
     form: Form,
     x: &[f32],
-    weight: &WeightView,
+    weight: &Matrix,
     first: usize,
     out: &mut Tile<'_>,
 ) {
@@ -86,7 +87,8 @@ pub(super) fn product(
         }
         true
     });
-    if !known || codes_misread(form, stored, first, out.columns()) {
+    let is_sound = || !codes_misread(form, stored, first, out.columns());
+    if !known || !weight.is_sound(first..first + out.columns(), is_sound) {
         widened(pool, form, x, weight, first, out);
     }
 }
@@ -644,6 +646,7 @@ mod tests {
     ) -> Vec<f32> {
         let [rows, columns] = weight.shape;
         let form = Form::of(pool.isa(), known, [weight]);
+        let weight = &Matrix::from(weight.clone());
         let tokens = x.len() / columns;
         let wide = form.wide(columns);
         let all = 0..tokens;
