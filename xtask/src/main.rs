@@ -8,6 +8,7 @@ mod check;
 mod checkpoint;
 mod convert;
 mod demo;
+mod devices;
 mod emulate;
 mod ffmpeg;
 mod fixtures;
@@ -42,6 +43,8 @@ enum Task {
     Demo,
     /// Run the program on an emulator of a device that this machine need not have.
     Emulate(emulate::Args),
+    /// Write the table of devices in the README from the reports that are committed.
+    Devices(devices::Args),
     /// Measure speed: kernels against plain ones, models against what the machine could do, and a peer.
     Bench(bench::Args),
     /// Measure the embedded model and write its card.
@@ -87,6 +90,7 @@ fn main() -> Result<()> {
     match Args::parse().task {
         Task::Demo => demo::run(),
         Task::Emulate(args) => emulate::run(&args),
+        Task::Devices(args) => devices::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Card => card::run(),
         Task::Test(args) => test::run(&args),

@@ -19,7 +19,7 @@ use self::house::House;
 type Findings = Vec<String>;
 
 /// The rules, in the order in which they report.
-const RULES: [fn(&House, &mut Findings); 22] = [
+const RULES: [fn(&House, &mut Findings); 23] = [
     manifests::the_map_is_the_manifests,
     manifests::one_backend_knows_candle,
     manifests::the_engine_knows_the_model_alone,
@@ -42,6 +42,7 @@ const RULES: [fn(&House, &mut Findings); 22] = [
     papers::links_lead_somewhere,
     papers::cited_sections_are_there,
     papers::features_are_written_down,
+    papers::devices_are_as_their_reports_say,
 ];
 
 /// Checks the repository at `root`.

@@ -263,7 +263,7 @@ impl Vendor for Cann {
             let provider = &lookup.symbol.provider;
             let whose = format!("{} {}", provider.name, provider.version);
             let library = lookup.library.as_ref();
-            let library = library.map(|library| library.display().to_string());
+            let library = library.map(|library| accelerator::file_name(library));
             (whose.trim_end().to_owned(), lookup.symbol.name, library)
         });
         symbols.collect()
@@ -316,7 +316,7 @@ impl Vendor for Mlu {
         let symbols = neuware.lookups.iter().map(|lookup| {
             let whose = lookup.symbol.library.file().to_owned();
             let found = lookup.found.as_ref();
-            let library = found.map(|(library, _)| library.display().to_string());
+            let library = found.map(|(library, _)| accelerator::file_name(library));
             (whose, lookup.symbol.name, library)
         });
         symbols.collect()
@@ -416,9 +416,15 @@ pub(crate) fn roofs(name: DeviceName, threads: usize) -> Result<Option<Roofs>> {
 /// A vendor's library, as a report on it says.
 #[derive(Debug)]
 pub(crate) struct Examined {
+    /// The vendor's name for the chip.
+    pub(crate) chip: String,
+    /// The same with what is known of it; none if it is not served.
+    pub(crate) about: Option<String>,
+    /// The vendor's software, with its version if it tells.
+    pub(crate) software: String,
     /// Names and texts, in the order in which they are shown.
     pub(crate) facts: Vec<(&'static str, String)>,
-    /// Every symbol that was looked for: whose it is, its name, and the file that has it.
+    /// Every symbol that was looked for: whose it is, its name, and the name of the file that has it.
     pub(crate) symbols: Vec<(String, &'static str, Option<String>)>,
 }
 

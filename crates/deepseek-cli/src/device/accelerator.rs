@@ -142,6 +142,12 @@ fn described<V: Vendor>(machine: &Machine<V::Chip>, is_emulated: bool) -> String
     text
 }
 
+/// The name of a library's file. Its folder is the machine's own business.
+pub(super) fn file_name(library: &Path) -> String {
+    let name = library.file_name().unwrap_or(library.as_os_str());
+    name.to_string_lossy().into_owned()
+}
+
 /// Opens a device for a model.
 pub(super) fn start<V: Vendor>(number: i32) -> Result<Offload<ComposedDriver<V::Runtime>>> {
     let library = open::<V>()?;
@@ -171,7 +177,14 @@ pub(super) fn examine<V: Vendor>() -> Result<Examined> {
     ];
     let notes = V::notes(&library, machine.chip.as_ref());
     facts.extend(notes.into_iter().map(|note| ("note", note)));
-    Ok(Examined { facts, symbols })
+    let software = machine.software.unwrap_or_else(|| V::SOFTWARE.to_owned());
+    Ok(Examined {
+        about: machine.chip.as_ref().map(V::told),
+        chip: machine.model,
+        software,
+        facts,
+        symbols,
+    })
 }
 
 /// Runs every operation of a device beside the host's. What fails for good ends it.

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::embedded::{assets, question};
 use crate::program::{Ran, deepseek, run};
@@ -177,8 +177,12 @@ fn the_doctor_tries_every_operation_and_writes_a_report() {
         let report: Value = serde_json::from_str(&report).expect("JSON");
         assert_eq!(
             (&report["report"], &report["is_emulated"]),
-            (&1.into(), &true.into())
+            (&2.into(), &true.into())
         );
+        let (name, software) = (&report["chip"]["name"], &report["chip"]["software"]);
+        assert!(name.as_str().is_some_and(|name| name.ends_with("-EMU")));
+        let about = json!([vendor.chip, vendor.software]);
+        assert_eq!(json!([report["chip"]["about"], software]), about);
         assert_eq!(report["failed"].as_array().map(Vec::len), Some(0));
         assert_eq!(
             report["page"].as_array().map(Vec::len),
@@ -191,8 +195,12 @@ fn the_doctor_tries_every_operation_and_writes_a_report() {
                 .iter()
                 .all(|case| case["results"].as_u64() > Some(0))
         );
-        let symbols = report["symbols"].as_array().expect("symbols");
-        assert!(symbols.iter().any(|symbol| symbol["name"] == vendor.symbol));
+        // Symbols by whose they are and by the name of the file that has them.
+        let files = report["symbols"].as_object().expect("symbols").values();
+        let library = format!("lib{}.so", vendor.library);
+        let mut names = files.filter_map(|files| files[&library].as_array());
+        assert!(names.any(|names| names.contains(&vendor.symbol.into())));
+        assert!(report["missing"].as_object().is_some());
     }
 }
 
