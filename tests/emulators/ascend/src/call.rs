@@ -170,15 +170,20 @@ impl Call {
         Ok(stream)
     }
 
-    /// Queues work on a stream.
-    pub(crate) fn submit(&mut self, stream: Handle, task: Task) {
+    /// Queues work on a stream; adds it to the capture that the stream is part of, if it is.
+    pub(crate) fn submit(&mut self, stream: Handle, task: Task) -> Outcome {
         let work = Work {
             call: self.name,
             context: self.streams[&stream].context,
+            is_captured: false,
             task,
         };
+        if let Some(origin) = self.capture_of(stream) {
+            return self.capture(origin, stream, work);
+        }
         self.queues.submit(QueueId(stream.0), work);
         self.settle();
+        Ok(())
     }
 
     /// Runs what the schedule runs though nobody waits.
@@ -268,7 +273,10 @@ impl Call {
                     done.unwrap_or_else(|panic| Err(Fault::new("panic", words(&*panic))))
                 }
             };
-            if let Err(fault) = done {
+            if let Err(mut fault) = done {
+                if work.is_captured && fault.kind == "use_after_free" {
+                    fault.kind = "graph_dangling";
+                }
                 found(self, work.call, fault);
                 if let Some(context) = self.contexts.get_mut(&work.context) {
                     context.failed = Some(codes::RT_AICORE_EXCEPTION);

@@ -23,6 +23,8 @@ pub(crate) enum Family {
 pub(crate) struct Limits {
     /// Streams of one device.
     pub(crate) streams: usize,
+    /// Graphs of the process.
+    pub(crate) graphs: usize,
 }
 
 /// What can be set.
@@ -48,7 +50,10 @@ pub(crate) struct Config {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { streams: 1984 }
+        Self {
+            streams: 1984,
+            graphs: 1024,
+        }
     }
 }
 
