@@ -7,6 +7,7 @@
 
 mod descriptor;
 mod device;
+mod graph;
 mod machine;
 mod memory;
 mod operators;

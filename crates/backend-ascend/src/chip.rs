@@ -53,6 +53,8 @@ pub struct AscendChip {
     name: String,
     soc: String,
     family: Family,
+    /// Why nothing is captured, if nothing is.
+    captures_none: Option<String>,
 }
 
 impl AscendChip {
@@ -61,7 +63,14 @@ impl AscendChip {
             name: name.to_owned(),
             soc: soc.to_owned(),
             family,
+            captures_none: None,
         }
+    }
+
+    /// The same on a release without graphs.
+    pub(crate) fn without_captures(mut self, why: Option<String>) -> Self {
+        self.captures_none = why;
+        self
     }
 
     /// A chip by the vendor's name for it, without a device: what it takes and how it packs is known. None
@@ -108,6 +117,13 @@ impl Chip for AscendChip {
 
     fn takes(&self, _: &Verb<()>) -> Result<(), Declined> {
         Err(Declined("no fused operator is called yet".to_owned()))
+    }
+
+    fn captures(&self) -> Result<(), Declined> {
+        match &self.captures_none {
+            None => Ok(()),
+            Some(why) => Err(Declined(why.clone())),
+        }
     }
 }
 

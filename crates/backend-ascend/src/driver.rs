@@ -42,8 +42,10 @@ impl Runtime for AscendRuntime {
             device: device.name().to_owned(),
             what: format!("the chip {soc:?}: 910B, 910C and 950 are served"),
         })?;
+        let chip = AscendChip::new(device.name(), &soc, family);
+        let why = device.captures_none();
         Ok(Self {
-            chip: Arc::new(AscendChip::new(device.name(), &soc, family)),
+            chip: Arc::new(chip.without_captures(why)),
             stream: Stream::new(&device)?,
             operators: Operators::of(&device)?,
             device,

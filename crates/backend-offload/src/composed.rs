@@ -181,6 +181,7 @@ impl<R: Runtime> Driver for ComposedDriver<R> {
     type Chip = R::Chip;
     type Staging = Pinned<R::Queue>;
     type Flight = Flight<R::Queue>;
+    type Graph = <R::Queue as Queue>::Graph;
 
     fn chip(&self) -> Arc<R::Chip> {
         Arc::clone(self.runtime.chip())
@@ -248,6 +249,20 @@ impl<R: Runtime> Driver for ComposedDriver<R> {
 
     fn synchronize(&mut self) -> Result<()> {
         self.runtime.queue().synchronize()
+    }
+
+    fn begin_capture(&mut self) -> Result<()> {
+        self.runtime.queue().begin_capture()
+    }
+
+    /// What lies between the calls stays until the driver goes, because graphs use it.
+    fn end_capture(&mut self) -> Result<Self::Graph> {
+        self.scratch.keep();
+        self.runtime.queue().end_capture()
+    }
+
+    fn replay(&mut self, graph: &mut Self::Graph) -> Result<()> {
+        self.runtime.queue().replay(graph)
     }
 }
 

@@ -31,6 +31,9 @@ pub enum Way {
 pub unsafe trait Queue: fmt::Debug + Sized + 'static {
     /// A point in the queue. It goes with its handle when it is dropped.
     type Point;
+    /// Work that was captured. It goes with its handle when it is dropped. [`Infallible`](std::convert::Infallible) where nothing
+    /// is captured.
+    type Graph;
 
     /// Pinned memory of the host, one byte or more, with whatever is in it.
     ///
@@ -85,6 +88,22 @@ pub unsafe trait Queue: fmt::Debug + Sized + 'static {
     /// # Errors
     /// What the vendor says, of this or of what was queued.
     fn synchronize(&self) -> Result<()>;
+
+    /// From now on fills and calls of operators are captured, and do not run. Nothing else is asked for until the end.
+    ///
+    /// # Errors
+    /// What the vendor says; [`Error::Unsupported`](deepseek_core::Error::Unsupported) where nothing is captured.
+    fn begin_capture(&self) -> Result<()>;
+    /// What was captured. After an error nothing is captured any more.
+    ///
+    /// # Errors
+    /// What the vendor says.
+    fn end_capture(&self) -> Result<Self::Graph>;
+    /// Queues all of it once. It has run before it is replayed again, or dropped.
+    ///
+    /// # Errors
+    /// What the vendor says.
+    fn replay(&self, graph: &Self::Graph) -> Result<()>;
 }
 
 /// Memory of the host that the device copies to and from by itself.

@@ -65,6 +65,11 @@ impl<B: Backend> Counting<B> {
         self
     }
 
+    /// The device itself.
+    pub fn inner(&self) -> &B {
+        &self.inner
+    }
+
     /// What has been asked since the last time.
     pub fn take(&self) -> Counts {
         std::mem::take(&mut *self.counts.lock().unwrap_or_else(PoisonError::into_inner))

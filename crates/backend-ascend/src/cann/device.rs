@@ -65,6 +65,12 @@ impl Device {
         machine::soc(&self.ascend.runtime)
     }
 
+    /// Why no graphs are captured, where the release has no functions for it.
+    pub(crate) fn captures_none(&self) -> Option<String> {
+        let error = self.ascend.capture.as_ref().err()?;
+        Some(format!("no graphs: {}", one_line(&error.to_string())))
+    }
+
     /// What a call returned.
     pub(super) fn check(&self, call: &'static str, code: i32) -> Result<()> {
         self.checked(call, code)

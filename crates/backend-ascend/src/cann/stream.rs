@@ -12,6 +12,7 @@ use backend_offload::{Address, Queue, Way};
 use deepseek_core::Result;
 
 use super::device::Device;
+use super::graph::Graph;
 use super::pointer;
 
 /// A queue: what is asked for is done in its order.
@@ -57,6 +58,7 @@ impl Stream {
 // run once the stream has, or once an event behind it was passed.
 unsafe impl Queue for Stream {
     type Point = Event;
+    type Graph = Graph;
 
     fn pin(&self, bytes: usize) -> Result<NonNull<u8>> {
         let mut start = null_mut();
@@ -130,6 +132,18 @@ unsafe impl Queue for Stream {
         // SAFETY: a stream of this thread's device, which lives.
         let code = unsafe { (self.device.ascend.runtime.aclrtSynchronizeStream)(self.raw) };
         self.device.check("aclrtSynchronizeStream", code)
+    }
+
+    fn begin_capture(&self) -> Result<()> {
+        Graph::begin(self)
+    }
+
+    fn end_capture(&self) -> Result<Graph> {
+        Graph::end(self)
+    }
+
+    fn replay(&self, graph: &Graph) -> Result<()> {
+        graph.replay(self)
     }
 }
 

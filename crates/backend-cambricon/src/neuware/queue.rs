@@ -1,5 +1,6 @@
 //! A queue of work, points in it, and pinned memory of the host.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::ptr::{NonNull, null_mut};
 use std::rc::Rc;
@@ -8,7 +9,7 @@ use backend_cambricon_sys::types::{
     CNRT_NOTIFIER_DISABLE_TIMING_ALL, cnrtMemTransDir_t, cnrtNotifier_t, cnrtQueue_t,
 };
 use backend_offload::{Address, Meaning, Queue, Way};
-use deepseek_core::Result;
+use deepseek_core::{Error, Result};
 
 use super::device::Device;
 use super::pointer;
@@ -48,12 +49,21 @@ impl MluQueue {
             device: Rc::clone(device),
         }))
     }
+
+    /// Which operators may be captured, the vendor does not document.
+    fn captures_nothing(&self) -> Error {
+        Error::Unsupported {
+            device: self.device.name().to_owned(),
+            what: "captured graphs".to_owned(),
+        }
+    }
 }
 
 // SAFETY: pinned memory is the runtime's own and asked for anew each time; a copy is told both of its sides and their length, and has
 // run once the queue has, or once a notifier behind it was passed.
 unsafe impl Queue for MluQueue {
     type Point = Notifier;
+    type Graph = Infallible;
 
     fn pin(&self, bytes: usize) -> Result<NonNull<u8>> {
         let mut start = null_mut();
@@ -133,6 +143,18 @@ unsafe impl Queue for MluQueue {
         // SAFETY: a queue of this thread's device, which lives.
         let code = unsafe { (self.device.neuware.runtime.cnrtQueueSync)(self.raw) };
         self.device.cnrt("cnrtQueueSync", code)
+    }
+
+    fn begin_capture(&self) -> Result<()> {
+        Err(self.captures_nothing())
+    }
+
+    fn end_capture(&self) -> Result<Infallible> {
+        Err(self.captures_nothing())
+    }
+
+    fn replay(&self, graph: &Infallible) -> Result<()> {
+        match *graph {}
     }
 }
 

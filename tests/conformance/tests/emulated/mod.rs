@@ -26,13 +26,14 @@ pub(crate) type Device = Offload<Tested>;
 const POISONED: Options = Options {
     memory_bytes: None,
     poison: true,
+    capture: false,
 };
 
 pub(crate) fn device(session: &Session) -> Result<Device> {
     device_with(session, POISONED)
 }
 
-fn device_with(session: &Session, options: Options) -> Result<Device> {
+pub(crate) fn device_with(session: &Session, options: Options) -> Result<Device> {
     let library = session.library();
     Ok(Offload::start(options, move || Tested::open(library, 0))?)
 }
