@@ -13,6 +13,7 @@ mod emulate;
 mod ffmpeg;
 mod fixtures;
 mod man;
+mod mutants;
 // How the program writes files, as source: no crate of ours is linked here.
 #[allow(dead_code, reason = "the program asks for more of it")]
 #[path = "../../crates/deepseek-cli/src/output.rs"]
@@ -56,6 +57,8 @@ enum Task {
     ArmTest(arm::Args),
     /// Convert a checkpoint, as `deepseek convert` does, with the program built anew.
     Convert(convert::Args),
+    /// Plant faults into a driver, one at a time, and see each caught by its test.
+    Mutants(mutants::Args),
     /// Check the house rules.
     Tidy,
     /// Package the crates that are published, and build each from its package alone.
@@ -96,6 +99,7 @@ fn main() -> Result<()> {
         Task::Test(args) => test::run(&args),
         Task::ArmTest(args) => arm::run(&args),
         Task::Convert(args) => convert::run(&args),
+        Task::Mutants(args) => mutants::run(&args),
         Task::Tidy => tidy::run(&shell::root()),
         Task::Package(args) => package::run(&args),
         Task::Check(args) => check::run(&args),
