@@ -137,10 +137,9 @@ impl Sources {
 
     /// A line for each report.
     fn devices(&self) -> Result<String> {
-        let mut table =
-            "| chip | software | state | operations beside the host's | report |\n\
+        let mut table = "| chip | software | state | operations beside the host's | report |\n\
                          |---|---|---|---|---|\n"
-                .to_owned();
+            .to_owned();
         for (path, text) in &self.reports {
             let report = Report::read(path, text).with_context(|| path.clone())?;
             let _ = writeln!(

@@ -37,9 +37,18 @@ impl Vendor {
     pub(crate) fn chips(self) -> &'static [(Option<SetUp>, &'static str)] {
         match self {
             Self::Ascend => &[
-                (Some(("ASCEND_EMU_CONFIG", r#"{"family": "a2"}"#)), "ascend-a2.json"),
-                (Some(("ASCEND_EMU_CONFIG", r#"{"family": "a3"}"#)), "ascend-a3.json"),
-                (Some(("ASCEND_EMU_CONFIG", r#"{"family": "a5"}"#)), "ascend-a5.json"),
+                (
+                    Some(("ASCEND_EMU_CONFIG", r#"{"family": "a2"}"#)),
+                    "ascend-a2.json",
+                ),
+                (
+                    Some(("ASCEND_EMU_CONFIG", r#"{"family": "a3"}"#)),
+                    "ascend-a3.json",
+                ),
+                (
+                    Some(("ASCEND_EMU_CONFIG", r#"{"family": "a5"}"#)),
+                    "ascend-a5.json",
+                ),
             ],
             Self::Cambricon => &[(None, "mlu.json")],
         }

@@ -439,6 +439,17 @@ pub(crate) fn examine(name: DeviceName) -> Result<Option<Examined>> {
     }
 }
 
+/// Holds steps that an accelerator replays as graphs against the same by calls; nothing for other devices.
+pub(crate) fn try_graphs(name: DeviceName) -> Result<Option<String>> {
+    match name {
+        DeviceName::Ascend(number) => accelerator::try_graphs::<Cann>(number).map(Some),
+        DeviceName::Mlu(number) => accelerator::try_graphs::<Mlu>(number).map(Some),
+        DeviceName::Cpu(_) | DeviceName::CpuPlain | DeviceName::Cuda(_) | DeviceName::Metal(_) => {
+            Ok(None)
+        }
+    }
+}
+
 /// A case of an accelerator's operations, and what came of it under all seeds.
 pub(crate) type Tried = (Case, Result<Found>);
 

@@ -74,6 +74,9 @@ pub(crate) fn run(args: &Doctor) -> Result<()> {
     for (case, found) in &tried {
         page.check(case.name(), compared(found))?;
     }
+    if let Some(graphs) = device::try_graphs(name).transpose() {
+        page.check("graphs", graphs)?;
+    }
     let config = source.config()?.without_drafts();
     if let Some(choices) = device::choices_on(name, &verbs::of(&config))? {
         page.line("verbs", composed(&choices))?;

@@ -4,6 +4,7 @@
 
 #[path = "../../../../tests/emulators/driver/mod.rs"]
 mod driver;
+mod graphs;
 mod own;
 #[path = "../../../../tests/emulators/ascend/tests/emulator/vendor.rs"]
 mod vendor;

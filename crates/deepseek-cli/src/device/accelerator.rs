@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use backend_offload::trial::{Case, Found, Trial};
+use backend_offload::trial::{Case, Found, Replayed, Trial, replayed};
 use backend_offload::{Chip, ComposedDriver, Declined, Machine, Offload, Options, Runtime, Verb};
 
 use super::{Choices, DEVICES_MAX, DeviceName, Examined, Listed, Tried};
@@ -154,9 +154,12 @@ pub(super) fn start<V: Vendor>(number: i32) -> Result<Offload<ComposedDriver<V::
     if V::is_emulated(&library) {
         note("EMULATED: an emulator computes, not a device");
     }
-    Ok(Offload::start(Options::default(), move || {
-        ComposedDriver::open(library, number)
-    })?)
+    let options = Options {
+        capture: true,
+        ..Options::default()
+    };
+    let open = move || ComposedDriver::open(library, number);
+    Ok(Offload::start(options, open)?)
 }
 
 /// Looks at the libraries.
@@ -203,6 +206,25 @@ pub(super) fn try_operations<V: Vendor>(number: i32) -> Result<Vec<Tried>> {
         }
     }
     Ok(tried)
+}
+
+/// Holds steps by graphs against the same by calls.
+pub(super) fn try_graphs<V: Vendor>(number: i32) -> Result<String> {
+    let library = open::<V>()?;
+    let Replayed { captures, flaw } = replayed(|options| {
+        let library = Arc::clone(&library);
+        Offload::start(options, move || {
+            ComposedDriver::<V::Runtime>::open(library, number)
+        })
+    })?;
+    if let Some(flaw) = flaw {
+        return Err(Fault::machine(anyhow!("{flaw}")));
+    }
+    let refused: Vec<_> = captures.refused.into_keys().collect();
+    Ok(match (captures.replays, refused.join("; ")) {
+        (0, why) => format!("none, steps are asked for call by call: {why}"),
+        (count, _) => format!("{count} steps replayed, the bits of those by calls"),
+    })
 }
 
 /// Asks a chip, or that of this machine, for each verb whether it has an operator for the whole of it. No device is needed where

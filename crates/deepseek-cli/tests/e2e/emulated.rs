@@ -163,6 +163,7 @@ fn the_doctor_tries_every_operation_and_writes_a_report() {
             "roundings",
             "products",
             "visits",
+            "graphs",
             "self-check",
             "model",
         ] {

@@ -4,6 +4,7 @@
 #[path = "../emulated/mod.rs"]
 mod emulated;
 mod families;
+mod graphs;
 #[path = "../../../emulators/ascend/tests/emulator/vendor.rs"]
 mod vendor;
 
