@@ -6,8 +6,8 @@ use std::sync::Arc;
 use deepseek_core::quant::decode_row;
 use deepseek_core::weights::WeightView;
 use deepseek_core::{
-    Backend, DeviceTensor, Error, HostTensor, Lists, NO_ROW, Result, Rotation, Rounding, RowFormat,
-    Unary, Use,
+    Backend, Collective, DeviceTensor, Error, HostTensor, Lists, Member, NO_ROW, Result, Rotation,
+    Rounding, RowFormat, Unary, Use,
 };
 
 use crate::buffer::{Buffer, Buffers};
@@ -21,6 +21,8 @@ pub struct Host {
     pool: Pool,
     buffers: Arc<Buffers>,
     name: String,
+    /// Its place among several ranks, if it is one of them.
+    member: Option<Member>,
 }
 
 /// A weight matrix as it is stored, borrowed from the mapped file.
@@ -66,7 +68,17 @@ impl Host {
             pool: Pool::start(threads, isa)?,
             buffers: Arc::default(),
             name: "cpu".to_owned(),
+            member: None,
         })
+    }
+
+    /// The same as one of several ranks.
+    #[must_use]
+    pub fn joined(self, member: Member) -> Self {
+        Self {
+            member: Some(member),
+            ..self
+        }
     }
 
     /// Measures what its threads do at most. Takes about half a second and 256 MiB.
@@ -102,6 +114,37 @@ fn unsupported(kernels: KernelSet) -> Error {
             "the kernels {kernels}: this processor has {}",
             has.join(", ")
         ),
+    }
+}
+
+/// Ranks meet in memory that they share.
+impl Collective for Host {
+    fn rank(&self) -> usize {
+        self.member.as_ref().map_or(0, Member::rank)
+    }
+
+    fn world(&self) -> usize {
+        self.member.as_ref().map_or(1, Member::world)
+    }
+
+    fn all_reduce(&self, x: &Tensor) -> Result<Tensor> {
+        let Some(member) = &self.member else {
+            return Ok(x.clone());
+        };
+        let mut sum = self.room(x.count());
+        member.all_reduce(x.values(), &mut sum)?;
+        Ok(Tensor::new(x.shape(), sum))
+    }
+
+    fn all_gather(&self, x: &Tensor) -> Result<Tensor> {
+        let Some(member) = &self.member else {
+            return Ok(x.clone());
+        };
+        let mut shape = x.shape().to_vec();
+        *shape.last_mut().expect("parts of a dimension") *= member.world();
+        let mut all = self.room(shape.iter().product());
+        member.all_gather(x.values(), x.width(), &mut all)?;
+        Ok(Tensor::new(&shape, all).exact(x.is_exact()))
     }
 }
 

@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use deepseek_core::operands::{
-    ExpertBank, ExpertViews, FeedForward, Gate, Groups, HyperWeights, Inputs, Linear, Mix,
+    ExpertBank, ExpertShare, FeedForward, Gate, Groups, HyperWeights, Inputs, Linear, Mix,
     PoolState, Pooling, Residency, Routing, Selection, Softmax, SwiGlu, TopK, TopKRows, Visits,
 };
-use deepseek_core::{Backend, DeviceTensor, Kernels, Result, Rounding, reference};
+use deepseek_core::{Backend, DeviceTensor, Kernels, NO_ROW, Result, Rounding, reference};
 
 use crate::backend::{Host, Rows};
 use crate::kernels::{self, Network, Pooled, Read};
@@ -18,10 +18,14 @@ impl Kernels for Host {
 
     fn load_experts(
         &self,
-        experts: &[ExpertViews],
+        share: ExpertShare<'_>,
         residency: Residency,
     ) -> Result<ExpertBank<Self>> {
-        ExpertBank::mapped(self, experts, residency)
+        ExpertBank::mapped(self, share, residency)
+    }
+
+    fn experts_in(&self, bank: &ExpertBank<Self>) -> Range<u32> {
+        bank.range()
     }
 
     fn expert(&self, bank: &ExpertBank<Self>, id: u32) -> Result<FeedForward<Self>> {
@@ -254,7 +258,8 @@ impl Kernels for Host {
     ) -> Result<Tensor> {
         let (experts, hidden) = (&routing.experts, x.width());
         let expert = |visit: &u32| experts[*visit as usize];
-        let mut visits: Vec<u32> = (0..experts.len() as u32).collect();
+        let (all, here) = (0..experts.len() as u32, bank.range());
+        let mut visits: Vec<u32> = all.filter(|visit| here.contains(&expert(visit))).collect();
         visits.sort_by_key(expert);
         let x = self.rounded(x, form)?;
         let mut outputs = self.room(visits.len() * hidden);
@@ -277,8 +282,8 @@ impl Kernels for Host {
             self.visit(&x, routing, bank, form, some, out)?;
             (done, some) = (end, later);
         }
-        // Each token sums its experts in the order of its routing.
-        let mut places = vec![0; visits.len()];
+        // Each token sums its experts in the order of its routing, those that are here.
+        let mut places = vec![NO_ROW; experts.len()];
         for (place, visit) in visits.iter().enumerate() {
             places[*visit as usize] = place as u32;
         }

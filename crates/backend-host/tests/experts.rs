@@ -1,7 +1,7 @@
 //! The networks of a layer are the provided bodies to the bit, whatever they are given.
 
 use backend_host::{Host, KernelSet, Tensor};
-use deepseek_core::operands::{ExpertViews, FeedForward, Residency, Routing, SwiGlu};
+use deepseek_core::operands::{ExpertShare, ExpertViews, FeedForward, Residency, Routing, SwiGlu};
 use deepseek_core::weights::{Bytes, WeightView};
 use deepseek_core::{
     Backend, Format, HostTensor, Kernels, Result, Rounding, ScaleFormat, reference,
@@ -68,6 +68,7 @@ impl Draw {
             data: Bytes::from(data),
             scales: Bytes::from(scales),
             tile_row: 0,
+            stride: None,
         }
     }
 }
@@ -133,7 +134,8 @@ fn check(
     for set in KernelSet::available() {
         for threads in [1, 3] {
             let be = Host::start(threads, set)?;
-            let bank = be.load_experts(&views, Residency { bytes: Some(4096) })?;
+            let bank =
+                be.load_experts(ExpertShare::all(&views), Residency { bytes: Some(4096) })?;
             let (x, weights) = (be.upload(&x)?, be.upload(&weights)?);
             let routing = Routing {
                 experts: be.ids(&chosen)?,
@@ -199,7 +201,7 @@ fn no_tokens_visit_no_expert() -> Result<()> {
         up: weight([8, 16]),
         down: weight([16, 8]),
     };
-    let bank = be.load_experts(&[views], Residency::default())?;
+    let bank = be.load_experts(ExpertShare::all(&[views]), Residency::default())?;
     let none = |shape: &[usize]| be.upload(&HostTensor::new(shape, vec![]));
     let routing = Routing {
         experts: be.ids(&[])?,

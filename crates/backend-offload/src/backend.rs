@@ -6,8 +6,8 @@ use std::sync::Arc;
 use deepseek_core::quant::unpack_row;
 use deepseek_core::weights::WeightView;
 use deepseek_core::{
-    Backend, DeviceTensor, Error, Fetched, HostTensor, Level, NO_ROW, Result, Rotation, Rounding,
-    RowFormat, Unary, Use,
+    Backend, Collective, DeviceTensor, Error, Fetched, HostTensor, Level, NO_ROW, Result, Rotation,
+    Rounding, RowFormat, Unary, Use,
 };
 
 use crate::driver::{Chip, Driver, Form};
@@ -451,6 +451,48 @@ impl<D: Driver> Backend for Offload<D> {
             out: out.shaped(rows),
         })?;
         Ok(out)
+    }
+}
+
+impl<D: Driver> Collective for Offload<D> {
+    fn rank(&self) -> usize {
+        self.share().index()
+    }
+
+    fn world(&self) -> usize {
+        self.share().of()
+    }
+
+    fn all_reduce(&self, x: &Tensor) -> Result<Tensor> {
+        if self.share().is_whole() {
+            return Ok(x.clone());
+        }
+        let x = self.wide(x)?;
+        let out = self.make(x.shape(), DType::F32)?;
+        self.run(Op::AllReduce {
+            x: x.view(),
+            out: out.view(),
+        })?;
+        Ok(out)
+    }
+
+    fn all_gather(&self, x: &Tensor) -> Result<Tensor> {
+        if self.share().is_whole() {
+            return Ok(x.clone());
+        }
+        let (rows, width, world) = (x.rows(), x.width(), self.world());
+        let out = self.make([world, rows * width], x.view().dtype)?;
+        self.run(Op::AllGather {
+            x: x.shaped([rows * width]),
+            out: out.view(),
+        })?;
+        // Each rank's rows stand together; side by side they are those of one matrix.
+        let part = |rank| out.part(rank * rows * width, [rows, width]);
+        let parts: Vec<_> = (0..world).map(part).collect();
+        let all = self.concat(&parts.iter().collect::<Vec<_>>(), 1)?;
+        let mut shape = x.shape().to_vec();
+        *shape.last_mut().expect("parts of a dimension") = world * width;
+        self.reshape(&all, &shape)
     }
 }
 

@@ -18,8 +18,8 @@ pub use operand::{Operand, Place, Type};
 use crate::limits::GATHERED_BYTES_MAX;
 use crate::op::Op;
 
-/// The calls of an operation; none of an [`Op::Grouped`] of many rows, because where runs end is cheaper asked for than done without.
-/// Plain data: no device is asked.
+/// The calls of an operation; none of an [`Op::Grouped`] of many rows, because where runs end is cheaper asked for than done without,
+/// and none of what ranks do together. Plain data: no device is asked.
 #[must_use]
 pub fn compose<F, E>(op: &Op<F>) -> Option<Program<E>> {
     let mut program = Program::default();
@@ -111,6 +111,7 @@ pub fn compose<F, E>(op: &Op<F>) -> Option<Program<E>> {
             }
             visits::grouped(to, x.into(), weight.into(), ends.into(), out.into());
         }
+        Op::AllReduce { .. } | Op::AllGather { .. } => return None,
     }
     Some(program)
 }

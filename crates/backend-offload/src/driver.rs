@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use deepseek_core::weights::WeightView;
-use deepseek_core::{Level, Result};
+use deepseek_core::{Level, Result, Share};
 
 use crate::matrix::Packed;
 use crate::op::Op;
@@ -61,6 +61,12 @@ pub trait Driver: Sized + 'static {
 
     /// What is known of it.
     fn chip(&self) -> Arc<Self::Chip>;
+
+    /// Which of the ranks that share a model it is. One that is not alone runs [`Op::AllReduce`] and
+    /// [`Op::AllGather`].
+    fn share(&self) -> Share {
+        Share::WHOLE
+    }
 
     /// Memory of the device, at least 512-byte aligned, with whatever is in it.
     fn allocate(&mut self, bytes: usize) -> Result<Address>;

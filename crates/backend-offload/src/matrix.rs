@@ -177,6 +177,7 @@ mod tests {
                 data: encoded.data.into(),
                 scales: encoded.scales.into(),
                 tile_row: 0,
+                stride: None,
             };
             let part = Part::widened(&weight);
             assert_eq!((part.dtype, &*part.dims), (dtype, &[3, 64][..]), "{format}");

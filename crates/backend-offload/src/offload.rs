@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use deepseek_core::{Error, Result};
+use deepseek_core::{Error, Result, Share};
 
 use crate::arena::{Arena, Extent, OnRelease};
 use crate::driver::{Chip, Driver, Form};
@@ -83,6 +83,8 @@ impl<F> fmt::Display for Entry<F> {
 /// An accelerator behind a [`Driver`].
 pub struct Offload<D: Driver> {
     chip: Arc<D::Chip>,
+    /// Which of the ranks it is.
+    share: Share,
     thread: DeviceThread<Form<D>>,
     arena: Arc<Arena>,
     /// Zeros, as many as were wanted at once so far.
@@ -117,10 +119,11 @@ impl<D: Driver> Offload<D> {
         options: Options,
         open: impl FnOnce() -> Result<D> + Send + 'static,
     ) -> Result<Self> {
-        let (thread, chip) = DeviceThread::start(open)?;
+        let (thread, chip, share) = DeviceThread::start(open)?;
         let poison = options.poison.then(|| poison(&thread));
         Ok(Self {
             chip,
+            share,
             thread,
             arena: Arc::new(Arena::new(options.memory_bytes, poison)),
             zeros: Mutex::default(),
@@ -134,6 +137,11 @@ impl<D: Driver> Offload<D> {
     #[must_use]
     pub fn chip(&self) -> &D::Chip {
         &self.chip
+    }
+
+    /// Which of the ranks it is that share a model.
+    pub(crate) fn share(&self) -> Share {
+        self.share
     }
 
     /// How much was asked of it so far, and what it holds.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use deepseek_core::{Error, Result};
+use deepseek_core::{Error, Result, Share};
 
 use crate::driver::{Chip, Driver, Form};
 use crate::limits::COMMANDS_MAX;
@@ -68,7 +68,7 @@ impl<F: Send + Sync + 'static> DeviceThread<F> {
     /// Starts a thread and opens a device on it.
     pub(crate) fn start<D>(
         open: impl FnOnce() -> Result<D> + Send + 'static,
-    ) -> Result<(Self, Arc<D::Chip>)>
+    ) -> Result<(Self, Arc<D::Chip>, Share)>
     where
         D: Driver,
         D::Chip: Chip<Form = F>,
@@ -79,7 +79,7 @@ impl<F: Send + Sync + 'static> DeviceThread<F> {
             Ok(driver) => {
                 let chip = driver.chip();
                 let name = chip.name().to_owned();
-                answer(&reply, Ok(chip));
+                answer(&reply, Ok((chip, driver.share())));
                 Worker::new(driver, name).serve(&queue);
             }
             Err(error) => answer(&reply, Err(error)),
@@ -91,13 +91,14 @@ impl<F: Send + Sync + 'static> DeviceThread<F> {
         };
         let thread = thread::Builder::new().name("device".to_owned());
         let handle = thread.spawn(serve).map_err(no_thread)?;
-        let chip = opened.recv().unwrap_or_else(|_| Err(ended("device")))?;
+        let opened = opened.recv();
+        let (chip, share) = opened.unwrap_or_else(|_| Err(ended("device")))?;
         let started = Self {
             name: chip.name().to_owned(),
             commands,
             handle: Some(handle),
         };
-        Ok((started, chip))
+        Ok((started, chip, share))
     }
 
     /// Queues a command, and waits where too many are queued.

@@ -17,8 +17,9 @@ use backend_candle::{Candle, start_threads};
 use backend_host::{Host, KernelSet, Roofs};
 use backend_offload::Verb;
 use backend_offload::trial::{Case, Found};
+use deepseek_cluster::Cluster;
 use deepseek_core::weights::Checkpoint;
-use deepseek_core::{Kernels, Level};
+use deepseek_core::{Group, Kernels, Level, Member, Parallel};
 use deepseek_model::{Decoder, Extras, Model, Plan};
 
 use self::accelerator::{Missing, Vendor};
@@ -173,6 +174,44 @@ impl fmt::Display for DeviceName {
             Self::Metal(number) => write!(f, "metal:{number}"),
             Self::Ascend(number) => write!(f, "{}:{number}", Cann::KIND),
             Self::Mlu(number) => write!(f, "{}:{number}", Mlu::KIND),
+        }
+    }
+}
+
+/// A device, or several of a kind that share a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Devices {
+    /// The first; the others follow it by number.
+    pub(crate) first: DeviceName,
+    /// How they share it.
+    pub(crate) parallel: Parallel,
+}
+
+impl Devices {
+    /// As [`DeviceName::contract`]: what ranks add up has another order of sums than one has alone.
+    pub(crate) fn contract(self, level: Option<Level>, context: usize) -> String {
+        self.told(self.first.contract(level, context))
+    }
+
+    /// As [`DeviceName::is_emulated`].
+    pub(crate) fn are_emulated(self) -> bool {
+        self.first.is_emulated()
+    }
+
+    /// As [`DeviceName::settled`], and how many there are.
+    pub(crate) fn settled(self) -> String {
+        self.told(self.first.settled().to_string())
+    }
+
+    /// As [`DeviceName::marked`], and how many there are.
+    pub(crate) fn marked(self) -> String {
+        self.told(self.first.marked())
+    }
+
+    fn told(self, device: String) -> String {
+        match self.parallel.world() {
+            1 => device,
+            ranks => format!("{device}, {ranks} ranks ({})", self.parallel),
         }
     }
 }
@@ -369,27 +408,106 @@ pub(crate) fn load(
     extras: Extras<'_>,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Box<dyn Decoder>> {
-    // But for the host, candle computes, with threads that it would start by itself.
-    let device = match name {
-        DeviceName::Cuda(_) if !cfg!(feature = "cuda") => return Err(unbuilt("CUDA", "cuda")),
-        DeviceName::Metal(_) if !cfg!(feature = "metal") => return Err(unbuilt("Metal", "metal")),
-        DeviceName::Cpu(set) => {
-            let host = Host::start(threads, set.unwrap_or_else(KernelSet::best))?;
-            return on(host, plan, checkpoint, extras, progress);
-        }
-        DeviceName::Ascend(number) => {
-            let npu = accelerator::start::<Cann>(number)?;
-            return on(npu, plan, checkpoint, extras, progress);
-        }
-        DeviceName::Mlu(number) => {
-            let mlu = accelerator::start::<Mlu>(number)?;
-            return on(mlu, plan, checkpoint, extras, progress);
-        }
-        DeviceName::CpuPlain => start_threads(threads).map(|()| Candle::plain()),
-        DeviceName::Cuda(number) => start_threads(threads).and_then(|()| Candle::cuda(number)),
-        DeviceName::Metal(number) => start_threads(threads).and_then(|()| Candle::metal(number)),
+    let ranks = plan.parallel().world();
+    let work = Work {
+        plan,
+        checkpoint,
+        extras,
     };
-    on(device?, plan, checkpoint, extras, progress)
+    match name {
+        DeviceName::Cuda(_) if !cfg!(feature = "cuda") => Err(unbuilt("CUDA", "cuda")),
+        DeviceName::Metal(_) if !cfg!(feature = "metal") => Err(unbuilt("Metal", "metal")),
+        DeviceName::Cpu(set) => {
+            let (each, set) = (
+                (threads / ranks).max(1),
+                set.unwrap_or_else(KernelSet::best),
+            );
+            work.on(progress, |_, member| {
+                let host = Host::start(each, set)?;
+                Ok(match member {
+                    Some(member) => host.joined(member),
+                    None => host,
+                })
+            })
+        }
+        DeviceName::Ascend(_) | DeviceName::Mlu(_) if ranks > 1 => {
+            let error = anyhow!("--device {name}: one device alone, {ranks} are asked for");
+            Err(Fault::machine(error).hint("leave out --tensor-parallel-size"))
+        }
+        DeviceName::Ascend(number) => work.alone(accelerator::start::<Cann>(number)?, progress),
+        DeviceName::Mlu(number) => work.alone(accelerator::start::<Mlu>(number)?, progress),
+        // Elsewhere candle computes, with threads that it would start by itself.
+        DeviceName::CpuPlain => {
+            start_threads(threads)?;
+            work.on(progress, |_, member| Ok(joined(Candle::plain(), member)))
+        }
+        DeviceName::Cuda(first) => {
+            start_threads(threads)?;
+            work.on(progress, |rank, member| {
+                Ok(joined(Candle::cuda(first + rank)?, member))
+            })
+        }
+        DeviceName::Metal(first) => {
+            start_threads(threads)?;
+            work.on(progress, |rank, member| {
+                Ok(joined(Candle::metal(first + rank)?, member))
+            })
+        }
+    }
+}
+
+/// What is loaded.
+struct Work<'a> {
+    plan: Plan,
+    checkpoint: &'a Checkpoint,
+    extras: Extras<'a>,
+}
+
+impl Work<'_> {
+    /// Loads it on the devices that `open` opens, one for each rank, which is a member of a group where it is
+    /// not alone.
+    fn on<B: Kernels>(
+        &self,
+        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+        open: impl Fn(usize, Option<Member>) -> deepseek_core::Result<B> + Sync,
+    ) -> Result<Box<dyn Decoder>> {
+        let ranks = self.plan.parallel().world();
+        if ranks == 1 {
+            return self.alone(open(0, None)?, progress);
+        }
+        let members = Group::of(ranks);
+        let meeting = members[0].rendezvous();
+        let cluster = Cluster::load(meeting, ranks, progress, |rank, progress| {
+            self.model(open(rank, Some(members[rank].clone()))?, progress)
+        });
+        Ok(Box::new(cluster?))
+    }
+
+    /// Loads it on one device.
+    fn alone<B: Kernels>(
+        &self,
+        device: B,
+        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<Box<dyn Decoder>> {
+        Ok(Box::new(self.model(device, progress)?))
+    }
+
+    fn model<B: Kernels>(
+        &self,
+        device: B,
+        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> deepseek_model::Result<Model<B>> {
+        let (plan, extras) = (self.plan.clone(), self.extras.clone());
+        Model::load(device, plan, self.checkpoint, extras, progress)
+    }
+}
+
+/// A device of candle as one of several ranks, if it is one.
+fn joined(device: Candle, member: Option<Member>) -> Candle {
+    match member {
+        Some(member) => device.joined(member),
+        None => device,
+    }
 }
 
 /// A device that this build leaves out.
@@ -522,17 +640,6 @@ pub(crate) fn choices(name: &ChipName, verbs: &[Verb<()>]) -> Result<Choices> {
         ChipName::Ascend(chip) => accelerator::choices::<Cann>(chip.clone(), verbs),
         ChipName::Mlu(chip) => accelerator::choices::<Mlu>(chip.clone(), verbs),
     }
-}
-
-fn on<B: Kernels>(
-    device: B,
-    plan: Plan,
-    checkpoint: &Checkpoint,
-    extras: Extras<'_>,
-    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
-) -> Result<Box<dyn Decoder>> {
-    let model = Model::load(device, plan, checkpoint, extras, progress)?;
-    Ok(Box::new(model))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use deepseek_model::bill::Weights;
 use deepseek_model::{Prefill, SeqId, Span, Step, TokenId, Want};
 use serde_json::json;
 
-use crate::args::{Doctor, Model, PrefillArg};
+use crate::args::{Doctor, Model, PrefillArg, Ranks};
 use crate::device::{self, Choices, DeviceName, Examined, FEATURES, Tried};
 use crate::fault::{Fault, Kind, Result};
 use crate::interrupt::{Interrupt, Second};
@@ -301,6 +301,7 @@ fn logits(name: DeviceName, threads: usize, interrupt: &Interrupt) -> Result<Vec
         folder: None,
         numerics: None,
         device: name,
+        ranks: Ranks::ALONE,
         prefill: Some(PrefillArg::Full),
         engram_memory: None,
         expert_memory: None,

@@ -13,7 +13,7 @@ use deepseek_core::operands::{Inputs, Visits};
 use deepseek_core::{HostTensor, Kernels};
 use deepseek_engram::{History, Slots};
 
-use crate::block::{Block, Head, Residual, Rows};
+use crate::block::{Block, Head, Output, Residual, Rows};
 use crate::decoder::{
     Capacity, Decoder, DraftAsk, Extent, Kind, Life, Logits, Media, MediaId, Place, SeqId,
     SequenceState, Step, TokenId, Trouble, Want,
@@ -45,7 +45,7 @@ pub struct Model<B: Kernels> {
     ngrams: Option<Ngrams>,
     encoders: Encoders<B>,
     head: Head<B>,
-    output: B::Weight,
+    output: Output<B>,
     drafter: Option<Drafter<B>>,
     /// Where rows wait that a cut prompt may need, if prompts are cut.
     replay: Option<Replay<B>>,
@@ -314,6 +314,15 @@ impl<B: Kernels> Model<B> {
         Ok(logits.with_best(best, &wanted.best_counts))
     }
 
+    /// Where a rank fails, nothing stays queued that waits for the others: they will meet for another call.
+    fn drained<T>(&self, ran: Result<T>) -> Result<T> {
+        if ran.is_err() && self.be.world() > 1 {
+            // What it says is what failed, or comes of that.
+            let _ = self.be.synchronize();
+        }
+        ran
+    }
+
     /// Begins another life of a place.
     fn discard(&mut self, seq: SeqId) {
         let slot = seq.0 as usize;
@@ -426,7 +435,8 @@ impl<B: Kernels> Decoder for Model<B> {
     }
 
     fn step(&mut self, step: &Step) -> Result<Logits> {
-        self.run(step, None)
+        let ran = self.run(step, None);
+        self.drained(ran)
     }
 
     fn draft(&mut self, asks: &[DraftAsk]) -> Result<Vec<Vec<TokenId>>> {
@@ -455,7 +465,8 @@ impl<B: Kernels> Decoder for Model<B> {
             embedding: &self.embedding,
             output: &self.output,
         };
-        let proposed = drafter.propose(&shared, &mut self.memory, &begun, most)?;
+        let proposed = drafter.propose(&shared, &mut self.memory, &begun, most);
+        let proposed = self.drained(proposed)?;
         for ((index, count), mut tokens) in counts.into_iter().zip(proposed) {
             tokens.truncate(count);
             drafts[index] = tokens;

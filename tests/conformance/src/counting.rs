@@ -4,11 +4,11 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use deepseek_core::operands::{ExpertBank, ExpertViews, FeedForward, Residency, Routing, SwiGlu};
+use deepseek_core::operands::{ExpertBank, ExpertShare, FeedForward, Residency, Routing, SwiGlu};
 use deepseek_core::weights::WeightView;
 use deepseek_core::{
-    Backend, DeviceTensor, Fetched, HostTensor, Kernels, Level, Lists, Result, Rotation, Rounding,
-    RowFormat, Unary, Use, reference,
+    Backend, Collective, DeviceTensor, Fetched, HostTensor, Kernels, Level, Lists, Result,
+    Rotation, Rounding, RowFormat, Unary, Use, reference,
 };
 
 /// What has been asked of a device.
@@ -22,6 +22,8 @@ pub struct Counts {
     pub bytes_up: usize,
     /// Bytes from the device.
     pub bytes_down: usize,
+    /// Bytes of the weight matrices that were loaded, as they are stored.
+    pub bytes_loaded: usize,
     /// Every call, in order.
     pub calls: Vec<&'static str>,
     /// The shape of every tensor that they made, in order.
@@ -160,6 +162,9 @@ impl<B: Backend> Backend for Counting<B> {
     }
 
     fn load(&self, weight: &WeightView, purpose: Use) -> Result<B::Weight> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.bytes_loaded += weight.bytes();
+        drop(counts);
         self.inner.load(weight, purpose)
     }
 
@@ -288,11 +293,33 @@ impl<B: Backend> Backend for Counting<B> {
     }
 }
 
-impl<B: Backend> Kernels for Counting<B> {
+impl<B: Collective> Collective for Counting<B> {
+    fn rank(&self) -> usize {
+        self.inner.rank()
+    }
+
+    fn world(&self) -> usize {
+        self.inner.world()
+    }
+
+    fn all_reduce(&self, x: &B::Tensor) -> Result<B::Tensor> {
+        self.makes("all_reduce", |be| be.all_reduce(x))
+    }
+
+    fn all_gather(&self, x: &B::Tensor) -> Result<B::Tensor> {
+        self.makes("all_gather", |be| be.all_gather(x))
+    }
+}
+
+impl<B: Collective> Kernels for Counting<B> {
     type Experts = ExpertBank<Self>;
 
-    fn load_experts(&self, experts: &[ExpertViews], _: Residency) -> Result<ExpertBank<Self>> {
-        ExpertBank::copied(self, experts)
+    fn load_experts(&self, share: ExpertShare<'_>, _: Residency) -> Result<ExpertBank<Self>> {
+        ExpertBank::copied(self, share)
+    }
+
+    fn experts_in(&self, bank: &ExpertBank<Self>) -> Range<u32> {
+        bank.range()
     }
 
     fn expert(&self, bank: &ExpertBank<Self>, id: u32) -> Result<FeedForward<Self>> {
@@ -315,9 +342,9 @@ impl<B: Backend> Kernels for Counting<B> {
         let weights = self.sum(&self.mul(&visits, &weights)?, 1)?;
         let weights = self.reshape(&weights, &[tokens, experts])?;
         let mut total = None;
-        for id in 0..bank.count() {
-            let weight = self.narrow(&weights, 1, id, 1)?;
-            let network = bank.expert(id as u32);
+        for id in bank.range() {
+            let weight = self.narrow(&weights, 1, id as usize, 1)?;
+            let network = bank.expert(id);
             let y = reference::feed_forward(self, x, &network, Some(&weight), form)?;
             total = Some(match total {
                 None => y,

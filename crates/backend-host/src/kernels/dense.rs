@@ -329,6 +329,7 @@ mod tests {
             data,
             scales,
             tile_row,
+            stride: None,
         }
     }
 

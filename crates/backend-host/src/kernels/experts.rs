@@ -5,10 +5,10 @@
 
 use std::ops::Range;
 
-use deepseek_core::Rounding;
 use deepseek_core::operands::SwiGlu;
 use deepseek_core::quant::bf16;
 use deepseek_core::weights::WeightView;
+use deepseek_core::{NO_ROW, Rounding};
 
 use super::dense::round_in_place;
 use super::elementwise::{clamp, silu};
@@ -143,7 +143,8 @@ fn gated(
     });
 }
 
-/// Sums up the rows `at: [t, each]` of `y: [rows, width]`, in order, to `out: [t, width]`.
+/// Sums up the rows `at: [t, each]` of `y: [rows, width]`, in order, to `out: [t, width]`. What is
+/// [`NO_ROW`] adds nothing.
 pub(crate) fn sum_rows(
     pool: &Pool,
     (y, width): (&[f32], usize),
@@ -162,7 +163,8 @@ pub(crate) fn sum_rows(
         |[token, column], mut out| {
             let out = out.row(0);
             out.fill(0.0);
-            for row in &at[token * each..][..each] {
+            let rows = at[token * each..][..each].iter();
+            for row in rows.filter(|row| **row != NO_ROW) {
                 let y = &y[*row as usize * width + column..];
                 out.iter_mut().zip(y).for_each(|(sum, x)| *sum += x);
             }

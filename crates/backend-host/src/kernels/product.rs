@@ -600,6 +600,7 @@ mod tests {
                 data: Bytes::from(data),
                 scales: Bytes::from(scales),
                 tile_row,
+                stride: None,
             }
         }
     }
@@ -802,6 +803,7 @@ mod tests {
                 data: Bytes::from(data),
                 scales: Bytes::from(scales),
                 tile_row: 0,
+                stride: None,
             };
             for place in [0, 1] {
                 let mut x = vec![0.0; columns];

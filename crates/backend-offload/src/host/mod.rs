@@ -15,7 +15,7 @@ use std::thread::{self, ThreadId};
 
 use deepseek_core::operands::WeightRounding;
 use deepseek_core::weights::WeightView;
-use deepseek_core::{Error, Level, Result};
+use deepseek_core::{Error, Level, Member, Result, Share};
 
 use self::memory::HostMemory;
 use crate::driver::{Chip, Driver};
@@ -70,6 +70,8 @@ impl Chip for HostChip {
 #[derive(Debug)]
 pub struct HostDriver {
     chip: Arc<HostChip>,
+    /// Its place among several ranks, if it is one of them.
+    member: Option<Member>,
     owner: ThreadId,
     memory: HostMemory,
     queue: VecDeque<Task>,
@@ -129,12 +131,22 @@ impl HostDriver {
     pub fn new(chip: HostChip, memory_bytes: usize) -> Self {
         Self {
             chip: Arc::new(chip),
+            member: None,
             owner: thread::current().id(),
             memory: HostMemory::new(memory_bytes),
             queue: VecDeque::new(),
             queued: 0,
             passed: 0,
             landed: BTreeMap::new(),
+        }
+    }
+
+    /// The same as one of several ranks.
+    #[must_use]
+    pub fn joined(self, member: Member) -> Self {
+        Self {
+            member: Some(member),
+            ..self
         }
     }
 
@@ -170,7 +182,10 @@ impl HostDriver {
 
     fn execute(&mut self, number: u64, task: Task) -> Result<()> {
         match task {
-            Task::Run { op, workspace } => ops::run(&mut self.memory, &op, workspace.as_ref()),
+            Task::Run { op, workspace } => {
+                let member = self.member.as_ref();
+                ops::run(&mut self.memory, &op, workspace.as_ref(), member)
+            }
             Task::RunVerb { verb, results } => verbs::run(&mut self.memory, &verb, &results),
             Task::CopyIn { from, bytes, to } => {
                 let done = self.memory.write(to, &from.0[..bytes]);
@@ -207,6 +222,11 @@ impl Driver for HostDriver {
 
     fn chip(&self) -> Arc<HostChip> {
         Arc::clone(&self.chip)
+    }
+
+    fn share(&self) -> Share {
+        let share = |member: &Member| Share::new(member.rank(), member.world());
+        self.member.as_ref().map_or(Share::WHOLE, share)
     }
 
     fn allocate(&mut self, bytes: usize) -> Result<Address> {

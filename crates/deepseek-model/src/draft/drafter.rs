@@ -8,6 +8,7 @@ use deepseek_attn::{Batch, Memory, Ropes};
 use deepseek_core::{DeviceTensor, HostTensor, Kernels, Loader, NO_ROW, RowFormat};
 
 use super::{Ask, Dspark, Mtp};
+use crate::block::Output;
 use crate::decoder::TokenId;
 use crate::error::Result;
 use crate::limits::{MTP_DRAFTS_MAX, REWIND_MAX};
@@ -21,8 +22,8 @@ pub(crate) struct Shared<'a, B: Kernels> {
     pub(crate) ropes: &'a Ropes,
     /// The weights of token ids.
     pub(crate) embedding: &'a B::Weight,
-    /// `[vocabulary, hidden]`.
-    pub(crate) output: &'a B::Weight,
+    /// What makes logits of rows.
+    pub(crate) output: &'a Output<B>,
 }
 
 /// What proposes tokens.

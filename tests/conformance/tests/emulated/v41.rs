@@ -6,7 +6,7 @@ use conformance::compare::close;
 use conformance::fixture::{Fixture, folder};
 use conformance::model::{Open, logits, meta, prompt, step, trace};
 use deepseek_core::weights::{Checkpoint, Tensors};
-use deepseek_core::{Backend, Loader, Numerics};
+use deepseek_core::{Backend, Loader, Numerics, Shares};
 use deepseek_model::{Config, Decoder, Prefill, SeqId, TokenId, Want};
 use deepseek_vision::{Canvas, Image, Tower};
 
@@ -229,6 +229,7 @@ fn features_of_images_are_those_of_the_reference() -> Result<()> {
             tensors: Tensors::new(&checkpoint, [32, 32]),
             numerics: Numerics::EXACT,
             input_block: 32,
+            shares: Shares::WHOLE,
         };
         let tower = Tower::load(&at, shape)?;
         for about in images.as_array().context("pictures")? {
