@@ -8,10 +8,12 @@ mod check;
 mod checkpoint;
 mod convert;
 mod demo;
+mod devices;
 mod emulate;
 mod ffmpeg;
 mod fixtures;
 mod man;
+mod mutants;
 // How the program writes files, as source: no crate of ours is linked here.
 #[allow(dead_code, reason = "the program asks for more of it")]
 #[path = "../../crates/deepseek-cli/src/output.rs"]
@@ -42,6 +44,8 @@ enum Task {
     Demo,
     /// Run the program on an emulator of a device that this machine need not have.
     Emulate(emulate::Args),
+    /// Write the table of devices in the README from the reports that are committed.
+    Devices(devices::Args),
     /// Measure speed: kernels against plain ones, models against what the machine could do, and a peer.
     Bench(bench::Args),
     /// Measure the embedded model and write its card.
@@ -53,6 +57,8 @@ enum Task {
     ArmTest(arm::Args),
     /// Convert a checkpoint, as `deepseek convert` does, with the program built anew.
     Convert(convert::Args),
+    /// Plant faults into a driver, one at a time, and see each caught by its test.
+    Mutants(mutants::Args),
     /// Check the house rules.
     Tidy,
     /// Package the crates that are published, and build each from its package alone.
@@ -87,11 +93,13 @@ fn main() -> Result<()> {
     match Args::parse().task {
         Task::Demo => demo::run(),
         Task::Emulate(args) => emulate::run(&args),
+        Task::Devices(args) => devices::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Card => card::run(),
         Task::Test(args) => test::run(&args),
         Task::ArmTest(args) => arm::run(&args),
         Task::Convert(args) => convert::run(&args),
+        Task::Mutants(args) => mutants::run(&args),
         Task::Tidy => tidy::run(&shell::root()),
         Task::Package(args) => package::run(&args),
         Task::Check(args) => check::run(&args),

@@ -19,7 +19,7 @@ use self::house::House;
 type Findings = Vec<String>;
 
 /// The rules, in the order in which they report.
-const RULES: [fn(&House, &mut Findings); 22] = [
+const RULES: [fn(&House, &mut Findings); 24] = [
     manifests::the_map_is_the_manifests,
     manifests::one_backend_knows_candle,
     manifests::the_engine_knows_the_model_alone,
@@ -38,10 +38,12 @@ const RULES: [fn(&House, &mut Findings); 22] = [
     sources::serde_stands_at_the_edges,
     sources::words_that_may_not_occur,
     sources::no_path_is_of_one_machine,
+    sources::planted_faults_have_their_places,
     papers::papers_are_there,
     papers::links_lead_somewhere,
     papers::cited_sections_are_there,
     papers::features_are_written_down,
+    papers::devices_are_as_their_reports_say,
 ];
 
 /// Checks the repository at `root`.

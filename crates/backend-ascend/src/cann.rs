@@ -2,22 +2,21 @@
 //!
 //! A handle has one owner, which gives it back. What was made on a device keeps the device, and none of it
 //! leaves the thread that opened it. Memory of the device is an address, which the host never follows;
-//! memory of the host belongs to the copy that uses it until that has run.
+//! memory of the host belongs to the copy that uses it until that has run (`backend_offload::Flight`).
 #![allow(unsafe_code)]
 
 mod descriptor;
 mod device;
+mod graph;
 mod machine;
 mod memory;
 mod operators;
 mod stream;
 
 pub(crate) use device::Device;
-pub use machine::Machine;
-pub use memory::Pinned;
+pub(crate) use machine::machine;
 pub(crate) use operators::Operators;
-pub use stream::Flight;
-pub(crate) use stream::Stream;
+pub use stream::Stream;
 
 use std::ffi::c_void;
 use std::ptr::without_provenance_mut;

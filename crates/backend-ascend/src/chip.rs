@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use backend_offload::{Chip, Declined, Packed, Part, Verb};
+use backend_offload::{Chip, Declined, Packed, Verb};
 use deepseek_core::weights::WeightView;
 use deepseek_core::{Level, Result};
 
@@ -53,6 +53,8 @@ pub struct AscendChip {
     name: String,
     soc: String,
     family: Family,
+    /// Why nothing is captured, if nothing is.
+    captures_none: Option<String>,
 }
 
 impl AscendChip {
@@ -61,7 +63,14 @@ impl AscendChip {
             name: name.to_owned(),
             soc: soc.to_owned(),
             family,
+            captures_none: None,
         }
+    }
+
+    /// The same on a release without graphs.
+    pub(crate) fn without_captures(mut self, why: Option<String>) -> Self {
+        self.captures_none = why;
+        self
     }
 
     /// A chip by the vendor's name for it, without a device: what it takes and how it packs is known. None
@@ -103,14 +112,18 @@ impl Chip for AscendChip {
 
     /// As plain numbers, in BF16 where that holds them.
     fn pack(&self, weight: &WeightView) -> Result<Packed<()>> {
-        Ok(Packed {
-            form: (),
-            parts: vec![Part::widened(weight)],
-        })
+        Ok(Packed::widened(weight))
     }
 
     fn takes(&self, _: &Verb<()>) -> Result<(), Declined> {
         Err(Declined("no fused operator is called yet".to_owned()))
+    }
+
+    fn captures(&self) -> Result<(), Declined> {
+        match &self.captures_none {
+            None => Ok(()),
+            Some(why) => Err(Declined(why.clone())),
+        }
     }
 }
 

@@ -4,10 +4,9 @@
 mod cann;
 mod chip;
 mod driver;
-mod limits;
 mod status;
 mod translate;
 
-pub use cann::{Flight, Machine, Pinned};
+pub use cann::Stream;
 pub use chip::{AscendChip, Family};
-pub use driver::AscendDriver;
+pub use driver::{AscendDriver, AscendRuntime};

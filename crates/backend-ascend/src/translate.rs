@@ -5,27 +5,36 @@ use backend_offload::compose::{Call, Operand, Program, Type, compose};
 
 /// An operator that CANN has for visits to experts, by its name without `aclnn`.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Own {
+pub enum Own {
     /// Runs of rows, each by a matrix of its own. `ends` are I64.
     GroupedMatmulV5 {
+        /// Rows.
         x: Operand,
+        /// Matrices.
         weight: Operand,
+        /// Where the run of each ends.
         ends: Operand,
+        /// The products.
         out: Operand,
     },
     /// Sorts visits to experts: the rows of `x` in that order, the number of each visit, and where those of
     /// each expert end, in I64.
     MoeInitRoutingV3 {
+        /// Rows.
         x: Operand,
+        /// The expert of each visit.
         experts: Operand,
+        /// Rows in the order of the experts.
         rows: Operand,
+        /// The number of each visit.
         visits: Operand,
+        /// Where the visits to each expert end.
         ends: Operand,
     },
 }
 
 /// The calls of an operation. Plain data: no device is asked.
-pub(crate) fn translate(op: &Op<()>) -> Program<Own> {
+pub(crate) fn translate(op: &Op<()>) -> Option<Program<Own>> {
     let mut program = Program::default();
     match op {
         Op::Grouped {
@@ -47,9 +56,9 @@ pub(crate) fn translate(op: &Op<()>) -> Program<Own> {
             let lists = [rows, visits, places].map(Operand::from);
             dispatch(&mut program, experts.into(), lists, ends.into());
         }
-        _ => return compose(op).expect("what is no visit to experts is composed"),
+        _ => return compose(op),
     }
-    program
+    Some(program)
 }
 
 /// The same by a matrix for each run of rows: `[m, in]` by `[matrices, out, in]`.

@@ -1,19 +1,31 @@
 //! What is known of a device without calling it.
 
-use backend_offload::{Chip, Declined, Packed, Part, Verb};
+use std::fmt;
+
+use backend_offload::{Chip, Declined, Packed, Verb};
 use deepseek_core::weights::WeightView;
 use deepseek_core::{Level, Result};
 
-use crate::limits::{CNNL_OLDEST, CNRT_OLDEST};
-
 /// What an emulator puts behind the name of a chip.
 const EMULATED: &str = "-EMU";
+
+/// How the names of chips begin that are known to have BF16: those of the 500 series.
+const SERVED: &str = "MLU5";
 
 /// A release of one of the vendor's libraries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Release {
     pub(crate) library: &'static str,
     pub(crate) version: [i32; 3],
+    /// The oldest that the declarations are said to fit, major and minor.
+    pub(crate) oldest: [i32; 2],
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c] = self.version;
+        write!(f, "{} {a}.{b}.{c}", self.library)
+    }
 }
 
 /// A chip: its name, the releases that it runs with, and that all of its operations are composed.
@@ -21,16 +33,25 @@ pub(crate) struct Release {
 pub struct CambriconChip {
     name: String,
     model: String,
-    releases: [Release; 2],
+    /// None where no library was asked.
+    releases: Vec<Release>,
 }
 
 impl CambriconChip {
-    pub(crate) fn new(name: &str, model: &str, releases: [Release; 2]) -> Self {
+    pub(crate) fn new(name: &str, model: &str, releases: &[Release]) -> Self {
         Self {
             name: name.to_owned(),
             model: model.to_owned(),
-            releases,
+            releases: releases.to_vec(),
         }
+    }
+
+    /// A chip by the vendor's name for it, without a device: what it takes and how it packs is known. None if it is not known to
+    /// have BF16.
+    #[must_use]
+    pub fn named(model: &str) -> Option<Self> {
+        let is_served = model.starts_with(SERVED);
+        is_served.then(|| Self::new("mlu", model, &[]))
     }
 
     /// The vendor's name for the chip, such as `MLU590`; empty where the driver's library is absent.
@@ -48,15 +69,11 @@ impl CambriconChip {
     /// What a user should know of the releases that are installed.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        let oldest = [CNRT_OLDEST, CNNL_OLDEST];
-        let old = self.releases.iter().zip(oldest);
-        let old = old.filter(|(release, oldest)| release.version[..2] < oldest[..]);
-        let told = old.map(|(release, [major, minor])| {
-            let [a, b, c] = release.version;
-            format!(
-                "{} {a}.{b}.{c} is older than {major}.{minor}: calls may fail",
-                release.library
-            )
+        let old = self.releases.iter();
+        let old = old.filter(|release| release.version[..2] < release.oldest[..]);
+        let told = old.map(|release| {
+            let [major, minor] = release.oldest;
+            format!("{release} is older than {major}.{minor}: calls may fail")
         });
         told.collect()
     }
@@ -75,10 +92,7 @@ impl Chip for CambriconChip {
 
     /// As plain numbers, in BF16 where that holds them.
     fn pack(&self, weight: &WeightView) -> Result<Packed<()>> {
-        Ok(Packed {
-            form: (),
-            parts: vec![Part::widened(weight)],
-        })
+        Ok(Packed::widened(weight))
     }
 
     fn takes(&self, _: &Verb<()>) -> Result<(), Declined> {
@@ -89,14 +103,28 @@ impl Chip for CambriconChip {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::{CNNL_OLDEST, CNRT_OLDEST};
 
     fn chip(name: &str, cnrt: [i32; 3], cnnl: [i32; 3]) -> CambriconChip {
-        let release = |library, version| Release { library, version };
-        CambriconChip::new(
-            name,
-            "MLU590",
-            [release("CNRT", cnrt), release("CNNL", cnnl)],
-        )
+        let release = |library, version, oldest| Release {
+            library,
+            version,
+            oldest,
+        };
+        let releases = [
+            release("CNRT", cnrt, CNRT_OLDEST),
+            release("CNNL", cnnl, CNNL_OLDEST),
+        ];
+        CambriconChip::new(name, "MLU590", &releases)
+    }
+
+    #[test]
+    fn a_chip_is_known_without_a_device() {
+        let chip = CambriconChip::named("MLU590-M9").expect("a chip that is served");
+        assert_eq!((chip.model(), chip.notes()), ("MLU590-M9", Vec::new()));
+        for model in ["MLU370-X8", "MLU290", "590", ""] {
+            assert_eq!(CambriconChip::named(model), None, "{model}");
+        }
     }
 
     #[test]

@@ -7,8 +7,7 @@ mod limits;
 mod lower;
 mod neuware;
 mod status;
-mod visits;
 
 pub use chip::CambriconChip;
-pub use driver::CambriconDriver;
-pub use neuware::{Flight, Pinned};
+pub use driver::{CambriconDriver, CambriconRuntime};
+pub use neuware::MluQueue;

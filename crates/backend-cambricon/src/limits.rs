@@ -1,8 +1,5 @@
 //! Bounds.
 
-/// Characters of the vendor's text that an error keeps.
-pub(crate) const VENDOR_TEXT_CHARS_MAX: usize = 600;
-
 /// Bytes of the name of a chip, the zero at its end among them.
 pub(crate) const CHIP_NAME_BYTES: usize = 64;
 

@@ -2,20 +2,20 @@
 //!
 //! A handle has one owner, which gives it back. What was made on a device keeps the device, and none of it leaves the thread that
 //! opened it. Memory of the device is an address, which the host never follows; memory of the host belongs to the copy that uses it
-//! until that has run. No call is made on a default queue.
+//! until that has run (`backend_offload::Flight`). No call is made on a default queue.
 #![allow(unsafe_code)]
 
 mod descriptor;
 mod device;
+mod machine;
 mod memory;
 mod operators;
 mod queue;
 
 pub(crate) use device::Device;
-pub use memory::Pinned;
+pub(crate) use machine::machine;
 pub(crate) use operators::Operators;
-pub use queue::Flight;
-pub(crate) use queue::Queue;
+pub use queue::MluQueue;
 
 use std::ffi::c_void;
 use std::ptr::without_provenance_mut;

@@ -1,9 +1,7 @@
-//! Calls that failed, as errors.
-
-use std::fmt;
+//! What a code of the vendor's means.
 
 use backend_cambricon_sys::{Library, status};
-use deepseek_core::Error;
+use backend_offload::{Failure, Meaning};
 
 /// The device has no memory left.
 const NO_MEMORY: u32 = 100_100;
@@ -13,57 +11,29 @@ const LOST: [u32; 6] = [100_060, 100_128, 100_131, 100_132, 100_133, 632_006];
 /// What was asked after is not done: releases return one or the other.
 const NOT_READY: [u32; 2] = [1, 632_014];
 
-/// A call that failed.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    /// Whose function it is.
-    pub(crate) library: Library,
-    /// The function of the vendor's.
-    pub(crate) call: &'static str,
-    /// What it returned.
-    pub(crate) code: u32,
-    /// What the vendor said of it; empty if it said nothing.
-    pub(crate) text: String,
-}
-
-impl Failure {
-    /// Whether the device has no memory for what was asked.
-    pub(crate) fn is_out_of_memory(&self) -> bool {
-        self.library == Library::Cnrt && self.code == NO_MEMORY
-    }
-
-    /// Whether it only says that something is not done.
-    pub(crate) fn is_not_ready(&self) -> bool {
-        self.library == Library::Cnrt && NOT_READY.contains(&self.code)
-    }
-
-    /// The failure of a device.
-    pub(crate) fn of(self, device: &str) -> Error {
-        let (device, why) = (device.to_owned(), self.to_string());
-        if self.library == Library::Cnrt && LOST.contains(&self.code) {
-            Error::Lost { device, why }
-        } else {
-            Error::Device { device, why }
-        }
+/// A call that failed, with what the vendor said of it.
+pub(crate) fn failure(library: Library, call: &'static str, code: u32, text: String) -> Failure {
+    Failure {
+        call,
+        code: code.into(),
+        meaning: meaning(library, code),
+        known: status(library, code).map(|known| (known.name, known.hint)),
+        text,
     }
 }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            library,
-            call,
-            code,
-            text,
-        } = self;
-        match status(*library, *code) {
-            None => write!(f, "{call}: code {code}")?,
-            Some(known) => write!(f, "{call}: {} ({code}), {}", known.name, known.hint)?,
-        }
-        if text.is_empty() {
-            return Ok(());
-        }
-        write!(f, " [{text}]")
+/// Codes mean what their library says.
+fn meaning(library: Library, code: u32) -> Meaning {
+    if library != Library::Cnrt {
+        Meaning::Failed
+    } else if code == NO_MEMORY {
+        Meaning::OutOfMemory
+    } else if LOST.contains(&code) {
+        Meaning::Lost
+    } else if NOT_READY.contains(&code) {
+        Meaning::NotReady
+    } else {
+        Meaning::Failed
     }
 }
 
@@ -71,47 +41,36 @@ impl fmt::Display for Failure {
 mod tests {
     use super::*;
 
-    fn failure(library: Library, code: u32, text: &str) -> Failure {
-        Failure {
-            library,
-            call: "cnrtFree",
-            code,
-            text: text.to_owned(),
-        }
-    }
-
     #[test]
     fn a_failure_names_call_code_hint_and_the_vendors_text() {
-        let error = failure(Library::Cnrt, 100_014, "no").of("mlu:3");
+        let error = failure(Library::Cnrt, "cnrtFree", 100_014, "no".to_owned()).of("mlu:3");
         let want = "mlu:3 failed: cnrtFree: cnrtErrorInvalidResourceHandle (100014), \
                     the handle was destroyed, or never made [no]";
         assert_eq!(error.to_string(), want);
-        let error = failure(Library::Cnnl, 99, "").of("mlu:3");
+        let error = failure(Library::Cnnl, "cnrtFree", 99, String::new()).of("mlu:3");
         assert_eq!(error.to_string(), "mlu:3 failed: cnrtFree: code 99");
     }
 
     #[test]
     fn what_ends_a_queue_is_a_loss_of_either_generation() {
         for code in LOST {
-            let error = failure(Library::Cnrt, code, "").of("mlu:0");
-            assert!(matches!(error, Error::Lost { .. }), "{code}");
+            assert_eq!(meaning(Library::Cnrt, code), Meaning::Lost, "{code}");
         }
         for (library, code) in [
             (Library::Cnrt, 100_006),
             (Library::Cnnl, 3),
             (Library::Cnrt, 632_013),
         ] {
-            let error = failure(library, code, "").of("mlu:0");
-            assert!(matches!(error, Error::Device { .. }), "{code}");
+            assert_eq!(meaning(library, code), Meaning::Failed, "{code}");
         }
     }
 
     #[test]
     fn codes_mean_what_their_library_says() {
-        assert!(failure(Library::Cnrt, 1, "").is_not_ready());
-        assert!(failure(Library::Cnrt, 632_014, "").is_not_ready());
-        assert!(!failure(Library::Cnnl, 1, "").is_not_ready());
-        assert!(failure(Library::Cnrt, 100_100, "").is_out_of_memory());
-        assert!(!failure(Library::Cnnl, 2, "").is_out_of_memory());
+        assert_eq!(meaning(Library::Cnrt, 1), Meaning::NotReady);
+        assert_eq!(meaning(Library::Cnrt, 632_014), Meaning::NotReady);
+        assert_eq!(meaning(Library::Cnnl, 1), Meaning::Failed);
+        assert_eq!(meaning(Library::Cnrt, 100_100), Meaning::OutOfMemory);
+        assert_eq!(meaning(Library::Cnnl, 2), Meaning::Failed);
     }
 }

@@ -5,12 +5,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{D, DType, Device};
-use deepseek_core::operands::{ExpertBank, ExpertViews, FeedForward, Residency};
+use deepseek_core::operands::{ExpertBank, ExpertShare, FeedForward, Residency};
 use deepseek_core::quant::{decode_row, round_row};
 use deepseek_core::weights::WeightView;
 use deepseek_core::{
-    Backend, DeviceTensor, Error, Format, HostTensor, Kernels, NO_ROW, Result, Rotation, Rounding,
-    RowFormat, ScaleFormat, Unary, Use,
+    Backend, Collective, DeviceTensor, Error, Format, HostTensor, Kernels, Member, NO_ROW, Result,
+    Rotation, Rounding, RowFormat, ScaleFormat, Unary, Use,
 };
 
 use crate::tensor::{Tensor, fault};
@@ -20,6 +20,8 @@ use crate::tensor::{Tensor, fault};
 pub struct Candle {
     device: Device,
     name: String,
+    /// Its place among several ranks, if it is one of them.
+    member: Option<Member>,
 }
 
 /// A weight matrix, widened: BF16 where it holds every value, else 32-bit floats.
@@ -39,12 +41,49 @@ pub struct Ids(candle_core::Tensor);
 impl Kernels for Candle {
     type Experts = ExpertBank<Self>;
 
-    fn load_experts(&self, experts: &[ExpertViews], _: Residency) -> Result<ExpertBank<Self>> {
-        ExpertBank::copied(self, experts)
+    fn load_experts(&self, share: ExpertShare<'_>, _: Residency) -> Result<ExpertBank<Self>> {
+        ExpertBank::copied(self, share)
+    }
+
+    fn experts_in(&self, bank: &ExpertBank<Self>) -> Range<u32> {
+        bank.range()
     }
 
     fn expert(&self, bank: &ExpertBank<Self>, id: u32) -> Result<FeedForward<Self>> {
         Ok(bank.expert(id))
+    }
+}
+
+/// Ranks meet in the host's memory, whatever computes: slow, but right.
+impl Collective for Candle {
+    fn rank(&self) -> usize {
+        self.member.as_ref().map_or(0, Member::rank)
+    }
+
+    fn world(&self) -> usize {
+        self.member.as_ref().map_or(1, Member::world)
+    }
+
+    fn all_reduce(&self, x: &Tensor) -> Result<Tensor> {
+        let Some(member) = &self.member else {
+            return Ok(x.clone());
+        };
+        let own = self.download(x)?;
+        let mut sum = vec![0.0; own.data().len()];
+        member.all_reduce(own.data(), &mut sum)?;
+        self.upload(&HostTensor::new(x.shape(), sum))
+    }
+
+    fn all_gather(&self, x: &Tensor) -> Result<Tensor> {
+        let Some(member) = &self.member else {
+            return Ok(x.clone());
+        };
+        let own = self.download(x)?;
+        let mut shape = x.shape().to_vec();
+        *shape.last_mut().expect("parts of a dimension") *= member.world();
+        let mut all = vec![0.0; shape.iter().product()];
+        member.all_gather(own.data(), x.width(), &mut all)?;
+        self.upload(&HostTensor::new(&shape, all))
     }
 }
 
@@ -56,6 +95,16 @@ impl Candle {
         Self {
             device: Device::Cpu,
             name: "cpu (plain)".to_owned(),
+            member: None,
+        }
+    }
+
+    /// The same as one of several ranks.
+    #[must_use]
+    pub fn joined(self, member: Member) -> Self {
+        Self {
+            member: Some(member),
+            ..self
         }
     }
 
@@ -77,7 +126,11 @@ impl Candle {
 
     fn device(name: String, device: candle_core::Result<Device>) -> Result<Self> {
         match device {
-            Ok(device) => Ok(Self { device, name }),
+            Ok(device) => Ok(Self {
+                device,
+                name,
+                member: None,
+            }),
             Err(error) => Err(Error::Unsupported {
                 device: name,
                 what: format!("this build or machine ({})", first_line(&error.to_string())),
@@ -101,8 +154,8 @@ impl Backend for Candle {
         &self.name
     }
 
-    fn upload(&self, host: &HostTensor) -> Result<Tensor> {
-        candle_core::Tensor::from_slice(host.data(), host.shape(), &self.device)
+    fn upload_slice(&self, shape: &[usize], numbers: &[f32]) -> Result<Tensor> {
+        candle_core::Tensor::from_slice(numbers, shape, &self.device)
             .map_err(fault)
             .and_then(Tensor::new)
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use backend_candle::Candle;
 use backend_host::{Host, KernelSet};
-use deepseek_core::operands::{ExpertViews, Linear, Residency, Routing, SwiGlu};
+use deepseek_core::operands::{ExpertShare, ExpertViews, Linear, Residency, Routing, SwiGlu};
 use deepseek_core::weights::{Bytes, WeightView};
 use deepseek_core::{Backend, Format, HostTensor, Kernels, Result, ScaleFormat, Use, reference};
 
@@ -110,7 +110,7 @@ fn experts(host: &Host, format: Format, tokens: usize) -> Result<[f64; 2]> {
             down: matrix(format, [hidden, inner], turn + 2),
         })
         .collect();
-    let bank = host.load_experts(&views, Residency::default())?;
+    let bank = host.load_experts(ExpertShare::all(&views), Residency::default())?;
     let x = host.upload(&numbers(&[tokens, hidden]))?;
     let form = SwiGlu {
         limit: 10.0,
@@ -213,6 +213,7 @@ fn matrix(format: Format, shape: [usize; 2], seed: usize) -> WeightView {
         data,
         scales,
         tile_row: 0,
+        stride: None,
     }
 }
 

@@ -3,33 +3,42 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use deepseek_core::operands::Runs;
 use deepseek_core::quant::decode_row;
 use deepseek_core::weights::WeightView;
 use deepseek_core::{
-    Backend, DeviceTensor, Error, HostTensor, Lists, NO_ROW, Result, Rotation, Rounding, RowFormat,
-    Unary, Use,
+    Backend, Collective, DeviceTensor, Error, Fetched, HostTensor, Lists, Member, NO_ROW, Result,
+    Rotation, Rounding, RowFormat, Unary, Use,
 };
 
 use crate::buffer::{Buffer, Buffers};
 use crate::kernel_set::KernelSet;
-use crate::kernels::{self, Dimension, Norm, Pool, Roofs, RowPool};
-use crate::tensor::Tensor;
+use crate::kernels::{self, Dimension, Known, Matrix, Norm, Pool, Roofs, RowPool, Searches};
+use crate::shape::Shape;
+use crate::tensor::{Ids, Tensor};
+use crate::turns::Turns;
 
 /// The host: its threads, its instruction set, and the memory that its tensors take turns in.
 #[derive(Debug)]
 pub struct Host {
     pool: Pool,
-    buffers: Arc<Buffers>,
+    numbers: Arc<Buffers<f32>>,
+    ids: Arc<Buffers<u32>>,
+    /// Rows that were chosen.
+    runs: Turns<Runs>,
+    searches: Searches,
     name: String,
+    /// Its place among several ranks, if it is one of them.
+    member: Option<Member>,
 }
 
 /// A weight matrix as it is stored, borrowed from the mapped file.
 #[derive(Debug, Clone)]
-pub struct Weight(Arc<WeightView>);
+pub struct Weight(Arc<Matrix>);
 
 impl Weight {
     /// The matrix where it lies.
-    pub(crate) fn view(&self) -> &WeightView {
+    pub(crate) fn view(&self) -> &Matrix {
         &self.0
     }
 }
@@ -64,9 +73,22 @@ impl Host {
         let isa = kernels.isa().ok_or_else(|| unsupported(kernels))?;
         Ok(Self {
             pool: Pool::start(threads, isa)?,
-            buffers: Arc::default(),
+            numbers: Arc::default(),
+            ids: Arc::default(),
+            runs: Turns::default(),
+            searches: Searches::default(),
             name: "cpu".to_owned(),
+            member: None,
         })
+    }
+
+    /// The same as one of several ranks.
+    #[must_use]
+    pub fn joined(self, member: Member) -> Self {
+        Self {
+            member: Some(member),
+            ..self
+        }
     }
 
     /// Measures what its threads do at most. Takes about half a second and 256 MiB.
@@ -81,16 +103,32 @@ impl Host {
         &self.pool
     }
 
+    /// Lists of rows that take turns.
+    pub(crate) fn runs(&self) -> &Turns<Runs> {
+        &self.runs
+    }
+
+    pub(crate) fn searches(&self) -> &Searches {
+        &self.searches
+    }
+
     /// Room for a tensor, with whatever was left in it.
-    pub(crate) fn room(&self, length: usize) -> Buffer {
-        self.buffers.take(length)
+    pub(crate) fn room(&self, length: usize) -> Buffer<f32> {
+        self.numbers.take(length)
     }
 
     /// A tensor whose every number `fill` writes.
     pub(crate) fn make(&self, shape: &[usize], fill: impl FnOnce(&mut [f32])) -> Tensor {
         let mut numbers = self.room(shape.iter().product());
-        fill(&mut numbers);
+        fill(numbers.edit());
         Tensor::new(shape, numbers)
+    }
+
+    /// Row numbers, all of which `fill` writes.
+    pub(crate) fn list(&self, length: usize, fill: impl FnOnce(&mut [u32])) -> Ids {
+        let mut ids = self.ids.take(length);
+        fill(ids.edit());
+        Ids(ids)
     }
 }
 
@@ -105,11 +143,42 @@ fn unsupported(kernels: KernelSet) -> Error {
     }
 }
 
+/// Ranks meet in memory that they share.
+impl Collective for Host {
+    fn rank(&self) -> usize {
+        self.member.as_ref().map_or(0, Member::rank)
+    }
+
+    fn world(&self) -> usize {
+        self.member.as_ref().map_or(1, Member::world)
+    }
+
+    fn all_reduce(&self, x: &Tensor) -> Result<Tensor> {
+        let Some(member) = &self.member else {
+            return Ok(x.clone());
+        };
+        let mut sum = self.room(x.count());
+        member.all_reduce(x.values(), sum.edit())?;
+        Ok(Tensor::new(x.shape(), sum))
+    }
+
+    fn all_gather(&self, x: &Tensor) -> Result<Tensor> {
+        let Some(member) = &self.member else {
+            return Ok(x.clone());
+        };
+        let mut shape = x.shape().to_vec();
+        *shape.last_mut().expect("parts of a dimension") *= member.world();
+        let mut all = self.room(shape.iter().product());
+        member.all_gather(x.values(), x.width(), all.edit())?;
+        Ok(Tensor::new(&shape, all).taken(x))
+    }
+}
+
 impl Backend for Host {
     type Tensor = Tensor;
     type Weight = Weight;
     type Rows = Rows;
-    type Ids = Arc<[u32]>;
+    type Ids = Ids;
 
     fn name(&self) -> &str {
         &self.name
@@ -119,37 +188,44 @@ impl Backend for Host {
         Lists::Runs
     }
 
-    fn upload(&self, host: &HostTensor) -> Result<Tensor> {
-        Ok(self.make(host.shape(), |out| out.copy_from_slice(host.data())))
+    fn upload_slice(&self, shape: &[usize], numbers: &[f32]) -> Result<Tensor> {
+        Ok(self.make(shape, |out| out.copy_from_slice(numbers)))
     }
 
     fn download(&self, t: &Tensor) -> Result<HostTensor> {
         Ok(HostTensor::new(t.shape(), t.values().to_vec()))
     }
 
-    fn ids(&self, host: &[u32]) -> Result<Arc<[u32]>> {
-        Ok(host.into())
+    fn ids(&self, host: &[u32]) -> Result<Ids> {
+        Ok(self.list(host.len(), |out| out.copy_from_slice(host)))
     }
 
-    fn ids_on_host(&self, ids: &Arc<[u32]>) -> Result<Arc<[u32]>> {
-        Ok(Arc::clone(ids))
+    fn ids_on_host(&self, ids: &Ids) -> Result<Arc<[u32]>> {
+        Ok((**ids).into())
+    }
+
+    fn fetch(&self, tensors: &[Tensor], ids: &[Ids], to: &mut Fetched) -> Result<()> {
+        to.clear();
+        tensors.iter().for_each(|t| to.push_tensor(t.values()));
+        ids.iter().for_each(|ids| to.push_ids(ids));
+        Ok(())
     }
 
     fn load(&self, weight: &WeightView, _purpose: Use) -> Result<Weight> {
-        Ok(Weight(Arc::new(weight.clone())))
+        Ok(Weight(Arc::new(weight.clone().into())))
     }
 
     fn rows(&self, format: RowFormat, width: usize, count: usize) -> Result<Rows> {
         RowPool::new(self.pool.isa(), format, width, count).map(Rows)
     }
 
-    fn write_rows(&self, rows: &mut Rows, at: &Arc<[u32]>, from: &Tensor) -> Result<()> {
+    fn write_rows(&self, rows: &mut Rows, at: &Ids, from: &Tensor) -> Result<()> {
         assert_eq!(at.len(), from.shape()[0], "a place for each row");
         rows.0.write(at, from.values());
         Ok(())
     }
 
-    fn read_rows(&self, rows: &Rows, at: &Arc<[u32]>) -> Result<Tensor> {
+    fn read_rows(&self, rows: &Rows, at: &Ids) -> Result<Tensor> {
         let shape = [at.len(), rows.0.width()];
         Ok(self.make(&shape, |out| rows.0.read(at, out)))
     }
@@ -179,7 +255,7 @@ impl Backend for Host {
             "{length} from {start} of dimension {dim} of {whole:?}"
         );
         let inner: usize = whole[dim + 1..].iter().product();
-        let mut shape = whole.to_vec();
+        let mut shape = Shape::from(whole);
         shape[dim] = length;
         if whole[..dim].iter().all(|outer| *outer == 1) {
             return Ok(t.view(start * inner, &shape));
@@ -192,17 +268,17 @@ impl Backend for Host {
                 out.copy_from_slice(&from[start * inner..][..piece]);
             }
         });
-        Ok(part.exact(t.is_exact()))
+        Ok(part.taken(t))
     }
 
     fn concat(&self, parts: &[&Tensor], dim: usize) -> Result<Tensor> {
         if let [one] = parts {
             return Ok((*one).clone());
         }
-        let mut shape = parts[0].shape().to_vec();
+        let mut shape = Shape::from(parts[0].shape());
         shape[dim] = parts.iter().map(|part| part.shape()[dim]).sum();
         for part in parts {
-            let mut others = part.shape().to_vec();
+            let mut others = Shape::from(part.shape());
             others[dim] = shape[dim];
             assert_eq!(others, shape, "parts alike but in dimension {dim}");
         }
@@ -220,8 +296,8 @@ impl Backend for Host {
         }))
     }
 
-    fn gather(&self, t: &Tensor, at: &Arc<[u32]>) -> Result<Tensor> {
-        let mut shape = t.shape().to_vec();
+    fn gather(&self, t: &Tensor, at: &Ids) -> Result<Tensor> {
+        let mut shape = Shape::from(t.shape());
         let piece: usize = shape[1..].iter().product();
         shape[0] = at.len();
         let from = t.values();
@@ -233,10 +309,10 @@ impl Backend for Host {
                 }
             }
         });
-        Ok(gathered.exact(t.is_exact()))
+        Ok(gathered.taken(t))
     }
 
-    fn lookup(&self, weight: &Weight, at: &Arc<[u32]>) -> Result<Tensor> {
+    fn lookup(&self, weight: &Weight, at: &Ids) -> Result<Tensor> {
         let width = weight.0.shape[1];
         Ok(self.make(&[at.len(), width], |out| {
             for (row, out) in at.iter().zip(out.chunks_exact_mut(width)) {
@@ -246,10 +322,10 @@ impl Backend for Host {
     }
 
     fn linear(&self, x: &Tensor, weight: &Weight) -> Result<Tensor> {
-        let mut shape = x.shape().to_vec();
+        let mut shape = Shape::from(x.shape());
         *shape.last_mut().expect("a product has inputs") = weight.0.shape[0];
         Ok(self.make(&shape, |out| {
-            kernels::linear(&self.pool, x.values(), &weight.0, false, out);
+            kernels::linear(&self.pool, x.values(), &weight.0, Known::Nothing, out);
         }))
     }
 
@@ -315,15 +391,17 @@ impl Backend for Host {
         }))
     }
 
-    fn top_k(&self, x: &Tensor, k: usize) -> Result<Arc<[u32]>> {
-        let mut best = Vec::with_capacity(x.rows() * k);
-        for row in x.values().chunks_exact(x.width()) {
-            kernels::top_k(row, k, &mut best);
-        }
-        Ok(best.into())
+    fn top_k(&self, x: &Tensor, k: usize) -> Result<Ids> {
+        let k = k.min(x.width());
+        Ok(self.list(x.rows() * k, |best| {
+            let rows = x.values().chunks_exact(x.width().max(1));
+            for (row, best) in rows.zip(best.chunks_exact_mut(k.max(1))) {
+                kernels::top_k(&self.pool, row, best);
+            }
+        }))
     }
 
-    fn take(&self, x: &Tensor, at: &Arc<[u32]>, k: usize) -> Result<Tensor> {
+    fn take(&self, x: &Tensor, at: &Ids, k: usize) -> Result<Tensor> {
         let rows = x.values().chunks_exact(x.width());
         Ok(self.make(&[x.rows(), k], |out| {
             let taken = out.chunks_exact_mut(k).zip(at.chunks_exact(k));
@@ -334,40 +412,33 @@ impl Backend for Host {
         }))
     }
 
-    fn take_ids(
-        &self,
-        ids: &Arc<[u32]>,
-        n: usize,
-        at: &Arc<[u32]>,
-        k: usize,
-        block: usize,
-    ) -> Result<Arc<[u32]>> {
-        let rows = ids.chunks(n).zip(at.chunks(k));
-        let taken = rows.flat_map(|(ids, at)| {
-            at.iter().flat_map(move |at| {
-                let first = (*at as usize).saturating_mul(block);
-                (0..block).map(move |place| ids.get(first.saturating_add(place)))
-            })
-        });
-        Ok(taken.map(|id| id.copied().unwrap_or(NO_ROW)).collect())
+    fn take_ids(&self, ids: &Ids, n: usize, at: &Ids, k: usize, block: usize) -> Result<Ids> {
+        Ok(self.list(at.len() * block, |out| {
+            let rows = ids.chunks(n).zip(at.chunks(k));
+            for (out, (ids, at)) in out.chunks_mut(k * block).zip(rows) {
+                for (out, at) in out.chunks_exact_mut(block).zip(at) {
+                    let first = (*at as usize).saturating_mul(block);
+                    for (place, out) in out.iter_mut().enumerate() {
+                        let id = ids.get(first.saturating_add(place));
+                        *out = id.copied().unwrap_or(NO_ROW);
+                    }
+                }
+            }
+        }))
     }
 
-    fn cut_ids(
-        &self,
-        ids: &Arc<[u32]>,
-        n: usize,
-        rows: Range<usize>,
-        to: usize,
-    ) -> Result<Arc<[u32]>> {
-        let rows = ids[rows.start * n..rows.end * n].chunks(n);
-        let cut = rows.flat_map(|row| {
-            let padding = std::iter::repeat(NO_ROW);
-            row.iter().copied().chain(padding).take(to)
-        });
-        Ok(cut.collect())
+    fn cut_ids(&self, ids: &Ids, n: usize, rows: Range<usize>, to: usize) -> Result<Ids> {
+        Ok(self.list(rows.len() * to, |out| {
+            let rows = ids[rows.start * n..rows.end * n].chunks(n);
+            for (out, row) in out.chunks_exact_mut(to.max(1)).zip(rows) {
+                let kept = n.min(to);
+                out[..kept].copy_from_slice(&row[..kept]);
+                out[kept..].fill(NO_ROW);
+            }
+        }))
     }
 
-    fn mask(&self, ids: &Arc<[u32]>, shape: &[usize]) -> Result<Tensor> {
+    fn mask(&self, ids: &Ids, shape: &[usize]) -> Result<Tensor> {
         Ok(self.make(shape, |out| {
             for (out, id) in out.iter_mut().zip(ids.iter()) {
                 *out = match *id {
@@ -408,7 +479,7 @@ impl Host {
         n: usize,
         product: impl Fn(&[f32], &[f32], &mut [f32]),
     ) -> Tensor {
-        let mut shape = a.shape().to_vec();
+        let mut shape = Shape::from(a.shape());
         *shape.last_mut().expect("a matrix has columns") = n;
         let [m, k] = [rows_of(a), a.width()];
         self.make(&shape, |out| {
@@ -434,7 +505,7 @@ impl Host {
         dim: usize,
         kernel: fn(&Pool, &[f32], Dimension, &mut [f32]),
     ) -> Tensor {
-        let mut shape = x.shape().to_vec();
+        let mut shape = Shape::from(x.shape());
         let over = Dimension::of(&shape, dim);
         shape[dim] = 1;
         self.make(&shape, |out| kernel(&self.pool, x.values(), over, out))

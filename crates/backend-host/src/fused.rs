@@ -1,16 +1,16 @@
 //! The verbs, fused.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use deepseek_core::operands::{
-    ExpertBank, ExpertViews, FeedForward, Gate, Groups, HyperWeights, Inputs, Linear, Mix,
+    ExpertBank, ExpertShare, FeedForward, Gate, Groups, HyperWeights, Inputs, Linear, Mix,
     PoolState, Pooling, Residency, Routing, Selection, Softmax, SwiGlu, TopK, TopKRows, Visits,
 };
-use deepseek_core::{Backend, DeviceTensor, Kernels, Result, Rounding, reference};
+use deepseek_core::{Backend, DeviceTensor, Few, Kernels, NO_ROW, Result, Rounding, reference};
 
 use crate::backend::{Host, Rows};
-use crate::kernels::{self, Network, Pooled, Read};
+use crate::kernels::{self, Found, Network, Pooled, Read};
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 
 impl Kernels for Host {
@@ -18,10 +18,14 @@ impl Kernels for Host {
 
     fn load_experts(
         &self,
-        experts: &[ExpertViews],
+        share: ExpertShare<'_>,
         residency: Residency,
     ) -> Result<ExpertBank<Self>> {
-        ExpertBank::mapped(self, experts, residency)
+        ExpertBank::mapped(self, share, residency)
+    }
+
+    fn experts_in(&self, bank: &ExpertBank<Self>) -> Range<u32> {
+        bank.range()
     }
 
     fn expert(&self, bank: &ExpertBank<Self>, id: u32) -> Result<FeedForward<Self>> {
@@ -55,10 +59,10 @@ impl Kernels for Host {
             weights.base.values(),
         );
         let read = Read {
-            y: &mut y,
-            pre: &mut pre,
-            post: &mut post,
-            comb: &mut comb,
+            y: y.edit(),
+            pre: pre.edit(),
+            post: post.edit(),
+            comb: comb.edit(),
         };
         let carried = carried.map(Tensor::values);
         kernels::hc_pre(
@@ -69,7 +73,7 @@ impl Kernels for Host {
             carried,
             read,
         );
-        kernels::round_in_place(self.pool(), &mut y, streams.width(), rounding);
+        kernels::round_in_place(self.pool(), y.edit(), streams.width(), rounding);
         let mix = Mix {
             pre: Tensor::new(&[tokens, n], pre),
             post: Tensor::new(&[tokens, n], post),
@@ -94,14 +98,14 @@ impl Kernels for Host {
         }))
     }
 
-    fn project(&self, x: &Tensor, products: &[&Linear<Self>]) -> Result<Vec<Tensor>> {
-        let mut rounded: Vec<(Rounding, Tensor)> = Vec::new();
+    fn project(&self, x: &Tensor, products: &[&Linear<Self>]) -> Result<Few<Tensor>> {
+        let mut rounded: Few<(Rounding, Tensor)> = Few::new();
         for rounding in products.iter().filter_map(|product| product.input) {
             if rounded.iter().all(|(known, _)| *known != rounding) {
                 rounded.push((rounding, self.round(x, rounding)?));
             }
         }
-        let mut shape = x.shape().to_vec();
+        let mut shape = Shape::from(x.shape());
         let product = |product: &&Linear<Self>| {
             let known = rounded
                 .iter()
@@ -111,7 +115,7 @@ impl Kernels for Host {
             let outputs = weight.shape[0];
             *shape.last_mut().expect("a product has inputs") = outputs;
             let made = self.make(&shape, |out| {
-                kernels::linear(self.pool(), x.values(), weight, x.is_exact(), out);
+                kernels::linear(self.pool(), x.values(), weight, x.known(), out);
                 kernels::round_in_place(self.pool(), out, outputs, product.output);
             });
             made.rounded(product.output)
@@ -129,10 +133,11 @@ impl Kernels for Host {
         if !groups.iter().all(alike) {
             return reference::project_grouped(self, x, groups);
         }
-        let weights: Vec<_> = groups.iter().map(|group| group.weight.view()).collect();
-        let outputs = weights[0].shape[0];
-        let made = self.make(&[x.rows(), groups.len() * outputs], |out| {
-            kernels::linear_grouped(self.pool(), x.values(), &weights, x.is_exact(), out);
+        let outputs = first.weight.view().shape[0];
+        let count = groups.len();
+        let weight = |group: usize| groups[group].weight.view();
+        let made = self.make(&[x.rows(), count * outputs], |out| {
+            kernels::linear_grouped(self.pool(), x.values(), count, weight, x.known(), out);
             kernels::round_in_place(self.pool(), out, outputs, first.output);
         });
         Ok(made.rounded(first.output))
@@ -184,13 +189,30 @@ impl Kernels for Host {
         top: &TopK,
     ) -> Result<TopKRows<Self>> {
         let seen = seen.on_host(self)?;
-        let (q, weights) = (q.values(), weights.values());
-        let (best, candidates) =
-            kernels::index_topk(self.pool(), q, weights, keys.pool(), &seen, top);
-        let selection = |runs| Selection::Runs(Arc::new(runs));
+        let scored = (q.values(), weights.values());
+        let search = |found: Found<'_>| {
+            let keys = (keys.pool(), &*seen);
+            self.searches().run(self.pool(), scored, keys, top, found);
+        };
+        let mut candidates = None;
+        let rows = self.runs().take(|rows| match top.blocks {
+            None => search(Found {
+                rows,
+                candidates: None,
+            }),
+            Some(_) => {
+                let kept = self.runs().take(|kept| {
+                    search(Found {
+                        rows,
+                        candidates: Some(kept),
+                    });
+                });
+                candidates = Some(Selection::Runs(kept));
+            }
+        });
         Ok(TopKRows {
-            rows: selection(best),
-            candidates: candidates.map(selection),
+            rows: Selection::Runs(rows),
+            candidates,
         })
     }
 
@@ -204,8 +226,8 @@ impl Kernels for Host {
         let from = from
             .iter()
             .map(|(rows, selection)| Ok((rows.pool(), selection.on_host(self)?)))
-            .collect::<Result<Vec<_>>>()?;
-        let from: Vec<_> = from.iter().map(|(rows, runs)| (*rows, &**runs)).collect();
+            .collect::<Result<Few<_>>>()?;
+        let from: Few<_> = from.iter().map(|(rows, runs)| (*rows, &**runs)).collect();
         let (heads, sink) = (q.shape()[1], sink.values());
         Ok(self.make(q.shape(), |out| {
             kernels::attend(self.pool(), q.values(), heads, &from, sink, softmax, out);
@@ -238,7 +260,7 @@ impl Kernels for Host {
         let mut inner = self.room(x.rows() * networks[0].gate.shape[0]);
         Ok(self.make(x.shape(), |out| {
             let x = x.values();
-            kernels::feed_forward(self.pool(), x, &networks, None, form, &mut inner, out);
+            kernels::feed_forward(self.pool(), x, &networks, None, form, inner.edit(), out);
         }))
     }
 
@@ -254,14 +276,21 @@ impl Kernels for Host {
     ) -> Result<Tensor> {
         let (experts, hidden) = (&routing.experts, x.width());
         let expert = |visit: &u32| experts[*visit as usize];
-        let mut visits: Vec<u32> = (0..experts.len() as u32).collect();
-        visits.sort_by_key(expert);
+        let here = bank.range();
+        let own = (0..)
+            .zip(experts.iter())
+            .filter(|(_, expert)| here.contains(expert));
+        let visits = self.list(own.clone().count(), |visits| {
+            let all = visits.iter_mut().zip(own);
+            all.for_each(|(visit, (number, _))| *visit = number);
+            visits.sort_unstable_by_key(|visit| (expert(visit), *visit));
+        });
         let x = self.rounded(x, form)?;
         let mut outputs = self.room(visits.len() * hidden);
         let fit = bank.resident_max();
         let next = |from: usize| turn(&visits[from..], (fit / 2).max(1), expert);
         let fetch = |visits: &[u32]| {
-            let ids: Vec<u32> = visits
+            let ids: Few<u32> = visits
                 .chunk_by(|a, b| expert(a) == expert(b))
                 .map(|run| expert(&run[0]))
                 .collect();
@@ -273,15 +302,17 @@ impl Kernels for Host {
             let later = next(end);
             let ahead = if fit > 1 { later.len() } else { 0 };
             fetch(&visits[done..end + ahead]);
-            let out = &mut outputs[done * hidden..end * hidden];
+            let out = &mut outputs.edit()[done * hidden..end * hidden];
             self.visit(&x, routing, bank, form, some, out)?;
             (done, some) = (end, later);
         }
-        // Each token sums its experts in the order of its routing.
-        let mut places = vec![0; visits.len()];
-        for (place, visit) in visits.iter().enumerate() {
-            places[*visit as usize] = place as u32;
-        }
+        // Each token sums its experts in the order of its routing, those that are here.
+        let places = self.list(experts.len(), |places| {
+            places.fill(NO_ROW);
+            for (place, visit) in visits.iter().enumerate() {
+                places[*visit as usize] = place as u32;
+            }
+        });
         Ok(self.make(&[x.rows(), hidden], |out| {
             let places = (&*places, routing.top_k);
             kernels::sum_rows(self.pool(), (&outputs, hidden), places, out);
@@ -335,20 +366,26 @@ impl Host {
         let expert = |visit: &u32| routing.experts[*visit as usize];
         let runs = visits.chunk_by(|a, b| expert(a) == expert(b));
         let visited = runs.clone().map(|run| self.expert(bank, expert(&run[0])));
-        let visited = visited.collect::<Result<Vec<_>>>()?;
+        let visited = visited.collect::<Result<Few<_>>>()?;
         let mut end = 0;
         let networks = visited.iter().zip(runs).map(|(expert, run)| {
             end += run.len();
             network(expert, end - run.len()..end)
         });
-        let networks: Vec<_> = networks.collect();
-        let weight = |visit: &u32| routing.weights.values()[*visit as usize];
-        let weights: Vec<_> = visits.iter().map(weight).collect();
-        let token = |visit: &u32| visit / routing.top_k as u32;
-        let x = self.gather(x, &visits.iter().map(token).collect())?;
+        let networks: Few<_> = networks.collect();
+        let mut weights = self.room(visits.len());
+        for (weight, visit) in weights.edit().iter_mut().zip(visits) {
+            *weight = routing.weights.values()[*visit as usize];
+        }
+        let tokens = self.list(visits.len(), |tokens| {
+            for (token, visit) in tokens.iter_mut().zip(visits) {
+                *token = visit / routing.top_k as u32;
+            }
+        });
+        let x = self.gather(x, &tokens)?;
         let mut inner = self.room(visits.len() * networks[0].gate.shape[0]);
-        let (pool, weights) = (self.pool(), Some(&*weights));
-        kernels::feed_forward(pool, x.values(), &networks, weights, form, &mut inner, out);
+        let (pool, weights, inner) = (self.pool(), Some(&*weights), inner.edit());
+        kernels::feed_forward(pool, x.values(), &networks, weights, form, inner, out);
         Ok(())
     }
 }

@@ -7,9 +7,11 @@ mod fused;
 mod kernel_set;
 mod kernels;
 mod limits;
+mod shape;
 mod tensor;
+mod turns;
 
 pub use backend::{Host, Rows, Weight};
 pub use kernel_set::{KernelSet, NoKernelSet};
 pub use kernels::Roofs;
-pub use tensor::Tensor;
+pub use tensor::{Ids, Tensor};

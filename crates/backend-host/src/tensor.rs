@@ -1,21 +1,23 @@
-//! An activation: a shape over numbers in host memory.
+//! Activations and lists of row numbers: shapes over numbers in host memory.
 
 use std::fmt;
-use std::sync::Arc;
+use std::ops::Deref;
 
 use deepseek_core::{DeviceTensor, Rounding};
 
 use crate::buffer::Buffer;
+use crate::kernels::Known;
+use crate::shape::Shape;
 
 /// Numbers in host memory, row-major without gaps. A clone is a handle.
 #[derive(Clone)]
 pub struct Tensor {
-    shape: Arc<[usize]>,
-    numbers: Arc<Buffer>,
+    shape: Shape,
+    numbers: Buffer<f32>,
     /// Where they begin: views into one buffer differ in this.
     start: usize,
-    /// Whether all of them are exact in BF16, as their last rounding promised.
-    is_exact: bool,
+    /// What their last rounding promised.
+    known: Known,
 }
 
 impl fmt::Debug for Tensor {
@@ -32,7 +34,7 @@ impl DeviceTensor for Tensor {
 
 impl Tensor {
     /// All numbers of a buffer under a shape.
-    pub(crate) fn new(shape: &[usize], numbers: Buffer) -> Self {
+    pub(crate) fn new(shape: &[usize], numbers: Buffer<f32>) -> Self {
         assert_eq!(
             shape.iter().product::<usize>(),
             numbers.len(),
@@ -40,25 +42,32 @@ impl Tensor {
         );
         Self {
             shape: shape.into(),
-            numbers: Arc::new(numbers),
+            numbers,
             start: 0,
-            is_exact: false,
+            known: Known::Nothing,
         }
     }
 
     /// The same, whose numbers came out of a rounding last, if there was one.
     pub(crate) fn rounded(self, to: Option<Rounding>) -> Self {
-        self.exact(to.is_some_and(Rounding::is_exact_in_bf16))
+        let known = Known::after(to);
+        Self { known, ..self }
     }
 
-    /// The same, whose numbers are exact in BF16 or perhaps not.
-    pub(crate) fn exact(self, is_exact: bool) -> Self {
-        Self { is_exact, ..self }
+    /// The same, made of numbers of another: of whole rows, or of parts.
+    pub(crate) fn taken(self, from: &Self) -> Self {
+        let is_whole = self.shape.len() > 1 && self.width() == from.width();
+        let known = if is_whole {
+            from.known
+        } else {
+            from.known.of_parts()
+        };
+        Self { known, ..self }
     }
 
-    /// Whether its numbers are known to be exact in BF16.
-    pub(crate) fn is_exact(&self) -> bool {
-        self.is_exact
+    /// What is known of its numbers.
+    pub(crate) fn known(&self) -> Known {
+        self.known
     }
 
     /// The same numbers from `start` on under another shape.
@@ -69,11 +78,18 @@ impl Tensor {
             "{shape:?} from {start} of {:?}",
             self.shape
         );
-        Self {
+        let view = Self {
             shape: shape.into(),
-            numbers: Arc::clone(&self.numbers),
+            numbers: self.numbers.clone(),
             start: self.start + start,
-            is_exact: self.is_exact,
+            known: self.known,
+        };
+        // Of one row, a part may be as wide as a view of it is.
+        if start.is_multiple_of(self.width().max(1)) {
+            view.taken(self)
+        } else {
+            let known = self.known.of_parts();
+            Self { known, ..view }
         }
     }
 
@@ -85,5 +101,23 @@ impl Tensor {
     /// Its numbers.
     pub(crate) fn values(&self) -> &[f32] {
         &self.numbers[self.start..][..self.count()]
+    }
+}
+
+/// Row numbers in host memory. A clone is a handle.
+#[derive(Clone)]
+pub struct Ids(pub(crate) Buffer<u32>);
+
+impl fmt::Debug for Ids {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ids").field(&&**self).finish()
+    }
+}
+
+impl Deref for Ids {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        &self.0
     }
 }

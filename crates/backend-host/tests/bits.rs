@@ -70,6 +70,7 @@ impl Draw {
             data: Bytes::from(data),
             scales: Bytes::from(scales),
             tile_row: 0,
+            stride: None,
         }
     }
 }

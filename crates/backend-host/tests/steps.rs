@@ -72,6 +72,7 @@ fn weight(be: &Host, shape: [usize; 2]) -> Result<<Host as Backend>::Weight> {
         data: Bytes::from(bytes),
         scales: Bytes::from(Vec::new()),
         tile_row: 0,
+        stride: None,
     };
     be.load(&view, Use::Product)
 }

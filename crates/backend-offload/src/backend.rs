@@ -6,8 +6,8 @@ use std::sync::Arc;
 use deepseek_core::quant::unpack_row;
 use deepseek_core::weights::WeightView;
 use deepseek_core::{
-    Backend, DeviceTensor, Error, Fetched, HostTensor, Level, NO_ROW, Result, Rotation, Rounding,
-    RowFormat, Unary, Use,
+    Backend, Collective, DeviceTensor, Error, Fetched, HostTensor, Level, NO_ROW, Result, Rotation,
+    Rounding, RowFormat, Unary, Use,
 };
 
 use crate::driver::{Chip, Driver, Form};
@@ -32,9 +32,9 @@ impl<D: Driver> Backend for Offload<D> {
         self.chip().levels()
     }
 
-    fn upload(&self, host: &HostTensor) -> Result<Tensor> {
-        let out = self.make(host.shape(), DType::F32)?;
-        self.copy_in(out.view(), encode(DType::F32, host.data()))?;
+    fn upload_slice(&self, shape: &[usize], numbers: &[f32]) -> Result<Tensor> {
+        let out = self.make(shape, DType::F32)?;
+        self.copy_in(out.view(), encode(DType::F32, numbers))?;
         Ok(out)
     }
 
@@ -64,17 +64,19 @@ impl<D: Driver> Backend for Offload<D> {
         Ok(ids_on_host(ids, &bytes))
     }
 
-    fn fetch(&self, tensors: &[&Tensor], ids: &[&Ids]) -> Result<Fetched> {
-        let views = tensors.iter().map(|t| t.view());
+    fn fetch(&self, tensors: &[Tensor], ids: &[Ids], to: &mut Fetched) -> Result<()> {
+        let views = tensors.iter().map(Tensor::view);
         let lists = ids.iter().map(|ids| ids.list.view());
         let bytes = self.copy_out(views.chain(lists).collect())?;
         let (numbers, lists) = bytes.split_at(tensors.len());
-        let tensors = tensors.iter().zip(numbers);
-        let ids = ids.iter().zip(lists);
-        Ok(Fetched {
-            tensors: tensors.map(|(t, bytes)| tensor_on_host(t, bytes)).collect(),
-            ids: ids.map(|(ids, bytes)| ids_on_host(ids, bytes)).collect(),
-        })
+        to.clear();
+        for (t, bytes) in tensors.iter().zip(numbers) {
+            to.push_tensor(tensor_on_host(t, bytes).data());
+        }
+        for (ids, bytes) in ids.iter().zip(lists) {
+            to.push_ids(&ids_on_host(ids, bytes));
+        }
+        Ok(())
     }
 
     fn synchronize(&self) -> Result<()> {
@@ -451,6 +453,48 @@ impl<D: Driver> Backend for Offload<D> {
             out: out.shaped(rows),
         })?;
         Ok(out)
+    }
+}
+
+impl<D: Driver> Collective for Offload<D> {
+    fn rank(&self) -> usize {
+        self.share().index()
+    }
+
+    fn world(&self) -> usize {
+        self.share().of()
+    }
+
+    fn all_reduce(&self, x: &Tensor) -> Result<Tensor> {
+        if self.share().is_whole() {
+            return Ok(x.clone());
+        }
+        let x = self.wide(x)?;
+        let out = self.make(x.shape(), DType::F32)?;
+        self.run(Op::AllReduce {
+            x: x.view(),
+            out: out.view(),
+        })?;
+        Ok(out)
+    }
+
+    fn all_gather(&self, x: &Tensor) -> Result<Tensor> {
+        if self.share().is_whole() {
+            return Ok(x.clone());
+        }
+        let (rows, width, world) = (x.rows(), x.width(), self.world());
+        let out = self.make([world, rows * width], x.view().dtype)?;
+        self.run(Op::AllGather {
+            x: x.shaped([rows * width]),
+            out: out.view(),
+        })?;
+        // Each rank's rows stand together; side by side they are those of one matrix.
+        let part = |rank| out.part(rank * rows * width, [rows, width]);
+        let parts: Vec<_> = (0..world).map(part).collect();
+        let all = self.concat(&parts.iter().collect::<Vec<_>>(), 1)?;
+        let mut shape = x.shape().to_vec();
+        *shape.last_mut().expect("parts of a dimension") = world * width;
+        self.reshape(&all, &shape)
     }
 }
 

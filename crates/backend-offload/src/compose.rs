@@ -1,21 +1,25 @@
 //! From an operation to the calls of operators that it is composed of: those that every vendor's library has in some form.
 //!
-//! A vendor says how each [`Call`] is made, and composes by itself what [`compose`] leaves: visits to experts, for which
-//! libraries have operators of their own.
+//! A vendor says how each [`Call`] is made. [`without_gaps`] is for libraries whose operators do not step over numbers.
 
 mod call;
 mod functions;
+mod gaps;
 mod moves;
 mod operand;
 mod products;
 mod rounding;
+mod visits;
 
 pub use call::{Binary, Call, Function, Number, Order, Program};
+pub use gaps::without_gaps;
 pub use operand::{Operand, Place, Type};
 
+use crate::limits::GATHERED_BYTES_MAX;
 use crate::op::Op;
 
-/// The calls of an operation; none of [`Op::Grouped`] and [`Op::Dispatch`]. Plain data: no device is asked.
+/// The calls of an operation; none of an [`Op::Grouped`] of many rows, because where runs end is cheaper asked for than done without,
+/// and none of what ranks do together. Plain data: no device is asked.
 #[must_use]
 pub fn compose<F, E>(op: &Op<F>) -> Option<Program<E>> {
     let mut program = Program::default();
@@ -84,7 +88,30 @@ pub fn compose<F, E>(op: &Op<F>) -> Option<Program<E>> {
         } => functions::rope(to, x.into(), angles.into(), *rotation, out.into()),
         Op::TopK { x, out } => moves::top_k(to, x.into(), out.into()),
         Op::Mask { at, out } => moves::mask(to, at.into(), out.into()),
-        Op::Grouped { .. } | Op::Dispatch { .. } => return None,
+        Op::Dispatch {
+            experts,
+            rows,
+            visits,
+            places,
+            ends,
+        } => {
+            let lists = [rows, visits, places].map(Operand::from);
+            visits::dispatch(to, experts.into(), lists, ends.into());
+        }
+        Op::Grouped {
+            x,
+            weight,
+            ends,
+            out,
+        } => {
+            let weight = &weight.parts[0];
+            let fetched = weight.bytes() / weight.dims[0] * x.dims[0];
+            if fetched > GATHERED_BYTES_MAX {
+                return None;
+            }
+            visits::grouped(to, x.into(), weight.into(), ends.into(), out.into());
+        }
+        Op::AllReduce { .. } | Op::AllGather { .. } => return None,
     }
     Some(program)
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use deepseek_core::weights::WeightView;
-use deepseek_core::{Level, Result};
+use deepseek_core::{Error, Level, Result, Share};
 
 use crate::matrix::Packed;
 use crate::op::Op;
@@ -27,7 +27,7 @@ pub trait Chip: fmt::Debug + Send + Sync + 'static {
     /// A matrix as the products of this chip want it. Matrices of one format are packed in one form.
     ///
     /// # Errors
-    /// [`Error::Unsupported`](deepseek_core::Error::Unsupported) for a format that it has no products of.
+    /// [`Error::Unsupported`] for a format that it has no products of.
     fn pack(&self, weight: &WeightView) -> Result<Packed<Self::Form>>;
 
     /// Whether it has an operator for a verb of these shapes and types.
@@ -35,6 +35,22 @@ pub trait Chip: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Why not. The verb is then composed of [`Op`]s.
     fn takes(&self, verb: &Verb<Self::Form>) -> Result<(), Declined>;
+
+    /// Whether its driver captures operations as a graph, which it replays.
+    ///
+    /// # Errors
+    /// Why not. Each step is then asked for anew.
+    fn captures(&self) -> Result<(), Declined> {
+        Err(Declined("its driver captures no graphs".to_owned()))
+    }
+
+    /// Whether it may be one of several ranks, which have a part of a model each.
+    ///
+    /// # Errors
+    /// Why not.
+    fn joins(&self) -> Result<(), Declined> {
+        Err(Declined("its driver has no collectives".to_owned()))
+    }
 }
 
 /// The form of a driver's chip.
@@ -47,6 +63,8 @@ pub type Form<D> = <<D as Driver>::Chip as Chip>::Form;
 /// - What is asked for is done in the order in which it is asked for. A driver with several queues joins
 ///   them itself. Nothing but [`land`](Self::land), [`synchronize`](Self::synchronize) and
 ///   [`free`](Self::free) has to wait, and failures of queued work appear there.
+/// - Between [`begin_capture`](Self::begin_capture) and [`end_capture`](Self::end_capture) only
+///   [`run`](Self::run) and [`run_verb`](Self::run_verb) are called, with workspace that is large enough.
 /// - Errors are [`OutOfMemory`](deepseek_core::Error::OutOfMemory), [`Lost`](deepseek_core::Error::Lost) where
 ///   the device is gone for good, and else [`Device`](deepseek_core::Error::Device) with the vendor's
 ///   own code and text.
@@ -58,9 +76,18 @@ pub trait Driver: Sized + 'static {
     /// A copy on its way. It owns its buffer, so nobody can touch that before the copy has run; one that
     /// is dropped waits.
     type Flight;
+    /// Operations that were captured. It owns none of the memory that they use, which stays until it is
+    /// dropped; it is dropped once it has run. [`Infallible`](std::convert::Infallible) where there is none.
+    type Graph;
 
     /// What is known of it.
     fn chip(&self) -> Arc<Self::Chip>;
+
+    /// Which of the ranks that share a model it is. One that is not alone runs [`Op::AllReduce`] and
+    /// [`Op::AllGather`].
+    fn share(&self) -> Share {
+        Share::WHOLE
+    }
 
     /// Memory of the device, at least 512-byte aligned, with whatever is in it.
     fn allocate(&mut self, bytes: usize) -> Result<Address>;
@@ -90,4 +117,25 @@ pub trait Driver: Sized + 'static {
 
     /// Waits for all queued work.
     fn synchronize(&mut self) -> Result<()>;
+
+    /// From now on operations are captured, and do not run.
+    fn begin_capture(&mut self) -> Result<()> {
+        Err(captures_none(&*self.chip()))
+    }
+    /// What was captured. After an error nothing is captured any more, whatever failed.
+    fn end_capture(&mut self) -> Result<Self::Graph> {
+        Err(captures_none(&*self.chip()))
+    }
+    /// Queues all of it once. It has run before it is replayed again.
+    fn replay(&mut self, graph: &mut Self::Graph) -> Result<()> {
+        let _ = graph;
+        Err(captures_none(&*self.chip()))
+    }
+}
+
+fn captures_none(chip: &impl Chip) -> Error {
+    Error::Unsupported {
+        device: chip.name().to_owned(),
+        what: "captured graphs".to_owned(),
+    }
 }

@@ -1,14 +1,17 @@
 //! The verbs: the chip's own operator where it takes the shapes, else the provided body.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use deepseek_core::operands::{
-    ExpertViews, FeedForward, Gate, HyperWeights, Inputs, Linear, Mix, Residency, Routing, Select,
+    ExpertShare, FeedForward, Gate, HyperWeights, Inputs, Linear, Mix, Residency, Routing, Select,
     Selection, Softmax, SwiGlu, TopK, TopKRows,
 };
-use deepseek_core::{Backend, DeviceTensor, Kernels, Result, Rounding, Unary, reference};
+use deepseek_core::{
+    Backend, DeviceTensor, Error, Few, Kernels, Result, Rounding, Unary, reference,
+};
 
-use crate::driver::{Driver, Form};
+use crate::driver::{Chip, Driver, Form};
 use crate::matrix::Matrix;
 use crate::offload::Offload;
 use crate::op::Op;
@@ -22,7 +25,8 @@ const NOWHERE: Address = Address(0);
 impl<D: Driver> Kernels for Offload<D> {
     type Experts = Experts<Form<D>>;
 
-    fn load_experts(&self, experts: &[ExpertViews], _: Residency) -> Result<Experts<Form<D>>> {
+    fn load_experts(&self, share: ExpertShare<'_>, _: Residency) -> Result<Experts<Form<D>>> {
+        let experts = share.views;
         let gate_up: Vec<_> = experts.iter().map(|own| [&own.gate, &own.up]).collect();
         let gate_up: Vec<_> = gate_up.iter().map(|both| &both[..]).collect();
         let down: Vec<_> = experts.iter().map(|own| [&own.down]).collect();
@@ -31,13 +35,19 @@ impl<D: Driver> Kernels for Offload<D> {
             gate_up: self.load_stack(&gate_up, Some(experts.len()))?,
             down: self.load_stack(&down, Some(experts.len()))?,
             views: experts.into(),
+            first: share.first,
+            places: self.places_of(share)?,
         })
+    }
+
+    fn experts_in(&self, bank: &Experts<Form<D>>) -> Range<u32> {
+        bank.first as u32..(bank.first + bank.views.len()) as u32
     }
 
     /// Loads it once more, by itself: a grouped product wants all experts as one operand, and no step asks
     /// for one alone.
     fn expert(&self, bank: &Experts<Form<D>>, id: u32) -> Result<FeedForward<Self>> {
-        bank.views[id as usize].load(self)
+        bank.views[id as usize - bank.first].load(self)
     }
 
     fn hc_pre(
@@ -94,9 +104,9 @@ impl<D: Driver> Kernels for Offload<D> {
     }
 
     /// As the provided body, but for the rounding of a result to BF16, which is part of its product.
-    fn project(&self, x: &Tensor, products: &[&Linear<Self>]) -> Result<Vec<Tensor>> {
-        let mut rounded: Vec<(Rounding, Tensor)> = Vec::new();
-        let mut results = Vec::with_capacity(products.len());
+    fn project(&self, x: &Tensor, products: &[&Linear<Self>]) -> Result<Few<Tensor>> {
+        let mut rounded: Few<(Rounding, Tensor)> = Few::new();
+        let mut results = Few::new();
         for product in products {
             let known = rounded
                 .iter()
@@ -275,6 +285,13 @@ impl<D: Driver> Kernels for Offload<D> {
     ) -> Result<Tensor> {
         let [tokens, hidden] = [x.rows(), x.width()];
         let experts = self.renumbered(&routing.experts, Numbering::FromZero)?;
+        if let Some(places) = &bank.places {
+            let why = Declined("experts of other ranks".to_owned());
+            self.note_choice("experts", Some(&why));
+            let here = self.gather_from(places.view(), &experts)?;
+            let here = Ids::places(here, bank.views.len() + 1);
+            return self.grouped_experts(x, &here, routing, bank, form);
+        }
         let verb = Verb::Experts {
             x: x.view(),
             experts: experts.list.shaped([tokens, routing.top_k]),
@@ -313,8 +330,29 @@ impl<D: Driver> Offload<D> {
         top.blocks.is_none()
     }
 
+    /// The places of all experts of a layer among those that are here; none where all are.
+    fn places_of(&self, share: ExpertShare<'_>) -> Result<Option<Tensor>> {
+        let count = share.views.len();
+        if count == share.total {
+            return Ok(None);
+        }
+        self.chip().joins().map_err(|why| Error::Unsupported {
+            device: self.chip().name().to_owned(),
+            what: format!("a part of the experts: {}", why.0),
+        })?;
+        let place = |id: usize| match id.checked_sub(share.first) {
+            Some(place) if place < count => place,
+            _ => count,
+        };
+        let places = (0..share.total).flat_map(|id| (place(id) as u32).to_le_bytes());
+        let table = self.make([share.total, 1], DType::I32)?;
+        self.copy_in(table.view(), places.collect())?;
+        Ok(Some(table))
+    }
+
     /// The experts by grouped products: visits are sorted by expert on the device, so nothing of the routing
-    /// comes to the host, and what is asked of the device does not depend on the number of rows.
+    /// comes to the host, and what is asked of the device does not depend on the number of rows. Visits to
+    /// experts that are not here come last, and their rows are zeros.
     fn grouped_experts(
         &self,
         x: &Tensor,
@@ -329,7 +367,8 @@ impl<D: Driver> Offload<D> {
         let ids =
             |below| -> Result<Ids> { Ok(Ids::places(self.make([visits], DType::I32)?, below)) };
         let (rows, order, places) = (ids(tokens)?, ids(visits)?, ids(visits)?);
-        let ends = self.make([count], DType::I32)?;
+        let are_elsewhere = bank.places.is_some();
+        let ends = self.make([count + usize::from(are_elsewhere)], DType::I32)?;
         self.run(Op::Dispatch {
             experts: experts.list.shaped([tokens, top_k]),
             rows: rows.list.view(),
@@ -341,10 +380,13 @@ impl<D: Driver> Offload<D> {
         let weights = self.gather(&self.reshape(&routing.weights, &[visits, 1])?, &order)?;
         let by = |x: &Tensor, matrix: &Arc<Matrix<Form<D>>>, dtype| {
             let out = self.make([visits, matrix.shape[0]], dtype)?;
+            if are_elsewhere {
+                self.fill_zeros(out.view())?;
+            }
             self.run(Op::Grouped {
                 x: x.view(),
                 weight: Arc::clone(matrix),
-                ends: ends.view(),
+                ends: ends.view().part(0, [count]),
                 out: out.view(),
             })?;
             Ok(out)

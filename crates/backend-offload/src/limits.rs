@@ -29,3 +29,25 @@ pub(crate) const CHOICES_MAX: usize = 256;
 
 /// Bytes of a table that are widened on the host at a time.
 pub(crate) const WIDENED_BYTES_MAX: usize = 16 << 20;
+
+/// Characters of a vendor's text that an error keeps: it may be a page of a log.
+pub(crate) const VENDOR_TEXT_CHARS_MAX: usize = 600;
+
+/// Bytes of matrices that are fetched for the rows of a grouped product, one for each. To fetch more takes longer than to wait for where
+/// runs of rows end.
+pub(crate) const GATHERED_BYTES_MAX: usize = 1 << 20;
+
+/// Graphs that are kept: one for each number of tokens that is decoded at once, and for each length of lists. The
+/// one that was not replayed for longest goes first.
+pub(crate) const GRAPHS_MAX: usize = 32;
+/// Steps that are remembered, to know one that comes again: those of a few sequences that take turns, and of their
+/// drafts.
+pub(crate) const STEPS_SEEN_MAX: usize = 8;
+/// Operations of the shortest step that is captured: what is shorter is asked for as fast.
+pub(crate) const STEP_OPERATIONS_MIN: usize = 8;
+/// Operations and copies of the longest.
+pub(crate) const STEP_TASKS_MAX: usize = 1 << 16;
+/// Bytes that the largest brings to the device: no more than one copy.
+pub(crate) const STEP_BYTES_MAX: usize = STAGING_PIECE_MAX;
+/// Different reasons why a step is not captured that are kept to be told.
+pub(crate) const REFUSALS_MAX: usize = 64;

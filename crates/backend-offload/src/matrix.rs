@@ -18,6 +18,17 @@ pub struct Packed<F> {
     pub parts: Vec<Part>,
 }
 
+impl Packed<()> {
+    /// A matrix as plain numbers, [`Part::widened`]: where there is one way alone.
+    #[must_use]
+    pub fn widened(weight: &WeightView) -> Self {
+        Self {
+            form: (),
+            parts: vec![Part::widened(weight)],
+        }
+    }
+}
+
 /// Numbers that become a view of their own on the device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
@@ -41,6 +52,26 @@ pub struct Matrix<F> {
     pub stacked: Option<usize>,
     /// The parts that its chip packed.
     pub parts: Vec<View>,
+}
+
+impl<F: Clone> Matrix<F> {
+    /// One of a stack.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    #[must_use]
+    pub fn member(&self, index: usize) -> Self {
+        let member = |part: &View| {
+            let dims = Dims::from(&part.dims[1..]);
+            part.part(index * dims.count(), dims)
+        };
+        Self {
+            form: self.form.clone(),
+            shape: self.shape,
+            stacked: None,
+            parts: self.parts.iter().map(member).collect(),
+        }
+    }
 }
 
 impl<F> fmt::Display for Matrix<F> {
@@ -146,6 +177,7 @@ mod tests {
                 data: encoded.data.into(),
                 scales: encoded.scales.into(),
                 tile_row: 0,
+                stride: None,
             };
             let part = Part::widened(&weight);
             assert_eq!((part.dtype, &*part.dims), (dtype, &[3, 64][..]), "{format}");

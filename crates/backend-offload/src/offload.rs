@@ -5,12 +5,14 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use deepseek_core::{Error, Result};
+use deepseek_core::{Error, Result, Share};
 
 use crate::arena::{Arena, Extent, OnRelease};
 use crate::driver::{Chip, Driver, Form};
+use crate::graphs::Told;
 use crate::limits::CHOICES_MAX;
 use crate::op::Op;
+use crate::steps::{Asked, Task};
 use crate::tensor::Tensor;
 use crate::thread::{Command, DeviceThread};
 use crate::verb::{Declined, Verb};
@@ -25,6 +27,10 @@ pub struct Options {
     /// Whether memory is filled with a pattern that is no number when its owner lets go of it, so that a
     /// use of it afterwards shows. For tests.
     pub poison: bool,
+    /// Whether steps that are asked for again are captured as graphs and replayed, where the driver can. A
+    /// step comes again where the same operations are asked for at the same addresses, such as the next
+    /// token's. What the device is asked for and gives is the same.
+    pub capture: bool,
 }
 
 /// How much was asked of a device, and what it holds.
@@ -42,6 +48,18 @@ pub struct Usage {
     pub held_bytes: u64,
     /// Those in use.
     pub used_bytes: u64,
+}
+
+/// How many steps are replayed as graphs, and why others are not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Captures {
+    /// Graphs that are kept: one for each number of tokens, and for each length of the lists of rows.
+    pub graphs: u64,
+    /// Steps that were replayed.
+    pub replays: u64,
+    /// Why steps that came again were not captured, or a graph was given up, and how often. The first few
+    /// reasons.
+    pub refused: BTreeMap<String, u64>,
 }
 
 /// How a verb was done.
@@ -83,7 +101,10 @@ impl<F> fmt::Display for Entry<F> {
 /// An accelerator behind a [`Driver`].
 pub struct Offload<D: Driver> {
     chip: Arc<D::Chip>,
+    /// Which of the ranks it is.
+    share: Share,
     thread: DeviceThread<Form<D>>,
+    graphs: Arc<Told>,
     arena: Arc<Arena>,
     /// Zeros, as many as were wanted at once so far.
     zeros: Mutex<Option<Tensor>>,
@@ -117,11 +138,15 @@ impl<D: Driver> Offload<D> {
         options: Options,
         open: impl FnOnce() -> Result<D> + Send + 'static,
     ) -> Result<Self> {
-        let (thread, chip) = DeviceThread::start(open)?;
+        let graphs = Arc::new(Told::default());
+        let told = options.capture.then(|| Arc::clone(&graphs));
+        let (thread, chip, share) = DeviceThread::start(told, open)?;
         let poison = options.poison.then(|| poison(&thread));
         Ok(Self {
             chip,
+            share,
             thread,
+            graphs,
             arena: Arc::new(Arena::new(options.memory_bytes, poison)),
             zeros: Mutex::default(),
             counts: Counts::default(),
@@ -134,6 +159,11 @@ impl<D: Driver> Offload<D> {
     #[must_use]
     pub fn chip(&self) -> &D::Chip {
         &self.chip
+    }
+
+    /// Which of the ranks it is that share a model.
+    pub(crate) fn share(&self) -> Share {
+        self.share
     }
 
     /// How much was asked of it so far, and what it holds.
@@ -152,6 +182,12 @@ impl<D: Driver> Offload<D> {
             held_bytes,
             used_bytes,
         }
+    }
+
+    /// How many steps were captured and replayed so far.
+    #[must_use]
+    pub fn captures(&self) -> Captures {
+        self.graphs.captures()
     }
 
     /// How each verb was done so far and how often, the first few hundred ways.
@@ -243,7 +279,7 @@ impl<D: Driver> Offload<D> {
         }
         self.note(|| Entry::Op(op.clone()));
         self.counts.operations.fetch_add(1, Ordering::Relaxed);
-        self.thread.send(Command::Run(op))
+        self.ask(Task::Run(op), Vec::new())
     }
 
     /// Whether the chip takes a verb, which is noted. Only shapes and types of its operands matter.
@@ -267,9 +303,13 @@ impl<D: Driver> Offload<D> {
         if results.iter().any(|result| result.count() > 0) {
             self.note(|| Entry::Verb(verb.clone(), results.clone()));
             self.counts.operations.fetch_add(1, Ordering::Relaxed);
-            self.thread.send(Command::RunVerb { verb, results })?;
+            self.ask(Task::RunVerb { verb, results }, Vec::new())?;
         }
         Ok(made.try_into().expect("a tensor for each result"))
+    }
+
+    fn ask(&self, task: Task<Form<D>>, bytes: Vec<u8>) -> Result<()> {
+        self.thread.send(Command::Ask(Asked { task, bytes }))
     }
 
     /// Remembers that a verb was composed, or not.
@@ -290,20 +330,16 @@ impl<D: Driver> Offload<D> {
             return Ok(());
         }
         self.note_copy_in(to, &bytes);
-        self.thread.send(Command::CopyIn {
-            bytes,
-            to: to.at,
-            staged: None,
-        })
+        self.ask(Task::CopyIn(to), bytes)
     }
 
     /// The same, and waits until the bytes have left the host: what is loaded is large.
     pub(crate) fn load_in(&self, to: View, bytes: Vec<u8>) -> Result<()> {
         self.note_copy_in(to, &bytes);
-        self.thread.ask(|reply| Command::CopyIn {
+        self.thread.ask(|reply| Command::Load {
             bytes,
             to: to.at,
-            staged: Some(reply),
+            reply,
         })
     }
 
@@ -336,12 +372,15 @@ impl<D: Driver> Offload<D> {
 }
 
 /// What fills released memory with a pattern that is no number, and no row number either.
-fn poison<F: Send + Sync + 'static>(thread: &DeviceThread<F>) -> OnRelease {
+fn poison<F: PartialEq + Send + Sync + 'static>(thread: &DeviceThread<F>) -> OnRelease {
     let commands = thread.commands();
     Box::new(move |at, bytes| {
         let out = View::new(at, DType::F32, [bytes / DType::F32.bytes()]);
         // A thread that has ended uses no memory.
-        let _ = commands.send(Command::Run(Op::Fill { out, byte: 0xff }));
+        let _ = commands.send(Command::Ask(Asked {
+            task: Task::Run(Op::Fill { out, byte: 0xff }),
+            bytes: Vec::new(),
+        }));
     })
 }
 

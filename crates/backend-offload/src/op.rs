@@ -100,13 +100,13 @@ pub enum Op<F> {
         out: View,
     },
     /// The same by a matrix for each run of rows: run `i` ends before row `ends[i]`, begins where the one
-    /// before it ends, and may be empty.
+    /// before it ends, and may be empty. Rows behind the last run are left as they are.
     Grouped {
         /// F32 or BF16, `[m, in]`.
         x: View,
         /// A stack of matrices.
         weight: Arc<Matrix<F>>,
-        /// `[matrices]`; the last is `m`.
+        /// `[matrices]`; the last is at most `m`.
         ends: View,
         /// F32 or BF16, `[m, out]`.
         out: View,
@@ -221,6 +221,20 @@ pub enum Op<F> {
         /// I32, `[experts]`: where the visits of each expert end, as [`Op::Grouped`] takes it.
         ends: View,
     },
+    /// The sum of the `x` of all ranks, the same bits on each, F32.
+    AllReduce {
+        /// A term.
+        x: View,
+        /// The sum.
+        out: View,
+    },
+    /// The `x` of all ranks, one behind the other, any type of floats.
+    AllGather {
+        /// The part of this rank.
+        x: View,
+        /// All parts: the ranks are its first dimension.
+        out: View,
+    },
 }
 
 impl<F> Op<F> {
@@ -252,7 +266,9 @@ impl<F> Op<F> {
             | Self::Map { x, .. }
             | Self::Sum { x, .. }
             | Self::Max { x, .. }
-            | Self::TopK { x, .. } => vec![*x],
+            | Self::TopK { x, .. }
+            | Self::AllReduce { x, .. }
+            | Self::AllGather { x, .. } => vec![*x],
         }
     }
 
@@ -281,7 +297,9 @@ impl<F> Op<F> {
             | Self::RmsNorm { out, .. }
             | Self::Rope { out, .. }
             | Self::TopK { out, .. }
-            | Self::Mask { out, .. } => vec![*out],
+            | Self::Mask { out, .. }
+            | Self::AllReduce { out, .. }
+            | Self::AllGather { out, .. } => vec![*out],
             Self::Dispatch {
                 rows,
                 visits,
@@ -343,6 +361,8 @@ impl<F> fmt::Display for Op<F> {
             Self::Dispatch { experts, ends, .. } => {
                 write!(f, "dispatch {experts} to {} experts", ends.count())
             }
+            Self::AllReduce { x, out } => write!(f, "all_reduce {x} -> {out}"),
+            Self::AllGather { x, out } => write!(f, "all_gather {x} -> {out}"),
         }
     }
 }

@@ -190,7 +190,7 @@ pub(crate) struct Stored<F> {
     pub(crate) _parts: Vec<Tensor>,
 }
 
-/// The routed experts of a layer: all of them on the device, in two stacks.
+/// The routed experts of a layer, or a rank's share of them: all of these on the device, in two stacks.
 #[derive(Debug)]
 pub struct Experts<F> {
     /// The gates, each above the other branch: `[2 * inner, hidden]`.
@@ -199,4 +199,9 @@ pub struct Experts<F> {
     pub(crate) down: Stored<F>,
     /// Where they came from.
     pub(crate) views: Box<[ExpertViews]>,
+    /// The number of the first.
+    pub(crate) first: usize,
+    /// Where there are others on other ranks: for each expert of all ranks its place in the stacks, and
+    /// behind the last for those that are not here, `[total, 1]`.
+    pub(crate) places: Option<Tensor>,
 }

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use deepseek_core::{Error, Result};
+use deepseek_core::{Error, Result, Share};
 
 use crate::driver::{Chip, Driver, Form};
+use crate::graphs::{Graphs, Told};
 use crate::limits::COMMANDS_MAX;
-use crate::op::Op;
 use crate::staging::StagingPool;
-use crate::verb::Verb;
+use crate::steps::{Asked, Task};
 use crate::view::{Address, View};
 use crate::workspace::Workspace;
 
@@ -24,18 +24,19 @@ use crate::workspace::Workspace;
 pub(crate) type Reply<T> = SyncSender<Result<T>>;
 
 /// What the thread is told.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all that is told is of the large one"
+)]
 #[derive(Debug)]
 pub(crate) enum Command<F> {
-    Run(Op<F>),
-    RunVerb {
-        verb: Verb<F>,
-        results: Vec<View>,
-    },
-    /// Copies to the device. Whoever wants to know when the bytes have left the host hears of it.
-    CopyIn {
+    /// Operations, and copies to the device.
+    Ask(Asked<F>),
+    /// Copies to the device, and tells when the bytes have left the host.
+    Load {
         bytes: Vec<u8>,
         to: Address,
-        staged: Option<Reply<()>>,
+        reply: Reply<()>,
     },
     /// Copies from the device, after all that was queued before.
     CopyOut {
@@ -64,11 +65,13 @@ pub(crate) struct DeviceThread<F> {
     handle: Option<JoinHandle<()>>,
 }
 
-impl<F: Send + Sync + 'static> DeviceThread<F> {
-    /// Starts a thread and opens a device on it.
+impl<F: PartialEq + Send + Sync + 'static> DeviceThread<F> {
+    /// Starts a thread and opens a device on it. If there is somebody to tell, steps that come again are
+    /// replayed as graphs.
     pub(crate) fn start<D>(
+        told: Option<Arc<Told>>,
         open: impl FnOnce() -> Result<D> + Send + 'static,
-    ) -> Result<(Self, Arc<D::Chip>)>
+    ) -> Result<(Self, Arc<D::Chip>, Share)>
     where
         D: Driver,
         D::Chip: Chip<Form = F>,
@@ -79,8 +82,8 @@ impl<F: Send + Sync + 'static> DeviceThread<F> {
             Ok(driver) => {
                 let chip = driver.chip();
                 let name = chip.name().to_owned();
-                answer(&reply, Ok(chip));
-                Worker::new(driver, name).serve(&queue);
+                answer(&reply, Ok((chip, driver.share())));
+                Worker::new(driver, name, told).serve(&queue);
             }
             Err(error) => answer(&reply, Err(error)),
         };
@@ -91,13 +94,14 @@ impl<F: Send + Sync + 'static> DeviceThread<F> {
         };
         let thread = thread::Builder::new().name("device".to_owned());
         let handle = thread.spawn(serve).map_err(no_thread)?;
-        let chip = opened.recv().unwrap_or_else(|_| Err(ended("device")))?;
+        let opened = opened.recv();
+        let (chip, share) = opened.unwrap_or_else(|_| Err(ended("device")))?;
         let started = Self {
             name: chip.name().to_owned(),
             commands,
             handle: Some(handle),
         };
-        Ok((started, chip))
+        Ok((started, chip, share))
     }
 
     /// Queues a command, and waits where too many are queued.
@@ -147,6 +151,7 @@ struct Worker<D: Driver> {
     name: String,
     workspace: Workspace,
     staging: StagingPool<D>,
+    graphs: Option<Graphs<D>>,
     allocations: BTreeSet<Address>,
     /// What failed since the last call that waits. Until that call nothing more is queued, because it may
     /// need what was not made.
@@ -156,12 +161,14 @@ struct Worker<D: Driver> {
 }
 
 impl<D: Driver> Worker<D> {
-    fn new(driver: D, name: String) -> Self {
+    fn new(driver: D, name: String, told: Option<Arc<Told>>) -> Self {
+        let graphs = told.and_then(|told| Graphs::<D>::of(&driver.chip(), told));
         Self {
             driver,
             name,
             workspace: Workspace::default(),
             staging: StagingPool::new(),
+            graphs,
             allocations: BTreeSet::new(),
             failed: None,
             lost: None,
@@ -180,26 +187,66 @@ impl<D: Driver> Worker<D> {
 
     fn handle(&mut self, command: Command<Form<D>>) {
         match command {
-            Command::Run(op) => self.queue(|own| own.driver.run(&op, &mut own.workspace)),
-            Command::RunVerb { verb, results } => {
-                self.queue(|own| own.driver.run_verb(&verb, &results, &mut own.workspace));
-            }
-            Command::CopyIn { bytes, to, staged } => {
+            Command::Ask(asked) => self.ask(asked),
+            Command::Load { bytes, to, reply } => {
+                self.settle();
                 self.queue(|own| own.staging.copy_in(&mut own.driver, &bytes, to));
-                if let Some(reply) = staged {
-                    answer(&reply, self.wait(|_| Ok(())));
-                }
+                self.wait(&reply, |_| Ok(()));
             }
             Command::CopyOut { from, reply } => {
-                let copied = self.wait(|own| own.staging.copy_out(&mut own.driver, &from));
-                answer(&reply, copied);
+                self.wait(&reply, |own| own.staging.copy_out(&mut own.driver, &from));
             }
             Command::Allocate { bytes, reply } => answer(&reply, self.allocate(bytes)),
-            Command::Free { at, reply } => answer(&reply, self.wait(|own| own.free(&at))),
-            Command::Synchronize { reply } => {
-                answer(&reply, self.wait(|own| own.driver.synchronize()));
-            }
+            Command::Free { at, reply } => self.wait(&reply, |own| own.free(&at)),
+            Command::Synchronize { reply } => self.wait(&reply, |own| own.driver.synchronize()),
             Command::End => {}
+        }
+    }
+
+    /// Queues what is asked for, unless it may become a step that is replayed.
+    fn ask(&mut self, asked: Asked<Form<D>>) {
+        if self.failed.is_some() || self.lost.is_some() {
+            return;
+        }
+        let Some(graphs) = &mut self.graphs else {
+            return self.pass(asked);
+        };
+        let Some(asked) = graphs.steps.hold(asked) else {
+            return;
+        };
+        for held in graphs.steps.release() {
+            self.pass(held);
+        }
+        self.pass(asked);
+    }
+
+    /// Queues one operation or copy.
+    fn pass(&mut self, Asked { task, bytes }: Asked<Form<D>>) {
+        self.queue(|own| match &task {
+            Task::Run(op) => own.driver.run(op, &mut own.workspace),
+            Task::RunVerb { verb, results } => {
+                own.driver.run_verb(verb, results, &mut own.workspace)
+            }
+            Task::CopyIn(to) => own.staging.copy_in(&mut own.driver, &bytes, to.at),
+        });
+        if let Some(graphs) = &mut self.graphs {
+            graphs.steps.note(task);
+        }
+    }
+
+    /// Queues what is held: as one, if it is a known step.
+    fn settle(&mut self) {
+        let Some(graphs) = &mut self.graphs else {
+            return;
+        };
+        let whole = graphs.steps.take_whole();
+        let held = graphs.steps.release();
+        let Some((tasks, mut captured)) = whole else {
+            return held.into_iter().for_each(|asked| self.pass(asked));
+        };
+        self.queue(|own| captured.replay(&mut own.driver, &mut own.staging, &held));
+        if let Some(graphs) = &mut self.graphs {
+            graphs.replayed(tasks, captured, self.failed.as_ref());
         }
     }
 
@@ -211,8 +258,22 @@ impl<D: Driver> Worker<D> {
         }
     }
 
+    /// Waits, answers, and begins the next step.
+    fn wait<T>(&mut self, reply: &Reply<T>, work: impl FnOnce(&mut Self) -> Result<T>) {
+        self.settle();
+        let result = self.waited(work);
+        let went_well = result.is_ok();
+        answer(reply, result);
+        // What was asked for is done: nobody waits for a capture.
+        if let Some(graphs) = &mut self.graphs
+            && let Some(tasks) = graphs.steps.next(went_well)
+        {
+            self.capture(tasks);
+        }
+    }
+
     /// Waits, and tells what failed since the last time.
-    fn wait<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+    fn waited<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let result = match self.failed.take() {
             None if self.lost.is_none() => work(self),
             None => Err(self.gone()),
@@ -228,6 +289,18 @@ impl<D: Driver> Worker<D> {
             self.note_loss();
             self.failed.take().unwrap_or_else(|| self.gone())
         })
+    }
+
+    /// Captures a step that came again. Where that fails it is asked for anew each time, which is told.
+    fn capture(&mut self, tasks: Vec<Task<Form<D>>>) {
+        let Some(graphs) = &mut self.graphs else {
+            return;
+        };
+        let made = graphs.capture(&mut self.driver, &mut self.workspace, tasks);
+        // Failures of what nobody asked for are told by what is asked for next, if they are for good.
+        if let Err(Error::Lost { why, .. }) = made {
+            self.lost = Some(why);
+        }
     }
 
     /// Remembers a failure that is for good.
@@ -255,8 +328,12 @@ impl<D: Driver> Worker<D> {
         Ok(at)
     }
 
+    /// Gives memory back, and the graphs before it, which may use it.
     fn free(&mut self, at: &[Address]) -> Result<()> {
         self.driver.synchronize()?;
+        if let Some(graphs) = &mut self.graphs {
+            graphs.clear(&mut self.driver, &mut self.workspace)?;
+        }
         for at in at {
             self.allocations.remove(at);
             self.driver.free(*at)?;
@@ -267,8 +344,8 @@ impl<D: Driver> Worker<D> {
     /// Gives everything back. A device that fails at that has told of it, or nobody waits for it.
     fn close(mut self) {
         let _ = self.staging.land_all(&mut self.driver);
-        let _ = self.workspace.clear(&mut self.driver);
         let all: Vec<_> = self.allocations.iter().copied().collect();
         let _ = self.free(&all);
+        let _ = self.workspace.clear(&mut self.driver);
     }
 }

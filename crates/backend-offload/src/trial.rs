@@ -14,12 +14,14 @@
 //! ```
 
 mod cases;
+mod graphs;
 mod pair;
 
 use std::fmt;
 
 use deepseek_core::Result;
 
+pub use self::graphs::{Replayed, replayed};
 use crate::driver::{Chip, Driver};
 use crate::trial::pair::Pair;
 

@@ -11,6 +11,10 @@ use crate::view::Address;
 #[derive(Debug, Default)]
 pub struct Workspace {
     block: Option<(Address, usize)>,
+    /// Whether a graph that was captured uses the block.
+    is_captured: bool,
+    /// Smaller blocks that graphs use.
+    captured: Vec<Address>,
 }
 
 impl Workspace {
@@ -23,7 +27,7 @@ impl Workspace {
         match self.block {
             Some((at, room)) if room >= bytes => Ok(at),
             Some(_) | None => {
-                self.clear(driver)?;
+                self.give_up(driver)?;
                 let room = bytes.next_power_of_two();
                 let at = driver.allocate(room)?;
                 self.block = Some((at, room));
@@ -32,10 +36,37 @@ impl Workspace {
         }
     }
 
-    /// Gives it back, after all queued work.
+    /// Keeps what there is, because a graph that was captured uses it: what is grown out of stays until
+    /// [`release`](Self::release).
+    pub fn keep(&mut self) {
+        self.is_captured = self.block.is_some();
+    }
+
+    /// Gives back what only graphs used, which are gone.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub fn release<D: Driver>(&mut self, driver: &mut D) -> Result<()> {
+        self.is_captured = false;
+        std::mem::take(&mut self.captured)
+            .into_iter()
+            .try_for_each(|at| driver.free(at))
+    }
+
+    /// Gives all of it back, after all queued work.
     pub(crate) fn clear<D: Driver>(&mut self, driver: &mut D) -> Result<()> {
+        self.release(driver)?;
+        self.give_up(driver)
+    }
+
+    /// Lets go of a block that is too small.
+    fn give_up<D: Driver>(&mut self, driver: &mut D) -> Result<()> {
         match self.block.take() {
             None => Ok(()),
+            Some((at, _)) if std::mem::take(&mut self.is_captured) => {
+                self.captured.push(at);
+                Ok(())
+            }
             Some((at, _)) => {
                 driver.synchronize()?;
                 driver.free(at)

@@ -12,7 +12,7 @@ use deepseek_attn::{
 };
 use deepseek_core::rope::Rope;
 use deepseek_core::weights::{Shard, Tensors};
-use deepseek_core::{Backend, HostTensor, Loader, Numerics, RowFormat};
+use deepseek_core::{Backend, HostTensor, Loader, Numerics, RowFormat, Shares};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -61,6 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         tensors: Tensors::new(&weights, [128, 128]),
         numerics: Numerics::EXACT,
         input_block: 128,
+        shares: Shares::WHOLE,
     };
     let attention = Attention::load(&loader.at("attn"), ROLE, 0, CONFIG)?;
     let x = random(TOKENS * CONFIG.hidden, 0.3);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use deepseek_core::operands::{Groups, Runs, Selection};
 use deepseek_core::rope::Rope;
-use deepseek_core::{Kernels, NO_ROW, Result};
+use deepseek_core::{Few, Kernels, NO_ROW, Result};
 
 use crate::rooms::{Rooms, SourceKind};
 
@@ -107,11 +107,93 @@ impl Ropes {
 /// step, on the device, so that no layer brings anything there.
 #[derive(Debug)]
 pub struct Batch<B: Kernels> {
-    spans: Vec<Span>,
-    positions: Vec<u32>,
+    lists: BatchLists<B>,
     window_angles: B::Tensor,
     window: WindowStep<B>,
-    compressed: Option<CompressedStep<B>>,
+    compressed_angles: Option<B::Tensor>,
+}
+
+/// Memory that batches are made in, one after the other: a step that is like an earlier one asks for no more.
+#[derive(Debug)]
+pub struct BatchLists<B: Kernels> {
+    spans: Vec<Span>,
+    positions: Vec<u32>,
+    /// What each row sees of the window.
+    window: Arc<Runs>,
+    sources: Vec<SourceStep<B>>,
+    /// Those that the sources of an earlier batch have left.
+    runs: Vec<SourceRuns>,
+    staged: Staged,
+}
+
+impl<B: Kernels> Default for BatchLists<B> {
+    fn default() -> Self {
+        Self {
+            spans: Vec::new(),
+            positions: Vec::new(),
+            window: Arc::default(),
+            sources: Vec::new(),
+            runs: Vec::new(),
+            staged: Staged::default(),
+        }
+    }
+}
+
+/// Lists of runs that a source has.
+#[derive(Debug, Default)]
+struct SourceRuns {
+    seen: Arc<Runs>,
+    members: Arc<Runs>,
+}
+
+/// Lists of numbers on their way to the device.
+#[derive(Debug, Default)]
+struct Staged {
+    at: Vec<u32>,
+    starts: Vec<u32>,
+    old: Vec<u32>,
+    places: Vec<u32>,
+    kept: Vec<u32>,
+    angles: Vec<f32>,
+}
+
+impl Staged {
+    /// No row numbers.
+    fn clear(&mut self) {
+        let Self {
+            at,
+            starts,
+            old,
+            places,
+            kept,
+            angles: _,
+        } = self;
+        for list in [at, starts, old, places, kept] {
+            list.clear();
+        }
+    }
+}
+
+/// The angles at `positions`, which pass through `table`.
+fn upload_angles<B: Kernels>(
+    be: &B,
+    rope: &Rope,
+    positions: &[u32],
+    table: &mut Vec<f32>,
+) -> Result<B::Tensor> {
+    table.clear();
+    rope.tabulate(positions, table);
+    be.upload_slice(&[positions.len(), 2, rope.frequencies().len()], table)
+}
+
+/// Puts other runs in the memory of earlier ones, unless somebody still holds those.
+fn refill(runs: &mut Arc<Runs>, fill: impl FnOnce(&mut Runs)) {
+    if Arc::get_mut(runs).is_none() {
+        *runs = Arc::default();
+    }
+    let own = Arc::get_mut(runs).expect("nobody else holds it");
+    own.clear();
+    fill(own);
 }
 
 /// What a step does with the window of every layer.
@@ -121,13 +203,6 @@ pub struct WindowStep<B: Kernels> {
     pub at: B::Ids,
     /// What each row sees, oldest first.
     pub seen: Selection<B>,
-}
-
-/// What a step knows for layers with compressed rows.
-#[derive(Debug)]
-struct CompressedStep<B: Kernels> {
-    angles: B::Tensor,
-    sources: Vec<SourceStep<B>>,
 }
 
 /// What a step does with the rows of every source of one kind.
@@ -141,6 +216,8 @@ pub struct SourceStep<B: Kernels> {
     pub seen: Selection<B>,
     /// The same, as the host knows it.
     pub seen_runs: Arc<Runs>,
+    /// The members of the groups, as the host knows them.
+    member_runs: Arc<Runs>,
 }
 
 /// The groups of a step, for a compressor.
@@ -156,7 +233,7 @@ pub struct GroupStep<B: Kernels> {
 #[derive(Debug)]
 pub struct MadeStep<B: Kernels> {
     /// Which rows are those of finished groups.
-    pub done: Vec<MadeRows>,
+    pub done: Few<MadeRows>,
     /// `[rows]`: a row of the pool, or [`NO_ROW`] for a group that stays open.
     pub at: B::Ids,
     /// `[rows, 2, pairs]`, of the first position of each group.
@@ -184,60 +261,110 @@ impl<B: Kernels> Batch<B> {
         rooms: &Rooms,
         parts: impl IntoIterator<Item = impl Into<Part>>,
     ) -> Result<Self> {
-        let mut batch = Self::windows(be, ropes, rooms, parts)?;
+        Self::within(BatchLists::default(), be, ropes, rooms, parts)
+    }
+
+    /// The same in memory that an earlier one has left.
+    pub fn within(
+        lists: BatchLists<B>,
+        be: &B,
+        ropes: &Ropes,
+        rooms: &Rooms,
+        parts: impl IntoIterator<Item = impl Into<Part>>,
+    ) -> Result<Self> {
+        let mut batch = Self::windows_within(lists, be, ropes, rooms, parts)?;
         let rope = &ropes.compressed;
-        let (spans, positions) = (&batch.spans, &batch.positions);
-        let sources = rooms.kinds().iter();
-        batch.compressed = Some(CompressedStep {
-            angles: be.upload(&rope.angles(positions).table())?,
-            sources: sources
-                .map(|kind| SourceStep::new(be, rope, rooms, kind, spans))
-                .collect::<Result<_>>()?,
-        });
+        let BatchLists {
+            spans,
+            positions,
+            sources,
+            runs,
+            staged,
+            ..
+        } = &mut batch.lists;
+        let angles = upload_angles(be, rope, positions, &mut staged.angles)?;
+        batch.compressed_angles = Some(angles);
+        let mut runs = runs.drain(..);
+        for kind in rooms.kinds() {
+            let runs = runs.next().unwrap_or_default();
+            sources.push(SourceStep::new(
+                be,
+                rope,
+                (rooms, kind),
+                spans,
+                runs,
+                staged,
+            )?);
+        }
+        drop(runs);
         Ok(batch)
     }
 
-    /// The same for layers with nothing but a window, such as those of drafters.
+    /// A batch for layers with nothing but a window, such as those of drafters.
     pub fn windows(
         be: &B,
         ropes: &Ropes,
         rooms: &Rooms,
         parts: impl IntoIterator<Item = impl Into<Part>>,
     ) -> Result<Self> {
-        let mut positions = Vec::new();
-        let spans: Vec<Span> = parts
-            .into_iter()
-            .map(|part| {
-                let part: Part = part.into();
-                let first = positions.len();
-                positions.extend((part.at..).take(part.tokens));
-                Span {
-                    slot: part.slot,
-                    at: part.at,
-                    rows: first..positions.len(),
-                    mask: part.mask,
-                }
-            })
-            .collect();
-        Ok(Self {
-            window_angles: be.upload(&ropes.window.angles(&positions).table())?,
-            window: WindowStep::new(be, rooms, &spans)?,
-            compressed: None,
+        Self::windows_within(BatchLists::default(), be, ropes, rooms, parts)
+    }
+
+    /// The same in memory that an earlier one has left.
+    pub fn windows_within(
+        mut lists: BatchLists<B>,
+        be: &B,
+        ropes: &Ropes,
+        rooms: &Rooms,
+        parts: impl IntoIterator<Item = impl Into<Part>>,
+    ) -> Result<Self> {
+        let BatchLists {
             spans,
             positions,
+            window,
+            staged,
+            ..
+        } = &mut lists;
+        spans.clear();
+        positions.clear();
+        for part in parts {
+            let part: Part = part.into();
+            let first = positions.len();
+            positions.extend((part.at..).take(part.tokens));
+            spans.push(Span {
+                slot: part.slot,
+                at: part.at,
+                rows: first..positions.len(),
+                mask: part.mask,
+            });
+        }
+        Ok(Self {
+            window_angles: upload_angles(be, &ropes.window, positions, &mut staged.angles)?,
+            window: WindowStep::new(be, rooms, spans, window, staged)?,
+            compressed_angles: None,
+            lists,
         })
+    }
+
+    /// The memory that it was made in, for another.
+    #[must_use]
+    pub fn into_lists(self) -> BatchLists<B> {
+        let Self { mut lists, .. } = self;
+        let left = lists.sources.drain(..).map(SourceStep::into_runs);
+        lists.runs.extend(left);
+        lists
     }
 
     /// The sequences' parts, in the order of their rows.
     #[must_use]
     pub fn spans(&self) -> &[Span] {
-        &self.spans
+        &self.lists.spans
     }
 
     /// The position of each row.
     #[must_use]
     pub fn positions(&self) -> &[u32] {
-        &self.positions
+        &self.lists.positions
     }
 
     /// The angles of each row, `[t, 2, pairs]`.
@@ -248,7 +375,10 @@ impl<B: Kernels> Batch<B> {
     pub fn angles(&self, set: RopeSet) -> &B::Tensor {
         match set {
             RopeSet::Window => &self.window_angles,
-            RopeSet::Compressed => &self.compressed().angles,
+            RopeSet::Compressed => self
+                .compressed_angles
+                .as_ref()
+                .expect("a batch for layers with compressed rows"),
         }
     }
 
@@ -264,50 +394,69 @@ impl<B: Kernels> Batch<B> {
     /// If the batch is for windows alone.
     #[must_use]
     pub fn source(&self, kind: usize) -> &SourceStep<B> {
-        &self.compressed().sources[kind]
-    }
-
-    fn compressed(&self) -> &CompressedStep<B> {
-        let all = self.compressed.as_ref();
-        all.expect("a batch for layers with compressed rows")
+        &self.lists.sources[kind]
     }
 }
 
 impl<B: Kernels> WindowStep<B> {
-    fn new(be: &B, rooms: &Rooms, spans: &[Span]) -> Result<Self> {
-        let at: Vec<u32> = spans
-            .iter()
-            .flat_map(|span| span.positions().map(|p| rooms.window_row(span.slot, p)))
-            .collect();
-        let mut runs = Runs::with_capacity(at.len());
+    fn new(
+        be: &B,
+        rooms: &Rooms,
+        spans: &[Span],
+        runs: &mut Arc<Runs>,
+        staged: &mut Staged,
+    ) -> Result<Self> {
+        staged.clear();
         for span in spans {
-            for position in span.positions() {
-                let first = |last: u32| (last + 1).saturating_sub(rooms.window());
-                let (first, last) = match span.mask {
-                    WindowMask::Causal { from } => (first(position).max(from), position),
-                    WindowMask::Whole => (span.at.saturating_sub(rooms.window()), span.end() - 1),
-                };
-                runs.push(rooms.window_runs(span.slot, first..last + 1));
-            }
+            let rows = span.positions().map(|p| rooms.window_row(span.slot, p));
+            staged.at.extend(rows);
         }
+        refill(runs, |runs| {
+            for span in spans {
+                for position in span.positions() {
+                    let first = |last: u32| (last + 1).saturating_sub(rooms.window());
+                    let (first, last) = match span.mask {
+                        WindowMask::Causal { from } => (first(position).max(from), position),
+                        WindowMask::Whole => {
+                            (span.at.saturating_sub(rooms.window()), span.end() - 1)
+                        }
+                    };
+                    runs.push(rooms.window_runs(span.slot, first..last + 1));
+                }
+            }
+        });
         Ok(Self {
-            at: be.ids(&at)?,
-            seen: Selection::of(be, &Arc::new(runs), rooms.window() as usize)?,
+            at: be.ids(&staged.at)?,
+            seen: Selection::of(be, runs, rooms.window() as usize)?,
         })
     }
 }
 
 impl<B: Kernels> SourceStep<B> {
-    fn new(be: &B, rope: &Rope, rooms: &Rooms, kind: &SourceKind, spans: &[Span]) -> Result<Self> {
-        let rows = spans.iter().map(|span| span.rows.len()).sum();
-        let mut seen = Runs::with_capacity(rows);
-        let (mut at, mut starts, mut done) = (Vec::new(), Vec::new(), Vec::new());
-        for span in spans {
-            for position in span.positions() {
-                let count = (position + 1) / kind.ratio;
+    fn new(
+        be: &B,
+        rope: &Rope,
+        (rooms, kind): (&Rooms, &SourceKind),
+        spans: &[Span],
+        SourceRuns {
+            mut seen,
+            mut members,
+        }: SourceRuns,
+        staged: &mut Staged,
+    ) -> Result<Self> {
+        staged.clear();
+        refill(&mut seen, |seen| {
+            for span in spans {
                 let first = rooms.entry_row(kind, span.slot, 0);
-                seen.push(std::iter::once(first..first + count));
+                for position in span.positions() {
+                    let count = (position + 1) / kind.ratio;
+                    seen.push(std::iter::once(first..first + count));
+                }
             }
+        });
+        let (at, starts) = (&mut staged.at, &mut staged.starts);
+        let mut done = Few::new();
+        for span in spans {
             let groups = kind.groups(span, be.lists());
             let finished = groups.start..span.end() / kind.ratio;
             done.push(MadeRows {
@@ -326,62 +475,79 @@ impl<B: Kernels> SourceStep<B> {
                 starts.push(group * kind.ratio);
             }
         }
-        let seen = Arc::new(seen);
         Ok(Self {
             groups: match kind.pooling {
                 None => None,
-                Some(_) => Some(GroupStep::new(be, rooms, kind, spans)?),
+                Some(_) => {
+                    let from = (rooms, kind);
+                    Some(GroupStep::new(be, from, spans, &mut members, staged)?)
+                }
             },
-            made: if at.is_empty() {
+            made: if staged.at.is_empty() {
                 None
             } else {
                 Some(MadeStep {
                     done,
-                    at: be.ids(&at)?,
-                    angles: be.upload(&rope.angles(&starts).table())?,
+                    at: be.ids(&staged.at)?,
+                    angles: upload_angles(be, rope, &staged.starts, &mut staged.angles)?,
                 })
             },
             seen: Selection::of(be, &seen, rooms.padded(kind, seen.most(), be.lists()))?,
             seen_runs: seen,
+            member_runs: members,
         })
+    }
+
+    /// The lists that it was made in, which nothing else of it holds any more.
+    fn into_runs(self) -> SourceRuns {
+        SourceRuns {
+            seen: self.seen_runs,
+            members: self.member_runs,
+        }
     }
 }
 
 impl<B: Kernels> GroupStep<B> {
     /// The rows of the pooled groups are counted through all that is read back of the sequences'
     /// tails, and then through the rows of the step.
-    fn new(be: &B, rooms: &Rooms, kind: &SourceKind, spans: &[Span]) -> Result<Self> {
+    fn new(
+        be: &B,
+        (rooms, kind): (&Rooms, &SourceKind),
+        spans: &[Span],
+        runs: &mut Arc<Runs>,
+        staged: &mut Staged,
+    ) -> Result<Self> {
         let lists = be.lists();
-        let mut old = Vec::new();
-        let begins: Vec<usize> = spans
-            .iter()
-            .map(|span| {
-                let begin = old.len();
-                old.extend(
-                    (kind.read_from(span, lists)..span.at.into()).map(|position| {
-                        u32::try_from(position).map_or(NO_ROW, |p| kind.tail_row(span.slot, p))
-                    }),
-                );
-                begin
-            })
-            .collect();
-        let mut groups = Runs::default();
-        let (mut places, mut kept) = (Vec::new(), Vec::new());
-        for (span, begin) in spans.iter().zip(begins) {
-            // What turns a position into a row: of what is read back, and of the step.
-            let step = (old.len() + span.rows.start) as i64 - i64::from(span.at);
-            let back = begin as i64 - kind.read_from(span, lists);
-            for group in kind.groups(span, lists) {
-                let members = kind.members(group, span.end());
-                let split = members.end.min(span.at).max(members.start);
-                let shift = |run: Range<u32>, by: i64| {
-                    (i64::from(run.start) + by) as u32..(i64::from(run.end) + by) as u32
-                };
-                groups.push([
-                    shift(members.start..split, back),
-                    shift(split..members.end, step),
-                ]);
+        let Staged {
+            old, places, kept, ..
+        } = staged;
+        let mut begins = Few::<usize>::new();
+        for span in spans {
+            begins.push(old.len());
+            let positions = kind.read_from(span, lists)..span.at.into();
+            old.extend(positions.map(|position| {
+                u32::try_from(position).map_or(NO_ROW, |p| kind.tail_row(span.slot, p))
+            }));
+        }
+        refill(runs, |groups| {
+            for (span, begin) in spans.iter().zip(begins) {
+                // What turns a position into a row: of what is read back, and of the step.
+                let step = (old.len() + span.rows.start) as i64 - i64::from(span.at);
+                let back = begin as i64 - kind.read_from(span, lists);
+                for group in kind.groups(span, lists) {
+                    let members = kind.members(group, span.end());
+                    let split = members.end.min(span.at).max(members.start);
+                    let shift = |run: Range<u32>, by: i64| {
+                        (i64::from(run.start) + by) as u32..(i64::from(run.end) + by) as u32
+                    };
+                    groups.push([
+                        shift(members.start..split, back),
+                        shift(split..members.end, step),
+                    ]);
+                }
             }
+        });
+        for span in spans {
             let needed = kind.needed_from(span.end(), rooms.rewind());
             for position in span.positions() {
                 places.push(position % kind.ratio);
@@ -392,15 +558,14 @@ impl<B: Kernels> GroupStep<B> {
                 });
             }
         }
-        let count = groups.queries();
         Ok(Self {
-            places: be.ids(&places)?,
+            places: be.ids(places)?,
             groups: Groups {
-                old: be.ids(&old)?,
+                old: be.ids(old)?,
                 old_count: old.len(),
-                count,
-                members: Selection::ending(be, &Arc::new(groups), kind.members_most())?,
-                kept: be.ids(&kept)?,
+                count: runs.queries(),
+                members: Selection::ending(be, runs, kind.members_most())?,
+                kept: be.ids(kept)?,
             },
         })
     }

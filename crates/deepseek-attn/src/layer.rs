@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use deepseek_core::operands::{ScoreRounding, Selection, Softmax, TopK, TopKRows, WeightRounding};
 use deepseek_core::{
-    Backend, DeviceTensor, Kernels, Linear, Loader, Numerics, Result, Rotation, Rounding, Unary,
+    Backend, DeviceTensor, Few, Kernels, Linear, Loader, Numerics, Result, Rotation, Rounding, Sum,
+    Unary,
 };
 
 use crate::batch::Batch;
@@ -113,10 +114,13 @@ pub struct Attention<B: Backend> {
     sink: B::Tensor,
     out_groups: Vec<Linear<B>>,
     out: Linear<B>,
+    /// Of what `out` gives of the heads that are here.
+    out_sum: Sum,
     producer: Option<RowProducer<B>>,
     indexer: Option<Indexer<B>>,
     role: Role,
     layer: usize,
+    /// With the heads and groups that are here.
     config: AttentionConfig,
     numerics: Numerics,
 }
@@ -196,7 +200,8 @@ impl<B: Kernels> RowProducer<B> {
 }
 
 impl<B: Kernels> Attention<B> {
-    /// Reads the layer; `layer` is the number of its window in the memory.
+    /// Reads the layer, of the heads those of this rank; `layer` is the number of its window in the memory.
+    /// Keys and values are of one head that all share, so every rank makes and keeps all rows.
     pub fn load(
         load: &Loader<'_, B>,
         role: Role,
@@ -216,12 +221,22 @@ impl<B: Kernels> Attention<B> {
             "wo_a.weight",
             [groups * group_latent, heads * head_dim / groups],
         )?;
-        let out_groups = (0..groups)
+        // A group is not divided: its heads go through one matrix.
+        let own_groups = load.shares.heads.range(groups);
+        let of_groups = |each: usize| own_groups.start * each..own_groups.end * each;
+        let own_heads = of_groups(heads / groups);
+        let out_groups = own_groups
+            .clone()
             .map(|group| {
                 let rows = group * group_latent..(group + 1) * group_latent;
                 Ok(load.linear_of(&wo_a.narrow(rows))?.without_input_rounding())
             })
             .collect::<Result<_>>()?;
+        let wo_b = load
+            .tensors
+            .matrix("wo_b.weight", [hidden, groups * group_latent])?;
+        let out = load.linear_of(&load.columns(&wo_b, of_groups(group_latent))?)?;
+        let (out, out_sum) = out.summed_by(load.shares.heads);
         let producer = match role.produces {
             Some(producer) => Some(RowProducer::load(load, (role, producer), &config)?),
             None => None,
@@ -242,17 +257,26 @@ impl<B: Kernels> Attention<B> {
         Ok(Self {
             q_latent: load.linear("wq_a.weight", [latent, hidden])?,
             q_norm: load.vector("q_norm.weight", latent)?,
-            q_heads: load.linear("wq_b.weight", [heads * head_dim, latent])?,
+            q_heads: load.linear_outputs(
+                "wq_b.weight",
+                [heads * head_dim, latent],
+                own_heads.start * head_dim..own_heads.end * head_dim,
+            )?,
             kv: load.linear("wkv.weight", [head_dim, hidden])?,
             kv_norm: load.vector("kv_norm.weight", head_dim)?,
-            sink: load.vector("attn_sink", heads)?,
+            sink: load.vector_part("attn_sink", heads, own_heads.clone())?,
             out_groups,
-            out: load.linear("wo_b.weight", [hidden, groups * group_latent])?,
+            out,
+            out_sum,
             producer,
             indexer,
             role,
             layer,
-            config,
+            config: AttentionConfig {
+                heads: own_heads.len(),
+                groups: own_groups.len(),
+                ..config
+            },
             numerics: load.numerics,
         })
     }
@@ -280,7 +304,7 @@ impl<B: Kernels> Attention<B> {
         // All that multiplies the input does so at once.
         let produces = self.role.source.is_some() && carry.produced != self.role.source;
         let producer = self.producer.as_ref().filter(|_| produces);
-        let mut products = vec![&self.q_latent, &self.kv];
+        let mut products = Few::from_iter([&self.q_latent, &self.kv]);
         products.extend(producer.into_iter().flat_map(RowProducer::products));
         let mut made = be.project(x, &products)?.into_iter();
         let mut next = || made.next().expect("a result of each product");
@@ -301,7 +325,7 @@ impl<B: Kernels> Attention<B> {
             carry.criteria.keys = self.produce_from(be, producer, made, batch, memory)?;
         }
         self.choose(be, (x, &latent), batch, memory, carry)?;
-        let mut from = vec![(memory.window(self.layer), &batch.window().seen)];
+        let mut from = Few::from_iter([(memory.window(self.layer), &batch.window().seen)]);
         if let (Some(source), Some(chosen)) = (self.role.source, &carry.chosen) {
             from.push((&memory.store(source).entries.rows, chosen));
         }
@@ -369,7 +393,7 @@ impl<B: Kernels> Attention<B> {
         carry: &mut Carry<B>,
     ) -> Result<()> {
         if let Some(producer) = &self.producer {
-            let products: Vec<_> = producer.products().collect();
+            let products: Few<_> = producer.products().collect();
             let made = be.project(x, &products)?.into_iter();
             carry.criteria.keys = self.produce_from(be, producer, made, batch, memory)?;
             carry.produced = self.role.source;
@@ -483,7 +507,7 @@ impl<B: Kernels> Attention<B> {
         Ok(())
     }
 
-    /// Each group of heads through its own block, then all through one matrix.
+    /// Each group of heads through its own block, then all through one matrix, those of all ranks together.
     fn project(&self, be: &B, out: &B::Tensor) -> Result<B::Tensor> {
         let AttentionConfig {
             heads,
@@ -494,6 +518,6 @@ impl<B: Kernels> Attention<B> {
         let wide = heads * head_dim / groups;
         let out = be.reshape(out, &[out.shape()[0], groups * wide])?;
         let latents = be.project_grouped(&out, &self.out_groups)?;
-        be.project_one(&latents, &self.out)
+        self.out_sum.of(be, be.project_one(&latents, &self.out)?)
     }
 }

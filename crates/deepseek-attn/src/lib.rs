@@ -10,7 +10,7 @@ pub mod memory;
 pub mod role;
 pub mod rooms;
 
-pub use batch::{Batch, MadeRows, MadeStep, Part, RopeSet, Ropes, Span, WindowMask};
+pub use batch::{Batch, BatchLists, MadeRows, MadeStep, Part, RopeSet, Ropes, Span, WindowMask};
 pub use layer::{Attention, AttentionConfig, Carry, Criteria, MadeKeys};
 pub use memory::{Memory, MemoryConfig, SourceConfig};
 

@@ -260,7 +260,7 @@ impl<B: Kernels> Memory<B> {
 
     /// The rows of each of [`Memory::pools`] that a sequence which stands at the end of `positions` may
     /// still need, but for compressed ones of earlier positions.
-    fn places(&self, slot: usize, positions: Range<u32>) -> Vec<Vec<Range<u32>>> {
+    fn places(&self, slot: usize, positions: Range<u32>) -> Vec<[Range<u32>; 2]> {
         let (rooms, end) = (&self.rooms, positions.end);
         let first = end.saturating_sub(rooms.window() + rooms.rewind());
         let window = rooms.window_runs(slot, first..end);
@@ -271,9 +271,10 @@ impl<B: Kernels> Memory<B> {
             let needed = kind.needed_from(end, rooms.rewind());
             for pool in std::iter::once(&store.entries).chain(&store.keys) {
                 let entries = base + positions.start / kind.ratio..base + end / kind.ratio;
-                places.push(std::iter::once(entries).collect());
+                places.push([entries, 0..0]);
                 if pool.tail.is_some() {
-                    places.extend(vec![kind.tail_runs(slot, needed..end); 2]);
+                    let tail = kind.tail_runs(slot, needed..end);
+                    places.extend([tail.clone(), tail]);
                 }
             }
         }

@@ -64,7 +64,7 @@ impl SourceKind {
     }
 
     /// Where the contributions of neighbouring positions are kept, in their order.
-    pub(crate) fn tail_runs(&self, slot: usize, positions: Range<u32>) -> Vec<Range<u32>> {
+    pub(crate) fn tail_runs(&self, slot: usize, positions: Range<u32>) -> [Range<u32>; 2] {
         ring_runs(slot, self.tail_rows(), positions)
     }
 
@@ -193,7 +193,7 @@ impl Rooms {
     }
 
     /// The rows of neighbouring positions in a window, in their order.
-    pub(crate) fn window_runs(&self, slot: usize, positions: Range<u32>) -> Vec<Range<u32>> {
+    pub(crate) fn window_runs(&self, slot: usize, positions: Range<u32>) -> [Range<u32>; 2] {
         ring_runs(slot, self.ring, positions)
     }
 
@@ -221,14 +221,15 @@ impl Rooms {
     }
 }
 
-/// The rows of neighbouring positions in rings of `ring` rows: one run, or two where the ring wraps.
+/// The rows of neighbouring positions in rings of `ring` rows: one run, or two where the ring wraps. The
+/// others are empty.
 ///
 /// # Panics
 /// If there are more positions than rows.
 #[must_use]
-pub fn ring_runs(slot: usize, ring: u32, positions: Range<u32>) -> Vec<Range<u32>> {
+pub fn ring_runs(slot: usize, ring: u32, positions: Range<u32>) -> [Range<u32>; 2] {
     if positions.is_empty() {
-        return Vec::new();
+        return [0..0, 0..0];
     }
     assert!(
         positions.len() <= ring as usize,
@@ -236,11 +237,9 @@ pub fn ring_runs(slot: usize, ring: u32, positions: Range<u32>) -> Vec<Range<u32
     );
     let base = slot as u32 * ring;
     let (start, end) = (positions.start % ring, (positions.end - 1) % ring + 1);
-    let (first, second) = if start < end {
-        (start..end, 0..0)
+    if start < end {
+        [base + start..base + end, 0..0]
     } else {
-        (start..ring, 0..end)
-    };
-    let runs = [first, second].into_iter().filter(|run| !run.is_empty());
-    runs.map(|run| base + run.start..base + run.end).collect()
+        [base + start..base + ring, base..base + end]
+    }
 }

@@ -14,7 +14,7 @@ use std::thread::available_parallelism;
 use backend_host::Host;
 use deepseek_audio::{Audio, AudioConfig, AudioTensors, Chunks, Level, Limits, Pool, Tower};
 use deepseek_core::weights::{Shard, Tensors};
-use deepseek_core::{Backend, Loader, Numerics};
+use deepseek_core::{Backend, Loader, Numerics, Shares};
 
 /// Channels of an attention head, in every encoder of the family.
 const HEAD: usize = 64;
@@ -33,6 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         tensors: Tensors::new(&tensors, [32, 32]),
         numerics: Numerics::EXACT,
         input_block: 32,
+        shares: Shares::WHOLE,
     };
     let tower = Tower::load(&loader, shape)?;
     let open = || Audio::open(File::open(audio)?, Limits::default());

@@ -35,6 +35,7 @@ impl<B: Backend> Convolution<B> {
             data: transposed.into(),
             scales: Vec::new().into(),
             tile_row: 0,
+            stride: None,
         };
         let weight = at.be.load(&view, Use::Product)?;
         let bias = at.vector("bias", out)?;

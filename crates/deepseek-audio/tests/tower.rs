@@ -13,7 +13,7 @@ use deepseek_audio::{
 use deepseek_core::quant::bf16;
 use deepseek_core::reference::QUERY_ROWS;
 use deepseek_core::weights::{Bytes, Dtype, RawTensor, Shard, TensorSource, Tensors};
-use deepseek_core::{Backend, Error, HostTensor, Kernels, Loader, Numerics, Result};
+use deepseek_core::{Backend, Error, HostTensor, Kernels, Loader, Numerics, Result, Shares};
 use half::f16;
 
 /// What the page asks for.
@@ -70,6 +70,7 @@ fn loader<'a, B: Backend>(be: &'a B, source: &'a dyn TensorSource) -> Loader<'a,
         tensors: Tensors::new(source, [32, 32]),
         numerics: Numerics::EXACT,
         input_block: 32,
+        shares: Shares::WHOLE,
     }
 }
 

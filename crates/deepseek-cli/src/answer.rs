@@ -24,7 +24,7 @@ use tracing::info;
 
 use self::json::About;
 use crate::args::{self, Generation, Model, Threads};
-use crate::device::DeviceName;
+use crate::device::Devices;
 use crate::ending;
 use crate::fault::{Fault, Result, note};
 use crate::form::Form;
@@ -68,7 +68,7 @@ pub(crate) struct Opened {
     config: Config,
     session: Session,
     notes: Notes,
-    device: DeviceName,
+    devices: Devices,
     /// What decides the numbers of a KV cache, but for the weights.
     binding: Binding,
     /// Weights that are in another file.
@@ -106,7 +106,7 @@ impl Opened {
         let budget = load::budget(args, context, step_tokens, Prefill::Replay);
         let plan = load::plan(args, defaults.level, config, budget)?;
         let level = plan.numerics().level();
-        let contract = args.device.contract(level, context);
+        let contract = args.devices().contract(level, context);
         let binding = Binding::of(&plan).with("device", contract);
         let decoder = load::decoder(
             args,
@@ -136,7 +136,7 @@ impl Opened {
             config,
             session: Session::new(engine, tokenizer, loader, options),
             notes: Notes::default(),
-            device: args.device,
+            devices: args.devices(),
             binding,
             projector: args.audio_projector.clone(),
         })
@@ -233,8 +233,8 @@ impl Opened {
         About {
             tokenizer: self.session.tokenizer(),
             model: model.map(|path| path.display().to_string()),
-            device: self.device.marked(),
-            is_timed: !self.device.is_emulated(),
+            device: self.devices.marked(),
+            is_timed: !self.devices.are_emulated(),
             seed: answer.sampling.options().seed,
             logprobs: answer.logprobs.is_some(),
         }
@@ -269,7 +269,7 @@ impl Opened {
         );
         let context = self.session.engine().capacity().context;
         writeln!(out, "{:<20} {model}", "model")?;
-        writeln!(out, "{:<20} {}", "device", self.device.settled())?;
+        writeln!(out, "{:<20} {}", "device", self.devices.settled())?;
         writeln!(out, "{:<20} {context}", "context")
     }
 
@@ -281,7 +281,7 @@ impl Opened {
         answer: &TurnOptions,
     ) -> io::Result<()> {
         let seed = answer.sampling.options().seed;
-        stats::write(out, said, seed, answer.drafts > 0, self.device)
+        stats::write(out, said, seed, answer.drafts > 0, self.devices)
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) use self::environment::{history_file, hub_cache, sessions_folder, var
 pub(crate) use self::generation::{Generation, Sampling, ToolChoiceArg};
 pub(crate) use self::logging::Logging;
 pub(crate) use self::media::{Media, Named, VideoArgs};
-pub(crate) use self::model::{Model, PrefillArg, Threads};
+pub(crate) use self::model::{Model, PrefillArg, Ranks, Threads};
 use self::number::{size, whole};
 pub(crate) use self::prompt::Prompt;
 pub(crate) use self::settings::{Origin, Setting, Settings};
@@ -378,6 +378,8 @@ pub(crate) struct Inspect {
     /// Add which operations of the model this chip does whole and which are composed, and why.
     #[arg(long, value_name = "CHIP", long_help = ChipName::HELP)]
     pub(crate) device: Option<ChipName>,
+    #[command(flatten)]
+    pub(crate) ranks: Ranks,
 }
 
 /// Arguments of `tokenize`.

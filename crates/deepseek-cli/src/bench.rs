@@ -229,7 +229,8 @@ impl<'a> Runner<'a> {
             media: Vec::new(),
             want,
         };
-        self.decoder.step(&Step { spans: vec![span] })?;
+        let logits = self.decoder.step(&Step { spans: vec![span] })?;
+        self.decoder.recycle(logits);
         match self.decoder.trouble(SEQ) {
             None => Ok(()),
             Some(trouble) => Err(deepseek_engine::Fault::NotFinite(trouble).into()),

@@ -1,24 +1,30 @@
 //! The one place that names a device: from what was typed to a model on it.
 
+mod accelerator;
+
+use std::ffi::OsString;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use anyhow::anyhow;
-use backend_ascend::{AscendChip, AscendDriver, Machine};
-use backend_ascend_sys::{Ascend, Search, Unavailable};
+use backend_ascend::{AscendChip, AscendRuntime};
+use backend_ascend_sys::Ascend;
+use backend_cambricon::{CambriconChip, CambriconRuntime};
+use backend_cambricon_sys::Neuware;
 use backend_candle::{Candle, start_threads};
 use backend_host::{Host, KernelSet, Roofs};
-use backend_offload::trial::{Case, Found, Trial};
-use backend_offload::{Chip, Declined, Offload, Options, Verb};
+use backend_offload::Verb;
+use backend_offload::trial::{Case, Found};
+use deepseek_cluster::Cluster;
 use deepseek_core::weights::Checkpoint;
-use deepseek_core::{Kernels, Level};
+use deepseek_core::{Group, Kernels, Level, Member, Parallel};
 use deepseek_model::{Decoder, Extras, Model, Plan};
 
+use self::accelerator::{Missing, Vendor};
 use crate::args::variable;
-use crate::fault::{Fault, Result, note};
+use crate::fault::{Fault, Result};
 
 /// What only some builds have, and whether this one does.
 pub(crate) const FEATURES: [(&str, bool); 3] = [
@@ -29,15 +35,6 @@ pub(crate) const FEATURES: [(&str, bool); 3] = [
 
 /// Devices of one kind that are looked for.
 const DEVICES_MAX: usize = 64;
-
-/// What names, in the environment, an emulator that is to stand in for CANN.
-const ASCEND_EMULATOR: &str = "DEEPSEEK_ASCEND_LIB";
-
-/// How the system's loader says that a file is not there.
-const NO_FILE: &str = ": cannot open shared object file: No such file or directory";
-
-/// Seeds that the operations of an accelerator are tried with: those of its tests.
-const TRIAL_SEEDS: std::ops::Range<u64> = 0..8;
 
 /// A device as it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +49,8 @@ pub(crate) enum DeviceName {
     Metal(usize),
     /// An Ascend NPU by number.
     Ascend(i32),
+    /// A Cambricon MLU by number.
+    Mlu(i32),
 }
 
 impl Default for DeviceName {
@@ -70,7 +69,8 @@ Compute on this device.
   cpu-plain  the host without its kernels: slow, a second opinion
   cuda[:N]   a CUDA device, in a build that has it
   metal[:N]  a Metal device, in a build that has it
-  ascend[:N] an Ascend NPU, by CANN as it is installed (ASCEND_HOME_PATH names it elsewhere)";
+  ascend[:N] an Ascend NPU, by CANN as it is installed (ASCEND_HOME_PATH names it elsewhere)
+  mlu[:N]    a Cambricon MLU, by Neuware as it is installed (NEUWARE_HOME names it elsewhere)";
 }
 
 impl DeviceName {
@@ -89,7 +89,9 @@ impl DeviceName {
         match self.settled() {
             Self::Cpu(Some(KernelSet::Plain)) => (Self::CpuPlain, false),
             Self::Cpu(_) => (plain, true),
-            Self::CpuPlain | Self::Cuda(_) | Self::Metal(_) | Self::Ascend(_) => (plain, false),
+            Self::CpuPlain | Self::Cuda(_) | Self::Metal(_) | Self::Ascend(_) | Self::Mlu(_) => {
+                (plain, false)
+            }
         }
     }
 
@@ -114,7 +116,12 @@ impl DeviceName {
     /// Whether an emulator stands in for the device: it has the device's interface, on the host, and shows
     /// nothing of its speed.
     pub(crate) fn is_emulated(self) -> bool {
-        matches!(self, Self::Ascend(_)) && variable(ASCEND_EMULATOR).is_some()
+        let named = match self {
+            Self::Ascend(_) => Cann::EMULATOR,
+            Self::Mlu(_) => Mlu::EMULATOR,
+            Self::Cpu(_) | Self::CpuPlain | Self::Cuda(_) | Self::Metal(_) => return false,
+        };
+        variable(named).is_some()
     }
 
     /// The same name with what a reader must not miss.
@@ -143,10 +150,16 @@ impl FromStr for DeviceName {
             _ if text == "cpu-plain" => Ok(Self::CpuPlain),
             ("cuda", Some(number)) => Ok(Self::Cuda(number)),
             ("metal", Some(number)) => Ok(Self::Metal(number)),
-            ("ascend", Some(number)) if i32::try_from(number).is_ok() => {
-                Ok(Self::Ascend(number as i32))
+            (Cann::KIND, Some(number)) if i32::try_from(number).is_ok() => {
+                Ok(Cann::device(number as i32))
             }
-            _ => Err("want cpu[:SET], cpu-plain, cuda[:N], metal[:N] or ascend[:N]".to_owned()),
+            (Mlu::KIND, Some(number)) if i32::try_from(number).is_ok() => {
+                Ok(Mlu::device(number as i32))
+            }
+            _ => {
+                let want = "want cpu[:SET], cpu-plain, cuda[:N], metal[:N], ascend[:N] or mlu[:N]";
+                Err(want.to_owned())
+            }
         }
     }
 }
@@ -159,7 +172,46 @@ impl fmt::Display for DeviceName {
             Self::CpuPlain => f.write_str("cpu-plain"),
             Self::Cuda(number) => write!(f, "cuda:{number}"),
             Self::Metal(number) => write!(f, "metal:{number}"),
-            Self::Ascend(number) => write!(f, "ascend:{number}"),
+            Self::Ascend(number) => write!(f, "{}:{number}", Cann::KIND),
+            Self::Mlu(number) => write!(f, "{}:{number}", Mlu::KIND),
+        }
+    }
+}
+
+/// A device, or several of a kind that share a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Devices {
+    /// The first; the others follow it by number.
+    pub(crate) first: DeviceName,
+    /// How they share it.
+    pub(crate) parallel: Parallel,
+}
+
+impl Devices {
+    /// As [`DeviceName::contract`]: what ranks add up has another order of sums than one has alone.
+    pub(crate) fn contract(self, level: Option<Level>, context: usize) -> String {
+        self.told(self.first.contract(level, context))
+    }
+
+    /// As [`DeviceName::is_emulated`].
+    pub(crate) fn are_emulated(self) -> bool {
+        self.first.is_emulated()
+    }
+
+    /// As [`DeviceName::settled`], and how many there are.
+    pub(crate) fn settled(self) -> String {
+        self.told(self.first.settled().to_string())
+    }
+
+    /// As [`DeviceName::marked`], and how many there are.
+    pub(crate) fn marked(self) -> String {
+        self.told(self.first.marked())
+    }
+
+    fn told(self, device: String) -> String {
+        match self.parallel.world() {
+            1 => device,
+            ranks => format!("{device}, {ranks} ranks ({})", self.parallel),
         }
     }
 }
@@ -210,89 +262,118 @@ pub(crate) fn list() -> Vec<Listed> {
     ];
     all.extend(accelerators(cuda, Candle::cuda, DeviceName::Cuda));
     all.extend(accelerators(metal, Candle::metal, DeviceName::Metal));
-    all.extend(ascends());
+    all.extend(accelerator::list::<Cann>());
+    all.extend(accelerator::list::<Mlu>());
     all
 }
 
-/// The Ascend NPUs of this machine; or one line that says what was looked for.
-fn ascends() -> Vec<Listed> {
-    let kind = "ascend";
-    let ascend = match cann() {
-        Ok(ascend) => ascend,
-        Err(error) => {
-            let hint = error.hint().map(|hint| format!("; {hint}"));
-            let about = format!("{}{}", sentence(&error), hint.unwrap_or_default());
-            return vec![Listed::new(kind, false, about)];
-        }
-    };
-    let machine = match Machine::of(&ascend) {
-        Ok(machine) if machine.devices > 0 => machine,
-        Ok(_) => {
-            return vec![Listed::new(
-                kind,
-                false,
-                "CANN is installed and finds no device",
-            )];
-        }
-        Err(error) => return vec![Listed::new(kind, false, error.to_string())],
-    };
-    let is_emulated = ascend.emulator.is_some();
-    let is_served = AscendChip::named(&machine.soc).is_some();
-    let about = described(&machine, is_emulated);
-    let count = (machine.devices as usize).min(DEVICES_MAX) as i32;
-    let listed = (0..count).map(|number| Listed {
-        is_emulated,
-        ..Listed::new(
-            DeviceName::Ascend(number).to_string(),
-            is_served,
-            about.clone(),
-        )
-    });
-    listed.collect()
-}
+/// Huawei, with Ascend NPUs.
+enum Cann {}
 
-/// A chip in a line.
-fn described(machine: &Machine, is_emulated: bool) -> String {
-    let mut text = match AscendChip::named(&machine.soc) {
-        Some(chip) => format!("{}, family {}", chip.soc(), chip.family()),
-        None => format!("the chip {:?}, which is not served", machine.soc),
-    };
-    if let Some(version) = &machine.version {
-        text.push_str(&format!(", CANN {version}"));
+impl Vendor for Cann {
+    type Runtime = AscendRuntime;
+    type Library = Ascend;
+    type Chip = AscendChip;
+
+    const KIND: &'static str = "ascend";
+    const SOFTWARE: &'static str = "CANN";
+    const CHIP: &'static str = "Ascend910B3";
+    const EMULATOR: &'static str = "DEEPSEEK_ASCEND_LIB";
+
+    fn device(number: i32) -> DeviceName {
+        DeviceName::Ascend(number)
     }
-    if is_emulated {
-        text.push_str("; EMULATED: no device computes");
+
+    fn installed(variable: impl Fn(&str) -> Option<OsString>) -> Result<Ascend, Missing> {
+        let search = backend_ascend_sys::Search::new(None, variable);
+        Ascend::open(&search).map_err(|error| Missing::new(&error.to_string(), error.hint()))
     }
-    text
+
+    fn emulator(path: &Path) -> Result<Ascend, Missing> {
+        Ascend::emulator(path).map_err(|error| Missing::new(&error.to_string(), error.hint()))
+    }
+
+    fn is_emulated(ascend: &Ascend) -> bool {
+        ascend.emulator.is_some()
+    }
+
+    fn symbols(ascend: &Ascend) -> Vec<(String, &'static str, Option<String>)> {
+        let symbols = ascend.lookups.iter().map(|lookup| {
+            let provider = &lookup.symbol.provider;
+            let whose = format!("{} {}", provider.name, provider.version);
+            let library = lookup.library.as_ref();
+            let library = library.map(|library| accelerator::file_name(library));
+            (whose.trim_end().to_owned(), lookup.symbol.name, library)
+        });
+        symbols.collect()
+    }
+
+    fn notes(ascend: &Ascend, _: Option<&AscendChip>) -> Vec<String> {
+        ascend.notes.iter().map(ToString::to_string).collect()
+    }
+
+    fn chip(model: &str) -> Option<AscendChip> {
+        AscendChip::named(model)
+    }
+
+    fn told(chip: &AscendChip) -> String {
+        format!("{}, family {}", chip.soc(), chip.family())
+    }
 }
 
-/// CANN as it is installed, where its own variables say and where installers put it; or the emulator that the
-/// environment names.
-fn cann() -> Result<Arc<Ascend>, Unavailable> {
-    let opened = match variable(ASCEND_EMULATOR) {
-        Some(path) => Ascend::emulator(Path::new(&path)),
-        None => Ascend::open(&Search::new(None, variable)),
-    };
-    opened.map(Arc::new)
-}
+/// Cambricon, with MLUs.
+enum Mlu {}
 
-/// What was looked for, in a line: the files, and of those that are there what is wrong with them.
-fn sentence(error: &Unavailable) -> String {
-    let text = error.to_string();
-    let mut lines = text
-        .lines()
-        .map(|line| line.trim().trim_end_matches(NO_FILE));
-    let first = lines.next().unwrap_or_default().to_owned();
-    let rest: Vec<&str> = lines.collect();
-    [first, rest.join(", ")].join(" ").trim_end().to_owned()
-}
+impl Vendor for Mlu {
+    type Runtime = CambriconRuntime;
+    type Library = Neuware;
+    type Chip = CambriconChip;
 
-/// No device of a vendor whose library is not there.
-fn missing(error: &Unavailable) -> Fault {
-    let fault = Fault::machine(anyhow!(sentence(error)));
-    match error.hint() {
-        Some(hint) => fault.hint(format!("{hint}; or use --device cpu")),
-        None => fault,
+    const KIND: &'static str = "mlu";
+    const SOFTWARE: &'static str = "Neuware";
+    const CHIP: &'static str = "MLU590";
+    const EMULATOR: &'static str = "DEEPSEEK_NEUWARE_LIB";
+
+    fn device(number: i32) -> DeviceName {
+        DeviceName::Mlu(number)
+    }
+
+    fn installed(variable: impl Fn(&str) -> Option<OsString>) -> Result<Neuware, Missing> {
+        let search = backend_cambricon_sys::Search::new(None, variable);
+        Neuware::open(&search).map_err(|error| Missing::new(&error.to_string(), error.hint()))
+    }
+
+    fn emulator(path: &Path) -> Result<Neuware, Missing> {
+        Neuware::emulator(path).map_err(|error| Missing::new(&error.to_string(), error.hint()))
+    }
+
+    fn is_emulated(neuware: &Neuware) -> bool {
+        neuware.emulator.is_some()
+    }
+
+    fn symbols(neuware: &Neuware) -> Vec<(String, &'static str, Option<String>)> {
+        let symbols = neuware.lookups.iter().map(|lookup| {
+            let whose = lookup.symbol.library.file().to_owned();
+            let found = lookup.found.as_ref();
+            let library = found.map(|(library, _)| accelerator::file_name(library));
+            (whose, lookup.symbol.name, library)
+        });
+        symbols.collect()
+    }
+
+    fn notes(_: &Neuware, chip: Option<&CambriconChip>) -> Vec<String> {
+        chip.map(CambriconChip::notes).unwrap_or_default()
+    }
+
+    fn chip(model: &str) -> Option<CambriconChip> {
+        CambriconChip::named(model)
+    }
+
+    fn told(chip: &CambriconChip) -> String {
+        match chip.model() {
+            "" => "a chip whose name the driver does not tell".to_owned(),
+            model => model.to_owned(),
+        }
     }
 }
 
@@ -327,29 +408,106 @@ pub(crate) fn load(
     extras: Extras<'_>,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Box<dyn Decoder>> {
-    // But for the host, candle computes, with threads that it would start by itself.
-    let device = match name {
-        DeviceName::Cuda(_) if !cfg!(feature = "cuda") => return Err(unbuilt("CUDA", "cuda")),
-        DeviceName::Metal(_) if !cfg!(feature = "metal") => return Err(unbuilt("Metal", "metal")),
-        DeviceName::Cpu(set) => {
-            let host = Host::start(threads, set.unwrap_or_else(KernelSet::best))?;
-            return on(host, plan, checkpoint, extras, progress);
-        }
-        DeviceName::Ascend(number) => {
-            let ascend = cann().map_err(|error| missing(&error))?;
-            if ascend.emulator.is_some() {
-                note("EMULATED: an emulator computes, not a device");
-            }
-            let npu = Offload::start(Options::default(), move || {
-                AscendDriver::open(ascend, number)
-            })?;
-            return on(npu, plan, checkpoint, extras, progress);
-        }
-        DeviceName::CpuPlain => start_threads(threads).map(|()| Candle::plain()),
-        DeviceName::Cuda(number) => start_threads(threads).and_then(|()| Candle::cuda(number)),
-        DeviceName::Metal(number) => start_threads(threads).and_then(|()| Candle::metal(number)),
+    let ranks = plan.parallel().world();
+    let work = Work {
+        plan,
+        checkpoint,
+        extras,
     };
-    on(device?, plan, checkpoint, extras, progress)
+    match name {
+        DeviceName::Cuda(_) if !cfg!(feature = "cuda") => Err(unbuilt("CUDA", "cuda")),
+        DeviceName::Metal(_) if !cfg!(feature = "metal") => Err(unbuilt("Metal", "metal")),
+        DeviceName::Cpu(set) => {
+            let (each, set) = (
+                (threads / ranks).max(1),
+                set.unwrap_or_else(KernelSet::best),
+            );
+            work.on(progress, |_, member| {
+                let host = Host::start(each, set)?;
+                Ok(match member {
+                    Some(member) => host.joined(member),
+                    None => host,
+                })
+            })
+        }
+        DeviceName::Ascend(_) | DeviceName::Mlu(_) if ranks > 1 => {
+            let error = anyhow!("--device {name}: one device alone, {ranks} are asked for");
+            Err(Fault::machine(error).hint("leave out --tensor-parallel-size"))
+        }
+        DeviceName::Ascend(number) => work.alone(accelerator::start::<Cann>(number)?, progress),
+        DeviceName::Mlu(number) => work.alone(accelerator::start::<Mlu>(number)?, progress),
+        // Elsewhere candle computes, with threads that it would start by itself.
+        DeviceName::CpuPlain => {
+            start_threads(threads)?;
+            work.on(progress, |_, member| Ok(joined(Candle::plain(), member)))
+        }
+        DeviceName::Cuda(first) => {
+            start_threads(threads)?;
+            work.on(progress, |rank, member| {
+                Ok(joined(Candle::cuda(first + rank)?, member))
+            })
+        }
+        DeviceName::Metal(first) => {
+            start_threads(threads)?;
+            work.on(progress, |rank, member| {
+                Ok(joined(Candle::metal(first + rank)?, member))
+            })
+        }
+    }
+}
+
+/// What is loaded.
+struct Work<'a> {
+    plan: Plan,
+    checkpoint: &'a Checkpoint,
+    extras: Extras<'a>,
+}
+
+impl Work<'_> {
+    /// Loads it on the devices that `open` opens, one for each rank, which is a member of a group where it is
+    /// not alone.
+    fn on<B: Kernels>(
+        &self,
+        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+        open: impl Fn(usize, Option<Member>) -> deepseek_core::Result<B> + Sync,
+    ) -> Result<Box<dyn Decoder>> {
+        let ranks = self.plan.parallel().world();
+        if ranks == 1 {
+            return self.alone(open(0, None)?, progress);
+        }
+        let members = Group::of(ranks);
+        let meeting = members[0].rendezvous();
+        let cluster = Cluster::load(meeting, ranks, progress, |rank, progress| {
+            self.model(open(rank, Some(members[rank].clone()))?, progress)
+        });
+        Ok(Box::new(cluster?))
+    }
+
+    /// Loads it on one device.
+    fn alone<B: Kernels>(
+        &self,
+        device: B,
+        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<Box<dyn Decoder>> {
+        Ok(Box::new(self.model(device, progress)?))
+    }
+
+    fn model<B: Kernels>(
+        &self,
+        device: B,
+        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> deepseek_model::Result<Model<B>> {
+        let (plan, extras) = (self.plan.clone(), self.extras.clone());
+        Model::load(device, plan, self.checkpoint, extras, progress)
+    }
+}
+
+/// A device of candle as one of several ranks, if it is one.
+fn joined(device: Candle, member: Option<Member>) -> Candle {
+    match member {
+        Some(member) => device.joined(member),
+        None => device,
+    }
 }
 
 /// A device that this build leaves out.
@@ -368,47 +526,46 @@ pub(crate) fn roofs(name: DeviceName, threads: usize) -> Result<Option<Roofs>> {
         DeviceName::CpuPlain
         | DeviceName::Cuda(_)
         | DeviceName::Metal(_)
-        | DeviceName::Ascend(_) => Ok(None),
+        | DeviceName::Ascend(_)
+        | DeviceName::Mlu(_) => Ok(None),
     }
 }
 
 /// A vendor's library, as a report on it says.
 #[derive(Debug)]
 pub(crate) struct Examined {
+    /// The vendor's name for the chip.
+    pub(crate) chip: String,
+    /// The same with what is known of it; none if it is not served.
+    pub(crate) about: Option<String>,
+    /// The vendor's software, with its version if it tells.
+    pub(crate) software: String,
     /// Names and texts, in the order in which they are shown.
     pub(crate) facts: Vec<(&'static str, String)>,
-    /// Every symbol that was looked for: whose it is, its name, and the file that has it.
+    /// Every symbol that was looked for: whose it is, its name, and the name of the file that has it.
     pub(crate) symbols: Vec<(String, &'static str, Option<String>)>,
 }
 
 /// Looks at the library of an accelerator's vendor; nothing for other devices.
 pub(crate) fn examine(name: DeviceName) -> Result<Option<Examined>> {
-    let DeviceName::Ascend(_) = name else {
-        return Ok(None);
-    };
-    let ascend = cann().map_err(|error| missing(&error))?;
-    let machine = Machine::of(&ascend)?;
-    let symbols = ascend.lookups.iter().map(|lookup| {
-        let provider = &lookup.symbol.provider;
-        let whose = format!("{} {}", provider.name, provider.version);
-        let library = lookup.library.as_ref();
-        let library = library.map(|library| library.display().to_string());
-        (whose.trim_end().to_owned(), lookup.symbol.name, library)
-    });
-    let symbols: Vec<_> = symbols.collect();
-    let there = symbols.iter().filter(|(_, _, library)| library.is_some());
-    let there = format!(
-        "{} of {} that were looked for",
-        there.count(),
-        symbols.len()
-    );
-    let mut facts = vec![
-        ("device", described(&machine, ascend.emulator.is_some())),
-        ("devices", machine.devices.to_string()),
-        ("symbols", there),
-    ];
-    facts.extend(ascend.notes.iter().map(|note| ("note", note.to_string())));
-    Ok(Some(Examined { facts, symbols }))
+    match name {
+        DeviceName::Ascend(_) => accelerator::examine::<Cann>().map(Some),
+        DeviceName::Mlu(_) => accelerator::examine::<Mlu>().map(Some),
+        DeviceName::Cpu(_) | DeviceName::CpuPlain | DeviceName::Cuda(_) | DeviceName::Metal(_) => {
+            Ok(None)
+        }
+    }
+}
+
+/// Holds steps that an accelerator replays as graphs against the same by calls; nothing for other devices.
+pub(crate) fn try_graphs(name: DeviceName) -> Result<Option<String>> {
+    match name {
+        DeviceName::Ascend(number) => accelerator::try_graphs::<Cann>(number).map(Some),
+        DeviceName::Mlu(number) => accelerator::try_graphs::<Mlu>(number).map(Some),
+        DeviceName::Cpu(_) | DeviceName::CpuPlain | DeviceName::Cuda(_) | DeviceName::Metal(_) => {
+            Ok(None)
+        }
+    }
 }
 
 /// A case of an accelerator's operations, and what came of it under all seeds.
@@ -417,28 +574,21 @@ pub(crate) type Tried = (Case, Result<Found>);
 /// Runs every operation of an accelerator beside the host's; nothing for other devices. What fails for good
 /// ends it.
 pub(crate) fn try_operations(name: DeviceName) -> Result<Vec<Tried>> {
-    let DeviceName::Ascend(number) = name else {
-        return Ok(Vec::new());
-    };
-    let ascend = cann().map_err(|error| missing(&error))?;
-    let mut trial = Trial::new(AscendDriver::open(ascend, number)?);
-    let mut tried = Vec::new();
-    for case in Case::ALL {
-        let whole = TRIAL_SEEDS.map(|seed| trial.run(case, seed));
-        let whole = whole.reduce(|all, next| Ok(all?.with(next?)));
-        let whole = whole.unwrap_or_else(|| Ok(Found::default()));
-        let is_lost = matches!(&whole, Err(deepseek_core::Error::Lost { .. }));
-        tried.push((case, whole.map_err(Fault::from)));
-        if is_lost {
-            break;
+    match name {
+        DeviceName::Ascend(number) => accelerator::try_operations::<Cann>(number),
+        DeviceName::Mlu(number) => accelerator::try_operations::<Mlu>(number),
+        DeviceName::Cpu(_) | DeviceName::CpuPlain | DeviceName::Cuda(_) | DeviceName::Metal(_) => {
+            Ok(Vec::new())
         }
     }
-    Ok(tried)
 }
 
 /// A chip whose plan is asked for, as it is typed; none for the one of this machine.
 #[derive(Debug, Clone)]
-pub(crate) struct ChipName(Option<AscendChip>);
+pub(crate) enum ChipName {
+    Ascend(Option<AscendChip>),
+    Mlu(Option<CambriconChip>),
+}
 
 impl ChipName {
     /// What may be typed, for the help.
@@ -446,22 +596,37 @@ impl ChipName {
 Add which operations of the model this chip does whole and which are composed, and why.
 
   ascend      the Ascend NPU of this machine
-  ascend:SOC  a chip by the vendor's name, such as Ascend910B3: no device is needed";
+  ascend:SOC  a chip by the vendor's name, such as Ascend910B3: no device is needed
+  mlu         the Cambricon MLU of this machine
+  mlu:CHIP    a chip by the vendor's name, such as MLU590: no device is needed";
 }
 
 impl FromStr for ChipName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let want = "want ascend[:SOC] with a chip such as Ascend910B3, Ascend910_9392 or Ascend950";
-        match text.split_once(':') {
-            None if text == "ascend" => Ok(Self(None)),
-            Some(("ascend", soc)) => match AscendChip::named(soc) {
-                Some(chip) => Ok(Self(Some(chip))),
-                None => Err(want.to_owned()),
-            },
-            _ => Err(want.to_owned()),
-        }
+        let (kind, model) = match text.split_once(':') {
+            Some((kind, model)) => (kind, Some(model)),
+            None => (text, None),
+        };
+        let chip = match kind {
+            Cann::KIND => named::<Cann>(model).map(Self::Ascend),
+            Mlu::KIND => named::<Mlu>(model).map(Self::Mlu),
+            _ => None,
+        };
+        chip.ok_or_else(|| {
+            "want ascend[:SOC] with a chip such as Ascend910B3, Ascend910_9392 or Ascend950, or mlu[:CHIP] \
+             with one such as MLU590"
+                .to_owned()
+        })
+    }
+}
+
+/// A chip by the vendor's name for it, or that of this machine; nothing if it is not served.
+fn named<V: Vendor>(model: Option<&str>) -> Option<Option<V::Chip>> {
+    match model {
+        None => Some(None),
+        Some(model) => V::chip(model).map(Some),
     }
 }
 
@@ -477,7 +642,8 @@ pub(crate) struct Choices {
 /// How the chip of a device does them.
 pub(crate) fn choices_on(name: DeviceName, verbs: &[Verb<()>]) -> Result<Option<Choices>> {
     match name {
-        DeviceName::Ascend(_) => choices(&ChipName(None), verbs).map(Some),
+        DeviceName::Ascend(_) => choices(&ChipName::Ascend(None), verbs).map(Some),
+        DeviceName::Mlu(_) => choices(&ChipName::Mlu(None), verbs).map(Some),
         DeviceName::Cpu(_) | DeviceName::CpuPlain | DeviceName::Cuda(_) | DeviceName::Metal(_) => {
             Ok(None)
         }
@@ -487,35 +653,10 @@ pub(crate) fn choices_on(name: DeviceName, verbs: &[Verb<()>]) -> Result<Option<
 /// Asks a chip for each verb whether it has an operator for the whole of it. No device is needed where the
 /// chip is named.
 pub(crate) fn choices(name: &ChipName, verbs: &[Verb<()>]) -> Result<Choices> {
-    let chip = match &name.0 {
-        Some(chip) => chip.clone(),
-        None => {
-            let hint = "name a chip: --device ascend:Ascend910B3";
-            let ascend = cann().map_err(|error| missing(&error).hint(hint))?;
-            let soc = Machine::of(&ascend)?.soc;
-            let unserved = || Fault::machine(anyhow!("the chip {soc:?} is not served")).hint(hint);
-            AscendChip::named(&soc).ok_or_else(unserved)?
-        }
-    };
-    let asked = verbs.iter().map(|verb| {
-        let declined = chip.takes(verb).err();
-        (verb.name(), declined.map(|Declined(why)| why))
-    });
-    Ok(Choices {
-        chip: format!("{}, family {}", chip.soc(), chip.family()),
-        verbs: asked.collect(),
-    })
-}
-
-fn on<B: Kernels>(
-    device: B,
-    plan: Plan,
-    checkpoint: &Checkpoint,
-    extras: Extras<'_>,
-    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
-) -> Result<Box<dyn Decoder>> {
-    let model = Model::load(device, plan, checkpoint, extras, progress)?;
-    Ok(Box::new(model))
+    match name {
+        ChipName::Ascend(chip) => accelerator::choices::<Cann>(chip.clone(), verbs),
+        ChipName::Mlu(chip) => accelerator::choices::<Mlu>(chip.clone(), verbs),
+    }
 }
 
 #[cfg(test)]
@@ -533,6 +674,8 @@ mod tests {
             "metal:1",
             "ascend:0",
             "ascend:15",
+            "mlu:0",
+            "mlu:7",
         ];
         for name in names.into_iter().chain(sets.iter().map(String::as_str)) {
             assert_eq!(name.parse::<DeviceName>().expect(name).to_string(), name);
@@ -540,6 +683,7 @@ mod tests {
         assert_eq!("cuda".parse(), Ok(DeviceName::Cuda(0)));
         assert_eq!("metal".parse(), Ok(DeviceName::Metal(0)));
         assert_eq!("ascend".parse(), Ok(DeviceName::Ascend(0)));
+        assert_eq!("mlu".parse(), Ok(DeviceName::Mlu(0)));
     }
 
     #[test]
@@ -549,22 +693,37 @@ mod tests {
             why: format!("{path}{why}"),
         };
         let tried = vec![
-            tried("/opt/cann/lib64/libascendcl.so", NO_FILE),
+            tried("/opt/cann/lib64/libascendcl.so", accelerator::NO_FILE),
             tried("/usr/lib/libascendcl.so", ": invalid ELF header"),
         ];
-        let text = sentence(&Unavailable::NoRuntime { tried });
+        let error = backend_ascend_sys::Unavailable::NoRuntime { tried };
         assert_eq!(
-            text,
+            Missing::new(&error.to_string(), None).what,
             "no CANN runtime, tried: /opt/cann/lib64/libascendcl.so, /usr/lib/libascendcl.so: invalid ELF header"
         );
     }
 
     #[test]
     fn a_chip_is_of_a_family_that_is_served() {
-        for name in ["ascend", "ascend:Ascend910B3", "ascend:Ascend950PR"] {
+        for name in [
+            "ascend",
+            "ascend:Ascend910B3",
+            "ascend:Ascend950PR",
+            "mlu",
+            "mlu:MLU590",
+        ] {
             assert!(name.parse::<ChipName>().is_ok(), "{name}");
         }
-        for name in ["", "ascend:", "ascend:910B", "ascend:Ascend310P3", "cuda"] {
+        for name in [
+            "",
+            "ascend:",
+            "ascend:910B",
+            "ascend:Ascend310P3",
+            "ascend:MLU590",
+            "mlu:",
+            "mlu:MLU370",
+            "cuda",
+        ] {
             assert!(name.parse::<ChipName>().is_err(), "{name}");
         }
     }
@@ -586,6 +745,8 @@ mod tests {
             "ascend:-1",
             "ascend:3000000000",
             "ascend:Ascend910B3",
+            "mlu:-1",
+            "mlu:MLU590",
         ] {
             assert!(name.parse::<DeviceName>().is_err(), "{name}");
         }

@@ -1,5 +1,6 @@
 //! `deepseek doctor`: what this machine has, whether it computes what it should, and whether a model fits.
 
+use std::collections::BTreeMap;
 use std::env::consts::{ARCH, OS};
 use std::fmt::Display;
 use std::fs;
@@ -17,7 +18,7 @@ use deepseek_model::bill::Weights;
 use deepseek_model::{Prefill, SeqId, Span, Step, TokenId, Want};
 use serde_json::json;
 
-use crate::args::{Doctor, Model, PrefillArg};
+use crate::args::{Doctor, Model, PrefillArg, Ranks};
 use crate::device::{self, Choices, DeviceName, Examined, FEATURES, Tried};
 use crate::fault::{Fault, Kind, Result};
 use crate::interrupt::{Interrupt, Second};
@@ -32,8 +33,8 @@ use crate::version;
 const TOKENS_TOGETHER: usize = 192;
 const TOKENS_ALONE: usize = 8;
 
-/// The version of a report's form.
-const REPORT: u32 = 1;
+/// The version of a report's form. `cargo xtask devices` reads reports of it.
+const REPORT: u32 = 2;
 
 /// How far logits may lie apart where two devices sum in different orders: the README's tolerance.
 const APART_MAX: f32 = 1e-3;
@@ -72,6 +73,9 @@ pub(crate) fn run(args: &Doctor) -> Result<()> {
     let tried = device::try_operations(name)?;
     for (case, found) in &tried {
         page.check(case.name(), compared(found))?;
+    }
+    if let Some(graphs) = device::try_graphs(name).transpose() {
+        page.check("graphs", graphs)?;
     }
     let config = source.config()?.without_drafts();
     if let Some(choices) = device::choices_on(name, &verbs::of(&config))? {
@@ -126,6 +130,9 @@ fn composed(choices: &Choices) -> String {
     told.collect::<Vec<_>>().join("; ")
 }
 
+/// Names of symbols, by whose they are and by the file that has them.
+type Symbols<'a> = BTreeMap<&'a str, BTreeMap<&'a str, Vec<&'a str>>>;
+
 /// What is printed, and what failed of it.
 #[derive(Debug)]
 struct Page {
@@ -172,18 +179,36 @@ impl Page {
             }),
             Err(fault) => json!({ "case": case.name(), "error": fault.to_string() }),
         });
-        let symbols = examined.iter().flat_map(|examined| &examined.symbols);
-        let symbols = symbols.map(|(provider, name, library)| {
-            json!({ "provider": provider, "name": name, "library": library })
+        let chip = examined.map(|examined| {
+            json!({
+                "name": examined.chip,
+                "about": examined.about,
+                "software": examined.software,
+            })
         });
+        let (mut symbols, mut missing) = (Symbols::new(), BTreeMap::new());
+        for (provider, name, library) in examined.iter().flat_map(|examined| &examined.symbols) {
+            let names: &mut Vec<_> = match library {
+                Some(library) => {
+                    let libraries = symbols.entry(provider.as_str()).or_default();
+                    libraries.entry(library.as_str()).or_default()
+                }
+                None => missing.entry(provider.as_str()).or_default(),
+            };
+            names.push(*name);
+        }
         json!({
             "report": REPORT,
+            "program": env!("CARGO_PKG_VERSION"),
+            "commit": version::COMMIT,
             "device": name.to_string(),
             "is_emulated": name.is_emulated(),
+            "chip": chip,
             "failed": self.failed,
             "page": lines.collect::<Vec<_>>(),
             "operations": operations.collect::<Vec<_>>(),
-            "symbols": symbols.collect::<Vec<_>>(),
+            "symbols": symbols,
+            "missing": missing,
         })
     }
 
@@ -301,6 +326,7 @@ fn logits(name: DeviceName, threads: usize, interrupt: &Interrupt) -> Result<Vec
         folder: None,
         numerics: None,
         device: name,
+        ranks: Ranks::ALONE,
         prefill: Some(PrefillArg::Full),
         engram_memory: None,
         expert_memory: None,

@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::anyhow;
 use deepseek_chat::limits::STEP_TOKENS;
 use deepseek_chat::read_config;
-use deepseek_core::Error;
 use deepseek_core::weights::{Checkpoint, Dtype, TensorSource, Tensors};
-use deepseek_model::bill::Tally;
+use deepseek_core::{Error, Parallel};
+use deepseek_model::bill::{Tally, bytes_on};
 use deepseek_model::config::Storage;
 use deepseek_model::inventory::{Component, TensorSpec, inventory};
 use deepseek_model::names::Renamed;
@@ -52,29 +52,23 @@ pub(crate) fn run(args: &Inspect) -> Result<()> {
     if let Some(files) = files {
         report = report.with_files(files);
     }
-    let asked = match args.context {
-        Some(_) => bytes_at(&config, budget)?,
-        None => Vec::new(),
-    };
-    let choices = match &args.device {
-        Some(chip) => Some(device::choices(chip, &verbs::of(&config))?),
-        None => None,
+    let asked = Asked {
+        context,
+        cache: match args.context {
+            Some(_) => bytes_at(&config, budget)?,
+            None => Vec::new(),
+        },
+        ranks: bytes_on_ranks(&config, budget, args.ranks.parallel())?,
+        choices: match &args.device {
+            Some(chip) => Some(device::choices(chip, &verbs::of(&config))?),
+            None => None,
+        },
     };
     let mut out = screen::stdout();
     if args.json {
-        write_json(
-            &mut out,
-            &report,
-            (context, &asked),
-            (&flaws, choices.as_ref()),
-        )?;
+        write_json(&mut out, &report, &asked, &flaws)?;
     } else {
-        write_text(
-            &mut out,
-            &report,
-            (context, &asked),
-            (&flaws, choices.as_ref()),
-        )?;
+        write_text(&mut out, &report, &asked, &flaws)?;
     }
     match flaws.first() {
         None => Ok(()),
@@ -87,6 +81,16 @@ pub(crate) fn run(args: &Inspect) -> Result<()> {
                 .hint("fetch the files again, or the config that is theirs"))
         }
     }
+}
+
+/// What a report has beside the model itself.
+struct Asked {
+    context: usize,
+    /// Bytes of a sequence of so many positions, at each level; nothing where no context was named.
+    cache: Vec<(&'static str, u64)>,
+    /// Bytes of the weights of each rank, where there are several.
+    ranks: Option<(Parallel, Vec<u64>)>,
+    choices: Option<Choices>,
 }
 
 /// A model with its files, or a config alone. A folder need not hold weights.
@@ -159,20 +163,44 @@ fn bytes_at(config: &Config, budget: Budget) -> Result<Vec<(&'static str, u64)>>
         .collect()
 }
 
+/// The same of the weights that each rank holds, n-gram tables aside; nothing where there is one rank.
+fn bytes_on_ranks(
+    config: &Config,
+    budget: Budget,
+    parallel: Parallel,
+) -> Result<Option<(Parallel, Vec<u64>)>> {
+    if parallel == Parallel::ALONE {
+        return Ok(None);
+    }
+    let plan = Plan::new(config, LEVELS[0], budget)?.divided(parallel)?;
+    let bytes = (0..parallel.world()).map(|rank| bytes_on(&plan, rank));
+    Ok(Some((parallel, bytes.collect())))
+}
+
 fn write_text(
     out: &mut impl Write,
     report: &Report,
-    (context, asked): (usize, &[(&str, u64)]),
-    (flaws, choices): (&[Error], Option<&Choices>),
+    asked: &Asked,
+    flaws: &[Error],
 ) -> io::Result<()> {
     write!(out, "{report}")?;
-    if !asked.is_empty() {
-        writeln!(out, "\nKV cache at a context of {context} tokens")?;
+    if !asked.cache.is_empty() {
+        writeln!(out, "\nKV cache at a context of {} tokens", asked.context)?;
     }
-    for (name, bytes) in asked {
-        writeln!(out, "  {name:<10} {:>9}  {bytes:>17} bytes", human(*bytes))?;
+    for (name, bytes) in &asked.cache {
+        write_bytes(out, name, *bytes)?;
     }
-    if let Some(Choices { chip, verbs }) = choices {
+    if let Some((parallel, bytes)) = &asked.ranks {
+        writeln!(
+            out,
+            "\nweights of each of {} ranks ({parallel})",
+            bytes.len()
+        )?;
+        for (rank, bytes) in bytes.iter().enumerate() {
+            write_bytes(out, &format!("rank {rank}"), *bytes)?;
+        }
+    }
+    if let Some(Choices { chip, verbs }) = &asked.choices {
         writeln!(out, "\noperations on {chip}")?;
         for (verb, declined) in verbs {
             match declined {
@@ -193,21 +221,29 @@ fn write_text(
     Ok(())
 }
 
+fn write_bytes(out: &mut impl Write, name: &str, bytes: u64) -> io::Result<()> {
+    writeln!(out, "  {name:<10} {:>9}  {bytes:>17} bytes", human(bytes))
+}
+
 fn write_json(
     out: &mut impl Write,
     report: &Report,
-    (context, asked): (usize, &[(&str, u64)]),
-    (flaws, choices): (&[Error], Option<&Choices>),
+    asked: &Asked,
+    flaws: &[Error],
 ) -> io::Result<()> {
     let mut value = report.to_json();
-    if !asked.is_empty() {
+    if !asked.cache.is_empty() {
         let bytes: Map<String, Value> = asked
+            .cache
             .iter()
             .map(|(name, bytes)| ((*name).to_owned(), json!(bytes)))
             .collect();
-        value["context"] = json!({ "positions": context, "bytes": bytes });
+        value["context"] = json!({ "positions": asked.context, "bytes": bytes });
     }
-    if let Some(Choices { chip, verbs }) = choices {
+    if let Some((Parallel { tensor, expert }, bytes)) = &asked.ranks {
+        value["ranks"] = json!({ "tensor": tensor, "expert": expert, "weight_bytes": bytes });
+    }
+    if let Some(Choices { chip, verbs }) = &asked.choices {
         let verbs = verbs.iter().map(|(verb, declined)| {
             json!({ "verb": verb, "is_whole": declined.is_none(), "why": declined })
         });

@@ -3,6 +3,9 @@
 /// Bytes of a list of ids: a million ids of seven digits, and six times that.
 pub(crate) const IDS_BYTES_MAX: u64 = 64 << 20;
 
+/// Devices that a model is divided among.
+pub(crate) const RANKS_MAX: u16 = 64;
+
 /// Bytes of a reference in the hub's cache: the name of a snapshot.
 pub(crate) const REF_BYTES_MAX: u64 = 4 << 10;
 

@@ -64,7 +64,7 @@ pub(crate) fn describe(source: &ModelSource, drafts: u32) -> Result<Description>
 /// Lays out a model within `budget`, rounded as was asked or else as `level` says.
 pub(crate) fn plan(args: &Model, level: Level, config: &Config, budget: Budget) -> Result<Plan> {
     let level = args.numerics.map_or(level, Level::from);
-    let plan = Plan::new(config, level, budget)?;
+    let plan = Plan::new(config, level, budget)?.divided(args.ranks.parallel())?;
     let memory = plan.memory_bytes();
     info!(numerics = level.name(), memory_bytes = memory, "laid out");
     Ok(plan)
@@ -111,7 +111,7 @@ pub(crate) fn decoder(
     let decoder = decoder?;
     let capacity = decoder.capacity();
     info!(
-        device = %args.device.marked(),
+        device = %args.devices().marked(),
         threads,
         context = capacity.context,
         seconds = began.elapsed().as_secs_f64(),
@@ -194,6 +194,8 @@ impl From<PlanError> for Fault {
             PlanError::Context { max, .. } => {
                 Self::input(error).hint(format!("the model takes --context {max} at most"))
             }
+            PlanError::Ranks { .. } | PlanError::Grid { .. } => Self::input(error)
+                .hint("other numbers for --tensor-parallel-size and --expert-parallel-size"),
             error => Self::input(error),
         }
     }

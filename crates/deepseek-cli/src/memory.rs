@@ -24,7 +24,10 @@ const OTHER_BYTES: u64 = 16 << 20;
 /// Holds what `plan` takes with so many threads against what there is; `widened` are the bytes of
 /// weights that are not multiplied as they are stored.
 pub(crate) fn check(plan: &Plan, threads: usize, widened: u64) -> Result<()> {
-    let cache = plan.memory_bytes().saturating_add(widened);
+    // Every rank keeps all rows.
+    let ranks = plan.parallel().world() as u64;
+    let caches = plan.memory_bytes().saturating_mul(ranks);
+    let cache = caches.saturating_add(widened);
     let all = cache
         .saturating_add(THREAD_BYTES.saturating_mul(threads as u64))
         .saturating_add(OTHER_BYTES);

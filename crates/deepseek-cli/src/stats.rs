@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use deepseek_chat::Completion;
 
-use crate::device::DeviceName;
+use crate::device::Devices;
 use crate::ending;
 
 /// Writes what an answer took, on which device, the seed that gives it again, and how it ended.
@@ -16,7 +16,7 @@ pub(crate) fn write(
     said: &Completion,
     seed: u64,
     drafts: bool,
-    device: DeviceName,
+    devices: Devices,
 ) -> io::Result<()> {
     let usage = &said.usage;
     // The first id comes with the prompt's last step.
@@ -24,7 +24,7 @@ pub(crate) fn write(
     let run = usage.prompt - usage.cached;
     // How long an emulator takes says nothing of what it stands in for.
     let pace = |tokens, time| {
-        if device.is_emulated() {
+        if devices.are_emulated() {
             format!("{tokens} tokens")
         } else {
             pace(tokens, time)
@@ -42,7 +42,7 @@ pub(crate) fn write(
             writeln!(out, "{kind:<13}{tokens} tokens of these")?;
         }
     }
-    if !device.is_emulated() {
+    if !devices.are_emulated() {
         let seconds = usage.time_to_first_token().as_secs_f64();
         writeln!(out, "first token  {seconds:.3} s")?;
     }
@@ -54,7 +54,7 @@ pub(crate) fn write(
             usage.accepted, usage.drafted
         )?;
     }
-    writeln!(out, "device       {}", device.marked())?;
+    writeln!(out, "device       {}", devices.marked())?;
     writeln!(
         out,
         "peak memory  {}",
@@ -107,10 +107,12 @@ fn high_water(status: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use deepseek_core::Parallel;
     use deepseek_engine::{Reason, RequestId, Usage};
     use deepseek_text::Answer;
 
     use super::*;
+    use crate::device::DeviceName;
 
     #[test]
     fn the_high_water_mark_is_read_from_its_line() {
@@ -144,8 +146,12 @@ mod tests {
             usage,
             request: RequestId::default(),
         };
+        let devices = Devices {
+            first: DeviceName::CpuPlain,
+            parallel: Parallel::ALONE,
+        };
         let mut out = Vec::new();
-        write(&mut out, &said, 7, true, DeviceName::CpuPlain).expect("memory takes all");
+        write(&mut out, &said, 7, true, devices).expect("memory takes all");
         let text = String::from_utf8(out).expect("figures are text");
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "prefill      8 tokens in 0.400 s, 20.0 tokens/s");

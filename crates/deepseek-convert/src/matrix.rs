@@ -129,6 +129,7 @@ fn one(view: &WeightView, to: Format, rows: Range<usize>) -> Band {
         data: Bytes::from(encoded.data),
         scales: Bytes::from(encoded.scales),
         tile_row: 0,
+        stride: None,
     };
     let (mut loss, mut back) = (Loss::default(), vec![0.0; columns]);
     for (row, was) in values.chunks_exact(columns).enumerate() {
@@ -153,6 +154,7 @@ mod tests {
             data: Bytes::from(values.flat_map(f32::to_le_bytes).collect::<Vec<_>>()),
             scales: Bytes::from(Vec::new()),
             tile_row: 0,
+            stride: None,
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::format::{Rounding, RowFormat};
-use crate::host::HostTensor;
+use crate::host::{Fetched, HostTensor};
 use crate::numerics::Level;
 use crate::weights::WeightView;
 
@@ -97,15 +97,6 @@ pub enum Use {
     Lookup,
 }
 
-/// What [`Backend::fetch`] brought to the host, in the order asked for.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Fetched {
-    /// Numbers.
-    pub tensors: Vec<HostTensor>,
-    /// Row numbers.
-    pub ids: Vec<Arc<[u32]>>,
-}
-
 /// How a device takes the lists of rows of a step that the host knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lists {
@@ -163,8 +154,13 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
         Lists::Padded
     }
 
-    /// Copies numbers to the device. Waits for nothing: the copy may be queued like other work.
-    fn upload(&self, host: &HostTensor) -> Result<Self::Tensor>;
+    /// Copies numbers to the device, under a shape that holds just as many. Waits for nothing: the copy
+    /// may be queued like other work.
+    fn upload_slice(&self, shape: &[usize], numbers: &[f32]) -> Result<Self::Tensor>;
+    /// The same of numbers that have their shape with them.
+    fn upload(&self, host: &HostTensor) -> Result<Self::Tensor> {
+        self.upload_slice(host.shape(), host.data())
+    }
     /// Copies numbers from the device, after all work queued before: waits, except on the host.
     fn download(&self, t: &Self::Tensor) -> Result<HostTensor>;
     /// Copies row numbers to the device, without waiting.
@@ -194,18 +190,17 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
         let copied = self.read_rows(rows, from)?;
         self.write_rows(rows, to, &copied)
     }
-    /// Several of either at once, so that a device waits no more than once.
-    fn fetch(&self, tensors: &[&Self::Tensor], ids: &[&Self::Ids]) -> Result<Fetched> {
-        Ok(Fetched {
-            tensors: tensors
-                .iter()
-                .map(|t| self.download(t))
-                .collect::<Result<_>>()?,
-            ids: ids
-                .iter()
-                .map(|ids| self.ids_on_host(ids))
-                .collect::<Result<_>>()?,
-        })
+    /// Several of either at once, so that a device waits no more than once. What `to` held before is
+    /// forgotten.
+    fn fetch(&self, tensors: &[Self::Tensor], ids: &[Self::Ids], to: &mut Fetched) -> Result<()> {
+        to.clear();
+        for t in tensors {
+            to.push_tensor(self.download(t)?.data());
+        }
+        for ids in ids {
+            to.push_ids(&self.ids_on_host(ids)?);
+        }
+        Ok(())
     }
     /// Waits for all queued work.
     fn synchronize(&self) -> Result<()>;

@@ -111,6 +111,14 @@ pub enum Error {
         /// What it said.
         why: String,
     },
+    /// One of the ranks that share a model cannot go on, so none of them can.
+    #[error("rank {rank} failed: {why}")]
+    Rank {
+        /// Which.
+        rank: usize,
+        /// What it said.
+        why: String,
+    },
     /// The device failed in its own way.
     #[error("{device} failed: {why}")]
     Device {

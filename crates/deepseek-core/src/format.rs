@@ -71,6 +71,41 @@ impl Format {
             Self::Int8 | Self::Int4 { .. } => Some(Rounding::Int8),
         }
     }
+
+    /// Whether a byte holds the codes of two columns.
+    #[must_use]
+    pub fn is_paired(self) -> bool {
+        matches!(self, Self::Fp4 { .. } | Self::Int4 { .. })
+    }
+
+    /// Columns that share a scale, and how that is stored; none where there are no scales, or one for a
+    /// whole row.
+    #[must_use]
+    pub fn columns_of_a_scale(self) -> Option<(usize, ScaleFormat)> {
+        match self {
+            Self::F32 | Self::Bf16 | Self::F16 | Self::Int8 => None,
+            Self::Fp8 { tile, scale } => Some((tile[1], scale)),
+            Self::Fp4 { block, scale } => Some((block, scale)),
+            Self::Int4 { group } => Some((group, ScaleFormat::F32)),
+        }
+    }
+
+    /// The same where fewer or more columns share a scale; one without such scales is unchanged.
+    #[must_use]
+    pub fn with_columns_of_a_scale(self, columns: usize) -> Self {
+        match self {
+            Self::F32 | Self::Bf16 | Self::F16 | Self::Int8 => self,
+            Self::Fp8 { tile, scale } => Self::Fp8 {
+                tile: [tile[0], columns],
+                scale,
+            },
+            Self::Fp4 { scale, .. } => Self::Fp4 {
+                block: columns,
+                scale,
+            },
+            Self::Int4 { .. } => Self::Int4 { group: columns },
+        }
+    }
 }
 
 impl fmt::Display for Format {

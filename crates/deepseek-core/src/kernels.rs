@@ -2,27 +2,33 @@
 //! primitives, and that body is what the verb means.
 
 use std::fmt;
+use std::ops::Range;
 
-use crate::backend::Backend;
+use crate::collective::Collective;
 use crate::error::Result;
+use crate::few::Few;
 use crate::format::Rounding;
 use crate::operands::{
-    EngramGate, ExpertViews, FeedForward, Gate, Groups, HyperWeights, Inputs, Linear, MediaRows,
+    EngramGate, ExpertShare, FeedForward, Gate, Groups, HyperWeights, Inputs, Linear, MediaRows,
     Mix, PoolState, Pooling, Residency, Routing, Selection, Softmax, StreamShares, SwiGlu, TopK,
     TopKRows, Visits,
 };
 use crate::reference;
 
 /// The verbs. A provided body is the verb's meaning; an override may be faster and must agree.
-pub trait Kernels: Backend {
+pub trait Kernels: Collective {
     /// The routed experts of a layer, packed, grouped, streamed or cached as the device likes.
     type Experts: fmt::Debug + Send + Sync + 'static;
 
-    /// Takes the experts of a layer, of which `residency` may stay in the memory that the device has
-    /// for them. A device that keeps all of them takes no notice of it.
-    fn load_experts(&self, experts: &[ExpertViews], residency: Residency) -> Result<Self::Experts>;
+    /// Takes the experts of a layer, or a rank's share of them, of which `residency` may stay in the memory
+    /// that the device has for them. A device that keeps all of them takes no notice of it.
+    fn load_experts(&self, share: ExpertShare<'_>, residency: Residency) -> Result<Self::Experts>;
 
-    /// One expert, to be used now: what the provided body of [`experts`](Self::experts) visits.
+    /// The numbers of the experts that are in a bank.
+    fn experts_in(&self, bank: &Self::Experts) -> Range<u32>;
+
+    /// One expert of the bank, to be used now: what the provided body of [`experts`](Self::experts)
+    /// visits.
     fn expert(&self, bank: &Self::Experts, id: u32) -> Result<FeedForward<Self>>;
 
     /// Tells that these experts will be visited within the step, so that a device may begin to fetch
@@ -75,7 +81,7 @@ pub trait Kernels: Backend {
 
     /// Several products of one input `x: [.., in]`, with their roundings: one result `[.., out]` for
     /// each. Products that round their input alike share what was rounded.
-    fn project(&self, x: &Self::Tensor, products: &[&Linear<Self>]) -> Result<Vec<Self::Tensor>> {
+    fn project(&self, x: &Self::Tensor, products: &[&Linear<Self>]) -> Result<Few<Self::Tensor>> {
         reference::project(self, x, products)
     }
 
@@ -171,7 +177,8 @@ pub trait Kernels: Backend {
         reference::feed_forward(self, x, network, None, form)
     }
 
-    /// The weighted sum of the routed experts on `x: [t, hidden]`, in the order of the routing.
+    /// The weighted sum of the routed experts on `x: [t, hidden]`, in the order of the routing. Those that
+    /// are not in the bank add nothing.
     /// The provided body waits, to learn which are visited; no other does.
     fn experts(
         &self,

@@ -59,13 +59,33 @@ impl Rope {
             sin: Vec::with_capacity(count),
         };
         for position in positions {
-            for frequency in &self.frequencies {
-                let (sin, cos) = f64::from(*position as f32 * frequency).sin_cos();
-                angles.cos.push(cos as f32);
-                angles.sin.push(sin as f32);
+            for [cos, sin] in self.turns(*position) {
+                angles.cos.push(cos);
+                angles.sin.push(sin);
             }
         }
         angles
+    }
+
+    /// Adds what [`Angles::table`] has for `positions` to `table`: `[positions, 2, pairs]`.
+    pub fn tabulate(&self, positions: &[u32], table: &mut Vec<f32>) {
+        let pairs = self.frequencies.len();
+        for position in positions {
+            let first = table.len();
+            table.resize(first + 2 * pairs, 0.0);
+            let (cos, sin) = table[first..].split_at_mut(pairs);
+            for ((cos, sin), turn) in cos.iter_mut().zip(sin).zip(self.turns(*position)) {
+                [*cos, *sin] = turn;
+            }
+        }
+    }
+
+    /// Cosine and sine of each pair of channels at a position.
+    fn turns(&self, position: u32) -> impl Iterator<Item = [f32; 2]> {
+        self.frequencies.iter().map(move |frequency| {
+            let (sin, cos) = f64::from(position as f32 * frequency).sin_cos();
+            [cos as f32, sin as f32]
+        })
     }
 }
 

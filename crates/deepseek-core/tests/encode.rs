@@ -317,6 +317,7 @@ fn rows_of_a_tile_share_its_scale_partial_tiles_too() {
                 data: Bytes::from(whole.data),
                 scales: Bytes::from(whole.scales),
                 tile_row: 0,
+                stride: None,
             };
             for (first, tile) in rows.chunks(3 * COLUMNS).enumerate() {
                 for column in (0..COLUMNS).step_by(BLOCK) {

@@ -124,6 +124,7 @@ fn widens(operation: &str, format: Format, shape: [usize; 2]) {
         data: bytes("w"),
         scales: bytes("s"),
         tile_row: 0,
+        stride: None,
     };
     let want = array(&shard, &format!("{operation}.out"));
     assert_eq!(want.shape, shape);
@@ -154,6 +155,85 @@ fn widens(operation: &str, format: Format, shape: [usize; 2]) {
             part.is(&rows(&rest.narrow(start - 1..end - 1)));
         }
     }
+    // Columns, cut on the edges of blocks, within one, and cut again; some rows of them likewise.
+    let Some((block, _)) = format.columns_of_a_scale() else {
+        panic!("{operation} has scales");
+    };
+    let columns = shape[1];
+    for own in [
+        0..block,
+        block..columns,
+        block..2 * block,
+        block / 2..columns,
+        2..columns - 2,
+        block / 4..block / 4 + block,
+        0..columns,
+        6..6,
+    ] {
+        let cut = view.narrow_columns(own.clone()).expect("whole bytes");
+        let want: Vec<f32> = want
+            .data
+            .chunks(columns)
+            .flat_map(|row| row[own.clone()].to_vec())
+            .collect();
+        let part = |data: &[f32], rows: usize| Array {
+            name: format!("{operation}, columns {own:?}, as {}", cut.format),
+            shape: vec![rows, own.len()],
+            data: data.to_vec(),
+        };
+        if own.is_empty() {
+            continue;
+        }
+        part(&want, shape[0]).is(&rows(&cut));
+        let few = &want[3 * own.len()..9 * own.len()];
+        part(few, 6).is(&rows(&cut.narrow(3..9)));
+        part(few, 6).is(&rows(
+            &view
+                .narrow(3..9)
+                .narrow_columns(own.clone())
+                .expect("whole bytes"),
+        ));
+        let half = own.len() / 4 * 2;
+        let again = cut.narrow_columns(half..own.len()).expect("whole bytes");
+        let rest: Vec<f32> = want
+            .chunks(own.len())
+            .flat_map(|row| row[half..].to_vec())
+            .collect();
+        Array {
+            name: format!(
+                "{operation}, columns {own:?} from {half}, as {}",
+                again.format
+            ),
+            shape: vec![shape[0], own.len() - half],
+            data: rest,
+        }
+        .is(&rows(&again));
+        // What is borrowed takes no more than its part.
+        let part = view.bytes() * own.len() / columns;
+        assert!(cut.format != format || cut.bytes() <= part + shape[0]);
+    }
+}
+
+#[test]
+fn a_byte_of_two_codes_is_not_divided() {
+    let view = WeightView {
+        name: "w".to_owned(),
+        format: Format::Fp4 {
+            block: 4,
+            scale: ScaleFormat::E8m0,
+        },
+        shape: [2, 8],
+        data: vec![0; 8].into(),
+        scales: vec![127; 4].into(),
+        tile_row: 0,
+        stride: None,
+    };
+    let error = view.narrow_columns(1..4).expect_err("an odd column");
+    assert_eq!(
+        error.to_string(),
+        "tensor w: columns 1..4 of FP4 /4, which has two in a byte"
+    );
+    assert!(view.narrow_columns(2..8).is_ok());
 }
 
 #[test]
@@ -194,6 +274,7 @@ fn fp8_weights_with_float_scales_widen_alike() {
         data: bytes("dequant_fp8.w"),
         scales: scales.into(),
         tile_row: 0,
+        stride: None,
     };
     let mut out = vec![f32::NAN; 192 * 320];
     for (index, out) in out.chunks_mut(320).enumerate() {

@@ -114,7 +114,10 @@ impl<'a> Run<'a> {
                 "step"
             );
             match ran {
-                Ok(logits) => self.read(&parts, &logits),
+                Ok(logits) => {
+                    self.read(&parts, &logits);
+                    self.decoder.recycle(logits);
+                }
                 Err(error) => self.fail(&parts, error),
             }
         }

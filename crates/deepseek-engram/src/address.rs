@@ -1,5 +1,7 @@
 //! Which rows of the tables a position reads: hashes of the n-grams that end there.
 
+use deepseek_core::Few;
+
 use crate::draw::Draw;
 
 /// The numbers that shape the tables.
@@ -178,7 +180,7 @@ impl Addresses {
         let ids = known
             .chain(std::iter::repeat(self.pad))
             .take(self.max_ngram);
-        let ids: Vec<u64> = ids.map(u64::from).collect();
+        let ids: Few<u64> = ids.map(u64::from).collect();
         for (table, slots) in self.tables.iter().zip(&mut slots.tables) {
             let mut products = ids
                 .iter()
@@ -223,15 +225,9 @@ impl Slots {
         &self.tables[table.expect("a layer that has a table")]
     }
 
-    /// Adds the positions of `other`, as of another sequence in the same step.
-    ///
-    /// # Panics
-    /// If the two are of different tables.
-    pub fn extend(&mut self, other: &Self) {
-        assert_eq!(self.layers, other.layers, "slots of the same tables");
-        for (own, other) in self.tables.iter_mut().zip(&other.tables) {
-            own.extend_from_slice(other);
-        }
+    /// No positions any more; the memory is kept.
+    pub fn clear(&mut self) {
+        self.tables.iter_mut().for_each(Vec::clear);
     }
 }
 

@@ -70,6 +70,21 @@ impl History {
         addresses: &Addresses,
         ids: impl IntoIterator<Item = Option<u32>>,
     ) -> Slots {
+        let mut slots = addresses.slots();
+        self.append_to(addresses, ids, &mut slots);
+        slots
+    }
+
+    /// The same, where the rows come behind those of other sequences of a step.
+    ///
+    /// # Panics
+    /// If the addresses are not those that this history was made for.
+    pub fn append_to(
+        &mut self,
+        addresses: &Addresses,
+        ids: impl IntoIterator<Item = Option<u32>>,
+        slots: &mut Slots,
+    ) {
         let room = self.ring.len() as u64;
         let before = addresses.max_ngram() - 1;
         assert_eq!(
@@ -77,16 +92,14 @@ impl History {
             before as u64 + Self::REWIND_MAX,
             "the ring and the n-grams"
         );
-        let mut slots = addresses.slots();
         for id in ids {
             self.ring[(self.len % room) as usize] = id;
             let first = self.len.saturating_sub(before as u64);
             let back = (first..=self.len).rev();
-            addresses.push(back.map(|at| self.ring[(at % room) as usize]), &mut slots);
+            addresses.push(back.map(|at| self.ring[(at % room) as usize]), slots);
             self.len += 1;
             self.reached = self.reached.max(self.len);
         }
-        slots
     }
 
     /// Takes the sequence back to its first `len` positions.

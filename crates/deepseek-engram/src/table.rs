@@ -16,6 +16,8 @@ pub struct Table {
     view: WeightView,
     columns: usize,
     held: Option<Mutex<Lru>>,
+    /// Rows that are to be fetched: kept for their memory.
+    soon: Mutex<Vec<u64>>,
 }
 
 impl Table {
@@ -47,21 +49,24 @@ impl Table {
             view,
             columns: addresses.columns(),
             held: resident.map(|bound| Mutex::new(Lru::new(bound, row_bytes))),
+            soon: Mutex::default(),
         })
     }
 
     /// Begins to fetch rows from the file, without waiting: as soon as the ids of a step are known,
     /// long before its layer runs.
     pub fn prefetch(&self, slots: &[u64]) {
-        let mut slots = slots.to_vec();
-        slots.sort_unstable();
-        slots.dedup();
+        let mut soon = self.soon.lock().unwrap_or_else(PoisonError::into_inner);
+        soon.clear();
+        soon.extend_from_slice(slots);
+        soon.sort_unstable();
+        soon.dedup();
         if let Some(held) = &self.held {
             let held = held.lock().unwrap_or_else(PoisonError::into_inner);
-            slots.retain(|slot| !held.holds(*slot));
+            soon.retain(|slot| !held.holds(*slot));
         }
-        for slot in slots {
-            self.advise(slot as usize, Access::Soon);
+        for slot in &*soon {
+            self.advise(*slot as usize, Access::Soon);
         }
     }
 
@@ -71,6 +76,16 @@ impl Table {
     /// If the slots are not whole positions, or not of this table.
     #[must_use]
     pub fn read(&self, slots: &[u64]) -> HostTensor {
+        let mut rows = Vec::new();
+        let shape = self.read_to(slots, &mut rows);
+        HostTensor::new(&shape, rows)
+    }
+
+    /// The same in place of what `rows` held, and their shape.
+    ///
+    /// # Panics
+    /// If the slots are not whole positions, or not of this table.
+    pub fn read_to(&self, slots: &[u64], rows: &mut Vec<f32>) -> [usize; 2] {
         assert_eq!(
             slots.len() % self.columns,
             0,
@@ -78,7 +93,7 @@ impl Table {
             self.columns
         );
         let width = self.view.shape[1];
-        let mut rows = vec![0.0; slots.len() * width];
+        rows.resize(slots.len() * width, 0.0);
         let pairs = slots.iter().zip(rows.chunks_exact_mut(width));
         match &self.held {
             None => pairs.for_each(|(slot, out)| decode_row(&self.view, *slot as usize, out)),
@@ -87,7 +102,7 @@ impl Table {
                 pairs.for_each(|(slot, out)| self.read_within(&mut held, *slot, out));
             }
         }
-        HostTensor::new(&[slots.len() / self.columns, self.columns * width], rows)
+        [slots.len() / self.columns, self.columns * width]
     }
 
     fn read_within(&self, held: &mut Lru, slot: u64, out: &mut [f32]) {

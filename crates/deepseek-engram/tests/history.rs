@@ -84,11 +84,17 @@ fn a_begin_of_sentence_is_a_token_like_others() {
 #[test]
 fn slots_of_a_step_follow_one_another() {
     let addresses = addresses(3);
-    let mut step = whole(&addresses, &[Some(1), Some(5)]);
-    let other = whole(&addresses, &[Some(8)]);
-    let joined = [step.layer(4), other.layer(4)].concat();
-    step.extend(&other);
-    assert_eq!(step.layer(4), joined);
+    let [first, other] = [&[Some(1), Some(5)][..], &[Some(8)]];
+    let joined = [first, other].map(|ids| whole(&addresses, ids).layer(4).to_vec());
+    let mut step = addresses.slots();
+    for round in 0..2 {
+        step.clear();
+        for ids in [first, other] {
+            let mut history = History::new(&addresses);
+            history.append_to(&addresses, ids.iter().copied(), &mut step);
+        }
+        assert_eq!(step.layer(4), joined.concat(), "{round}");
+    }
 }
 
 #[test]

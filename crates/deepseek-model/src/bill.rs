@@ -204,6 +204,16 @@ impl Weights {
     }
 }
 
+/// Bytes of the weights that a rank holds, n-gram tables aside, which stay on the host.
+#[must_use]
+pub fn bytes_on(plan: &Plan, rank: usize) -> u64 {
+    let (config, shares) = (plan.config(), plan.parallel().shares(rank));
+    inventory(config, config.storage)
+        .filter(|spec| spec.component != Component::EngramTables)
+        .map(|spec| spec.bytes_on(&shares))
+        .sum()
+}
+
 /// Floating-point operations of one token, two for a multiplication with its addition
 /// (`docs/models/deepseek-v4.md` §7.1, `docs/models/deepseek-v41.md` §8.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

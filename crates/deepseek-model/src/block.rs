@@ -5,7 +5,9 @@ use deepseek_attn::{Attention, AttentionConfig, Batch, Carry, Memory, Role};
 use deepseek_core::operands::{
     HyperWeights, Inputs, Mix, MixerConfig, Routing, StreamShares, Visits,
 };
-use deepseek_core::{Backend, DeviceTensor, HostTensor, Kernels, Loader, Numerics, Result};
+use deepseek_core::{
+    Backend, DeviceTensor, Few, HostTensor, Kernels, Loader, Numerics, Result, Share,
+};
 use deepseek_engram::{Engram, LayerConfig};
 use deepseek_moe::{Mixture, MixtureConfig, RouteBy};
 
@@ -74,14 +76,15 @@ impl<B: Backend> Residual<B> {
         let (tokens, n) = (x.rows(), config.hyper.streams);
         let one = be.reshape(x, &[tokens, 1, x.width()])?;
         let pre = if config.single_pass {
-            let mut first = vec![0.0; tokens * n];
-            first.iter_mut().step_by(n).for_each(|share| *share = 1.0);
-            Some(be.upload(&HostTensor::new(&[tokens, n], first))?)
+            let share = |place| if place % n == 0 { 1.0 } else { 0.0 };
+            let first: Few<f32> = (0..tokens * n).map(share).collect();
+            Some(be.upload_slice(&[tokens, n], &first)?)
         } else {
             None
         };
+        let streams: Few<_> = std::iter::repeat_n(&one, n).collect();
         Ok(Self {
-            streams: be.concat(&vec![&one; n], 1)?,
+            streams: be.concat(&streams, 1)?,
             pre,
         })
     }
@@ -311,16 +314,45 @@ impl<B: Kernels> Head<B> {
         be.hc_read(&residual.streams, shares, self.numerics.rounding())
     }
 
-    /// `x: [t, hidden]`, collapsed, to logits `[t, vocabulary]`; `output: [vocabulary, hidden]`.
-    pub fn logits(&self, be: &B, x: &B::Tensor, output: &B::Weight) -> Result<B::Tensor> {
+    /// `x: [t, hidden]`, collapsed, to logits `[t, vocabulary]`.
+    pub fn logits(&self, be: &B, x: &B::Tensor, output: &Output<B>) -> Result<B::Tensor> {
         let rounding = self.numerics.rounding();
         let x = be.rms_norm(x, Some(&self.norm), self.norm_eps, rounding)?;
-        be.linear(&x, output)
+        output.logits(be, &x)
     }
 
     /// Both.
-    pub fn forward(&self, be: &B, residual: &Residual<B>, output: &B::Weight) -> Result<B::Tensor> {
+    pub fn forward(&self, be: &B, residual: &Residual<B>, output: &Output<B>) -> Result<B::Tensor> {
         self.logits(be, &self.collapse(be, residual)?, output)
+    }
+}
+
+/// The output matrix, or a rank's rows of it.
+#[derive(Debug)]
+pub struct Output<B: Backend> {
+    weight: B::Weight,
+    share: Share,
+}
+
+impl<B: Kernels> Output<B> {
+    /// Reads `head`.
+    pub fn load(load: &Loader<'_, B>, vocabulary: usize, hidden: usize) -> Result<Self> {
+        let share = load.shares.all;
+        let own = share.range(vocabulary);
+        Ok(Self {
+            weight: load.weight_outputs("head.weight", [vocabulary, hidden], own)?,
+            share,
+        })
+    }
+
+    /// The logits of `x: [t, hidden]`, normalised: `[t, vocabulary]`, on every rank.
+    fn logits(&self, be: &B, x: &B::Tensor) -> Result<B::Tensor> {
+        let own = be.linear(x, &self.weight)?;
+        if self.share.is_whole() {
+            Ok(own)
+        } else {
+            be.all_gather(&own)
+        }
     }
 }
 

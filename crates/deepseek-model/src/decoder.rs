@@ -1,7 +1,7 @@
 //! Where the world of devices ends: ids in, logits out.
 
-use std::fmt;
 use std::ops::Range;
+use std::{fmt, mem};
 
 use deepseek_audio::{AudioConfig, Chunk};
 use deepseek_core::operands::Visits;
@@ -250,17 +250,19 @@ pub struct Step {
     pub spans: Vec<Span>,
 }
 
-/// Where the parts of a list end that have so many entries each.
-fn ends_of(counts: &[usize]) -> Vec<usize> {
+/// Where the parts of a list end that have so many entries each, in place of what `ends` held.
+fn ends_of(counts: &[usize], mut ends: Vec<usize>) -> Vec<usize> {
     let end = |end: &mut usize, count: &usize| {
         *end += count;
         Some(*end)
     };
-    counts.iter().scan(0, end).collect()
+    ends.clear();
+    ends.extend(counts.iter().scan(0, end));
+    ends
 }
 
 /// The logits of a step.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Logits {
     vocabulary: usize,
     values: Vec<f32>,
@@ -276,20 +278,32 @@ impl Logits {
     /// If the counts and the values do not agree.
     #[must_use]
     pub fn new(vocabulary: usize, values: Vec<f32>, counts: &[usize]) -> Self {
-        let ends = ends_of(counts);
+        Self::default().again(vocabulary, values, counts)
+    }
+
+    /// [`Logits::new`] in the memory of these.
+    pub(crate) fn again(mut self, vocabulary: usize, values: Vec<f32>, counts: &[usize]) -> Self {
+        let ends = ends_of(counts, self.ends);
         let rows = ends.last().copied().unwrap_or(0);
         assert_eq!(
             values.len(),
             rows * vocabulary,
             "{rows} rows of {vocabulary} logits"
         );
+        self.best.clear();
+        self.best_ends.clear();
+        self.best_ends.resize(ends.len(), 0);
         Self {
             vocabulary,
             values,
-            best: Vec::new(),
-            best_ends: vec![0; ends.len()],
             ends,
+            ..self
         }
+    }
+
+    /// The memory of their numbers.
+    pub(crate) fn take_values(&mut self) -> Vec<f32> {
+        mem::take(&mut self.values)
     }
 
     /// The same with the most likely ids of spans that want [`Want::Best`], of which span `i` owns
@@ -298,15 +312,13 @@ impl Logits {
     /// # Panics
     /// If the counts and the ids do not agree.
     #[must_use]
-    pub fn with_best(self, best: &[TokenId], counts: &[usize]) -> Self {
-        let best_ends = ends_of(counts);
+    pub fn with_best(mut self, best: &[TokenId], counts: &[usize]) -> Self {
+        let best_ends = ends_of(counts, mem::take(&mut self.best_ends));
         assert_eq!(best_ends.last().copied().unwrap_or(0), best.len(), "ids");
         assert_eq!(best_ends.len(), self.ends.len(), "spans");
-        Self {
-            best: best.to_vec(),
-            best_ends,
-            ..self
-        }
+        self.best.clear();
+        self.best.extend_from_slice(best);
+        Self { best_ends, ..self }
     }
 
     /// The most likely ids of span `index`: one after each of its tokens, if it wanted them.
@@ -401,6 +413,11 @@ pub trait Decoder: fmt::Debug + Send {
     /// If the step breaks its contract: a span that does not begin where its sequence stands, an
     /// id outside the vocabulary, more tokens or positions than the capacity.
     fn step(&mut self, step: &Step) -> Result<Logits>;
+
+    /// Takes back what a step gave, so that the next one asks for no memory.
+    fn recycle(&mut self, logits: Logits) {
+        drop(logits);
+    }
 
     /// Proposes tokens for each of several sequences, in one batch, in the order of the asks. Changes
     /// nothing that a later step could see. No sequence occurs twice.

@@ -1,5 +1,7 @@
 //! What can go wrong in a model.
 
+use deepseek_core::Parallel;
+
 /// The error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -12,6 +14,14 @@ pub enum Error {
     Decoder {
         /// What it says.
         why: String,
+    },
+    /// The device is one of another number of ranks than the plan was made for.
+    #[error("a plan for {} ranks ({plan}) on one of {ranks}", .plan.world())]
+    Ranks {
+        /// How the plan divides the model.
+        plan: Parallel,
+        /// How many ranks the device is one of.
+        ranks: usize,
     },
     /// The model has an n-gram memory, which is addressed by compressed ids, and none were given.
     #[error("the model needs the compressed ids of its tokenizer")]

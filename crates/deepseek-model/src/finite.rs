@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use deepseek_attn::{Batch, Criteria, MadeRows, Span};
-use deepseek_core::{Backend, HostTensor, Kernels, Result};
+use deepseek_core::{Backend, Kernels, Result};
 
 use crate::decoder::{Place, Trouble};
 
@@ -12,15 +12,17 @@ use crate::decoder::{Place, Trouble};
 pub(crate) struct Checks<B: Backend> {
     asked: Vec<Asked>,
     flags: Vec<B::Tensor>,
+    /// Whose rows those are, one question after the other.
+    owned: Vec<Owned>,
+    /// Which of the embedded rows are those of media, and so come from [`Place::Media`]; empty where none is.
+    media: Vec<bool>,
 }
 
 /// Rows that were asked about, and where they came from.
 #[derive(Debug)]
 struct Asked {
     place: Place,
-    owned: Vec<Owned>,
-    /// Which rows are those of media, and so come from [`Place::Media`]; empty where none is.
-    media: Vec<bool>,
+    owned: Range<usize>,
 }
 
 /// Rows of one sequence, `stride` positions from one to the next.
@@ -59,11 +61,21 @@ impl<B: Backend> Default for Checks<B> {
         Self {
             asked: Vec::new(),
             flags: Vec::new(),
+            owned: Vec::new(),
+            media: Vec::new(),
         }
     }
 }
 
 impl<B: Kernels> Checks<B> {
+    /// Forgets what was asked.
+    pub(crate) fn clear(&mut self) {
+        self.asked.clear();
+        self.flags.clear();
+        self.owned.clear();
+        self.media.clear();
+    }
+
     /// Asks about the rows `x` of `spans`, which come from `place`.
     pub(crate) fn ask(
         &mut self,
@@ -72,7 +84,7 @@ impl<B: Kernels> Checks<B> {
         spans: &[Span],
         place: Place,
     ) -> Result<()> {
-        self.ask_of(be, x, spans, place, Vec::new())
+        self.ask_of(be, x, spans, place)
     }
 
     /// Asks about embedded rows, some of which are those of `media`.
@@ -83,7 +95,8 @@ impl<B: Kernels> Checks<B> {
         spans: &[Span],
         media: &[bool],
     ) -> Result<()> {
-        self.ask_of(be, x, spans, Place::Embedding, media.to_vec())
+        self.media.extend_from_slice(media);
+        self.ask_of(be, x, spans, Place::Embedding)
     }
 
     /// Asks about what rows were chosen by in `place`, and takes it.
@@ -97,7 +110,7 @@ impl<B: Kernels> Checks<B> {
         if let Some(keys) = criteria.keys.take()
             && let Some(made) = &batch.source(keys.kind).made
         {
-            self.ask_of(be, &keys.rows, &made.done, place, Vec::new())?;
+            self.ask_of(be, &keys.rows, &made.done, place)?;
         }
         for x in criteria.queries.take().into_iter().flatten() {
             self.ask(be, &x, batch.spans(), place)?;
@@ -111,40 +124,46 @@ impl<B: Kernels> Checks<B> {
         x: &B::Tensor,
         owners: &'a [T],
         place: Place,
-        media: Vec<bool>,
     ) -> Result<()>
     where
         Owned: From<&'a T>,
     {
         self.flags.push(be.finite(x)?);
+        let first = self.owned.len();
+        self.owned.extend(owners.iter().map(Owned::from));
         self.asked.push(Asked {
             place,
-            owned: owners.iter().map(Owned::from).collect(),
-            media,
+            owned: first..self.owned.len(),
         });
         Ok(())
     }
 
-    /// The answers, on the device.
-    pub(crate) fn flags(&self) -> impl Iterator<Item = &B::Tensor> {
-        self.flags.iter()
+    /// The answers, on the device, behind what else is to be brought from it.
+    pub(crate) fn flags_behind(&mut self, first: Option<B::Tensor>) -> &[B::Tensor] {
+        if let Some(first) = first {
+            self.flags.insert(0, first);
+        }
+        &self.flags
     }
 
-    /// The sequences with rows that are not finite, and where they first have some, by the answers.
-    pub(crate) fn troubles(&self, flags: &[HostTensor]) -> Vec<(usize, Trouble)> {
+    /// The sequences with rows that are not finite, and where they first have some, by the answers, of which
+    /// `flags` has the one to each question.
+    pub(crate) fn troubles<'a>(&self, flags: impl Fn(usize) -> &'a [f32]) -> Vec<(usize, Trouble)> {
         let mut troubles: Vec<(usize, Trouble)> = Vec::new();
-        for (asked, flags) in self.asked.iter().zip(flags) {
-            if flags.data().iter().all(|flag| flag.is_finite()) {
+        for (question, asked) in self.asked.iter().enumerate() {
+            let flags = flags(question);
+            if flags.iter().all(|flag| flag.is_finite()) {
                 continue;
             }
-            for owned in &asked.owned {
+            for owned in &self.owned[asked.owned.clone()] {
                 let known = troubles.iter().any(|(slot, _)| *slot == owned.slot);
                 let mut rows = owned.rows.clone();
-                let lost = rows.find(|row| !flags.data()[*row].is_finite());
+                let lost = rows.find(|row| !flags[*row].is_finite());
                 if let (Some(row), false) = (lost, known) {
-                    let place = match asked.media.get(row) {
-                        Some(true) => Place::Media,
-                        Some(false) | None => asked.place,
+                    let is_media = self.media.get(row).copied().unwrap_or(false);
+                    let place = match asked.place {
+                        Place::Embedding if is_media => Place::Media,
+                        place => place,
                     };
                     let position = owned.at + (row - owned.rows.start) as u32 * owned.stride;
                     troubles.push((owned.slot, Trouble { place, position }));

@@ -6,7 +6,10 @@
 
 mod lister;
 
+use std::ops::Range;
+
 use deepseek_attn::Role;
+use deepseek_core::Shares;
 use deepseek_core::weights::Dtype;
 
 use self::lister::Lister;
@@ -125,6 +128,57 @@ enum Kind {
     Side,
 }
 
+/// By what ranks divide a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Divided {
+    /// By the groups of heads, so many rows or columns each.
+    Heads {
+        /// Groups of heads.
+        groups: usize,
+    },
+    /// By the inner width of a routed expert, of which some ranks have nothing.
+    Expert {
+        /// Its number.
+        id: usize,
+        /// Experts of the layer.
+        total: usize,
+    },
+    /// By the inner width of a shared expert.
+    Shared,
+    /// By the rows of the output matrix.
+    Rows,
+}
+
+/// Where ranks cut a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cut {
+    by: Divided,
+    /// Rows or columns.
+    axis: usize,
+    /// How many of these the matrix has.
+    length: usize,
+    /// Channels that are not divided.
+    block: usize,
+}
+
+impl Cut {
+    /// The rows or columns that a rank has.
+    fn own(self, shares: &Shares) -> Range<usize> {
+        match self.by {
+            Divided::Heads { groups } => {
+                let (own, each) = (shares.heads.range(groups), self.length / groups);
+                own.start * each..own.end * each
+            }
+            Divided::Expert { id, total } if shares.experts.range(total).contains(&id) => {
+                shares.inner.blocks(self.length, self.block)
+            }
+            Divided::Expert { .. } => 0..0,
+            Divided::Shared => shares.all.blocks(self.length, self.block),
+            Divided::Rows => shares.all.range(self.length),
+        }
+    }
+}
+
 /// A tensor as a checkpoint of this config holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorSpec {
@@ -142,6 +196,8 @@ pub struct TensorSpec {
     kind: Kind,
     /// Parameters in an element.
     packed: u64,
+    /// How ranks divide it, if they do.
+    cut: Option<Cut>,
 }
 
 impl TensorSpec {
@@ -149,6 +205,22 @@ impl TensorSpec {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.elements() * self.dtype.bytes() as u64
+    }
+
+    /// The bytes that a rank holds of it, with every scale that its rows and columns need.
+    #[must_use]
+    pub fn bytes_on(&self, shares: &Shares) -> u64 {
+        let Some(cut) = self.cut else {
+            return self.bytes();
+        };
+        let (own, elements) = (cut.own(shares), self.shape[cut.axis]);
+        // Rows or columns that an element stands for: codes are packed, scales are shared.
+        let each = cut.length.div_ceil(elements).max(1);
+        let held = own.end.div_ceil(each) - own.start / each;
+        if own.is_empty() {
+            return 0;
+        }
+        self.bytes() / elements as u64 * held as u64
     }
 
     /// The parameters it holds: as many as an element packs for each of its elements, none for scales and

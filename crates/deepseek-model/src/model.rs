@@ -4,19 +4,22 @@ mod flow;
 mod load;
 mod replay;
 mod snapshot;
+mod spare;
 mod trace;
+mod wanted;
 
+use std::mem;
 use std::ops::Range;
 
-use deepseek_attn::{Batch, Carry, Memory, Part, Ropes, Span};
+use deepseek_attn::{Batch, BatchLists, Carry, Memory, Part, Ropes};
+use deepseek_core::Kernels;
 use deepseek_core::operands::{Inputs, Visits};
-use deepseek_core::{HostTensor, Kernels};
-use deepseek_engram::{History, Slots};
+use deepseek_engram::History;
 
-use crate::block::{Block, Head, Residual, Rows};
+use crate::block::{Block, Head, Output, Residual, Rows};
 use crate::decoder::{
     Capacity, Decoder, DraftAsk, Extent, Kind, Life, Logits, Media, MediaId, Place, SeqId,
-    SequenceState, Step, TokenId, Trouble, Want,
+    SequenceState, Step, TokenId, Trouble,
 };
 use crate::draft::{Drafter, Shared};
 use crate::encoders::Encoders;
@@ -27,10 +30,11 @@ use crate::ngrams::Ngrams;
 use crate::plan::Plan;
 
 pub(crate) use self::flow::Flow;
-use self::flow::media_rows;
+use self::flow::{FlowLists, media_rows};
 pub use self::load::Extras;
 pub(crate) use self::replay::Pending;
 use self::replay::Replay;
+use self::spare::Spare;
 use self::trace::Watch;
 pub use self::trace::{Routed, Trace};
 
@@ -45,7 +49,7 @@ pub struct Model<B: Kernels> {
     ngrams: Option<Ngrams>,
     encoders: Encoders<B>,
     head: Head<B>,
-    output: B::Weight,
+    output: Output<B>,
     drafter: Option<Drafter<B>>,
     /// Where rows wait that a cut prompt may need, if prompts are cut.
     replay: Option<Replay<B>>,
@@ -55,6 +59,7 @@ pub struct Model<B: Kernels> {
     lives: Vec<Life>,
     /// How many lives there were.
     begun: u64,
+    spare: Spare<B>,
 }
 
 /// What a sequence is beside its rows.
@@ -106,18 +111,20 @@ impl<B: Kernels> Model<B> {
 
     fn run(&mut self, step: &Step, watch: Option<&mut Watch<'_, B>>) -> Result<Logits> {
         self.check(step);
+        let FlowLists {
+            mut tokens,
+            mut media,
+            batch,
+            taps,
+        } = self.spare.flow_lists();
         let parts = step
             .spans
             .iter()
             .map(|span| (span.seq.0 as usize, span.at, span.tokens.len()));
-        let batch = self.batch(parts)?;
-        let tokens: Vec<TokenId> = step
-            .spans
-            .iter()
-            .flat_map(|span| span.tokens.iter().copied())
-            .collect();
-        let media = media_rows(step);
-        let slots = self.prefetch(&tokens, &media, &batch);
+        let batch = self.batch(batch, parts)?;
+        tokens.extend(step.spans.iter().flat_map(|span| &span.tokens));
+        media_rows(step, &mut media);
+        self.prefetch(&tokens, &media, &batch);
         let inputs = Inputs::new(&self.be, &tokens, &media)?;
         for layer in &self.layers {
             layer.prefetch(&self.be, &inputs.tokens, tokens.len())?;
@@ -126,7 +133,7 @@ impl<B: Kernels> Model<B> {
         if !media.is_empty() {
             embedded = self.encoders.place(&self.be, &embedded, step)?;
         }
-        let mut checks = Checks::default();
+        let mut checks = mem::take(&mut self.spare.checks);
         checks.embedding(&self.be, &embedded, batch.spans(), &media)?;
         let mut flow = Flow {
             residual: Residual::start(&self.be, &embedded, &self.plan.block_config())?,
@@ -134,42 +141,43 @@ impl<B: Kernels> Model<B> {
             media,
             inputs,
             batch,
-            taps: Vec::new(),
+            taps,
         };
-        let (slots, last) = (slots.as_ref(), self.layers.len());
-        let ends: Vec<_> = flow
-            .batch
-            .spans()
-            .iter()
-            .map(|s| (s.slot, s.end()))
-            .collect();
-        let carry = Carry::default();
+        let (last, carry) = (self.layers.len(), Carry::default());
         // What has run through all layers: nothing where all prompts go on that are cut.
         let whole = match self.plan.cut() {
             None => {
-                self.pass(&mut flow, 0..last, slots, carry, &mut checks, watch)?;
+                self.pass(&mut flow, 0..last, carry, &mut checks, watch)?;
                 Some(flow)
             }
             Some(cut) => {
-                self.pass(&mut flow, 0..cut, slots, carry, &mut checks, None)?;
+                self.pass(&mut flow, 0..cut, carry, &mut checks, None)?;
                 let (residual, batch, mut carry) = (&flow.residual, &flow.batch, Carry::default());
                 let memory = &mut self.memory;
                 self.layers[cut].produce(&self.be, residual, batch, memory, &mut carry)?;
                 checks.choice(&self.be, &mut carry.criteria, batch, Place::Layer(cut))?;
                 let mut whole = self.replay(step, &flow)?;
+                self.spare.keep(flow.into_lists());
                 if let Some(flow) = &mut whole {
-                    self.pass(flow, cut..last, None, carry, &mut checks, watch)?;
+                    self.pass(flow, cut..last, carry, &mut checks, watch)?;
                 }
                 whole
             }
         };
         self.observe(whole.as_ref())?;
-        for (slot, end) in ends {
-            let sequence = &mut self.sequences[slot];
-            sequence.position = end;
-            sequence.reached = sequence.reached.max(end);
+        for span in &step.spans {
+            let sequence = &mut self.sequences[span.seq.0 as usize];
+            sequence.position = span.at + span.tokens.len() as u32;
+            sequence.reached = sequence.reached.max(sequence.position);
         }
-        self.logits(step, whole.as_ref(), checks)
+        let logits = self.logits(step, whole.as_ref(), &mut checks)?;
+        // Their memory is kept, and nothing that was in it.
+        checks.clear();
+        self.spare.checks = checks;
+        if let Some(flow) = whole {
+            self.spare.keep(flow.into_lists());
+        }
+        Ok(logits)
     }
 
     /// Lets the drafter read what the backbone read.
@@ -187,27 +195,28 @@ impl<B: Kernels> Model<B> {
     }
 
     /// What a step of these parts knows before its first layer.
-    fn batch(&self, parts: impl IntoIterator<Item = impl Into<Part>>) -> Result<Batch<B>> {
-        Ok(Batch::new(
-            &self.be,
-            &self.ropes,
-            self.memory.rooms(),
-            parts,
-        )?)
+    fn batch(
+        &self,
+        lists: BatchLists<B>,
+        parts: impl IntoIterator<Item = impl Into<Part>>,
+    ) -> Result<Batch<B>> {
+        let rooms = self.memory.rooms();
+        Ok(Batch::within(lists, &self.be, &self.ropes, rooms, parts)?)
     }
 
     /// Tells the n-gram tables which rows the step will read.
-    fn prefetch(&mut self, tokens: &[TokenId], media: &[bool], batch: &Batch<B>) -> Option<Slots> {
-        let ngrams = self.ngrams.as_ref()?;
-        let mut slots = ngrams.slots();
+    fn prefetch(&mut self, tokens: &[TokenId], media: &[bool], batch: &Batch<B>) {
+        let Some(ngrams) = &mut self.ngrams else {
+            return;
+        };
+        ngrams.begin();
         for span in batch.spans() {
             let history = &mut self.sequences[span.slot].history;
             let history = history.get_or_insert_with(|| ngrams.history());
             let media = media.get(span.rows.clone()).unwrap_or(&[]);
-            slots.extend(&ngrams.append(history, &tokens[span.rows.clone()], media));
+            ngrams.append(history, &tokens[span.rows.clone()], media);
         }
-        ngrams.prefetch(&slots);
-        Some(slots)
+        ngrams.prefetch();
     }
 
     /// Runs the rows through some of the layers.
@@ -215,7 +224,6 @@ impl<B: Kernels> Model<B> {
         &mut self,
         flow: &mut Flow<B>,
         layers: Range<usize>,
-        slots: Option<&Slots>,
         mut carry: Carry<B>,
         checks: &mut Checks<B>,
         mut watch: Option<&mut Watch<'_, B>>,
@@ -236,8 +244,8 @@ impl<B: Kernels> Model<B> {
                         .activation(be, flow.residual.mean(be)?)?,
                 );
             }
-            let recalled = match (plan.engram, &self.ngrams, slots) {
-                (Some(table), Some(ngrams), Some(slots)) => Some(ngrams.lookup(be, table, slots)?),
+            let recalled = match (plan.engram, &mut self.ngrams) {
+                (Some(table), Some(ngrams)) => Some(ngrams.lookup(be, table)?),
                 _ => None,
             };
             let (memory, batch) = (&mut self.memory, &flow.batch);
@@ -281,10 +289,16 @@ impl<B: Kernels> Model<B> {
         &mut self,
         step: &Step,
         flow: Option<&Flow<B>>,
-        mut checks: Checks<B>,
+        checks: &mut Checks<B>,
     ) -> Result<Logits> {
         let be = &self.be;
-        let wanted = Wanted::of(step, flow.map_or(&[], |flow| flow.batch.spans()));
+        let Spare {
+            wanted,
+            fetched,
+            logits: spent,
+            ..
+        } = &mut self.spare;
+        wanted.fill(step, flow.map_or(&[], |flow| flow.batch.spans()));
         let (mut logits, mut best) = (None, None);
         if let (Some(flow), false) = (flow, wanted.rows.is_empty()) {
             let residual = flow.residual.gather(be, &be.ids(&wanted.rows)?)?;
@@ -300,18 +314,29 @@ impl<B: Kernels> Model<B> {
                 .map(|rows| be.top_k(&rows, 1))
                 .transpose()?;
         }
-        let asked: Vec<_> = logits.iter().chain(checks.flags()).collect();
-        let fetched = be.fetch(&asked, &best.iter().collect::<Vec<_>>())?;
-        let mut numbers = fetched.tensors;
-        let flags = numbers.split_off(usize::from(logits.is_some()));
-        for (slot, trouble) in checks.troubles(&flags) {
+        let first_flag = usize::from(logits.is_some());
+        be.fetch(checks.flags_behind(logits), best.as_slice(), fetched)?;
+        for (slot, trouble) in checks.troubles(|flag| fetched.tensor(first_flag + flag)) {
             self.sequences[slot].trouble.get_or_insert(trouble);
         }
-        let values = numbers.pop().map(HostTensor::into_data);
-        let vocabulary = self.plan.config().vocab_size;
-        let logits = Logits::new(vocabulary, values.unwrap_or_default(), &wanted.counts);
-        let best = fetched.ids.first().map_or(&[][..], |ids| ids);
+        let (vocabulary, mut spent) = (self.plan.config().vocab_size, mem::take(spent));
+        let mut values = spent.take_values();
+        values.clear();
+        if first_flag > 0 {
+            values = fetched.take_first(values);
+        }
+        let logits = spent.again(vocabulary, values, &wanted.counts);
+        let best = fetched.lists().next().unwrap_or(&[]);
         Ok(logits.with_best(best, &wanted.best_counts))
+    }
+
+    /// Where a rank fails, nothing stays queued that waits for the others: they will meet for another call.
+    fn drained<T>(&self, ran: Result<T>) -> Result<T> {
+        if ran.is_err() && self.be.world() > 1 {
+            // What it says is what failed, or comes of that.
+            let _ = self.be.synchronize();
+        }
+        ran
     }
 
     /// Begins another life of a place.
@@ -358,58 +383,6 @@ impl<B: Kernels> Model<B> {
     }
 }
 
-/// The rows that a step wants something of.
-#[derive(Debug, Default)]
-struct Wanted {
-    /// Of all rows that ran, `[n]`.
-    rows: Vec<u32>,
-    /// Whose they are.
-    spans: Vec<Span>,
-    /// Those of `rows` whose logits are wanted, and how many each span has.
-    logits: Vec<u32>,
-    counts: Vec<usize>,
-    /// Those whose most likely ids are wanted, likewise.
-    best: Vec<u32>,
-    best_counts: Vec<usize>,
-}
-
-impl Wanted {
-    /// `places` are the spans that ran to the end: a prompt that goes on may have none.
-    fn of(step: &Step, places: &[Span]) -> Self {
-        let mut wanted = Self::default();
-        let mut places = places.iter().peekable();
-        for span in &step.spans {
-            let place = places.next_if(|place| place.slot == span.seq.0 as usize);
-            let count = match (span.want, place) {
-                (Want::Nothing, _) | (_, None) => 0,
-                (Want::Last, Some(_)) => 1,
-                (Want::All | Want::Best, Some(_)) => span.tokens.len(),
-            };
-            let first = wanted.rows.len();
-            let own = (first..first + count).map(|row| row as u32);
-            let counts = if span.want == Want::Best {
-                wanted.best.extend(own);
-                [0, count]
-            } else {
-                wanted.logits.extend(own);
-                [count, 0]
-            };
-            wanted.counts.push(counts[0]);
-            wanted.best_counts.push(counts[1]);
-            if let Some(place) = place {
-                let rows = place.rows.end - count..place.rows.end;
-                wanted.rows.extend(rows.map(|row| row as u32));
-                wanted.spans.push(Span {
-                    at: place.end() - count as u32,
-                    rows: first..first + count,
-                    ..place.clone()
-                });
-            }
-        }
-        wanted
-    }
-}
-
 impl<B: Kernels> Decoder for Model<B> {
     fn capacity(&self) -> Capacity {
         Capacity {
@@ -426,7 +399,12 @@ impl<B: Kernels> Decoder for Model<B> {
     }
 
     fn step(&mut self, step: &Step) -> Result<Logits> {
-        self.run(step, None)
+        let ran = self.run(step, None);
+        self.drained(ran)
+    }
+
+    fn recycle(&mut self, logits: Logits) {
+        self.spare.logits = logits;
     }
 
     fn draft(&mut self, asks: &[DraftAsk]) -> Result<Vec<Vec<TokenId>>> {
@@ -455,7 +433,8 @@ impl<B: Kernels> Decoder for Model<B> {
             embedding: &self.embedding,
             output: &self.output,
         };
-        let proposed = drafter.propose(&shared, &mut self.memory, &begun, most)?;
+        let proposed = drafter.propose(&shared, &mut self.memory, &begun, most);
+        let proposed = self.drained(proposed)?;
         for ((index, count), mut tokens) in counts.into_iter().zip(proposed) {
             tokens.truncate(count);
             drafts[index] = tokens;

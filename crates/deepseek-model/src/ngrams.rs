@@ -14,6 +14,10 @@ pub(crate) struct Ngrams {
     /// The compressed id of each token.
     compressed: Vec<u32>,
     tables: Vec<Table>,
+    /// The rows that the step at hand reads.
+    slots: Slots,
+    /// Rows of a table on their way to the device.
+    rows: Vec<f32>,
 }
 
 impl Ngrams {
@@ -60,6 +64,8 @@ impl Ngrams {
         });
         Ok(Self {
             tables: tables.collect::<Result<_>>()?,
+            slots: addresses.slots(),
+            rows: Vec::new(),
             addresses,
             compressed,
         })
@@ -80,35 +86,31 @@ impl Ngrams {
         stands && fits && ring.iter().flatten().all(|id| *id < count)
     }
 
-    /// No rows yet.
-    pub(crate) fn slots(&self) -> Slots {
-        self.addresses.slots()
+    /// Begins a step, which reads no rows yet.
+    pub(crate) fn begin(&mut self) {
+        self.slots.clear();
     }
 
-    /// Takes up the next tokens of a sequence; those of images break every n-gram.
-    pub(crate) fn append(&self, history: &mut History, tokens: &[u32], media: &[bool]) -> Slots {
+    /// Takes up the next tokens of a sequence in the step; those of images break every n-gram.
+    pub(crate) fn append(&mut self, history: &mut History, tokens: &[u32], media: &[bool]) {
         let ids = tokens.iter().enumerate().map(|(row, token)| {
             let is_media = media.get(row).copied().unwrap_or(false);
             (!is_media).then(|| self.compressed[*token as usize])
         });
-        history.append(&self.addresses, ids)
+        history.append_to(&self.addresses, ids, &mut self.slots);
     }
 
     /// Has the rows of all tables brought into memory, without waiting for them.
-    pub(crate) fn prefetch(&self, slots: &Slots) {
+    pub(crate) fn prefetch(&self) {
         for (table, hasher) in self.tables.iter().zip(self.addresses.tables()) {
-            table.prefetch(slots.layer(hasher.layer));
+            table.prefetch(self.slots.layer(hasher.layer));
         }
     }
 
-    /// The rows of one table, `[t, columns * head_dim]`.
-    pub(crate) fn lookup<B: Backend>(
-        &self,
-        be: &B,
-        table: usize,
-        slots: &Slots,
-    ) -> CoreResult<B::Tensor> {
+    /// The rows of one table that the step reads, `[t, columns * head_dim]`.
+    pub(crate) fn lookup<B: Backend>(&mut self, be: &B, table: usize) -> CoreResult<B::Tensor> {
         let layer = self.addresses.tables()[table].layer;
-        be.upload(&self.tables[table].read(slots.layer(layer)))
+        let shape = self.tables[table].read_to(self.slots.layer(layer), &mut self.rows);
+        be.upload_slice(&shape, &self.rows)
     }
 }

@@ -3,12 +3,13 @@
 mod budget;
 mod formats;
 mod memory;
+mod ranks;
 mod roles;
 
 use deepseek_attn::{AttentionConfig, Choice, Producer, Ropes, SourceConfig};
-use deepseek_core::Numerics;
 use deepseek_core::operands::{MixerConfig, Residency};
 use deepseek_core::rope::Rope;
+use deepseek_core::{Numerics, Parallel};
 use deepseek_moe::{MixtureConfig, RouteBy};
 
 pub use self::budget::{Budget, PlanError, Prefill};
@@ -36,6 +37,7 @@ pub struct Plan {
     config: Config,
     numerics: Numerics,
     budget: Budget,
+    parallel: Parallel,
     layers: Vec<BlockPlan>,
 }
 
@@ -75,8 +77,18 @@ impl Plan {
             config: config.clone(),
             numerics: numerics.into(),
             budget,
+            parallel: Parallel::ALONE,
             layers,
         })
+    }
+
+    /// The same model, divided among ranks.
+    ///
+    /// # Errors
+    /// Numbers of ranks that do not divide what they would divide, or each other.
+    pub fn divided(self, parallel: Parallel) -> Result<Self, PlanError> {
+        ranks::check(parallel, &self.config)?;
+        Ok(Self { parallel, ..self })
     }
 
     /// The same model with a part out of work. A model without that part is unchanged.
@@ -104,6 +116,12 @@ impl Plan {
     #[must_use]
     pub fn numerics(&self) -> Numerics {
         self.numerics
+    }
+
+    /// How it is divided among ranks.
+    #[must_use]
+    pub fn parallel(&self) -> Parallel {
+        self.parallel
     }
 
     /// The layers of the backbone.
@@ -145,10 +163,15 @@ impl Plan {
         }
     }
 
-    /// Bytes of n-gram tables that may stay in memory.
+    /// Bytes of n-gram tables that may stay in a rank's memory.
     #[must_use]
     pub fn engram_resident(&self) -> Option<u64> {
-        self.budget.engram
+        self.of_a_rank(self.budget.engram)
+    }
+
+    /// What a rank has of memory that all share.
+    fn of_a_rank(&self, bytes: Option<u64>) -> Option<u64> {
+        bytes.map(|bytes| bytes / self.parallel.world() as u64)
     }
 
     /// The layers whose compressed rows are kept, in order.
@@ -225,7 +248,9 @@ impl Plan {
     fn expert_residency(&self) -> Residency {
         let layers = (self.layers.len() + self.draft_layers()).max(1) as u64;
         Residency {
-            bytes: self.budget.experts.map(|bytes| bytes / layers),
+            bytes: self
+                .of_a_rank(self.budget.experts)
+                .map(|bytes| bytes / layers),
         }
     }
 

@@ -8,7 +8,7 @@ use std::error::Error;
 use backend_host::Host;
 use deepseek_core::operands::{Inputs, Residency};
 use deepseek_core::weights::{Shard, Tensors};
-use deepseek_core::{Backend, HostTensor, Loader, Numerics};
+use deepseek_core::{Backend, HostTensor, Loader, Numerics, Shares};
 use deepseek_moe::{Mixture, MixtureConfig, RouteBy};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -33,6 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         tensors: Tensors::new(&weights, [128, 128]),
         numerics: Numerics::EXACT,
         input_block: 128,
+        shares: Shares::WHOLE,
     };
     let mixture = Mixture::load(&loader.at("ffn"), RouteBy::Score { media: false }, SHAPE)?;
 

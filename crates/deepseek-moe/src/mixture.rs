@@ -3,7 +3,7 @@
 use deepseek_core::operands::{
     FeedForward, Gate, Inputs, Residency, Routing, Select, SwiGlu, TokenTable, Visits,
 };
-use deepseek_core::{Error, HostTensor, Kernels, Loader, Numerics, Result};
+use deepseek_core::{Error, HostTensor, Kernels, Loader, Numerics, Result, Sum};
 
 use crate::bank::{bank, network};
 
@@ -48,6 +48,8 @@ pub struct Mixture<B: Kernels> {
     shared: FeedForward<B>,
     routed_form: SwiGlu,
     shared_form: SwiGlu,
+    /// Of what the experts that are here give, and this rank's part of the shared one.
+    sum: Sum,
     numerics: Numerics,
 }
 
@@ -104,6 +106,7 @@ impl<B: Kernels> Mixture<B> {
             shared_form: form(shared_input),
             experts,
             shared,
+            sum: load.shares.all.sum(),
             numerics: load.numerics,
         })
     }
@@ -126,11 +129,12 @@ impl<B: Kernels> Mixture<B> {
         be.route(x, &self.gate, rows)
     }
 
-    /// The routed experts' weighted sum and the shared expert, which is added last.
+    /// The routed experts' weighted sum and the shared expert, which is added last, over all ranks.
     pub fn forward(&self, be: &B, x: &B::Tensor, routing: &Routing<B>) -> Result<B::Tensor> {
         let routed = be.experts(x, routing, &self.experts, self.routed_form)?;
         let shared = be.feed_forward(x, &self.shared, self.shared_form)?;
-        self.numerics.activation(be, be.add(&routed, &shared)?)
+        let y = self.sum.of(be, be.add(&routed, &shared)?)?;
+        self.numerics.activation(be, y)
     }
 }
 

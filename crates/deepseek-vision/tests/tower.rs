@@ -7,7 +7,7 @@ use backend_host::Host;
 use deepseek_core::quant::bf16;
 use deepseek_core::reference::QUERY_ROWS;
 use deepseek_core::weights::{Dtype, RawTensor, TensorSource, Tensors};
-use deepseek_core::{Backend, HostTensor, Kernels, Loader, Numerics, Result};
+use deepseek_core::{Backend, HostTensor, Kernels, Loader, Numerics, Result, Shares};
 use deepseek_vision::video::{Label, Shot};
 use deepseek_vision::{Canvas, Delimiters, Grid, Image, Place, Tower, VisionConfig, embed};
 use rand::{Rng, SeedableRng};
@@ -116,6 +116,7 @@ impl Weights {
             tensors: Tensors::new(self, [32, 32]),
             numerics,
             input_block: 32,
+            shares: Shares::WHOLE,
         }
     }
 }

@@ -99,7 +99,7 @@ pub fn spans(
 ///
 /// # Errors
 /// A fault of the device.
-pub fn run<B: Kernels>(model: &mut Model<B>, spans: Vec<Span>) -> Result<Vec<f32>> {
+pub fn run(model: &mut impl Decoder, spans: Vec<Span>) -> Result<Vec<f32>> {
     let mut logits = Vec::new();
     for span in spans {
         logits.extend(model.step(&Step { spans: vec![span] })?.into_values());
@@ -111,7 +111,7 @@ pub fn run<B: Kernels>(model: &mut Model<B>, spans: Vec<Span>) -> Result<Vec<f32
 ///
 /// # Errors
 /// A fault of the device.
-pub fn decode<B: Kernels>(model: &mut Model<B>, at: usize, tokens: &[TokenId]) -> Result<Vec<f32>> {
+pub fn decode(model: &mut impl Decoder, at: usize, tokens: &[TokenId]) -> Result<Vec<f32>> {
     let mut logits = Vec::new();
     for (index, token) in tokens.iter().enumerate() {
         logits.extend(model.step(&step(0, at + index, &[*token]))?.into_values());

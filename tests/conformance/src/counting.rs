@@ -4,11 +4,11 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use deepseek_core::operands::{ExpertBank, ExpertViews, FeedForward, Residency, Routing, SwiGlu};
+use deepseek_core::operands::{ExpertBank, ExpertShare, FeedForward, Residency, Routing, SwiGlu};
 use deepseek_core::weights::WeightView;
 use deepseek_core::{
-    Backend, DeviceTensor, Fetched, HostTensor, Kernels, Level, Lists, Result, Rotation, Rounding,
-    RowFormat, Unary, Use, reference,
+    Backend, Collective, DeviceTensor, Fetched, HostTensor, Kernels, Level, Lists, Result,
+    Rotation, Rounding, RowFormat, Unary, Use, reference,
 };
 
 /// What has been asked of a device.
@@ -22,6 +22,8 @@ pub struct Counts {
     pub bytes_up: usize,
     /// Bytes from the device.
     pub bytes_down: usize,
+    /// Bytes of the weight matrices that were loaded, as they are stored.
+    pub bytes_loaded: usize,
     /// Every call, in order.
     pub calls: Vec<&'static str>,
     /// The shape of every tensor that they made, in order.
@@ -63,6 +65,11 @@ impl<B: Backend> Counting<B> {
     pub fn with(mut self, lists: Lists) -> Self {
         self.lists = lists;
         self
+    }
+
+    /// The device itself.
+    pub fn inner(&self) -> &B {
+        &self.inner
     }
 
     /// What has been asked since the last time.
@@ -126,8 +133,9 @@ impl<B: Backend> Backend for Counting<B> {
         self.lists
     }
 
-    fn upload(&self, host: &HostTensor) -> Result<B::Tensor> {
-        self.brings("upload", host.data().len() * 4).upload(host)
+    fn upload_slice(&self, shape: &[usize], numbers: &[f32]) -> Result<B::Tensor> {
+        self.brings("upload", size_of_val(numbers))
+            .upload_slice(shape, numbers)
     }
 
     fn download(&self, t: &B::Tensor) -> Result<HostTensor> {
@@ -146,12 +154,10 @@ impl<B: Backend> Backend for Counting<B> {
         Ok(host)
     }
 
-    fn fetch(&self, tensors: &[&B::Tensor], ids: &[&B::Ids]) -> Result<Fetched> {
-        let fetched = self.inner.fetch(tensors, ids)?;
-        let numbers: usize = fetched.tensors.iter().map(|t| t.data().len()).sum();
-        let ids: usize = fetched.ids.iter().map(|ids| ids.len()).sum();
-        self.waits("fetch", (numbers + ids) * 4);
-        Ok(fetched)
+    fn fetch(&self, tensors: &[B::Tensor], ids: &[B::Ids], to: &mut Fetched) -> Result<()> {
+        self.inner.fetch(tensors, ids, to)?;
+        self.waits("fetch", to.bytes());
+        Ok(())
     }
 
     fn synchronize(&self) -> Result<()> {
@@ -160,6 +166,9 @@ impl<B: Backend> Backend for Counting<B> {
     }
 
     fn load(&self, weight: &WeightView, purpose: Use) -> Result<B::Weight> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.bytes_loaded += weight.bytes();
+        drop(counts);
         self.inner.load(weight, purpose)
     }
 
@@ -288,11 +297,33 @@ impl<B: Backend> Backend for Counting<B> {
     }
 }
 
-impl<B: Backend> Kernels for Counting<B> {
+impl<B: Collective> Collective for Counting<B> {
+    fn rank(&self) -> usize {
+        self.inner.rank()
+    }
+
+    fn world(&self) -> usize {
+        self.inner.world()
+    }
+
+    fn all_reduce(&self, x: &B::Tensor) -> Result<B::Tensor> {
+        self.makes("all_reduce", |be| be.all_reduce(x))
+    }
+
+    fn all_gather(&self, x: &B::Tensor) -> Result<B::Tensor> {
+        self.makes("all_gather", |be| be.all_gather(x))
+    }
+}
+
+impl<B: Collective> Kernels for Counting<B> {
     type Experts = ExpertBank<Self>;
 
-    fn load_experts(&self, experts: &[ExpertViews], _: Residency) -> Result<ExpertBank<Self>> {
-        ExpertBank::copied(self, experts)
+    fn load_experts(&self, share: ExpertShare<'_>, _: Residency) -> Result<ExpertBank<Self>> {
+        ExpertBank::copied(self, share)
+    }
+
+    fn experts_in(&self, bank: &ExpertBank<Self>) -> Range<u32> {
+        bank.range()
     }
 
     fn expert(&self, bank: &ExpertBank<Self>, id: u32) -> Result<FeedForward<Self>> {
@@ -315,9 +346,9 @@ impl<B: Backend> Kernels for Counting<B> {
         let weights = self.sum(&self.mul(&visits, &weights)?, 1)?;
         let weights = self.reshape(&weights, &[tokens, experts])?;
         let mut total = None;
-        for id in 0..bank.count() {
-            let weight = self.narrow(&weights, 1, id, 1)?;
-            let network = bank.expert(id as u32);
+        for id in bank.range() {
+            let weight = self.narrow(&weights, 1, id as usize, 1)?;
+            let network = bank.expert(id);
             let y = reference::feed_forward(self, x, &network, Some(&weight), form)?;
             total = Some(match total {
                 None => y,

@@ -165,5 +165,6 @@ pub fn weight(name: &str, matrix: &HostTensor) -> WeightView {
         data: Bytes::from(data),
         scales: Bytes::from(Vec::new()),
         tile_row: 0,
+        stride: None,
     }
 }

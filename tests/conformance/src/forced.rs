@@ -4,7 +4,7 @@
 //! follows. So each layer is given what the reference has before it.
 
 use anyhow::{Context, Result};
-use deepseek_core::{Backend, HostTensor, Kernels, Numerics};
+use deepseek_core::{Backend, HostTensor, Kernels, Numerics, Parallel};
 use deepseek_model::block::Residual;
 use deepseek_model::model::Trace;
 use deepseek_model::{Prefill, SeqId, TokenId};
@@ -20,6 +20,7 @@ const RELEASED: Open = Open {
     step_tokens: 512,
     drafts: true,
     prefill: Prefill::Full,
+    parallel: Parallel::ALONE,
 };
 
 /// Tokens of which more than one element in fifty is another number, in one layer. A row that falls

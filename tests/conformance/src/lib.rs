@@ -15,5 +15,6 @@ pub mod model;
 pub mod ops;
 pub mod oracle;
 pub mod primitives;
+pub mod ranks;
 pub mod strict;
 pub mod verbs;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use deepseek_core::weights::Checkpoint;
-use deepseek_core::{HostTensor, Kernels, Numerics};
+use deepseek_core::{HostTensor, Kernels, Numerics, Parallel};
 use deepseek_model::model::Trace;
 use deepseek_model::{
     Budget, Config, Decoder, DraftAsk, Model, Plan, Prefill, SeqId, Span, Step, TokenId, Want,
@@ -29,6 +29,8 @@ pub struct Open {
     pub drafts: bool,
     /// How much of a prompt runs through all layers.
     pub prefill: Prefill,
+    /// How it is divided among ranks.
+    pub parallel: Parallel,
 }
 
 impl Default for Open {
@@ -40,6 +42,7 @@ impl Default for Open {
             step_tokens: 512,
             drafts: false,
             prefill: Prefill::Full,
+            parallel: Parallel::ALONE,
         }
     }
 }
@@ -92,7 +95,7 @@ fn load<B: Kernels>(
         engram: None,
         experts: None,
     };
-    let plan = Plan::new(&config, open.numerics, budget)?;
+    let plan = Plan::new(&config, open.numerics, budget)?.divided(open.parallel)?;
     let checkpoint = Checkpoint::open(folder)?;
     let compressed = list(name, "engram_token_map")?;
     Ok(Model::load(
@@ -170,8 +173,8 @@ pub fn step(seq: u32, at: usize, tokens: &[TokenId]) -> Step {
 ///
 /// # Errors
 /// A fault of the device.
-pub fn logits<B: Kernels>(
-    model: &mut Model<B>,
+pub fn logits(
+    model: &mut impl Decoder,
     tokens: &[TokenId],
     chunks: &[usize],
 ) -> Result<HostTensor> {
@@ -216,8 +219,8 @@ pub struct Spoken {
 ///
 /// # Panics
 /// If `logits` is empty.
-pub fn speak<B: Kernels>(
-    model: &mut Model<B>,
+pub fn speak(
+    model: &mut impl Decoder,
     logits: &[f32],
     mut at: usize,
     count: usize,

@@ -3,10 +3,11 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use deepseek_core::operands::{ExpertBank, ExpertViews, FeedForward, Residency};
+use deepseek_core::operands::{ExpertBank, ExpertShare, FeedForward, Residency};
 use deepseek_core::weights::WeightView;
 use deepseek_core::{
-    Backend, HostTensor, Kernels, Level, Result, Rotation, Rounding, RowFormat, Unary, Use,
+    Backend, Collective, HostTensor, Kernels, Level, Result, Rotation, Rounding, RowFormat, Unary,
+    Use,
 };
 
 /// Another device's primitives and the provided bodies, less what it was told not to do: it serves
@@ -62,8 +63,8 @@ impl<B: Kernels> Backend for Strict<B> {
         self.inner.linear(x, weight.used(Use::Product))
     }
 
-    fn upload(&self, host: &HostTensor) -> Result<B::Tensor> {
-        self.inner.upload(host)
+    fn upload_slice(&self, shape: &[usize], numbers: &[f32]) -> Result<B::Tensor> {
+        self.inner.upload_slice(shape, numbers)
     }
 
     fn download(&self, t: &B::Tensor) -> Result<HostTensor> {
@@ -192,11 +193,18 @@ impl<B: Kernels> Backend for Strict<B> {
     }
 }
 
+/// One rank alone.
+impl<B: Kernels> Collective for Strict<B> {}
+
 impl<B: Kernels> Kernels for Strict<B> {
     type Experts = ExpertBank<Self>;
 
-    fn load_experts(&self, experts: &[ExpertViews], _: Residency) -> Result<ExpertBank<Self>> {
-        ExpertBank::copied(self, experts)
+    fn load_experts(&self, share: ExpertShare<'_>, _: Residency) -> Result<ExpertBank<Self>> {
+        ExpertBank::copied(self, share)
+    }
+
+    fn experts_in(&self, bank: &ExpertBank<Self>) -> Range<u32> {
+        bank.range()
     }
 
     fn expert(&self, bank: &ExpertBank<Self>, id: u32) -> Result<FeedForward<Self>> {

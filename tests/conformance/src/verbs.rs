@@ -11,14 +11,14 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use deepseek_core::operands::{
-    Blocks, EngramGate, ExpertViews, Gate, Groups, HyperWeights, Inputs, Mix, MixerConfig,
-    PoolState, Pooling, Residency, Routing, Runs, ScoreRounding, Select, Selection, Softmax,
-    SwiGlu, TokenTable, TopK, WeightRounding,
+    Blocks, EngramGate, ExpertShare, ExpertViews, Gate, Groups, HyperWeights, Inputs, Mix,
+    MixerConfig, PoolState, Pooling, Residency, Routing, Runs, ScoreRounding, Select, Selection,
+    Softmax, SwiGlu, TokenTable, TopK, WeightRounding,
 };
 use deepseek_core::quant::decode_row;
 use deepseek_core::weights::{Bytes, WeightView};
 use deepseek_core::{
-    DeviceTensor, Format, Fp4Scale, HostTensor, Kernels, Lists, NO_ROW, Rounding, RowFormat,
+    DeviceTensor, Error, Format, Fp4Scale, HostTensor, Kernels, Lists, NO_ROW, Rounding, RowFormat,
     ScaleFormat, Use, reference,
 };
 use half::f16;
@@ -247,6 +247,7 @@ impl Draw<'_> {
             data: Bytes::from(data),
             scales: Bytes::from(scales),
             tile_row: 0,
+            stride: None,
         };
         whole.narrow(before..all)
     }
@@ -327,6 +328,31 @@ fn weights<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()
         .map(|(row, w)| product(x.row(row), w))
         .collect();
     relative(&format!("linear by {what}"), got.data(), &want, TOLERANCE);
+
+    // Some of its columns, cut where a block ends and within one.
+    for own in [columns / 4..columns, columns / 2..columns, 0..columns / 2] {
+        let own = own.start / 2 * 2..own.end / 2 * 2;
+        if own.is_empty() {
+            continue;
+        }
+        let part = view.narrow_columns(own.clone())?;
+        let what = format!("columns {own:?} of {what}, as {}", part.format);
+        let of_row = |w: &'_ [f32]| w[own.clone()].to_vec();
+        let own_plain: Vec<f32> = plain.chunks(columns).flat_map(of_row).collect();
+        let table = be.load(&part, Use::Lookup)?;
+        let at: Vec<u32> = (0..rows as u32).collect();
+        let got = be.download(&be.lookup(&table, &be.ids(&at)?)?)?;
+        same_bits(&format!("lookup of {what}"), got.data(), &own_plain);
+        let matrix = be.load(&part, Use::Product)?;
+        let own_x: Vec<f32> = x.data().chunks(columns).flat_map(of_row).collect();
+        let own_x = HostTensor::new(&[3, own.len()], own_x);
+        let got = be.download(&be.linear(&be.upload(&own_x)?, &matrix)?)?;
+        let want: Vec<f32> = (0..3)
+            .flat_map(|row| own_plain.chunks(own.len()).map(move |w| (row, w)))
+            .map(|(row, w)| product(own_x.row(row), w))
+            .collect();
+        relative(&format!("linear by {what}"), got.data(), &want, TOLERANCE);
+    }
     Ok(())
 }
 
@@ -636,7 +662,8 @@ fn experts<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()
         .collect();
     // A device keeps what it likes of them: too little for one, for some, or as much as there is.
     let bytes = draw.pick(&[None, Some(0), Some(4096)]);
-    let bank = be.load_experts(&views, Residency { bytes })?;
+    let bank = be.load_experts(ExpertShare::all(&views), Residency { bytes })?;
+    assert_eq!(be.experts_in(&bank), 0..count as u32);
     let mut chosen = Vec::new();
     for _ in 0..tokens {
         let first = draw.count(0..count - 1);
@@ -665,6 +692,38 @@ fn experts<B: Kernels>(be: &B, format: Format, draw: &mut Draw<'_>) -> Result<()
         let tolerance = if bf16 { 2.0_f32.powi(-6) } else { TOLERANCE };
         let what = draw.what(&format!("experts in {format}"));
         relative(&what, got.data(), want.data(), tolerance);
+        let whole = want;
+
+        // Ranks that have some each, of which one may be visited by nobody, give terms of the same sum.
+        let mut sum = vec![0.0; tokens * hidden];
+        let mut is_rank = true;
+        for (first, end) in [(0, 1), (1, 3), (3, count)] {
+            let share = ExpertShare {
+                views: &views[first..end],
+                first,
+                total: count,
+            };
+            let bank = match be.load_experts(share, Residency { bytes }) {
+                // A device that has no collectives is no rank.
+                Err(Error::Unsupported { .. }) => {
+                    is_rank = false;
+                    break;
+                }
+                bank => bank?,
+            };
+            assert_eq!(be.experts_in(&bank), first as u32..end as u32);
+            be.prefetch(&bank, &routing.experts)?;
+            let got = be.download(&be.experts(&x, &routing, &bank, form)?)?;
+            let want = be.download(&reference::experts(be, &x, &routing, &bank, form)?)?;
+            let part = format!("{what}, those from {first} to {end}");
+            relative(&part, got.data(), want.data(), tolerance);
+            sum.iter_mut()
+                .zip(got.data())
+                .for_each(|(sum, x)| *sum += x);
+        }
+        if is_rank {
+            relative(&format!("{what}, in parts"), &sum, whole.data(), tolerance);
+        }
 
         for (id, views) in views.iter().enumerate() {
             let (own, want) = (be.expert(&bank, id as u32)?, views.load(be)?);

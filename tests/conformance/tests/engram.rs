@@ -7,7 +7,7 @@ use conformance::compare::{relative, same_bits};
 use deepseek_core::operands::Inputs;
 use deepseek_core::quant::bf16;
 use deepseek_core::weights::{Shard, Tensors};
-use deepseek_core::{HostTensor, Kernels, Loader, Numerics, Unary};
+use deepseek_core::{HostTensor, Kernels, Loader, Numerics, Shares, Unary};
 use deepseek_engram::{Engram, LayerConfig};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -121,6 +121,7 @@ impl Case {
                 tensors,
                 numerics,
                 input_block: 32,
+                shares: Shares::WHOLE,
             },
             self.shape,
         )?;

@@ -9,7 +9,7 @@ use conformance::album::run;
 use conformance::compare::same_bits;
 use conformance::model::{draft, speak, step};
 use deepseek_audio::{Audio, Chunks};
-use deepseek_core::Numerics;
+use deepseek_core::{Numerics, Parallel};
 use deepseek_model::{Config, Decoder, Error, Media, Model, Prefill, SeqId, Span, Step, TokenId};
 use deepseek_testkit::tiny_v41_config;
 use deepseek_vision::video::{Clip, Video};
@@ -25,8 +25,16 @@ fn each(
     let (folder, json) = (checkpoint()?, tiny_v41_config(VOCABULARY, COMPRESSED)?);
     for numerics in LEVELS {
         for prefill in [Prefill::Full, Prefill::Replay] {
-            let mut open =
-                |threads| load(Host::new(threads), folder.path(), &json, numerics, prefill);
+            let mut open = |threads| {
+                load(
+                    Host::new(threads),
+                    folder.path(),
+                    &json,
+                    numerics,
+                    prefill,
+                    Parallel::ALONE,
+                )
+            };
             check(&format!("{numerics:?} {prefill:?}"), &mut open)?;
         }
     }
@@ -134,6 +142,7 @@ fn a_scene_of_other_media_gives_other_logits() -> Result<()> {
         &json,
         Numerics::EXACT,
         Prefill::Full,
+        Parallel::ALONE,
     )?;
     let scene = Scene::new(&mut model, 1)?;
     let other = Scene::new(&mut model, 2)?;
@@ -166,6 +175,7 @@ fn a_model_without_an_audio_encoder_refuses_audio_and_watches_videos() -> Result
         &json,
         Numerics::EXACT,
         Prefill::Full,
+        Parallel::ALONE,
     )?;
     let hearing = Config::parse(&tiny_v41_config(VOCABULARY, COMPRESSED)?)?;
     let audio = hearing.audio.expect("an audio encoder");

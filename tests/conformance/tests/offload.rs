@@ -4,12 +4,12 @@
 use anyhow::Result;
 use backend_candle::Candle;
 use backend_offload::host::{HostChip, HostDriver};
-use backend_offload::{Entry, Offload, Options};
+use backend_offload::{Captures, Entry, Offload, Options};
 use conformance::compare::{close, root_mean_square};
 use conformance::counting::Counting;
 use conformance::fixture::Fixture;
 use conformance::model::{Open, best, draft, logits, open, prompt, released_distances, step};
-use deepseek_core::Numerics;
+use deepseek_core::{Kernels, Lists, Numerics};
 use deepseek_model::{Decoder, Model, Prefill, SeqId, Span, Step, TokenId, Want};
 
 type Device = Offload<HostDriver>;
@@ -31,11 +31,18 @@ const MODELS: [(&str, Prefill); 4] = [
     ("wide-s4-release", Prefill::Replay),
 ];
 
+/// Memory that its owner let go of holds no number, so that a use of it shows.
+const POISONED: Options = Options {
+    memory_bytes: None,
+    poison: true,
+    capture: false,
+};
+
 fn device(chip: HostChip) -> Result<Device> {
-    let options = Options {
-        poison: true,
-        ..Options::default()
-    };
+    device_with(chip, POISONED)
+}
+
+fn device_with(chip: HostChip, options: Options) -> Result<Device> {
     Ok(Offload::start(options, move || {
         Ok(HostDriver::new(chip, MEMORY))
     })?)
@@ -88,6 +95,7 @@ fn it_tells_which_verbs_were_composed_and_why() -> Result<()> {
     let fused = [
         "attend: weights rounded by chunks of 64",
         "attend: weights rounded by chunks of 7",
+        "experts: experts of other ranks",
         "index_topk: keeps candidates",
     ];
     assert_eq!(declined(HostChip::Fused)?, fused);
@@ -344,6 +352,141 @@ fn three_hundred_tokens_ask_for_the_same_and_allocate_nothing() -> Result<()> {
         }
         assert!(changes <= 12, "{name}: {changes} changes in 300 tokens");
     }
+    Ok(())
+}
+
+/// Decodes fifty tokens behind a prompt: the logits of each, and the ids of drafts where there are any.
+fn decoded<B: Kernels>(
+    model: &mut Model<B>,
+    prompt: &[TokenId],
+    drafts: u32,
+) -> Result<Vec<Vec<f32>>> {
+    model.step(&span(0, prompt, Want::Nothing))?;
+    let mut all = Vec::new();
+    for at in prompt.len()..prompt.len() + 50 {
+        let token = [at as TokenId % 7 + 1];
+        all.push(model.step(&span(at, &token, Want::Last))?.into_values());
+        if drafts > 0 {
+            let ids = draft(model, token[0], drafts)?;
+            all.push(ids.into_iter().map(|id| id as f32).collect());
+        }
+    }
+    Ok(all)
+}
+
+/// One graph for each length of the lists, which grow by powers of two; and of the drafts another.
+#[test]
+fn fifty_tokens_by_graphs_have_the_bits_of_those_asked_for_one_by_one() -> Result<()> {
+    for (name, prefill) in MODELS {
+        for (chip, numerics, drafts) in [
+            (HostChip::Composed, Numerics::RELEASED, 0),
+            (HostChip::Fused, Numerics::EXACT, 2),
+        ] {
+            let opened = Open {
+                numerics,
+                prefill,
+                drafts: drafts > 0,
+                ..Open::default()
+            };
+            let prompt: Vec<_> = prompt(name)?.into_iter().cycle().take(40).collect();
+            let run = |capture| -> Result<_> {
+                let options = Options {
+                    capture,
+                    ..POISONED
+                };
+                let mut model = open(device_with(chip, options)?, name, opened)?;
+                let decoded = decoded(&mut model, &prompt, drafts)?;
+                Ok((decoded, model.backend().captures()))
+            };
+            let (want, none) = run(false)?;
+            let (got, captures) = run(true)?;
+            for (at, (got, want)) in got.iter().zip(&want).enumerate() {
+                conformance::compare::same_bits(&format!("{name} {chip:?} {at}"), got, want);
+            }
+            assert_eq!(none, Captures::default());
+            assert_eq!(captures.refused, [].into(), "{name} {chip:?}");
+            let steps = want.len() as u64;
+            assert!(
+                captures.replays > steps * 2 / 3,
+                "{name} {chip:?}: {captures:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// With lists of one length a text has one graph.
+#[test]
+fn fixed_lists_are_captured_once() -> Result<()> {
+    for (name, experts) in [("flashy-s0", 8), ("plain-s7-release", 6)] {
+        let opened = Open {
+            context: 128,
+            ..Open::default()
+        };
+        let options = Options {
+            capture: true,
+            ..POISONED
+        };
+        let counting = Counting::new(device_with(HostChip::Composed, options)?, experts)?;
+        let mut model = open(counting.with(Lists::Fixed), name, opened)?;
+        let fixed = decoded(&mut model, &[1; 40], 0)?;
+        let captures = model.backend().inner().captures();
+        assert_eq!(
+            (captures.graphs, captures.refused),
+            (1, [].into()),
+            "{name}"
+        );
+        assert!(captures.replays >= 44, "{name}: {}", captures.replays);
+        let counting = Counting::new(device(HostChip::Composed)?, experts)?;
+        let mut model = open(counting.with(Lists::Fixed), name, opened)?;
+        for (got, want) in fixed.iter().zip(&decoded(&mut model, &[1; 40], 0)?) {
+            conformance::compare::same_bits(name, got, want);
+        }
+    }
+    Ok(())
+}
+
+/// Batches of one, two and three sequences, which join and leave.
+#[test]
+fn each_number_of_sequences_has_its_graph() -> Result<()> {
+    let name = "flashy-s0";
+    let run = |capture| -> Result<_> {
+        let opened = Open {
+            sequences: 3,
+            ..Open::default()
+        };
+        let options = Options {
+            capture,
+            ..POISONED
+        };
+        let mut model = open(device_with(HostChip::Fused, options)?, name, opened)?;
+        for seq in 0..3 {
+            model.step(&step(seq, 0, &[1 + seq; 8]))?;
+        }
+        let (mut at, mut all) = ([8; 3], Vec::new());
+        for turn in 0..48 {
+            let count = [1, 2, 3, 2][turn / 2 % 4];
+            // Not always the same ones.
+            let spans = (0..count).flat_map(|place| {
+                let seq = (turn / 8 + place) % 3;
+                at[seq] += 1;
+                step(seq as u32, at[seq] - 1, &[turn as TokenId % 5 + 1]).spans
+            });
+            let spans = spans.collect();
+            all.push(model.step(&Step { spans })?.into_values());
+        }
+        Ok((all, model.backend().captures()))
+    };
+    let (want, _) = run(false)?;
+    let (got, captures) = run(true)?;
+    for (turn, (got, want)) in got.iter().zip(&want).enumerate() {
+        conformance::compare::same_bits(&format!("turn {turn}"), got, want);
+    }
+    assert!(
+        captures.graphs >= 3 && captures.replays >= 20,
+        "{captures:?}"
+    );
+    assert_eq!(captures.refused, [].into());
     Ok(())
 }
 

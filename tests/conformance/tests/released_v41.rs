@@ -15,7 +15,7 @@ use conformance::forced;
 use conformance::model::{Open, logits, meta, open, prompt};
 use deepseek_core::operands::{Runs, ScoreRounding, Selection, Softmax, TopK, WeightRounding};
 use deepseek_core::weights::{Checkpoint, Tensors};
-use deepseek_core::{HostTensor, Kernels, Loader, Numerics, RowFormat};
+use deepseek_core::{HostTensor, Kernels, Loader, Numerics, Parallel, RowFormat, Shares};
 use deepseek_model::Config;
 use deepseek_vision::{Grid, Tower};
 use serde_json::Value;
@@ -29,6 +29,7 @@ const RELEASED: Open = Open {
     step_tokens: 512,
     drafts: true,
     prefill: deepseek_model::Prefill::Full,
+    parallel: Parallel::ALONE,
 };
 
 #[test]
@@ -95,6 +96,7 @@ fn the_tower_rounds_where_the_reference_does_on<B: Kernels>(be: &B) -> Result<()
         tensors: Tensors::new(&checkpoint, [32, 32]),
         numerics: Numerics::RELEASED,
         input_block: 32,
+        shares: Shares::WHOLE,
     };
     let tower = Tower::load(&at, shape)?;
     let side = shape.downsample;

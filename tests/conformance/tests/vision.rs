@@ -7,7 +7,7 @@ use conformance::compare::close;
 use conformance::fixture::{Fixture, folder};
 use conformance::model::meta;
 use deepseek_core::weights::{Checkpoint, Tensors};
-use deepseek_core::{Backend, Kernels, Loader, Numerics};
+use deepseek_core::{Backend, Kernels, Loader, Numerics, Shares};
 use deepseek_model::Config;
 use deepseek_vision::{Canvas, Grid, Image, Place, Tower, VisionConfig};
 
@@ -53,6 +53,7 @@ fn tower<B: Kernels>(be: &B, numerics: Numerics) -> Result<Tower<B>> {
         tensors: Tensors::new(&checkpoint, [32, 32]),
         numerics,
         input_block: 32,
+        shares: Shares::WHOLE,
     };
     Ok(Tower::load(&at, shape()?)?)
 }

@@ -140,7 +140,8 @@ pub(super) fn code(line: &str) -> &str {
 
 fn is_text(path: &str) -> bool {
     let ending = path.rsplit_once('.').map_or("", |(_, ending)| ending);
-    TEXTS.contains(&ending) || path.starts_with(".ci/")
+    let is_report = ending == "json" && path.starts_with("docs/");
+    TEXTS.contains(&ending) || is_report || path.starts_with(".ci/")
 }
 
 /// The lines of a manifest by section, without comments and blank lines.

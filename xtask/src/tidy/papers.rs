@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Findings;
 use super::house::House;
+use crate::devices::{self, Sources};
 
 /// What a reader of any repository looks for.
 const PAPERS: [&str; 10] = [
@@ -200,6 +201,26 @@ pub(super) fn features_are_written_down(house: &House, found: &mut Findings) {
     }
 }
 
+/// The table of devices in the README is what its command makes of the reports that are committed.
+pub(super) fn devices_are_as_their_reports_say(house: &House, found: &mut Findings) {
+    let reports = || {
+        house
+            .texts(".json")
+            .filter(|(path, _)| devices::is_report(path))
+    };
+    if reports().next().is_none() {
+        return;
+    }
+    let readme = house.text("README.md");
+    match Sources::of(reports(), |path| house.text(path)).written(readme) {
+        Ok(written) if written == readme => {}
+        Ok(_) => {
+            found.push("README.md: the table of devices is stale: cargo xtask devices".to_owned());
+        }
+        Err(error) => found.push(format!("{error:#}")),
+    }
+}
+
 /// The names after "feature" or "features", in backticks, and after `--features`.
 fn named(text: &str) -> BTreeSet<&str> {
     let mut names = BTreeSet::new();
@@ -295,6 +316,26 @@ mod tests {
         let bare = "//! As docs/models/n.md and `m.md` §3.7\n";
         let want = ["crates/a/src/a.rs:1: m.md is docs/models/m.md"];
         check(rule, &[page, other, source(bare)], &want);
+    }
+
+    #[test]
+    fn a_table_of_devices_that_is_not_the_reports_is_found() {
+        let rule = devices_are_as_their_reports_say;
+        let at = "docs/emulator-reports/a.json";
+        check(rule, &[("README.md", ""), ("docs/a.json", "{}")], &[]);
+        check(rule, &[("README.md", ""), (at, "{}")], &["README.md: no "]);
+        let text =
+            "<!-- Written by `cargo xtask devices`. -->\nold\n<!-- End of what is written. -->\n";
+        let none = [("README.md", text), (at, "{}")];
+        check(
+            rule,
+            &none,
+            &["docs/emulator-reports/a.json: a report of form None"],
+        );
+        let report = r#"{"report": 2, "program": "1", "is_emulated": true, "failed": [],
+            "chip": {"name": "C-EMU", "about": "C", "software": "S"}, "operations": [{"results": 1}]}"#;
+        let stale = [("README.md", text), (at, report)];
+        check(rule, &stale, &["README.md: the table of devices is stale"]);
     }
 
     #[test]

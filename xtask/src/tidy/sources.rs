@@ -1,16 +1,20 @@
 //! Rules on source files: what stands where.
 
+use std::collections::BTreeSet;
+
 use super::Findings;
 use super::house::{House, code};
+use crate::mutants;
 
 /// Where `unsafe` may stand, by crate. The roots of these crates deny it, all others forbid it.
-const UNSAFE: [(&str, &str); 14] = [
+const UNSAFE: [(&str, &str); 16] = [
     ("crates/backend-abi", "src/addresses.rs"),
     ("crates/backend-abi", "src/library.rs"),
     ("crates/backend-ascend", "src/cann"),
     ("crates/backend-ascend-sys", "src/table.rs"),
     ("crates/backend-cambricon", "src/neuware"),
     ("crates/backend-cambricon-sys", "src/table.rs"),
+    ("crates/backend-offload", "src/queue.rs"),
     ("crates/deepseek-core", "src/weights/shard.rs"),
     ("crates/backend-host", "src/kernels"),
     ("crates/deepseek-cli", "src/heap.rs"),
@@ -19,6 +23,7 @@ const UNSAFE: [(&str, &str); 14] = [
     ("tests/emulators/support", "src/addresses.rs"),
     ("tests/emulators/support", "src/argument.rs"),
     ("tests/emulators/support", "src/host.rs"),
+    ("tests/emulators/support", "src/run.rs"),
 ];
 
 /// Where outside bytes are read, by the beginning of the path, and the fuzz target for it.
@@ -299,6 +304,20 @@ pub(super) fn no_path_is_of_one_machine(house: &House, found: &mut Findings) {
             }
         }
     }
+}
+
+/// Each fault that is planted into a driver still has its place and its test.
+pub(super) fn planted_faults_have_their_places(house: &House, found: &mut Findings) {
+    let mut tests = BTreeSet::new();
+    for (_, _, code) in lines_of_code(house) {
+        let name = code
+            .trim_start()
+            .strip_prefix("fn ")
+            .and_then(|rest| rest.split_once('('));
+        tests.extend(name.map(|(name, _)| name));
+    }
+    let lists = house.texts(".toml");
+    found.extend(mutants::stale(lists, |path| house.text(path), &tests));
 }
 
 /// Path, number and code of every line of Rust.

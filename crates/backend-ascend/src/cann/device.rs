@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use backend_ascend_sys::Ascend;
 use backend_ascend_sys::abi::runtime::Runtime;
+use backend_offload::{Failure, one_line};
 use deepseek_core::{Error, Result};
 
 use super::machine;
-use crate::limits::VENDOR_TEXT_CHARS_MAX;
-use crate::status::Failure;
+use crate::status::failure;
 
 /// What `aclInit` returns when it was called before.
 const INITIALISED: i32 = 100_002;
@@ -63,6 +63,12 @@ impl Device {
     /// The vendor's name for the chip; empty if the release does not tell.
     pub(crate) fn soc(&self) -> String {
         machine::soc(&self.ascend.runtime)
+    }
+
+    /// Why no graphs are captured, where the release has no functions for it.
+    pub(crate) fn captures_none(&self) -> Option<String> {
+        let error = self.ascend.capture.as_ref().err()?;
+        Some(format!("no graphs: {}", one_line(&error.to_string())))
     }
 
     /// What a call returned.
@@ -122,8 +128,7 @@ pub(super) fn checked(runtime: &Runtime, call: &'static str, code: i32) -> Resul
         return Ok(());
     }
     // At once: the text is the thread's, and the next call that fails replaces it.
-    let text = vendor_text(runtime);
-    Err(Failure { call, code, text })
+    Err(failure(call, code, vendor_text(runtime)))
 }
 
 /// What the vendor says of the last call of this thread that failed, on one line.
@@ -132,10 +137,5 @@ fn vendor_text(runtime: &Runtime) -> String {
     let said = unsafe { (runtime.aclGetRecentErrMsg)() };
     // SAFETY: the runtime gives none, or a text with a zero at its end that stays until this thread calls again.
     let text = unsafe { text(said) };
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words
-        .join(" ")
-        .chars()
-        .take(VENDOR_TEXT_CHARS_MAX)
-        .collect()
+    one_line(&text)
 }

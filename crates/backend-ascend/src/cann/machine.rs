@@ -2,9 +2,11 @@
 
 use backend_ascend_sys::Ascend;
 use backend_ascend_sys::abi::runtime::Runtime;
+use backend_offload::Machine;
 use deepseek_core::Result;
 
 use super::device::{checked, initialise, text};
+use crate::chip::AscendChip;
 
 /// Bytes of the buffer that the vendor writes a version into.
 const VERSION_BYTES: usize = 128;
@@ -12,37 +14,22 @@ const VERSION_BYTES: usize = 128;
 /// What failures are told of that are no single device's.
 const NAME: &str = "npu";
 
-/// An installation and what it finds on its machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Machine {
-    /// Devices that this process may open, counted from 0.
-    pub devices: u32,
-    /// The vendor's name for the chip; empty if the release does not tell.
-    pub soc: String,
-    /// The version of the runtime, if the release tells.
-    pub version: Option<String>,
-}
-
-impl Machine {
-    /// Asks a runtime.
-    ///
-    /// # Errors
-    /// [`Error::Device`](deepseek_core::Error::Device) with the vendor's code: of a machine without a driver
-    /// most of all.
-    pub fn of(ascend: &Ascend) -> Result<Self> {
-        let runtime = &ascend.runtime;
-        initialise(runtime, NAME)?;
-        let mut devices = 0;
-        // SAFETY: a place for the number.
-        let code = unsafe { (runtime.aclrtGetDeviceCount)(&raw mut devices) };
-        let counted = checked(runtime, "aclrtGetDeviceCount", code);
-        counted.map_err(|failure| failure.of(NAME))?;
-        Ok(Self {
-            devices,
-            soc: soc(runtime),
-            version: version(runtime),
-        })
-    }
+/// Asks a runtime.
+pub(crate) fn machine(ascend: &Ascend) -> Result<Machine<AscendChip>> {
+    let runtime = &ascend.runtime;
+    initialise(runtime, NAME)?;
+    let mut devices = 0;
+    // SAFETY: a place for the number.
+    let code = unsafe { (runtime.aclrtGetDeviceCount)(&raw mut devices) };
+    let counted = checked(runtime, "aclrtGetDeviceCount", code);
+    counted.map_err(|failure| failure.of(NAME))?;
+    let model = soc(runtime);
+    Ok(Machine {
+        devices,
+        chip: AscendChip::named(&model),
+        model,
+        software: version(runtime).map(|version| format!("CANN {version}")),
+    })
 }
 
 /// The vendor's name for the chip; empty if the release does not tell.

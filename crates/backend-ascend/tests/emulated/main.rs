@@ -2,6 +2,22 @@
 //! Linux only, as the emulator's loader is.
 #![cfg(target_os = "linux")]
 
-mod operations;
-mod runtime;
-mod session;
+#[path = "../../../../tests/emulators/driver/mod.rs"]
+mod driver;
+mod graphs;
+mod own;
+#[path = "../../../../tests/emulators/ascend/tests/emulator/vendor.rs"]
+mod vendor;
+
+use backend_ascend::AscendDriver;
+use emulator_support::Run;
+
+type Session = Run<vendor::Cann>;
+type Tested = AscendDriver;
+
+/// What messages call the device.
+const NAME: &str = "npu:0-EMU";
+/// What the emulator's configuration calls the memory of a device.
+const MEMORY: &str = "hbm_bytes";
+/// The call that gives memory.
+const MALLOC: &str = "aclrtMalloc";

@@ -14,15 +14,15 @@ use backend_cambricon_sys::types::{
     cnnlOpTensorDescriptor_t, cnnlPointerMode_t, cnnlReduceDescriptor_t, cnnlReduceIndices_t,
     cnnlReduceOp_t, cnnlScatterNdMode_t, cnnlStatus_t, cnnlTensorDescriptor_t,
 };
-use backend_offload::Address;
 use backend_offload::compose::{Binary, Call, Function, Number, Operand, Order, Type};
+use backend_offload::{Address, Queue};
 use deepseek_core::{Error, Result};
 
 use super::descriptor::{self, Descriptor, Tensor};
 use super::device::Device;
 use super::pointer;
-use super::queue::Queue;
-use crate::lower::{Comparison, Own, Plain, is_dense};
+use super::queue::MluQueue;
+use crate::lower::{Own, Plain};
 
 /// Of a description that an operator does not need.
 const NO_TENSOR: cnnlTensorDescriptor_t = cnnlTensorDescriptor_t::NULL;
@@ -33,7 +33,7 @@ const ALGORITHMS: i32 = 1;
 pub(crate) struct Operators {
     raw: cnnlHandle_t,
     device: Rc<Device>,
-    queue: Rc<Queue>,
+    queue: Rc<MluQueue>,
 }
 
 impl fmt::Debug for Operators {
@@ -155,9 +155,18 @@ macro_rules! operator {
     }};
 }
 
+/// Sets attributes of a description.
+macro_rules! attributes {
+    ($own:ident: $set:ident($of:ident) $($attribute:path = $value:expr),+ $(,)?) => {$(
+        let function = $own.device.neuware.operators.$set;
+        let named = (&$own.device, stringify!($set));
+        descriptor::set(named, function, &$of, ($attribute, $value))?;
+    )+};
+}
+
 impl Operators {
     /// A handle for this thread and a queue. Sums are taken in one order.
-    pub(crate) fn new(queue: &Rc<Queue>) -> Result<Self> {
+    pub(crate) fn new(queue: &Rc<MluQueue>) -> Result<Self> {
         let device = &queue.device;
         let mut raw = cnnlHandle_t::NULL;
         // SAFETY: the place is one for a handle.
@@ -176,60 +185,46 @@ impl Operators {
 
     /// Prepares a call, whose memory for intermediate results begins at `scratch`.
     pub(crate) fn prepare(&self, call: &Call<Own>, scratch: Address) -> Result<Prepared<'_>> {
-        let at = |operand: &Operand| self.at(operand, scratch);
+        let on = |operand: &Operand| self.at(operand, scratch);
         match call {
-            Call::Binary { f, a, b, out } => self.binary(*f, [at(a)?, at(b)?, at(out)?], a.dtype),
-            Call::Function { f, x, out } => self.function(*f, at(x)?, at(out)?),
-            Call::Cast { x, out } => self.cast([x.dtype, out.dtype], at(x)?, at(out)?),
-            Call::Copy { from, out } => self.copy(at(from)?, at(out)?),
+            Call::Binary { f, a, b, out } => self.binary(*f, [on(a)?, on(b)?, on(out)?], a.dtype),
+            Call::Function { f, x, out } => self.function(*f, on(x)?, on(out)?),
+            Call::Cast { x, out } => self.cast([x.dtype, out.dtype], on(x)?, on(out)?),
+            Call::Copy { from, out } => self.copy(on(from)?, on(out)?),
             Call::Where {
                 condition,
                 yes,
                 no,
                 out,
-            } => self.select([at(condition)?, at(yes)?, at(no)?, at(out)?]),
-            Call::Fill { out, value } => self.fill(*value, at(out)?),
+            } => self.select([on(condition)?, on(yes)?, on(no)?, on(out)?]),
+            Call::Fill { out, value } => self.fill(*value, on(out)?),
             Call::MaskedFill { .. } => unreachable!("lowered to a choice"),
-            Call::Arange { out } => self.arange(out.dtype, at(out)?),
+            Call::Arange { out } => self.arange(out.dtype, on(out)?),
             Call::Concat { parts, out } => {
-                let parts = parts.iter().map(at).collect::<Result<_>>()?;
-                self.concat(parts, at(out)?)
+                let parts = parts.iter().map(on).collect::<Result<_>>()?;
+                self.concat(parts, on(out)?)
             }
-            Call::Rows {
-                from,
-                at: list,
-                out,
-            } => self.rows([at(from)?, at(list)?, at(out)?]),
-            Call::Gather {
-                from,
-                at: list,
-                out,
-            } => self.gather([at(from)?, at(list)?, at(out)?]),
-            Call::Scatter {
-                into,
-                at: list,
-                from,
-            } => self.scatter([at(into)?, at(list)?, at(from)?]),
+            Call::Rows { from, at, out } => self.rows([on(from)?, on(at)?, on(out)?]),
+            Call::Gather { from, at, out } => self.gather([on(from)?, on(at)?, on(out)?]),
+            Call::Scatter { into, at, from } => self.scatter([on(into)?, on(at)?, on(from)?]),
             Call::Matmul { a, b, out } => self.matmul([a, b, out], scratch),
             Call::RmsNorm {
                 x, gamma, eps, out, ..
-            } => self.rms_norm([at(x)?, at(gamma)?, at(out)?], *eps),
+            } => self.rms_norm([on(x)?, on(gamma)?, on(out)?], *eps),
             Call::Sum { x, out } => {
-                self.reduce(cnnlReduceOp_t::CNNL_REDUCE_ADD, [at(x)?, at(out)?])
+                self.reduce(cnnlReduceOp_t::CNNL_REDUCE_ADD, [on(x)?, on(out)?])
             }
             Call::Max { x, out, .. } => {
-                self.reduce(cnnlReduceOp_t::CNNL_REDUCE_MAX, [at(x)?, at(out)?])
+                self.reduce(cnnlReduceOp_t::CNNL_REDUCE_MAX, [on(x)?, on(out)?])
             }
             Call::TopK {
                 x,
                 order,
                 out,
                 places,
-            } => self.top_k(*order, out.dims[1], [at(x)?, at(out)?, at(places)?]),
-            Call::Own(Own::Compare { f, a, b, out }) => {
-                self.compare(*f, [at(a)?, at(b)?, at(out)?])
-            }
-            Call::Own(Own::Expand { from, out }) => self.expand(at(from)?, at(out)?),
+            } => self.top_k(*order, out.dims[1], [on(x)?, on(out)?, on(places)?]),
+            Call::Own(Own::Differs { a, b, out }) => self.differs([on(a)?, on(b)?, on(out)?]),
+            Call::Own(Own::Expand { from, out }) => self.expand(on(from)?, on(out)?),
             Call::Own(Own::Plain { f, x, out }) => {
                 let of = &self.device.neuware.operators;
                 let (name, function) = match f {
@@ -237,7 +232,7 @@ impl Operators {
                     Plain::Negate => ("cnnlNegTensor", of.cnnlNegTensor),
                     Plain::Log1p => ("cnnlLog1p_v2", of.cnnlLog1p_v2),
                 };
-                Ok(self.unary(name, function, at(x)?, at(out)?))
+                Ok(self.unary(name, function, on(x)?, on(out)?))
             }
         }
     }
@@ -283,9 +278,7 @@ impl Operators {
 
     fn div(&self, [a, b, out]: [At; 3]) -> Result<Prepared<'_>> {
         let of = Descriptor::<cnnlDivDescriptor_t>::new(&self.device)?;
-        let mode = (cnnlDivDescAttribute_t::CNNL_DIV_MODE, 0);
-        let function = self.device.neuware.operators.cnnlSetDivDescAttr;
-        descriptor::set((&self.device, "cnnlSetDivDescAttr"), function, &of, mode)?;
+        attributes! { self: cnnlSetDivDescAttr(of) cnnlDivDescAttribute_t::CNNL_DIV_MODE = 0 }
         operator! {
             self: cnnlGetDivWorkspaceSize_v2(of.raw(), a.desc(), b.desc(), out.desc())
                 => |room, bytes| cnnlDiv_v3(
@@ -354,20 +347,11 @@ impl Operators {
         let of = Descriptor::<cnnlActivationDescriptor_t>::new(&self.device)?;
         let prefer = cnnlComputationPreference_t::CNNL_COMPUTATION_HIGH_PRECISION;
         let nan = cnnlNanPropagation_t::CNNL_PROPAGATE_NAN;
-        for attribute in [
-            (cnnlActivationDescAttribute_t::CNNL_ACTIVATION_MODE, mode.0),
-            (
-                cnnlActivationDescAttribute_t::CNNL_ACTIVATION_PREFERENCE,
-                prefer.0,
-            ),
-            (
-                cnnlActivationDescAttribute_t::CNNL_ACTIVATION_NAN_PROP,
-                nan.0,
-            ),
-        ] {
-            let function = self.device.neuware.operators.cnnlSetActivationDescAttr;
-            let named = (&self.device, "cnnlSetActivationDescAttr");
-            descriptor::set(named, function, &of, attribute)?;
+        attributes! {
+            self: cnnlSetActivationDescAttr(of)
+            cnnlActivationDescAttribute_t::CNNL_ACTIVATION_MODE = mode.0,
+            cnnlActivationDescAttribute_t::CNNL_ACTIVATION_PREFERENCE = prefer.0,
+            cnnlActivationDescAttribute_t::CNNL_ACTIVATION_NAN_PROP = nan.0,
         }
         operator! {
             self: cnnlActivationForward(
@@ -481,23 +465,17 @@ impl Operators {
     /// The algorithm is that for exactly these operands. 32-bit floats are multiplied as such: not cut to TF32, as the library does
     /// unless it is told.
     fn matmul(&self, [a, b, out]: [&Operand; 3], scratch: Address) -> Result<Prepared<'_>> {
-        let turns = !is_dense(b);
+        let turns = !b.is_dense();
         let is_batch = out.dims.len() == 3;
         let b = if turns { b.transposed() } else { *b };
         let [a, b, out] = [a, &b, out].map(|operand| self.at(operand, scratch));
         let (a, b, out) = (a?, b?, out?);
         let of = Descriptor::<cnnlMatMulDescriptor_t>::new(&self.device)?;
-        for attribute in [
-            (cnnlMatMulDescAttribute_t::CNNL_MATMUL_DESC_TRANSA, 0),
-            (
-                cnnlMatMulDescAttribute_t::CNNL_MATMUL_DESC_TRANSB,
-                turns.into(),
-            ),
-            (cnnlMatMulDescAttribute_t::CNNL_MATMUL_ALLOW_TF32, 0),
-        ] {
-            let function = self.device.neuware.operators.cnnlSetMatMulDescAttr;
-            let named = (&self.device, "cnnlSetMatMulDescAttr");
-            descriptor::set(named, function, &of, attribute)?;
+        attributes! {
+            self: cnnlSetMatMulDescAttr(of)
+            cnnlMatMulDescAttribute_t::CNNL_MATMUL_DESC_TRANSA = 0,
+            cnnlMatMulDescAttribute_t::CNNL_MATMUL_DESC_TRANSB = turns.into(),
+            cnnlMatMulDescAttribute_t::CNNL_MATMUL_ALLOW_TF32 = 0,
         }
         let found = Descriptor::<cnnlMatMulHeuristicResult_t>::new(&self.device)?;
         let algorithm = Descriptor::<cnnlMatMulAlgo_t>::new(&self.device)?;
@@ -505,81 +483,49 @@ impl Operators {
         let [a_of, b_of, out_of] = [&a, &b, &out].map(At::desc);
         let (result_at, count_at) = (&raw mut result, &raw mut count);
         let (raw, of_raw, prefer) = (self.raw, of.raw(), cnnlMatMulPrefer_t::NULL);
-        if is_batch {
-            cnnl!(
-                self,
-                cnnlGetBatchMatMulExAlgoHeuristic(
+        let looked = if is_batch {
+            cnnl! {
+                self, cnnlGetBatchMatMulExAlgoHeuristic(
                     raw, of_raw, a_of, b_of, out_of, prefer, ALGORITHMS, result_at, count_at,
                 )
-            )?;
+            }
         } else {
-            cnnl!(
-                self,
-                cnnlGetMatMulAlgoHeuristic(
-                    raw, of_raw, a_of, b_of, out_of, out_of, prefer, ALGORITHMS, result_at,
-                    count_at,
+            cnnl! {
+                self, cnnlGetMatMulAlgoHeuristic(
+                    raw, of_raw, a_of, b_of, out_of, out_of, prefer, ALGORITHMS, result_at, count_at,
                 )
-            )?;
-        }
+            }
+        };
+        looked?;
         if count < ALGORITHMS {
             return Err(self.device.fault("no algorithm for a product"));
         }
         let by = algorithm.raw();
-        if is_batch {
-            cnnl!(
-                self,
-                cnnlGetBatchMatMulExHeuristicResult(result, by, &raw mut bytes)
-            )?;
+        let told = if is_batch {
+            cnnl! { self, cnnlGetBatchMatMulExHeuristicResult(result, by, &raw mut bytes) }
         } else {
-            cnnl!(
-                self,
-                cnnlGetMatMulHeuristicResult(result, by, &raw mut bytes)
-            )?;
-        }
+            cnnl! { self, cnnlGetMatMulHeuristicResult(result, by, &raw mut bytes) }
+        };
+        told?;
         let launch = move |room| {
             // What was found, and what it was found for, live as long as the algorithm is used.
             let _kept = (&found, &of, &algorithm, [&a, &b, &out]);
             let (one, zero) = ((&raw const ONE).cast(), (&raw const ZERO).cast());
             if is_batch {
-                return cnnl!(
-                    self,
-                    cnnlBatchMatMulEx(
-                        raw,
-                        of_raw,
-                        by,
-                        one,
-                        a_of,
-                        a.read(),
-                        b_of,
-                        b.read(),
-                        zero,
-                        out_of,
-                        out.place,
-                        room,
-                        bytes,
+                cnnl! {
+                    self, cnnlBatchMatMulEx(
+                        raw, of_raw, by, one, a_of, a.read(), b_of, b.read(), zero, out_of, out.place,
+                        room, bytes,
                     )
-                );
+                }
+            } else {
+                cnnl! {
+                    self, cnnlMatMul_v2(
+                        raw, of_raw, by, one, a_of, a.read(), b_of, b.read(), zero, out_of, out.place,
+                        room, bytes, out_of, out.place,
+                    )
+                }
             }
-            cnnl!(
-                self,
-                cnnlMatMul_v2(
-                    raw,
-                    of_raw,
-                    by,
-                    one,
-                    a_of,
-                    a.read(),
-                    b_of,
-                    b.read(),
-                    zero,
-                    out_of,
-                    out.place,
-                    room,
-                    bytes,
-                    out_of,
-                    out.place,
-                )
-            )
         };
         Ok(with_workspace(bytes, launch))
     }
@@ -602,20 +548,12 @@ impl Operators {
         let nan = cnnlNanPropagation_t::CNNL_NOT_PROPAGATE_NAN;
         let none = cnnlReduceIndices_t::CNNL_REDUCE_NO_INDICES;
         let places = cnnlIndicesType_t::CNNL_32BIT_INDICES;
-        cnnl!(
-            self,
-            cnnlSetReduceDescriptor_v2(
-                of.raw(),
-                &raw mut axis,
-                1,
-                op,
-                float,
-                nan,
-                none,
-                places,
-                0.0,
+        let set = cnnl! {
+            self, cnnlSetReduceDescriptor_v2(
+                of.raw(), &raw mut axis, 1, op, float, nan, none, places, 0.0,
             )
-        )?;
+        };
+        set?;
         operator! {
             self: cnnlGetReduceOpWorkspaceSize_v2(x.desc(), out.desc(), NO_TENSOR, of.raw())
                 => |room, bytes| cnnlReduce_v2(
@@ -638,11 +576,8 @@ impl Operators {
         }
     }
 
-    fn compare(&self, f: Comparison, [a, b, out]: [At; 3]) -> Result<Prepared<'_>> {
-        let op = match f {
-            Comparison::Differs => cnnlLogicOp_t::CNNL_LOGIC_OP_NE,
-            Comparison::AtMost => cnnlLogicOp_t::CNNL_LOGIC_OP_LE,
-        };
+    fn differs(&self, [a, b, out]: [At; 3]) -> Result<Prepared<'_>> {
+        let op = cnnlLogicOp_t::CNNL_LOGIC_OP_NE;
         operator! {
             self: cnnlGetLogicOpWorkspaceSize(a.desc(), b.desc(), out.desc())
                 => |room, bytes| cnnlLogicOp(

@@ -6,7 +6,8 @@ use backend_offload::trial::{Case, Trial};
 use deepseek_core::{Error, Result};
 use serde_json::{Value, json};
 
-use crate::session::Session;
+use crate::Session;
+use crate::driver::open;
 
 /// Functions whose failure nobody can do anything about: they give back, or tell.
 const UNHEARD: [&str; 2] = ["Destroy", "GetLastError"];
@@ -22,7 +23,7 @@ const OTHERS: [&str; 6] = [
 
 /// Runs cases that make every call there is.
 fn exercise(session: &Session) -> Result<()> {
-    let mut trial = Trial::new(session.driver()?);
+    let mut trial = Trial::new(open(session)?);
     for case in Case::ALL {
         trial.run(case, 3)?;
     }
@@ -30,7 +31,7 @@ fn exercise(session: &Session) -> Result<()> {
 }
 
 fn session(faults: &Value) -> Session {
-    Session::new(&json!({"schedule": "lazy", "deadlock_ms": 20, "faults": faults}))
+    Session::lazy(&json!({"faults": faults}))
 }
 
 #[test]

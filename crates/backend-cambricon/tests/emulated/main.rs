@@ -2,7 +2,22 @@
 //! Linux only, as the emulator's loader is.
 #![cfg(target_os = "linux")]
 
+#[path = "../../../../tests/emulators/driver/mod.rs"]
+mod driver;
 mod faults;
-mod operations;
-mod runtime;
-mod session;
+mod own;
+#[path = "../../../../tests/emulators/cambricon/tests/emulator/vendor.rs"]
+mod vendor;
+
+use backend_cambricon::CambriconDriver;
+use emulator_support::Run;
+
+type Session = Run<vendor::Mlu>;
+type Tested = CambriconDriver;
+
+/// What messages call the device.
+const NAME: &str = "mlu:0-EMU";
+/// What the emulator's configuration calls the memory of a device.
+const MEMORY: &str = "memory_bytes";
+/// The call that gives memory.
+const MALLOC: &str = "cnrtMalloc";

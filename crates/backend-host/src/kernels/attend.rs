@@ -3,18 +3,25 @@
 use deepseek_core::operands::{Runs, Softmax, WeightRounding};
 use deepseek_core::quant::bf16;
 
-use super::dense::padded;
-use super::lanes::{LANES, dots, weigh};
+use super::form::Form;
+use super::lanes::{dots, weigh};
 use super::pool::Pool;
-use super::rows::RowPool;
+use super::rows::{Reader, RowPool};
 
-/// Rows looked at together: their logits and values pass through a core's own cache.
+/// Rows looked at together, at most: their logits and values pass through a core's own cache.
 const BLOCK: usize = 128;
+
+/// As few of them as are worth a thread of their own.
+const BLOCK_MIN: usize = 32;
+
+/// Numbers of all rows of a query up to which they are widened once. Those of more are widened for their logits
+/// and again for their values, which takes less time than to fetch them from memory.
+const KEPT: usize = 1 << 20;
 
 /// See [`deepseek_core::Kernels::attend`]. `q: [t, heads, width]`, and so is the result.
 ///
-/// Queries are independent. A single query is shared among threads by its heads, which are
-/// independent too.
+/// Queries are independent, and threads take turns with them. Where there are fewer queries than threads, they
+/// share each: its rows for the logits, and then its heads.
 pub(crate) fn attend(
     pool: &Pool,
     q: &[f32],
@@ -25,104 +32,138 @@ pub(crate) fn attend(
     out: &mut [f32],
 ) {
     let width = from[0].0.width();
+    let form = Form::Floats(pool.isa());
+    let wide = form.wide(width);
     let queries = q.len() / (heads * width);
-    let groups = if queries >= pool.count() {
-        1
-    } else {
-        pool.count().min(heads)
-    };
-    let each = heads.div_ceil(groups);
-    let rows: usize = (0..queries).map(|query| count(from, query)).sum();
+    let list = |query| List { from, query, wide };
+    let rows: usize = (0..queries).map(|query| list(query).count()).sum();
     let cost = rows * heads * width * 2;
-    if groups == 1 {
-        pool.pieces(out, heads * width, cost, |query, out| {
-            one(
-                pool,
-                &q[query * heads * width..][..heads * width],
-                from,
-                query,
-                sink,
-                softmax,
-                out,
-            );
-        });
-    } else {
-        for query in 0..queries {
-            let range = query * heads * width..(query + 1) * heads * width;
-            let q = &q[range.clone()];
-            pool.pieces(&mut out[range], each * width, cost, |group, out| {
-                let q = &q[group * each * width..][..out.len()];
-                let sink = &sink[group * each..][..out.len() / width];
-                one(pool, q, from, query, sink, softmax, out);
+    form.rows(pool, q, width, |q| {
+        let of = |query: usize| &q[query * heads * wide..][..heads * wide];
+        if queries >= pool.count() {
+            pool.pieces(out, heads * width, cost, |query, out| {
+                one(pool, of(query), list(query), sink, softmax, heads, out);
             });
+            return;
+        }
+        let each = heads.div_ceil(pool.count());
+        for (query, out) in out.chunks_exact_mut(heads * width).enumerate() {
+            one(pool, of(query), list(query), sink, softmax, each, out);
+        }
+    });
+}
+
+/// The rows of one query, in their order.
+#[derive(Clone, Copy)]
+struct List<'a> {
+    from: &'a [(&'a RowPool, &'a Runs)],
+    query: usize,
+    /// Numbers from one row to the next where they are widened: whole vectors.
+    wide: usize,
+}
+
+impl List<'_> {
+    fn count(&self) -> usize {
+        let counts = self.from.iter().map(|(_, chosen)| chosen.count(self.query));
+        counts.sum()
+    }
+
+    /// Widens as many rows as `out` holds, from one on. Zeros behind each change no sum.
+    fn widen(&self, mut first: usize, out: &mut [f32]) {
+        let mut rest = out;
+        for (rows, chosen) in self.from {
+            let count = chosen.count(self.query);
+            let some = count.saturating_sub(first).min(rest.len() / self.wide);
+            let (now, later) = rest.split_at_mut(some * self.wide);
+            if some > 0 {
+                Reader::at(chosen.runs(self.query), first as u32).read(rows, now, self.wide);
+            }
+            first = first.saturating_sub(count);
+            rest = later;
         }
     }
 }
 
-fn count(from: &[(&RowPool, &Runs)], query: usize) -> usize {
-    from.iter()
-        .flat_map(|(_, chosen)| chosen.runs(query))
-        .map(ExactSizeIterator::len)
-        .sum()
-}
-
-/// Some heads `q: [heads, width]` of one query.
+/// All heads `q: [heads, wide]` of one query, some of them at a time where values are summed.
 fn one(
     pool: &Pool,
     q: &[f32],
-    from: &[(&RowPool, &Runs)],
-    query: usize,
+    list: List<'_>,
     sink: &[f32],
     softmax: Softmax,
+    each: usize,
     out: &mut [f32],
 ) {
-    let (heads, width) = (sink.len(), from[0].0.width());
-    let wide = width.next_multiple_of(LANES);
-    let q = padded(q, width);
-    let total = count(from, query);
-    let all = total * heads;
-    let rooms = [all, all, heads, heads * wide, heads * BLOCK, BLOCK * width];
-    pool.scratch(rooms, |[logits, weights, totals, sums, part, block]| {
-        // Logits as `[rows, heads]`, blocks of rows in the order of the lists.
-        let mut done = 0;
-        blocks(from, query, block, |rows| {
-            let rows = padded(rows, width);
-            let count = rows.len() / wide;
-            let logits = &mut logits[done * heads..][..count * heads];
-            dots(pool.isa(), &q, &rows, wide, logits);
-            done += count;
-        });
-
-        // Weights as `[heads, rows]`, and what divides them.
-        for head in 0..heads {
-            let weights = &mut weights[head * total..][..total];
-            let logits = logits.iter().skip(head).step_by(heads);
-            for (weight, logit) in weights.iter_mut().zip(logits) {
-                *weight = logit * softmax.scale;
+    let (heads, total) = (sink.len(), list.count());
+    let (wide, width) = (list.wide, out.len() / heads);
+    let kept = if total * wide <= KEPT { wide } else { 0 };
+    let cost = total * out.len();
+    let tall = if each < heads {
+        total.div_ceil(pool.count()).clamp(BLOCK_MIN, BLOCK)
+    } else {
+        BLOCK
+    };
+    let count = |index: usize| tall.min(total - index * tall);
+    // A block of rows has their logits `[rows, heads]`, and before them the rows, where they are kept.
+    let block = tall * (kept + heads);
+    pool.scratch([total.div_ceil(tall) * block], |[blocks]| {
+        pool.pieces(blocks, block, cost, |index, block| {
+            let (rows, logits) = block.split_at_mut(tall * kept);
+            let logits = &mut logits[..count(index) * heads];
+            let mut dots_of = |rows: &mut [f32]| {
+                list.widen(index * tall, rows);
+                dots(pool.isa(), q, rows, wide, logits);
+            };
+            if kept > 0 {
+                dots_of(&mut rows[..count(index) * wide]);
+            } else {
+                pool.scratch([count(index) * wide], |[rows]| dots_of(rows));
             }
-            let peak = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            totals[head] = exponentials(weights, peak, softmax.round) + (sink[head] - peak).exp();
-        }
-
-        sums.fill(0.0);
-        let mut done = 0;
-        blocks(from, query, block, |rows| {
-            let rows = padded(rows, width);
-            let count = rows.len() / wide;
-            let part = &mut part[..heads * count];
-            for (head, part) in part.chunks_exact_mut(count).enumerate() {
-                part.copy_from_slice(&weights[head * total + done..][..count]);
-            }
-            weigh(pool.isa(), part, &rows, count, sums);
-            done += count;
         });
-        let sums = sums.chunks_exact(wide);
-        for ((out, sums), total) in out.chunks_exact_mut(width).zip(sums).zip(&*totals) {
-            let factor = 1.0 / total;
-            out.iter_mut()
-                .zip(sums)
-                .for_each(|(out, sum)| *out = sum * factor);
-        }
+        let blocks = || blocks.chunks_exact(block).enumerate();
+        pool.pieces(out, each * width, cost, |group, out| {
+            let (first, own) = (group * each, out.len() / width);
+            let again = if kept > 0 { 0 } else { tall * wide };
+            let rooms = [own * total, own, own * wide, own * tall, again];
+            pool.scratch(rooms, |[weights, totals, sums, part, again]| {
+                // Weights as `[heads, rows]`, and what divides them.
+                for head in 0..own {
+                    let weights = &mut weights[head * total..][..total];
+                    let logits = blocks().flat_map(|(_, block)| {
+                        let logits = &block[tall * kept..];
+                        logits.iter().skip(first + head).step_by(heads)
+                    });
+                    for (weight, logit) in weights.iter_mut().zip(logits) {
+                        *weight = logit * softmax.scale;
+                    }
+                    let peak = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                    let sunk = (sink[first + head] - peak).exp();
+                    totals[head] = exponentials(weights, peak, softmax.round) + sunk;
+                }
+                sums.fill(0.0);
+                for (index, block) in blocks() {
+                    let rows = count(index);
+                    let part = &mut part[..own * rows];
+                    for (head, part) in part.chunks_exact_mut(rows).enumerate() {
+                        part.copy_from_slice(&weights[head * total + index * tall..][..rows]);
+                    }
+                    if kept > 0 {
+                        weigh(pool.isa(), part, &block[..rows * wide], rows, sums);
+                    } else {
+                        let again = &mut again[..rows * wide];
+                        list.widen(index * tall, again);
+                        weigh(pool.isa(), part, again, rows, sums);
+                    }
+                }
+                let sums = sums.chunks_exact(wide);
+                for ((out, sums), total) in out.chunks_exact_mut(width).zip(sums).zip(&*totals) {
+                    let factor = 1.0 / total;
+                    out.iter_mut()
+                        .zip(sums)
+                        .for_each(|(out, sum)| *out = sum * factor);
+                }
+            });
+        });
     });
 }
 
@@ -150,40 +191,4 @@ fn exponentials(logits: &mut [f32], peak: f32, round: Option<WeightRounding>) ->
         }
     }
     sum
-}
-
-/// The rows of a query in order, at most [`BLOCK`] at a time: where they lie if they are floats in
-/// a run worth it, else widened into `block`, which has room for so many.
-fn blocks(
-    from: &[(&RowPool, &Runs)],
-    query: usize,
-    block: &mut [f32],
-    mut each: impl FnMut(&[f32]),
-) {
-    let width = from[0].0.width();
-    let mut held = 0;
-    for (rows, chosen) in from {
-        for run in chosen.runs(query) {
-            let mut start = run.start;
-            while start < run.end {
-                let end = run.end.min(start + (BLOCK - held) as u32);
-                let count = (end - start) as usize;
-                match rows.floats(start..end).filter(|_| count == BLOCK) {
-                    Some(floats) => each(floats),
-                    None => {
-                        rows.read_run(start..end, &mut block[held * width..][..count * width]);
-                        held += count;
-                        if held == BLOCK {
-                            each(block);
-                            held = 0;
-                        }
-                    }
-                }
-                start = end;
-            }
-        }
-    }
-    if held > 0 {
-        each(&block[..held * width]);
-    }
 }

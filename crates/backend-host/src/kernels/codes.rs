@@ -15,7 +15,7 @@
 use std::arch::x86_64::*;
 
 use deepseek_core::quant::{e8m0, f16, fp4, fp8, int};
-use deepseek_core::weights::WeightView;
+use deepseek_core::weights::{Stride, WeightView};
 use deepseek_core::{Format, ScaleFormat};
 
 #[cfg(target_arch = "x86_64")]
@@ -596,6 +596,8 @@ pub(super) struct Stored<'a> {
     row_bytes: usize,
     scales: &'a [u8],
     line_bytes: usize,
+    /// How far apart rows and lines begin.
+    apart: Stride,
     /// Rows that share their scales, and how many of them lie before the first row.
     tall: usize,
     before: usize,
@@ -615,6 +617,7 @@ impl<'a> Stored<'a> {
             row_bytes: weight.row_bytes(),
             scales: &weight.scales,
             line_bytes: weight.scale_row_bytes(),
+            apart: weight.distances(),
             tall,
             before: weight.tile_row,
         }
@@ -623,14 +626,14 @@ impl<'a> Stored<'a> {
     /// The codes of a row.
     #[inline(always)]
     pub(super) fn row(&self, index: usize) -> &'a [u8] {
-        &self.codes[index * self.row_bytes..][..self.row_bytes]
+        &self.codes[index * self.apart.codes..][..self.row_bytes]
     }
 
     /// The place of what will be wanted after so many rows from one on.
     #[inline(always)]
     pub(super) fn after(&self, index: usize, rows: usize) -> *const u8 {
-        let row = self.codes.as_ptr().wrapping_add(index * self.row_bytes);
-        row.wrapping_add(rows * self.row_bytes)
+        let row = self.codes.as_ptr().wrapping_add(index * self.apart.codes);
+        row.wrapping_add(rows * self.apart.codes)
     }
 
     /// Which line of scales a row has.
@@ -639,9 +642,16 @@ impl<'a> Stored<'a> {
         (self.before + index) / self.tall
     }
 
+    /// The scale, a 32-bit float, of one group of columns of a row.
+    #[inline(always)]
+    pub(super) fn scale(&self, index: usize, group: usize) -> f32 {
+        let scales = self.line_scales(index).as_chunks::<4>().0;
+        f32::from_le_bytes(scales[group])
+    }
+
     #[inline(always)]
     fn line_scales(&self, index: usize) -> &'a [u8] {
-        &self.scales[self.line(index) * self.line_bytes..][..self.line_bytes]
+        &self.scales[self.line(index) * self.apart.scales..][..self.line_bytes]
     }
 }
 

@@ -1,24 +1,22 @@
 //! Products with weights and the plain row operations.
 
-use std::borrow::Cow;
-
-use deepseek_core::weights::WeightView;
 use deepseek_core::{Rotation, Rounding};
 
-use super::form::Form;
+use super::form::{Form, Known};
 use super::formats::round_row;
 use super::lanes::{LANES, dots, weigh};
+use super::matrix::Matrix;
 use super::pool::Pool;
 use super::product::{bands, product};
 
-/// Rows of a matrix that are multiplied together: few enough to stay in a core's own cache.
+/// Rows of a product of two activations that a thread makes at once, or numbers where there is but one row.
 const STRIP: usize = 8;
 
-/// `x: [m, in] · weightᵀ` to `out: [m, out]`. `exact` says that the numbers of `x` are exact in BF16.
-pub(crate) fn linear(pool: &Pool, x: &[f32], weight: &WeightView, exact: bool, out: &mut [f32]) {
+/// `x: [m, in] · weightᵀ` to `out: [m, out]`, of rows of which something is known.
+pub(crate) fn linear(pool: &Pool, x: &[f32], weight: &Matrix, known: Known, out: &mut [f32]) {
     let [rows, inputs] = weight.shape;
     let m = x.len() / inputs;
-    let form = Form::of(pool.isa(), exact, [weight]);
+    let form = Form::of(pool.isa(), known, [&**weight]);
     let wide = form.wide(inputs);
     let cost = m * rows * inputs;
     let (bands, strip) = bands(std::slice::from_ref(&(0..m)), wide);
@@ -30,18 +28,20 @@ pub(crate) fn linear(pool: &Pool, x: &[f32], weight: &WeightView, exact: bool, o
     });
 }
 
-/// Each group of numbers of rows of `x: [m, groups * in]` by a matrix `[out, in]` of its own, to
-/// `out: [m, groups * out]`.
-pub(crate) fn linear_grouped(
+/// Each of so many groups of numbers of rows of `x: [m, groups * in]` by the matrix `[out, in]` that `weight`
+/// has for it, to `out: [m, groups * out]`.
+pub(crate) fn linear_grouped<'a>(
     pool: &Pool,
     x: &[f32],
-    weights: &[&WeightView],
-    exact: bool,
+    groups: usize,
+    weight: impl Fn(usize) -> &'a Matrix + Sync,
+    known: Known,
     out: &mut [f32],
 ) {
-    let ([columns, inputs], groups) = (weights[0].shape, weights.len());
+    let [columns, inputs] = weight(0).shape;
     let m = x.len() / (groups * inputs);
-    let form = Form::of(pool.isa(), exact, weights.iter().copied());
+    let views = (0..groups).map(|group| &**weight(group));
+    let form = Form::of(pool.isa(), known.of_parts(), views);
     let wide = form.wide(inputs);
     let (bands, strip) = bands(std::slice::from_ref(&(0..m)), wide);
     // No strip belongs to two groups.
@@ -64,7 +64,7 @@ pub(crate) fn linear_grouped(
             |[band, column], mut out| {
                 let (group, rows) = (column / columns, &bands[band]);
                 let x = &laid[(group * m + rows.start) * wide..(group * m + rows.end) * wide];
-                product(pool, form, x, weights[group], column % columns, &mut out);
+                product(pool, form, x, weight(group), column % columns, &mut out);
             },
         );
     });
@@ -73,16 +73,22 @@ pub(crate) fn linear_grouped(
 /// `a: [m, width] · bᵀ` of `b: [n, width]` to `out: [m, n]`.
 pub(crate) fn matmul_t(pool: &Pool, a: &[f32], b: &[f32], width: usize, out: &mut [f32]) {
     let (m, n) = (a.len() / width, b.len() / width);
-    let (a, b) = (padded(a, width), padded(b, width));
-    let wide = width.next_multiple_of(LANES);
-    transposed(pool, m, n, m * n * width, out, |first, out| {
-        dots(
-            pool.isa(),
-            &a,
-            &b[first * wide..][..out.len() / m * wide],
-            wide,
-            out,
-        );
+    let (form, cost) = (Form::Floats(pool.isa()), m * n * width);
+    let wide = form.wide(width);
+    form.rows(pool, a, width, |a| {
+        form.rows(pool, b, width, |b| {
+            if m == 1 {
+                pool.pieces(out, STRIP, cost, |index, out| {
+                    let b = &b[index * STRIP * wide..][..out.len() * wide];
+                    dots(pool.isa(), b, a, wide, out);
+                });
+                return;
+            }
+            pool.pieces(out, STRIP * n.max(1), cost, |index, out| {
+                let a = &a[index * STRIP * wide..][..out.len() / n * wide];
+                dots(pool.isa(), b, a, wide, out);
+            });
+        });
     });
 }
 
@@ -90,60 +96,17 @@ pub(crate) fn matmul_t(pool: &Pool, a: &[f32], b: &[f32], width: usize, out: &mu
 pub(crate) fn matmul(pool: &Pool, a: &[f32], b: &[f32], n: usize, out: &mut [f32]) {
     let m = a.len() / n;
     let columns = out.len() / m;
-    let b = padded(b, columns);
-    let wide = columns.next_multiple_of(LANES);
-    pool.pieces(out, columns, m * n * columns, |row, out| {
-        pool.scratch([wide], |[sums]| {
-            sums.fill(0.0);
-            weigh(pool.isa(), &a[row * n..][..n], &b, n, sums);
-            out.copy_from_slice(&sums[..columns]);
+    let form = Form::Floats(pool.isa());
+    let wide = form.wide(columns);
+    form.rows(pool, b, columns, |b| {
+        pool.pieces(out, columns, m * n * columns, |row, out| {
+            pool.scratch([wide], |[sums]| {
+                sums.fill(0.0);
+                weigh(pool.isa(), &a[row * n..][..n], b, n, sums);
+                out.copy_from_slice(&sums[..columns]);
+            });
         });
     });
-}
-
-/// Computes `[n, m]` in strips of `n`, in parallel, and turns it into `out: [m, n]`.
-fn transposed(
-    pool: &Pool,
-    m: usize,
-    n: usize,
-    cost: usize,
-    out: &mut [f32],
-    strip: impl Fn(usize, &mut [f32]) + Sync,
-) {
-    if m == 0 {
-        return;
-    }
-    if m == 1 {
-        // One column is a row already.
-        pool.pieces(out, STRIP, cost, |index, out| strip(index * STRIP, out));
-        return;
-    }
-    pool.scratch([n * m], |[columns]| {
-        pool.pieces(columns, STRIP * m, cost, |index, out| {
-            strip(index * STRIP, out);
-        });
-        pool.pieces(out, n * STRIP, m * n, |index, out| {
-            for (row, out) in out.chunks_exact_mut(n).enumerate() {
-                let row = index * STRIP + row;
-                for (column, out) in out.iter_mut().enumerate() {
-                    *out = columns[column * m + row];
-                }
-            }
-        });
-    });
-}
-
-/// Rows of `width`, each lengthened with zeros to whole vectors. Zeros change no sum.
-pub(crate) fn padded(x: &[f32], width: usize) -> Cow<'_, [f32]> {
-    if width.is_multiple_of(LANES) {
-        return x.into();
-    }
-    let wide = width.next_multiple_of(LANES);
-    let mut out = vec![0.0; x.len() / width * wide];
-    for (out, x) in out.chunks_exact_mut(wide).zip(x.chunks_exact(width)) {
-        out[..width].copy_from_slice(x);
-    }
-    out.into()
 }
 
 /// How rows are normalised.
@@ -266,7 +229,7 @@ pub(crate) fn round_rows(pool: &Pool, x: &[f32], width: usize, to: Rounding, out
 #[cfg(test)]
 mod tests {
     use deepseek_core::quant::decode_row;
-    use deepseek_core::weights::Bytes;
+    use deepseek_core::weights::{Bytes, WeightView};
     use deepseek_core::{Format, ScaleFormat};
 
     use super::super::formats::widen;
@@ -329,13 +292,14 @@ mod tests {
             data,
             scales,
             tile_row,
+            stride: None,
         }
     }
 
-    fn views() -> Vec<WeightView> {
+    fn views() -> Vec<Matrix> {
         let fp8 = |tile, scale| Format::Fp8 { tile, scale };
         let fp4 = |scale| Format::Fp4 { block: 32, scale };
-        vec![
+        let views = vec![
             view(Format::F32, [9, 33], 0),
             view(Format::Bf16, [17, 64], 0),
             view(fp8([128, 128], ScaleFormat::E8m0), [130, 300], 0),
@@ -347,7 +311,8 @@ mod tests {
             view(Format::Int8, [33, 97], 0),
             view(Format::Int4 { group: 128 }, [31, 256], 0),
             view(Format::Int4 { group: 8 }, [9, 72], 0),
-        ]
+        ];
+        views.into_iter().map(Matrix::from).collect()
     }
 
     /// Equal bits; a NaN equals any other.
@@ -376,13 +341,19 @@ mod tests {
             let [outputs, inputs] = weight.shape;
             let x: Vec<f32> = (0..9 * inputs).map(|at| (at as f32 * 0.11).cos()).collect();
             let mut want = vec![0.0; 9 * outputs];
-            linear(&Pool::new(1), &x, &weight, false, &mut want);
+            linear(&Pool::new(1), &x, &weight, Known::Nothing, &mut want);
             for isa in Isa::available() {
                 for threads in [1, 2, 3] {
                     let pool = Pool::new(threads).with_isa(isa);
                     for rows in [1, 2, 4, 5, 9] {
                         let mut got = vec![0.0; rows * outputs];
-                        linear(&pool, &x[(9 - rows) * inputs..], &weight, false, &mut got);
+                        linear(
+                            &pool,
+                            &x[(9 - rows) * inputs..],
+                            &weight,
+                            Known::Nothing,
+                            &mut got,
+                        );
                         let want = &want[(9 - rows) * outputs..];
                         let what = format!("{} {isa:?} {threads} threads", weight.format);
                         assert!(same(&got, want), "{what}, {rows} rows");
@@ -398,7 +369,7 @@ mod tests {
             let [outputs, inputs] = weight.shape;
             let x: Vec<f32> = (0..2 * inputs).map(|at| (at as f32 * 0.23).sin()).collect();
             let mut got = vec![0.0; 2 * outputs];
-            linear(&Pool::new(2), &x, &weight, false, &mut got);
+            linear(&Pool::new(2), &x, &weight, Known::Nothing, &mut got);
             let mut row = vec![0.0; inputs];
             for output in 0..outputs {
                 decode_row(&weight, output, &mut row);

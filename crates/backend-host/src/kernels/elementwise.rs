@@ -1,8 +1,9 @@
 //! Functions of one number and of two, over whole arrays.
 
-use deepseek_core::Unary;
+use deepseek_core::{Few, Unary};
 
 use super::pool::Pool;
+use crate::shape::Shape;
 
 /// Numbers that a thread takes at once.
 const PIECE: usize = 1 << 13;
@@ -61,15 +62,15 @@ fn each(pool: &Pool, x: &[f32], cost: usize, out: &mut [f32], f: impl Fn(f32) ->
 ///
 /// # Panics
 /// If they are not.
-pub(crate) fn joined(a: &[usize], b: &[usize]) -> Vec<usize> {
+pub(crate) fn joined(a: &[usize], b: &[usize]) -> Shape {
     let rank = a.len().max(b.len());
-    (0..rank)
-        .map(|dim| match (length(a, rank, dim), length(b, rank, dim)) {
+    Shape::of(rank, |dim| {
+        match (length(a, rank, dim), length(b, rank, dim)) {
             (a, b) if a == b || b == 1 => a,
             (1, b) => b,
             _ => panic!("shapes {a:?} and {b:?}"),
-        })
-        .collect()
+        }
+    })
 }
 
 /// The length of dimension `dim` of `rank`, of a shape that may lack outer ones.
@@ -128,14 +129,14 @@ struct Walk {
     run: usize,
     steps: [usize; 2],
     /// The dimensions around a run, innermost first: their length and the strides of both.
-    around: Vec<(usize, [usize; 2])>,
+    around: Few<(usize, [usize; 2])>,
 }
 
 impl Walk {
     fn new(a: &[usize], b: &[usize]) -> Self {
         let joined = joined(a, b);
         let rank = joined.len();
-        let mut dims: Vec<(usize, [usize; 2])> = Vec::with_capacity(rank);
+        let mut dims: Few<(usize, [usize; 2])> = Few::new();
         let mut strides = [1, 1];
         for dim in (0..rank).rev().filter(|dim| joined[*dim] != 1) {
             let lengths = [length(a, rank, dim), length(b, rank, dim)];

@@ -5,14 +5,14 @@
 
 use std::ops::Range;
 
-use deepseek_core::Rounding;
 use deepseek_core::operands::SwiGlu;
 use deepseek_core::quant::bf16;
-use deepseek_core::weights::WeightView;
+use deepseek_core::{Few, NO_ROW};
 
 use super::dense::round_in_place;
 use super::elementwise::{clamp, silu};
-use super::form::Form;
+use super::form::{Form, Known};
+use super::matrix::Matrix;
 use super::pool::{Pool, Tile};
 use super::product::{bands, product};
 
@@ -22,11 +22,11 @@ const PIECE: usize = 512;
 /// A network and the rows that it is for.
 pub(crate) struct Network<'a> {
     /// `w1: [inner, hidden]`.
-    pub(crate) gate: &'a WeightView,
+    pub(crate) gate: &'a Matrix,
     /// `w3: [inner, hidden]`.
-    pub(crate) up: &'a WeightView,
+    pub(crate) up: &'a Matrix,
     /// `w2: [hidden, inner]`.
-    pub(crate) down: &'a WeightView,
+    pub(crate) down: &'a Matrix,
     /// Its rows, behind those of the one before.
     pub(crate) rows: Range<usize>,
 }
@@ -48,11 +48,11 @@ pub(crate) fn feed_forward(
     };
     let [width, hidden] = first.gate.shape;
     // Experts of a layer are of one format, so what they are multiplied as depends on the layer alone.
-    let exact = form.input.is_some_and(Rounding::is_exact_in_bf16);
+    let known = Known::after(form.input);
     let entry = networks
         .iter()
-        .flat_map(|network| [network.gate, network.up]);
-    let entry = Form::of(pool.isa(), exact, entry);
+        .flat_map(|network| [&**network.gate, &**network.up]);
+    let entry = Form::of(pool.isa(), known, entry);
     each(
         (pool, entry),
         (x, hidden),
@@ -67,8 +67,8 @@ pub(crate) fn feed_forward(
     round_in_place(pool, inner, width, form.input);
     let exit = Form::of(
         pool.isa(),
-        exact,
-        networks.iter().map(|network| network.down),
+        known,
+        networks.iter().map(|network| &**network.down),
     );
     each(
         (pool, exit),
@@ -96,7 +96,7 @@ fn each(
     work: impl Fn(&Network<'_>, &[f32], Range<usize>, usize, &mut Tile<'_>) + Sync,
 ) {
     let wide = form.wide(width);
-    let groups: Vec<_> = networks
+    let groups: Few<_> = networks
         .iter()
         .map(|network| network.rows.clone())
         .collect();
@@ -143,7 +143,8 @@ fn gated(
     });
 }
 
-/// Sums up the rows `at: [t, each]` of `y: [rows, width]`, in order, to `out: [t, width]`.
+/// Sums up the rows `at: [t, each]` of `y: [rows, width]`, in order, to `out: [t, width]`. What is
+/// [`NO_ROW`] adds nothing.
 pub(crate) fn sum_rows(
     pool: &Pool,
     (y, width): (&[f32], usize),
@@ -151,21 +152,15 @@ pub(crate) fn sum_rows(
     out: &mut [f32],
 ) {
     let cost = at.len() * width;
-    let tokens: Vec<_> = (0..out.len() / width)
-        .map(|token| token..token + 1)
-        .collect();
-    pool.tiles(
-        out,
-        width,
-        (&tokens, PIECE),
-        cost,
-        |[token, column], mut out| {
-            let out = out.row(0);
-            out.fill(0.0);
-            for row in &at[token * each..][..each] {
-                let y = &y[*row as usize * width + column..];
-                out.iter_mut().zip(y).for_each(|(sum, x)| *sum += x);
-            }
-        },
-    );
+    // A token at a time; where there is but one, some of its columns.
+    let piece = if out.len() == width { PIECE } else { width };
+    pool.pieces(out, piece, cost, |index, out| {
+        let (token, column) = (index * piece / width, index * piece % width);
+        out.fill(0.0);
+        let rows = at[token * each..][..each].iter();
+        for row in rows.filter(|row| **row != NO_ROW) {
+            let y = &y[*row as usize * width + column..];
+            out.iter_mut().zip(y).for_each(|(sum, x)| *sum += x);
+        }
+    });
 }

@@ -1,11 +1,43 @@
 //! How rows are laid out to be multiplied with a stored matrix.
 
+use deepseek_core::Rounding;
 use deepseek_core::weights::WeightView;
 
+use super::integers::{self, Bits};
 use super::lanes::{Isa, LANES};
 #[cfg(target_arch = "x86_64")]
 use super::pairs;
 use super::pool::Pool;
+
+/// What is known of the numbers of rows, by what they were rounded to last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Nothing.
+    Nothing,
+    /// All are exact in BF16.
+    Bf16,
+    /// Those of a row are integers of eight bits times a scale: [`Rounding::Int8`].
+    Int8,
+}
+
+impl Known {
+    /// What a rounding promises, if there was one.
+    pub(crate) fn after(rounding: Option<Rounding>) -> Self {
+        match rounding {
+            Some(Rounding::Int8) => Self::Int8,
+            Some(rounding) if rounding.is_exact_in_bf16() => Self::Bf16,
+            Some(_) | None => Self::Nothing,
+        }
+    }
+
+    /// What is known of parts of rows, or of parts that stand side by side.
+    pub(crate) fn of_parts(self) -> Self {
+        match self {
+            Self::Int8 => Self::Nothing,
+            Self::Nothing | Self::Bf16 => self,
+        }
+    }
+}
 
 /// What is multiplied with what.
 #[derive(Debug, Clone, Copy)]
@@ -15,23 +47,30 @@ pub(super) enum Form {
     /// Pairs of BF16, where nothing is lost by it: lane `i` takes numbers `2i` and `2i + 1` of each 32.
     #[cfg(target_arch = "x86_64")]
     Pairs,
+    /// Integers, where rows and weights are: [`integers`].
+    Integers(Isa, Bits),
 }
 
 impl Form {
-    /// The form for rows by `weights`. `exact` says that the numbers of the rows are exact in BF16; a
-    /// weight is where its codes are short and its scales powers of two.
+    /// The form for rows of which something is known, by `weights`. A weight is exact in BF16 where its codes
+    /// are short and its scales powers of two.
     pub(super) fn of<'a>(
         isa: Isa,
-        exact: bool,
+        known: Known,
         weights: impl IntoIterator<Item = &'a WeightView>,
     ) -> Self {
         #[cfg(target_arch = "x86_64")]
-        if exact && isa == Isa::Avx512Bf16 && weights.into_iter().all(pairs::takes) {
-            return Self::Pairs;
+        if known == Known::Bf16 && isa == Isa::Avx512Bf16 {
+            let all = weights.into_iter().all(pairs::takes);
+            return if all { Self::Pairs } else { Self::Floats(isa) };
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (exact, weights);
-        Self::Floats(isa)
+        match known {
+            Known::Int8 => {
+                let integers = |bits| Self::Integers(isa, bits);
+                Bits::of(weights).map_or(Self::Floats(isa), integers)
+            }
+            Known::Nothing | Known::Bf16 => Self::Floats(isa),
+        }
     }
 
     /// Lanes of a row of so many numbers.
@@ -40,6 +79,7 @@ impl Form {
             Self::Floats(_) => numbers.next_multiple_of(LANES),
             #[cfg(target_arch = "x86_64")]
             Self::Pairs => numbers.div_ceil(2 * LANES) * LANES,
+            Self::Integers(_, bits) => bits.wide(numbers),
         }
     }
 
@@ -52,6 +92,7 @@ impl Form {
             }
             #[cfg(target_arch = "x86_64")]
             Self::Pairs => pairs::pack(row, out),
+            Self::Integers(isa, bits) => integers::lay(isa, bits, row, out),
         }
     }
 
@@ -95,6 +136,7 @@ macro_rules! for_each_form {
                 // SAFETY: the form comes from `Form::of`, and its instruction set asked the machine.
                 #[cfg(target_arch = "x86_64")]
                 Form::Pairs => unsafe { pairs($($arg),*) },
+                Form::Integers(..) => unreachable!("integers have a product of their own"),
             }
         }
     };

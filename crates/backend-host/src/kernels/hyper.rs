@@ -1,9 +1,10 @@
 //! Residual streams and gated pooling, each in one pass over a token.
 
 use deepseek_core::operands::{MixerConfig, Pooling, Runs};
-use deepseek_core::weights::WeightView;
 
 use super::dense::{Norm, linear, rms_norm};
+use super::form::Known;
+use super::matrix::Matrix;
 use super::pool::Pool;
 use super::rows::RowPool;
 
@@ -24,7 +25,7 @@ pub(crate) struct Read<'a> {
 pub(crate) fn hc_pre(
     pool: &Pool,
     streams: &[f32],
-    (projection, scale, base): (&WeightView, &[f32], &[f32]),
+    (projection, scale, base): (&Matrix, &[f32], &[f32]),
     shape: MixerConfig,
     carried: Option<&[f32]>,
     read: Read<'_>,
@@ -33,30 +34,29 @@ pub(crate) fn hc_pre(
     let n = shape.streams;
     let [rows, wide] = projection.shape;
     let tokens = streams.len() / wide;
-    let mut z = vec![0.0; tokens * rows];
     let norm = Norm {
         weight: None,
         eps: shape.norm_eps,
         rounding: None,
     };
-    pool.scratch([streams.len()], |[flat]| {
+    pool.scratch([streams.len(), tokens * rows], |[flat, z]| {
         rms_norm(pool, streams, wide, norm, flat);
-        linear(pool, flat, projection, false, &mut z);
-    });
+        linear(pool, flat, projection, Known::Nothing, z);
 
-    let parts = pre.chunks_exact_mut(n).zip(post.chunks_exact_mut(n));
-    let parts = parts.zip(comb.chunks_exact_mut(n * n));
-    for (z, ((pre, post), comb)) in z.chunks_exact_mut(rows).zip(parts) {
-        for ((z, scale), base) in z.iter_mut().zip(scale).zip(base) {
-            *z = *z * scale + base;
+        let parts = pre.chunks_exact_mut(n).zip(post.chunks_exact_mut(n));
+        let parts = parts.zip(comb.chunks_exact_mut(n * n));
+        for (z, ((pre, post), comb)) in z.chunks_exact_mut(rows).zip(parts) {
+            for ((z, scale), base) in z.iter_mut().zip(scale).zip(base) {
+                *z = *z * scale + base;
+            }
+            for stream in 0..n {
+                pre[stream] = sigmoid(z[stream]) + shape.eps;
+                post[stream] = 2.0 * sigmoid(z[n + stream]);
+            }
+            comb.copy_from_slice(&z[2 * n..]);
+            sinkhorn(comb, shape);
         }
-        for stream in 0..n {
-            pre[stream] = sigmoid(z[stream]) + shape.eps;
-            post[stream] = 2.0 * sigmoid(z[n + stream]);
-        }
-        comb.copy_from_slice(&z[2 * n..]);
-        sinkhorn(comb, shape);
-    }
+    });
     let shares = carried.unwrap_or(pre);
     let hidden = wide / n;
     pool.pieces(y, hidden, streams.len(), |token, y| {
@@ -172,24 +172,26 @@ pub(crate) fn compress(
                 (row as usize, first..first + width)
             })
         };
-        let mut peak = vec![f32::NEG_INFINITY; width];
-        for (row, channels) in members() {
-            let scores = &scores.row(row)[channels];
-            peak.iter_mut()
-                .zip(scores)
-                .for_each(|(peak, score)| *peak = peak.max(*score));
-        }
-        let mut total = vec![0.0_f32; width];
-        for (row, channels) in members() {
-            let (kv, scores) = (&kv.row(row)[channels.clone()], &scores.row(row)[channels]);
-            for channel in 0..width {
-                let share = (scores[channel] - peak[channel]).exp();
-                total[channel] += share;
-                out[channel] += share * kv[channel];
+        pool.scratch([width, width], |[peak, total]| {
+            peak.fill(f32::NEG_INFINITY);
+            for (row, channels) in members() {
+                let scores = &scores.row(row)[channels];
+                peak.iter_mut()
+                    .zip(scores)
+                    .for_each(|(peak, score)| *peak = peak.max(*score));
             }
-        }
-        out.iter_mut()
-            .zip(&total)
-            .for_each(|(out, total)| *out *= 1.0 / total);
+            total.fill(0.0);
+            for (row, channels) in members() {
+                let (kv, scores) = (&kv.row(row)[channels.clone()], &scores.row(row)[channels]);
+                for channel in 0..width {
+                    let share = (scores[channel] - peak[channel]).exp();
+                    total[channel] += share;
+                    out[channel] += share * kv[channel];
+                }
+            }
+            out.iter_mut()
+                .zip(&*total)
+                .for_each(|(out, total)| *out *= 1.0 / total);
+        });
     });
 }

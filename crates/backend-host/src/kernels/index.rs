@@ -3,100 +3,132 @@
 
 use std::cmp::Ordering;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use deepseek_core::operands::{Blocks, Runs, ScoreRounding, TopK};
 use deepseek_core::quant::bf16;
 
 use super::lanes::{COLUMNS, Isa, Lanes, columns, for_each_isa};
 use super::pool::Pool;
-use super::rows::RowPool;
+use super::rows::{Reader, RowPool};
 
 /// Queries times heads that share a block of turned keys: enough that turning costs little beside
 /// the products, few enough that these stay in a core's own cache.
 const ROWS: usize = 512;
 
-/// See [`deepseek_core::Kernels::index_topk`]. `q: [t, heads, width]`, `weights: [t, heads]`.
-///
-/// Keys are taken in blocks of [`COLUMNS`], turned so that lanes run over keys: a score is a sum
-/// over channels in order, and needs no folding. Scores pass through a threshold at once, so a
-/// query holds no more than twice what it keeps.
-pub(crate) fn index_topk(
-    pool: &Pool,
-    q: &[f32],
-    weights: &[f32],
-    keys: &RowPool,
-    seen: &Runs,
-    top: &TopK,
-) -> (Runs, Option<Runs>) {
-    let queries = seen.queries();
-    let mut chosen = Runs::with_capacity(queries);
-    let mut candidates = top.blocks.map(|_| Runs::with_capacity(queries));
-    if queries == 0 {
-        return (chosen, candidates);
-    }
-    let heads = weights.len() / queries;
-    let groups = groups(seen, heads, pool.count());
-    let rows: usize = (0..queries).map(|query| seen.count(query)).sum();
-    let cost = rows * heads * keys.width();
-    let parts = parts(seen, groups.len(), pool.count());
-    let found = pool.each(groups.len() * parts.len(), cost, |index| {
-        let (group, part) = (&groups[index / parts.len()], &parts[index % parts.len()]);
-        let q = &q[group.start * heads * keys.width()..group.end * heads * keys.width()];
-        let weights = &weights[group.start * heads..group.end * heads];
-        scan(
-            pool,
-            q,
-            weights,
-            keys,
-            (seen, group.clone(), part.clone()),
-            top,
-        )
-    });
-    let mut found = found.into_iter();
-    let joined = groups.iter().flat_map(|_| {
-        let parts = found.by_ref().take(parts.len());
-        let join =
-            |a: Vec<Best>, b: Vec<Best>| a.into_iter().zip(b).map(|(a, b)| a.join(b)).collect();
-        parts.reduce(join).unwrap_or_default()
-    });
-    for (query, best) in joined.enumerate() {
-        let runs = seen.runs(query);
-        if seen.count(query) <= top.k {
-            chosen.push(runs.iter().cloned());
-            if let Some(candidates) = &mut candidates {
-                candidates.push(runs.iter().cloned());
-            }
-            continue;
-        }
-        let blocks = best.peaks.as_deref().zip(top.blocks);
-        let blocks = blocks.map(|(peaks, blocks)| kept_places(peaks, blocks, seen.count(query)));
-        chosen.push_rows(rows_at(runs, best.places()));
-        if let (Some(candidates), Some(places)) = (&mut candidates, blocks) {
-            candidates.push_rows(rows_at(runs, places));
-        }
-    }
-    (chosen, candidates)
+/// Memory that searches take turns in.
+#[derive(Debug, Default)]
+pub(crate) struct Searches(Mutex<Vec<Search>>);
+
+/// Where [`Searches::run`] puts what it finds.
+pub(crate) struct Found<'a> {
+    /// The best rows of each query.
+    pub(crate) rows: &'a mut Runs,
+    /// The rows of the best blocks, where those are asked for.
+    pub(crate) candidates: Option<&'a mut Runs>,
 }
 
-/// The places of the blocks that stay, ascending.
-fn kept_places(peaks: &[f32], blocks: Blocks, count: usize) -> Vec<u32> {
-    let mut peaks = peaks.to_vec();
-    if let Some(last) = peaks.last_mut() {
-        *last = f32::INFINITY;
+impl Searches {
+    /// See [`deepseek_core::Kernels::index_topk`]. `q: [t, heads, width]`, `weights: [t, heads]`; `seen` says
+    /// which keys each query sees.
+    ///
+    /// Keys are taken in blocks of [`COLUMNS`], turned so that lanes run over keys: a score is a sum
+    /// over channels in order, and needs no folding. Scores pass through a threshold at once, so a
+    /// query holds no more than twice what it keeps.
+    pub(crate) fn run(
+        &self,
+        pool: &Pool,
+        scored: (&[f32], &[f32]),
+        keys: (&RowPool, &Runs),
+        top: &TopK,
+        found: Found<'_>,
+    ) {
+        // Nothing that holds the lock can fail halfway, so a poisoned one is as good.
+        let all = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut search = all().pop().unwrap_or_default();
+        search.run(pool, scored, keys, top, found);
+        all().push(search);
     }
-    let mut kept = Vec::new();
-    top_k(&peaks, blocks.keep, &mut kept);
-    let places = kept.into_iter().flat_map(|block| {
-        let first = block as usize * blocks.size;
-        first as u32..count.min(first + blocks.size) as u32
-    });
-    places.collect()
+}
+
+/// What one search works in.
+#[derive(Debug, Default)]
+struct Search {
+    /// Queries that are scored together.
+    groups: Vec<Range<usize>>,
+    /// Places of keys that are scored together.
+    parts: Vec<Range<usize>>,
+    /// What was found for the queries of a group in a part, the parts of a group one after the other.
+    best: Vec<Vec<Best>>,
+    /// Blocks that stay.
+    kept: Vec<u32>,
+}
+
+impl Search {
+    fn run(
+        &mut self,
+        pool: &Pool,
+        (q, weights): (&[f32], &[f32]),
+        (keys, seen): (&RowPool, &Runs),
+        top: &TopK,
+        mut found: Found<'_>,
+    ) {
+        let queries = seen.queries();
+        found.rows.clear();
+        if let Some(candidates) = &mut found.candidates {
+            candidates.clear();
+        }
+        if queries == 0 {
+            return;
+        }
+        let heads = weights.len() / queries;
+        groups(seen, heads, pool.count(), &mut self.groups);
+        let size = heads * keys.width();
+        let count = self.groups.len();
+        parts(seen, size, count, pool.count(), &mut self.parts);
+        let (groups, parts) = (&self.groups, &self.parts);
+        let turns = groups.len() * parts.len();
+        if self.best.len() < turns {
+            self.best.resize_with(turns, Vec::new);
+        }
+        let best = &mut self.best[..turns];
+        let rows: usize = (0..queries).map(|query| seen.count(query)).sum();
+        let cost = rows * heads * keys.width();
+        pool.pieces(best, 1, cost, |index, best| {
+            let (group, part) = (&groups[index / parts.len()], &parts[index % parts.len()]);
+            let q = &q[group.start * heads * keys.width()..group.end * heads * keys.width()];
+            let weights = &weights[group.start * heads..group.end * heads];
+            let seen = (seen, group.clone(), part.clone());
+            scan(pool, (q, weights), keys, seen, top, &mut best[0]);
+        });
+        for (group, best) in groups.iter().zip(best.chunks_exact_mut(parts.len())) {
+            let (first, others) = best.split_first_mut().expect("keys have a part");
+            for (query, best) in group.clone().zip(first) {
+                for other in &mut *others {
+                    best.join(&mut other[query - group.start]);
+                }
+                let (runs, count) = (seen.runs(query), seen.count(query));
+                if count <= top.k {
+                    found.rows.push(runs.iter().cloned());
+                    if let Some(candidates) = &mut found.candidates {
+                        candidates.push(runs.iter().cloned());
+                    }
+                    continue;
+                }
+                if let (Some(candidates), Some(blocks)) = (&mut found.candidates, top.blocks) {
+                    let places = best.kept_places(pool, blocks, count, &mut self.kept);
+                    candidates.push_rows(rows_at(runs, places));
+                }
+                found.rows.push_rows(rows_at(runs, best.top.places()));
+            }
+        }
+    }
 }
 
 /// The rows at ascending places of the runs.
-fn rows_at(runs: &[Range<u32>], places: Vec<u32>) -> impl Iterator<Item = u32> + '_ {
+fn rows_at(runs: &[Range<u32>], places: impl Iterator<Item = u32>) -> impl Iterator<Item = u32> {
     let (mut run, mut before) = (0, 0);
-    places.into_iter().map(move |place| {
+    places.map(move |place| {
         while place - before >= runs[run].len() as u32 {
             before += runs[run].len() as u32;
             run += 1;
@@ -107,7 +139,7 @@ fn rows_at(runs: &[Range<u32>], places: Vec<u32>) -> impl Iterator<Item = u32> +
 
 /// Neighbouring queries that see one run from the same row on, few enough that every thread has
 /// work. A query that sees several runs is a group of its own.
-fn groups(seen: &Runs, heads: usize, threads: usize) -> Vec<Range<usize>> {
+fn groups(seen: &Runs, heads: usize, threads: usize, groups: &mut Vec<Range<usize>>) {
     let most = (ROWS / heads.max(1)).max(1);
     let size = seen.queries().div_ceil(threads * 2).clamp(1, most);
     let first = |query| match seen.runs(query) {
@@ -115,7 +147,7 @@ fn groups(seen: &Runs, heads: usize, threads: usize) -> Vec<Range<usize>> {
         [run] => Some(Some(run.start)),
         _ => None,
     };
-    let mut groups = Vec::new();
+    groups.clear();
     let mut start = 0;
     for query in 1..=seen.queries() {
         let goes_on = query < seen.queries()
@@ -126,18 +158,19 @@ fn groups(seen: &Runs, heads: usize, threads: usize) -> Vec<Range<usize>> {
             start = query;
         }
     }
-    groups
 }
 
-/// Keys that are worth a thread of their own.
-const PART: usize = 64 * COLUMNS;
+/// Multiply-adds of a part that is worth a thread of its own.
+const PART: usize = 1 << 18;
 
-/// The places of keys, in parts: as many that every thread has work, where there are few groups.
-fn parts(seen: &Runs, groups: usize, threads: usize) -> Vec<Range<usize>> {
+/// The places of keys, of `size` numbers each for all heads, in parts: as many that every thread has work, where
+/// there are few groups.
+fn parts(seen: &Runs, size: usize, groups: usize, threads: usize, parts: &mut Vec<Range<usize>>) {
     let longest = (0..seen.queries()).map(|query| seen.count(query)).max();
     let longest = longest.unwrap_or(0);
     let count = if groups < threads * 2 && threads > 1 {
-        (threads * 2).div_ceil(groups).min(longest.div_ceil(PART))
+        let most = (longest * size).div_ceil(PART);
+        (threads * 2).div_ceil(groups).min(most)
     } else {
         1
     };
@@ -146,17 +179,28 @@ fn parts(seen: &Runs, groups: usize, threads: usize) -> Vec<Range<usize>> {
         .next_multiple_of(COLUMNS)
         .max(COLUMNS);
     let part = |start: usize| start..start + size;
-    (0..longest.max(1)).step_by(size).map(part).collect()
+    parts.clear();
+    parts.extend((0..longest.max(1)).step_by(size).map(part));
 }
 
 /// What a scan found for one query.
+#[derive(Debug, Default)]
 struct Best {
     top: Top,
     /// The best score of each block of its places, where blocks are asked for.
-    peaks: Option<Vec<f32>>,
+    peaks: Vec<f32>,
 }
 
 impl Best {
+    /// Nothing yet, of `count` keys that are seen.
+    fn clear(&mut self, count: usize, top: &TopK) {
+        self.top.clear(top.k);
+        let blocks = top.blocks.filter(|_| count > top.k);
+        let blocks = blocks.map_or(0, |blocks| count.div_ceil(blocks.size));
+        self.peaks.clear();
+        self.peaks.resize(blocks, f32::NEG_INFINITY);
+    }
+
     /// Takes in the `visible` first keys of a block that begins at the place `start`.
     fn take(
         &mut self,
@@ -173,27 +217,40 @@ impl Best {
         if score(isa, products, weights, top.round, threshold, &mut scores) {
             self.top.offer(start as u32, &scores[..visible]);
         }
-        if let (Some(peaks), Some(blocks)) = (&mut self.peaks, top.blocks) {
+        if let Some(blocks) = top.blocks {
             for (place, score) in (start..).zip(&scores[..visible]) {
-                let peak = &mut peaks[place / blocks.size];
+                let peak = &mut self.peaks[place / blocks.size];
                 *peak = peak.max(*score);
             }
         }
     }
 
-    /// The best of two parts.
-    fn join(mut self, other: Self) -> Self {
-        self.top.join(other.top);
-        if let (Some(peaks), Some(others)) = (&mut self.peaks, other.peaks) {
-            for (peak, other) in peaks.iter_mut().zip(others) {
-                *peak = peak.max(other);
-            }
+    /// Takes in what was found in another part.
+    fn join(&mut self, other: &mut Self) {
+        self.top.join(&mut other.top);
+        for (peak, other) in self.peaks.iter_mut().zip(&other.peaks) {
+            *peak = peak.max(*other);
         }
-        self
     }
 
-    fn places(self) -> Vec<u32> {
-        self.top.places()
+    /// The places of the blocks that stay, ascending, of `count` keys that are seen. Whatever its best row, the
+    /// last block does.
+    fn kept_places<'a>(
+        &mut self,
+        pool: &Pool,
+        blocks: Blocks,
+        count: usize,
+        kept: &'a mut Vec<u32>,
+    ) -> impl Iterator<Item = u32> + use<'a> {
+        if let Some(last) = self.peaks.last_mut() {
+            *last = f32::INFINITY;
+        }
+        kept.resize(blocks.keep.min(self.peaks.len()), 0);
+        top_k(pool, &self.peaks, kept);
+        kept.iter().flat_map(move |block| {
+            let first = *block as usize * blocks.size;
+            first as u32..count.min(first + blocks.size) as u32
+        })
     }
 }
 
@@ -201,51 +258,43 @@ impl Best {
 /// those that are seen.
 fn scan(
     pool: &Pool,
-    q: &[f32],
-    weights: &[f32],
+    (q, weights): (&[f32], &[f32]),
     keys: &RowPool,
     (seen, group, part): (&Runs, Range<usize>, Range<usize>),
     top: &TopK,
-) -> Vec<Best> {
+    best: &mut Vec<Best>,
+) {
     let (width, queries) = (keys.width(), group.len());
     let heads = weights.len() / queries;
-    let counts: Vec<usize> = group.clone().map(|query| seen.count(query)).collect();
+    let count = |query: usize| seen.count(group.start + query);
     let scored = |count: usize| count > top.k;
-    let mut best: Vec<Best> = counts
-        .iter()
-        .map(|count| Best {
-            top: Top::new(top.k),
-            peaks: top
-                .blocks
-                .filter(|_| scored(*count))
-                .map(|blocks| vec![f32::NEG_INFINITY; count.div_ceil(blocks.size)]),
-        })
-        .collect();
+    best.resize_with(queries, Best::default);
+    for (query, best) in best.iter_mut().enumerate() {
+        best.clear(count(query), top);
+    }
     // All queries of a group begin at the same row, so the longest list covers the others.
-    let longest = (0..queries).max_by_key(|query| counts[*query]).unwrap_or(0);
+    let longest = (0..queries).max_by_key(|query| count(*query)).unwrap_or(0);
     let runs = seen.runs(group.start + longest);
-    let last = if scored(counts[longest]) {
-        counts[longest]
-    } else {
-        0
-    };
+    let longest = count(longest);
+    let last = if scored(longest) { longest } else { 0 };
     let last = last.min(part.end);
     let mut reader = Reader::at(runs, part.start as u32);
     let block = COLUMNS * width;
     let rooms = [block, block, q.len() / width * COLUMNS];
     pool.scratch(rooms, |[block, turned, products]| {
         for start in (part.start..last).step_by(COLUMNS) {
-            let count = COLUMNS.min(last - start);
-            reader.read(keys, &mut block[..count * width]);
-            for (key, row) in block[..count * width].chunks_exact(width).enumerate() {
+            let wide = COLUMNS.min(last - start);
+            reader.read(keys, &mut block[..wide * width], width);
+            for (key, row) in block[..wide * width].chunks_exact(width).enumerate() {
                 row.iter()
                     .enumerate()
                     .for_each(|(c, x)| turned[c * COLUMNS + key] = *x);
             }
             columns(pool.isa(), q, turned, width, products);
             for (query, best) in best.iter_mut().enumerate() {
-                let visible = counts[query].min(start + count).saturating_sub(start);
-                if visible == 0 || !scored(counts[query]) {
+                let sees = count(query);
+                let visible = sees.min(start + wide).saturating_sub(start);
+                if visible == 0 || !scored(sees) {
                     continue;
                 }
                 let products = &products[query * heads * COLUMNS..][..heads * COLUMNS];
@@ -254,46 +303,6 @@ fn scan(
             }
         }
     });
-    best
-}
-
-/// Reads rows of runs one after the other.
-struct Reader<'a> {
-    runs: &'a [Range<u32>],
-    /// Rows of the first run that have been read.
-    taken: u32,
-}
-
-impl<'a> Reader<'a> {
-    /// Begins behind so many rows, or at the end.
-    fn at(runs: &'a [Range<u32>], mut taken: u32) -> Self {
-        let before = runs.iter().take_while(|run| {
-            let passes = taken >= run.len() as u32;
-            taken -= if passes { run.len() as u32 } else { 0 };
-            passes
-        });
-        let before = before.count();
-        Self {
-            runs: &runs[before..],
-            taken,
-        }
-    }
-
-    /// Reads as many rows as `out` holds.
-    fn read(&mut self, keys: &RowPool, out: &mut [f32]) {
-        let mut rest = out;
-        while !rest.is_empty() {
-            let run = self.runs[0].start + self.taken..self.runs[0].end;
-            let count = run.len().min(rest.len() / keys.width());
-            let (now, later) = rest.split_at_mut(count * keys.width());
-            keys.read_run(run.start..run.start + count as u32, now);
-            self.taken += count as u32;
-            if self.taken as usize == self.runs[0].len() {
-                (self.runs, self.taken) = (&self.runs[1..], 0);
-            }
-            rest = later;
-        }
-    }
 }
 
 for_each_isa! {
@@ -336,6 +345,7 @@ unsafe fn score_on<L: Lanes>(
 }
 
 /// The best `k` of a stream of scores, ties to the earlier place.
+#[derive(Debug, Default)]
 struct Top {
     k: usize,
     /// Candidates, at most twice as many as are kept.
@@ -345,12 +355,11 @@ struct Top {
 }
 
 impl Top {
-    fn new(k: usize) -> Self {
-        Self {
-            k,
-            held: Vec::new(),
-            threshold: f32::NEG_INFINITY,
-        }
+    /// Nothing yet, and `k` to be kept.
+    fn clear(&mut self, k: usize) {
+        self.k = k;
+        self.held.clear();
+        self.threshold = f32::NEG_INFINITY;
     }
 
     fn offer(&mut self, first: u32, scores: &[f32]) {
@@ -373,16 +382,16 @@ impl Top {
     }
 
     /// Takes in what another found among other places.
-    fn join(&mut self, other: Self) {
-        self.held.extend(other.held);
+    fn join(&mut self, other: &mut Self) {
+        self.held.append(&mut other.held);
         self.trim();
     }
 
-    fn places(mut self) -> Vec<u32> {
+    /// The places of the best, ascending.
+    fn places(&mut self) -> impl Iterator<Item = u32> {
         self.trim();
-        let mut places: Vec<u32> = self.held.into_iter().map(|(_, place)| place).collect();
-        places.sort_unstable();
-        places
+        self.held.sort_unstable_by_key(|(_, place)| *place);
+        self.held.iter().map(|(_, place)| *place)
     }
 }
 
@@ -393,29 +402,37 @@ fn better(a: &(f32, u32), b: &(f32, u32)) -> Ordering {
         .then(a.1.cmp(&b.1))
 }
 
-/// Appends the indices of the `k` largest of `row`, ascending, ties to the lower index.
-pub(crate) fn top_k(row: &[f32], k: usize, out: &mut Vec<u32>) {
-    if k == 1 && !row.is_empty() {
-        // What drafts ask of a whole vocabulary: no list of all is made.
-        let best =
-            |best: (f32, u32), (x, index): (f32, u32)| if x > best.0 { (x, index) } else { best };
-        let least = (f32::NEG_INFINITY, 0);
-        out.push(row.iter().copied().zip(0..).fold(least, best).1);
-        return;
+/// Writes the indices of the largest numbers of `row` to `out`, as many as it holds, ascending, ties to the
+/// lower index. What is no number counts as the least.
+pub(crate) fn top_k(pool: &Pool, row: &[f32], out: &mut [u32]) {
+    let number = |x: &f32| if x.is_nan() { f32::NEG_INFINITY } else { *x };
+    match out {
+        [] => {}
+        [only] => {
+            // What drafts ask of a whole vocabulary: no second look at it is taken.
+            let best = |best: (f32, u32), (x, index): (f32, u32)| {
+                if x > best.0 { (x, index) } else { best }
+            };
+            let least = (f32::NEG_INFINITY, 0);
+            *only = row.iter().copied().zip(0..).fold(least, best).1;
+        }
+        out => pool.scratch([row.len()], |[all]| {
+            all.iter_mut().zip(row).for_each(|(to, x)| *to = number(x));
+            let descending = |a: &f32, b: &f32| b.partial_cmp(a).unwrap_or(Ordering::Equal);
+            let least = *all.select_nth_unstable_by(out.len() - 1, descending).1;
+            // Of those that equal the least that is taken, the first ones are.
+            let above = row.iter().filter(|x| **x > least).count();
+            let mut ties = out.len() - above;
+            let taken = row.iter().map(number).zip(0..).filter(|(x, _)| {
+                let is_tie = *x == least && ties > 0;
+                ties -= usize::from(is_tie);
+                is_tie || *x > least
+            });
+            out.iter_mut()
+                .zip(taken)
+                .for_each(|(out, (_, index))| *out = index);
+        }),
     }
-    let mut all: Vec<(f32, u32)> = row.iter().copied().zip(0..).collect();
-    let k = k.min(all.len());
-    if k == 0 {
-        return;
-    }
-    // Not a number sorts last, so that every order here is total.
-    all.iter_mut()
-        .filter(|(x, _)| x.is_nan())
-        .for_each(|(x, _)| *x = f32::NEG_INFINITY);
-    all.select_nth_unstable_by(k - 1, better);
-    let first = out.len();
-    out.extend(all[..k].iter().map(|(_, index)| *index));
-    out[first..].sort_unstable();
 }
 
 #[cfg(test)]
@@ -424,44 +441,58 @@ mod tests {
 
     use super::*;
 
+    fn best_of(row: &[f32], k: usize) -> Vec<u32> {
+        let mut out = vec![u32::MAX; k];
+        top_k(&Pool::new(1), row, &mut out);
+        out
+    }
+
+    fn top(k: usize) -> Top {
+        let mut top = Top::default();
+        top.clear(k);
+        top
+    }
+
     #[test]
     fn ties_go_to_the_lower_index() {
-        let mut out = Vec::new();
-        top_k(&[1.0, 3.0, 3.0, 0.0, 3.0, f32::NAN], 2, &mut out);
-        assert_eq!(out, [1, 2]);
-        top_k(&[-0.0, 0.0, -1.0], 1, &mut out);
-        assert_eq!(out, [1, 2, 0]);
+        let row = [1.0, 3.0, 3.0, 0.0, 3.0, f32::NAN];
+        assert_eq!(best_of(&row, 2), [1, 2]);
+        assert_eq!(best_of(&row, 5), [0, 1, 2, 3, 4]);
+        assert_eq!(best_of(&row, 6), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(best_of(&[-0.0, 0.0, -1.0], 1), [0]);
+        assert_eq!(best_of(&[-1.0, -0.0, 0.0, 0.0], 2), [1, 2]);
+        assert_eq!(best_of(&[f32::NAN, f32::NEG_INFINITY, f32::NAN], 2), [0, 1]);
     }
 
     #[test]
     fn a_stream_gives_what_sorting_all_would() {
         for k in [1, 2, 7] {
             let scores: Vec<f32> = (0..500_u32).map(|i| (i * 7919 % 83) as f32).collect();
-            let mut best = Top::new(k);
+            let mut best = top(k);
             for (block, scores) in scores.chunks(64).enumerate() {
                 best.offer(block as u32 * 64, scores);
             }
-            let mut want = Vec::new();
-            top_k(&scores, k, &mut want);
-            assert_eq!(best.places(), want, "best {k}");
+            let want = best_of(&scores, k);
+            assert!(best.places().eq(want.iter().copied()), "best {k}");
             let mut halves = [0, 256].map(|start| {
-                let mut best = Top::new(k);
+                let mut best = top(k);
                 for (block, scores) in scores[start..].chunks(64).take(4).enumerate() {
                     best.offer((start + block * 64) as u32, scores);
                 }
                 best
             });
             let [first, second] = &mut halves;
-            second.join(std::mem::replace(first, Top::new(k)));
-            let [_, joined] = halves;
-            assert_eq!(joined.places(), want, "best {k} of two parts");
+            second.join(first);
+            assert!(second.places().eq(want), "best {k} of two parts");
         }
     }
 
     /// What threads find apart is what one finds.
     #[test]
     fn keys_are_shared_among_threads() {
-        let (width, heads, count) = (32, 3, 3 * PART + 100);
+        /// Keys of a part.
+        const MANY: usize = PART / (3 * 32);
+        let (width, heads, count) = (32, 3, 3 * MANY + 100);
         let number = |at: usize| (at * 7919 % 1009) as f32 / 500.0 - 1.0;
         let mut keys =
             RowPool::new(Isa::available()[0], RowFormat::F32, width, count).expect("room");
@@ -472,7 +503,7 @@ mod tests {
         // One run, several with a hole, few keys, none.
         let seen: [&[Range<u32>]; 4] = [
             &[Range { start: 0, end }],
-            &[3..PART as u32 + 7, PART as u32 + 9..end - 1],
+            &[3..MANY as u32 + 7, MANY as u32 + 9..end - 1],
             &[Range { start: 5, end: 45 }],
             &[],
         ];
@@ -490,9 +521,20 @@ mod tests {
                     round,
                 };
                 let [alone, together] = [1, 3].map(|threads| {
-                    index_topk(&Pool::new(threads), &q, &weights, &keys, &runs, &top)
+                    let (pool, searches) = (Pool::new(threads), Searches::default());
+                    // The second time in the memory of the first.
+                    [(); 2].map(|()| {
+                        let (mut rows, mut candidates) = (Runs::default(), Runs::default());
+                        let found = Found {
+                            rows: &mut rows,
+                            candidates: top.blocks.map(|_| &mut candidates),
+                        };
+                        searches.run(&pool, (&q, &weights), (&keys, &runs), &top, found);
+                        (rows, candidates)
+                    })
                 });
                 assert_eq!(alone, together, "{top:?}");
+                assert_eq!(alone[0], alone[1], "{top:?}");
             }
         }
     }

@@ -6,7 +6,8 @@
 //! `i + 16`, ... with fused multiply-adds, and then folds the lanes in halves.
 //!
 //! The set `avx512-bf16` has another order where both sides of a product are exact in BF16 ([`pairs`]): the
-//! same for any batch, tiling and number of threads, too.
+//! same for any batch, tiling and number of threads, too. Rows that were rounded to INT8 are multiplied with
+//! weights of INT8 and INT4 as integers ([`integers`]), on every set with the same bits.
 
 mod attend;
 mod codes;
@@ -17,7 +18,9 @@ mod form;
 mod formats;
 mod hyper;
 mod index;
+mod integers;
 mod lanes;
+mod matrix;
 mod neon;
 mod pairs;
 mod pool;
@@ -35,9 +38,11 @@ pub(crate) use dense::{
 };
 pub(crate) use elementwise::{joined, map, zip};
 pub(crate) use experts::{Network, feed_forward, sum_rows};
+pub(crate) use form::Known;
 pub(crate) use hyper::{Pooled, Read, compress, hc_post, hc_pre};
-pub(crate) use index::{index_topk, top_k};
+pub(crate) use index::{Found, Searches, top_k};
 pub(crate) use lanes::Isa;
+pub(crate) use matrix::Matrix;
 pub(crate) use pool::Pool;
 pub(crate) use reduce::{Dimension, max, sum};
 pub use roofs::Roofs;

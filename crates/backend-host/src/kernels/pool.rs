@@ -72,7 +72,9 @@ impl Pool {
         let total = lengths.into_iter().map(size).sum::<usize>() + LANES;
         let mut numbers = kept().pop().unwrap_or_default();
         if numbers.len() < total {
-            numbers = vec![0.0; total];
+            // What grows with a text, and so a little with each step, asks for more a few times in its life.
+            let step = (total.next_power_of_two() / 8).max(LANES);
+            numbers = vec![0.0; total.next_multiple_of(step)];
         }
         let first = numbers.as_ptr().align_offset(size_of::<[f32; LANES]>());
         let mut rest = &mut numbers[first.min(LANES)..];
@@ -95,14 +97,14 @@ impl Pool {
         self.team.count()
     }
 
-    /// Runs `work` on pieces of `out` of `piece` numbers each, with the index of the piece. `cost`
+    /// Runs `work` on pieces of `out`, of `piece` entries each, with the index of the piece. `cost`
     /// is the work of the whole in multiply-adds.
-    pub(crate) fn pieces(
+    pub(crate) fn pieces<T: Send>(
         &self,
-        out: &mut [f32],
+        out: &mut [T],
         piece: usize,
         cost: usize,
-        work: impl Fn(usize, &mut [f32]) + Sync,
+        work: impl Fn(usize, &mut [T]) + Sync,
     ) {
         let length = out.len();
         let whole = Whole(out.as_mut_ptr());
@@ -110,7 +112,7 @@ impl Pool {
             let first = index * piece;
             // SAFETY: the piece begins inside.
             let from = unsafe { whole.at(first) };
-            // SAFETY: it ends inside, and no other turn has these numbers.
+            // SAFETY: it ends inside, and no other turn has these entries.
             let out = unsafe { std::slice::from_raw_parts_mut(from, piece.min(length - first)) };
             work(index, out);
         });
@@ -158,38 +160,18 @@ impl Pool {
         };
         self.share(bands.len() * across, cost, &tile);
     }
-
-    /// Runs `work` on each of `0..count` and collects what it returns, in order.
-    pub(crate) fn each<T: Send>(
-        &self,
-        count: usize,
-        cost: usize,
-        work: impl Fn(usize) -> T + Sync + Send,
-    ) -> Vec<T> {
-        let made: Vec<Mutex<Option<T>>> = (0..count).map(|_| Mutex::default()).collect();
-        let inner =
-            |made: Mutex<Option<T>>| made.into_inner().unwrap_or_else(PoisonError::into_inner);
-        self.share(count, cost, &|index| {
-            let result = work(index);
-            *made[index].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-        });
-        let made = made.into_iter().map(inner);
-        made.map(|made| made.expect("each turn was taken"))
-            .collect()
-    }
 }
 
-/// Where a matrix begins whose rectangles are shared among threads.
-#[derive(Clone, Copy)]
-struct Whole(*mut f32);
+/// Where entries begin that are shared among threads.
+struct Whole<T>(*mut T);
 
-// SAFETY: each thread goes to numbers of its own.
-unsafe impl Sync for Whole {}
+// SAFETY: each thread goes to entries of its own.
+unsafe impl<T: Send> Sync for Whole<T> {}
 
-impl Whole {
+impl<T> Whole<T> {
     /// # Safety
-    /// There must be such a number.
-    unsafe fn at(&self, index: usize) -> *mut f32 {
+    /// There must be such an entry.
+    unsafe fn at(&self, index: usize) -> *mut T {
         // SAFETY: promised by the caller.
         unsafe { self.0.add(index) }
     }

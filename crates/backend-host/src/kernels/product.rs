@@ -2,7 +2,8 @@
 //!
 //! Every output is its own sum of sixteen lanes, so what may be arranged is only how many of them
 //! are in flight and where their operands come from. What is multiplied are floats, or pairs of BF16
-//! ([`Form`]); a row of `x` lies in as many vectors as that form needs.
+//! ([`Form`]); a row of `x` lies in as many vectors as that form needs. Integers are multiplied elsewhere
+//! ([`integers`]).
 #![allow(unsafe_code, reason = "compiled for each instruction set")]
 #![allow(
     clippy::multiple_unsafe_ops_per_block,
@@ -11,15 +12,17 @@
 
 use std::ops::Range;
 
-use deepseek_core::Format;
 use deepseek_core::weights::WeightView;
+use deepseek_core::{Few, Format};
 
 use super::codes::{
     Bf16, Codes, Decode, F16, F32, Fp4, Fp8, Int4, Int8, Stored, UNIT, factors, misread,
 };
 use super::form::{Form, for_each_form};
 use super::formats::widen;
+use super::integers;
 use super::lanes::{LANES, dots_on, height, vectors};
+use super::matrix::Matrix;
 use super::pool::{Pool, Tile};
 
 /// Rows of `x` up to which each code is decoded where it is multiplied. For more it is decoded into
@@ -36,7 +39,7 @@ const X_NUMBERS: usize = 1 << 18;
 
 /// The bands of rows, of groups that are multiplied with a matrix each, and the columns of a band
 /// that [`product`] is given at once. `wide` numbers are a row of `x`.
-pub(super) fn bands(groups: &[Range<usize>], wide: usize) -> (Vec<Range<usize>>, usize) {
+pub(super) fn bands(groups: &[Range<usize>], wide: usize) -> (Few<Range<usize>>, usize) {
     let most = (X_NUMBERS / wide).max(FEW);
     let split = |group: &Range<usize>| {
         let tall = group.len().div_ceil(group.len().div_ceil(most).max(1));
@@ -56,11 +59,14 @@ pub(super) fn product(
     pool: &Pool,
     form: Form,
     x: &[f32],
-    weight: &WeightView,
+    weight: &Matrix,
     first: usize,
     out: &mut Tile<'_>,
 ) {
     let stored = Stored::new(weight);
+    if let Form::Integers(isa, bits) = form {
+        return integers::product(isa, bits, x, stored, first, out);
+    }
     let units = stored.columns.div_ceil(UNIT);
     let known = pool.scratch([out.columns() * units], |[room]| {
         if !factors_of(form, stored, first, room) {
@@ -81,7 +87,8 @@ pub(super) fn product(
         }
         true
     });
-    if !known || codes_misread(form, stored, first, out.columns()) {
+    let is_sound = || !codes_misread(form, stored, first, out.columns());
+    if !known || !weight.is_sound(first..first + out.columns(), is_sound) {
         widened(pool, form, x, weight, first, out);
     }
 }
@@ -495,6 +502,7 @@ mod tests {
     use deepseek_core::quant::decode_row;
     use deepseek_core::weights::Bytes;
 
+    use super::super::form::Known;
     use super::super::lanes::Isa;
     use super::*;
 
@@ -600,6 +608,7 @@ mod tests {
                 data: Bytes::from(data),
                 scales: Bytes::from(scales),
                 tile_row,
+                stride: None,
             }
         }
     }
@@ -631,13 +640,14 @@ mod tests {
     /// In rectangles of this shape, or of the best.
     fn fast(
         pool: &Pool,
-        exact: bool,
+        known: Known,
         x: &[f32],
         weight: &WeightView,
         shape: Option<[usize; 2]>,
     ) -> Vec<f32> {
         let [rows, columns] = weight.shape;
-        let form = Form::of(pool.isa(), exact, [weight]);
+        let form = Form::of(pool.isa(), known, [weight]);
+        let weight = &Matrix::from(weight.clone());
         let tokens = x.len() / columns;
         let wide = form.wide(columns);
         let all = 0..tokens;
@@ -678,7 +688,7 @@ mod tests {
         for isa in Isa::available() {
             for (threads, shape) in [(1, None), (2, None), (2, Some([7, 5])), (1, Some([3, 11]))] {
                 let pool = Pool::new(threads).with_isa(isa);
-                let got = fast(&pool, false, &x, weight, shape);
+                let got = fast(&pool, Known::Nothing, &x, weight, shape);
                 for (place, (got, want)) in got.iter().zip(&want).enumerate() {
                     assert!(
                         got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan(),
@@ -802,13 +812,20 @@ mod tests {
                 data: Bytes::from(data),
                 scales: Bytes::from(scales),
                 tile_row: 0,
+                stride: None,
             };
             for place in [0, 1] {
                 let mut x = vec![0.0; columns];
                 x[place] = 1.0;
                 let want = plain(&x, &weight);
                 for isa in Isa::available() {
-                    let got = fast(&Pool::new(1).with_isa(isa), false, &x, &weight, None);
+                    let got = fast(
+                        &Pool::new(1).with_isa(isa),
+                        Known::Nothing,
+                        &x,
+                        &weight,
+                        None,
+                    );
                     let same = |(a, b): (&f32, &f32)| a == b || a.is_nan() && b.is_nan();
                     assert!(got.iter().zip(&want).all(same), "{format} on {isa:?}");
                 }
@@ -843,7 +860,7 @@ mod tests {
             for (shape, tokens) in [([13, 96], 1), ([9, 1120], 3), ([37, 1088], 9), ([5, 50], 6)] {
                 let weight = draw.matrix(format, shape, usize::MAX);
                 let x = exact(&mut draw, tokens * shape[1], usize::MAX);
-                let got = fast(&pool, true, &x, &weight, None);
+                let got = fast(&pool, Known::Bf16, &x, &weight, None);
                 let want = plain(&x, &weight);
                 let mut row = vec![0.0; shape[1]];
                 for (place, (got, want)) in got.iter().zip(&want).enumerate() {
@@ -868,11 +885,11 @@ mod tests {
                 for columns in [30, 96, 510, 1120] {
                     let weight = draw.matrix(format, [19, columns], rare);
                     let x = exact(&mut draw, 11 * columns, rare);
-                    let alone = |x| fast(&pools[0], true, x, &weight, None);
+                    let alone = |x| fast(&pools[0], Known::Bf16, x, &weight, None);
                     let want: Vec<f32> = x.chunks_exact(columns).flat_map(alone).collect();
                     for pool in &pools {
                         for shape in [None, Some([7, 5]), Some([3, 11])] {
-                            let got = fast(pool, true, &x, &weight, shape);
+                            let got = fast(pool, Known::Bf16, &x, &weight, shape);
                             for (got, want) in got.iter().zip(&want) {
                                 let same = got.to_bits() == want.to_bits();
                                 let what = format!("{format} of {columns}, {shape:?}");
@@ -914,7 +931,7 @@ mod tests {
                     let mut x = vec![0.0; 64];
                     x[place] = 1.0;
                     let want = plain(&x, &weight);
-                    let got = fast(&pool, true, &x, &weight, None);
+                    let got = fast(&pool, Known::Bf16, &x, &weight, None);
                     for (code, (got, want)) in got.iter().zip(&want).enumerate() {
                         // Numbers that BF16 has no exponent for are zeros to the instruction.
                         let is_tiny = want.abs() < f32::MIN_POSITIVE && *got == 0.0;

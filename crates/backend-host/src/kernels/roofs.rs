@@ -138,20 +138,20 @@ pub(crate) fn roofs(pool: &Pool) -> Result<Roofs> {
     let bytes = (NUMBERS * size_of::<f32>()) as f64;
     let read = best(bytes, || {
         let parts: Vec<&[f32]> = numbers.chunks(part).collect();
-        black_box(pool.each(parts.len(), NUMBERS, |index| {
-            let mut sum = [0.0; _];
-            read(pool.isa(), parts[index], &mut sum);
-            sum
-        }));
+        let mut sums = vec![[0.0; LANES]; parts.len()];
+        pool.pieces(&mut sums, 1, NUMBERS, |index, sums| {
+            read(pool.isa(), parts[index], &mut sums[0]);
+        });
+        black_box(sums);
     });
     let rounds = threads * ROUNDS;
     let operations = (2 * rounds * ROUND) as f64;
     let multiply = best(operations, || {
-        black_box(pool.each(threads, rounds, |_| {
-            let mut sum = [0.0; _];
-            multiply(pool.isa(), black_box(&[1e-6; _]), ROUNDS, &mut sum);
-            sum
-        }));
+        let mut sums = vec![[0.0; LANES]; threads];
+        pool.pieces(&mut sums, 1, rounds, |_, sums| {
+            multiply(pool.isa(), black_box(&[1e-6; _]), ROUNDS, &mut sums[0]);
+        });
+        black_box(sums);
     });
     Ok(Roofs { read, multiply })
 }

@@ -102,6 +102,18 @@ impl RowPool {
         }
     }
 
+    /// Reads a run of neighbours to rows that are `wide` numbers apart, with zeros between them.
+    fn read_apart(&self, run: Range<u32>, out: &mut [f32], wide: usize) {
+        if wide == self.width {
+            return self.read_run(run, out);
+        }
+        for (row, out) in run.zip(out.chunks_exact_mut(wide)) {
+            let (own, rest) = out.split_at_mut(self.width);
+            self.read_run(row..row + 1, own);
+            rest.fill(0.0);
+        }
+    }
+
     /// A run of neighbours where it lies, if rows are kept as floats of this machine.
     pub(crate) fn floats(&self, run: Range<u32>) -> Option<&[f32]> {
         if self.format != RowFormat::F32 || cfg!(target_endian = "big") {
@@ -121,6 +133,45 @@ impl RowPool {
     fn places(&self, run: Range<u32>) -> Range<usize> {
         let row = self.format.row_bytes(self.width);
         run.start as usize * row..run.end as usize * row
+    }
+}
+
+/// Reads rows of runs one after the other.
+pub(super) struct Reader<'a> {
+    runs: &'a [Range<u32>],
+    /// Rows of the first run that have been read.
+    taken: u32,
+}
+
+impl<'a> Reader<'a> {
+    /// Begins behind so many rows, or at the end.
+    pub(super) fn at(runs: &'a [Range<u32>], mut taken: u32) -> Self {
+        let before = runs.iter().take_while(|run| {
+            let passes = taken >= run.len() as u32;
+            taken -= if passes { run.len() as u32 } else { 0 };
+            passes
+        });
+        let before = before.count();
+        Self {
+            runs: &runs[before..],
+            taken,
+        }
+    }
+
+    /// Reads as many rows as `out` holds, `wide` numbers apart.
+    pub(super) fn read(&mut self, rows: &RowPool, out: &mut [f32], wide: usize) {
+        let mut rest = out;
+        while !rest.is_empty() {
+            let run = self.runs[0].start + self.taken..self.runs[0].end;
+            let count = run.len().min(rest.len() / wide);
+            let (now, later) = rest.split_at_mut(count * wide);
+            rows.read_apart(run.start..run.start + count as u32, now, wide);
+            self.taken += count as u32;
+            if self.taken as usize == self.runs[0].len() {
+                (self.runs, self.taken) = (&self.runs[1..], 0);
+            }
+            rest = later;
+        }
     }
 }
 

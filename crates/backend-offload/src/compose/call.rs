@@ -85,7 +85,7 @@ pub enum Call<E> {
         /// Of the other.
         out: Operand,
     },
-    /// The same, between any strides.
+    /// The same, between any strides and widths of floats; dimensions of length 1 are repeated.
     Copy {
         /// From where.
         from: Operand,
@@ -211,6 +211,33 @@ pub enum Call<E> {
     Own(E),
 }
 
+impl<E> Call<E> {
+    /// How many numbers it gives; none where only the vendor knows.
+    pub(super) fn count(&self) -> Option<usize> {
+        let out = match self {
+            Self::Binary { out, .. }
+            | Self::Function { out, .. }
+            | Self::Cast { out, .. }
+            | Self::Copy { out, .. }
+            | Self::Where { out, .. }
+            | Self::Fill { out, .. }
+            | Self::MaskedFill { x: out, .. }
+            | Self::Arange { out }
+            | Self::Concat { out, .. }
+            | Self::Rows { out, .. }
+            | Self::Gather { out, .. }
+            | Self::Scatter { from: out, .. }
+            | Self::Matmul { out, .. }
+            | Self::RmsNorm { out, .. }
+            | Self::Sum { out, .. }
+            | Self::Max { out, .. }
+            | Self::TopK { out, .. } => out,
+            Self::Own(_) => return None,
+        };
+        Some(out.dims.count())
+    }
+}
+
 /// The calls of an operation in their order, and the memory for what lies between them.
 #[derive(Debug, PartialEq)]
 pub struct Program<E> {
@@ -243,6 +270,20 @@ impl<E> Program<E> {
     /// Adds a call.
     pub fn call(&mut self, call: Call<E>) {
         self.calls.push(call);
+    }
+
+    /// The same with what `each` makes of a call in its place.
+    #[must_use]
+    pub fn replaced(self, mut each: impl FnMut(&mut Self, Call<E>)) -> Self {
+        let mut to = Self {
+            fill: self.fill,
+            calls: Vec::with_capacity(self.calls.len()),
+            scratch_bytes: self.scratch_bytes,
+        };
+        for call in self.calls {
+            each(&mut to, call);
+        }
+        to
     }
 
     /// Adds an operator of two operands.

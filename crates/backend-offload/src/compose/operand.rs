@@ -111,6 +111,28 @@ impl Operand {
             && self.strides == row_strides(&self.dims)
     }
 
+    /// Whether they lie one behind the other, wherever the first of them does.
+    #[must_use]
+    pub fn is_dense(&self) -> bool {
+        let mut want = 1;
+        let axes = self.dims.iter().zip(self.strides()).rev();
+        for (length, stride) in axes {
+            if *length > 1 && *stride != want {
+                return false;
+            }
+            want *= length;
+        }
+        true
+    }
+
+    /// The same with each number once: dimensions along which they are repeated have length 1.
+    #[must_use]
+    pub fn once(&self) -> Self {
+        let is_repeated = |axis: &usize| self.dims[*axis] > 1 && self.strides()[*axis] == 0;
+        let repeated = (0..self.dims.len()).filter(is_repeated);
+        repeated.fold(*self, |x, axis| x.part(axis, 0, 1))
+    }
+
     /// Numbers without gaps under other dimensions.
     ///
     /// # Panics

@@ -15,11 +15,11 @@ use std::thread::{self, ThreadId};
 
 use deepseek_core::operands::WeightRounding;
 use deepseek_core::weights::WeightView;
-use deepseek_core::{Error, Level, Result};
+use deepseek_core::{Error, Level, Member, Result, Share};
 
 use self::memory::HostMemory;
 use crate::driver::{Chip, Driver};
-use crate::matrix::{Packed, Part};
+use crate::matrix::Packed;
 use crate::op::Op;
 use crate::verb::{Declined, Verb};
 use crate::view::{Address, DType, View};
@@ -49,10 +49,11 @@ impl Chip for HostChip {
     }
 
     fn pack(&self, weight: &WeightView) -> Result<Packed<()>> {
-        Ok(Packed {
-            form: (),
-            parts: vec![Part::widened(weight)],
-        })
+        Ok(Packed::widened(weight))
+    }
+
+    fn joins(&self) -> Result<(), Declined> {
+        Ok(())
     }
 
     fn takes(&self, verb: &Verb<()>) -> Result<(), Declined> {
@@ -67,12 +68,18 @@ impl Chip for HostChip {
             (Self::Fused, _) => Ok(()),
         }
     }
+
+    fn captures(&self) -> Result<(), Declined> {
+        Ok(())
+    }
 }
 
 /// The driver. Like those of vendors it belongs to the thread that made it, and refuses calls of others.
 #[derive(Debug)]
 pub struct HostDriver {
     chip: Arc<HostChip>,
+    /// Its place among several ranks, if it is one of them.
+    member: Option<Member>,
     owner: ThreadId,
     memory: HostMemory,
     queue: VecDeque<Task>,
@@ -81,6 +88,8 @@ pub struct HostDriver {
     passed: u64,
     /// Buffers of copies that have run, by the number of their task.
     landed: BTreeMap<u64, HostStaging>,
+    /// What is captured at the moment; an error once a call was made that a capture forbids.
+    capture: Option<Result<Vec<Kernel>>>,
 }
 
 /// A buffer of the host.
@@ -103,17 +112,30 @@ impl AsMut<[u8]> for HostStaging {
 #[derive(Debug)]
 pub struct HostFlight(u64);
 
+/// Operations that were captured.
+#[derive(Debug)]
+pub struct HostGraph {
+    kernels: Arc<[Kernel]>,
+    /// The task that replays it, if one does.
+    task: Option<u64>,
+}
+
+/// An operation of either kind.
+#[derive(Debug)]
+enum Kernel {
+    Run { op: Op<()>, workspace: Option<View> },
+    RunVerb { verb: Verb<()>, results: Vec<View> },
+}
+
 /// What is queued.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all that is queued is of the large one"
+)]
 #[derive(Debug)]
 enum Task {
-    Run {
-        op: Op<()>,
-        workspace: Option<View>,
-    },
-    RunVerb {
-        verb: Verb<()>,
-        results: Vec<View>,
-    },
+    Run(Kernel),
+    Replay(Arc<[Kernel]>),
     CopyIn {
         from: HostStaging,
         bytes: usize,
@@ -132,21 +154,70 @@ impl HostDriver {
     pub fn new(chip: HostChip, memory_bytes: usize) -> Self {
         Self {
             chip: Arc::new(chip),
+            member: None,
             owner: thread::current().id(),
             memory: HostMemory::new(memory_bytes),
             queue: VecDeque::new(),
             queued: 0,
             passed: 0,
             landed: BTreeMap::new(),
+            capture: None,
         }
     }
 
-    /// The device, for a call of its own thread.
+    /// The same as one of several ranks.
+    #[must_use]
+    pub fn joined(self, member: Member) -> Self {
+        Self {
+            member: Some(member),
+            ..self
+        }
+    }
+
+    /// The device, for a call of its own thread that is made while nothing is captured.
     fn called(&mut self, what: &str) -> Result<&mut Self> {
+        self.entered(what)?;
+        if let Some(capture) = &mut self.capture {
+            let why = format!("{what} within a capture");
+            *capture = Err(fault(format!("a capture ended by {what}")));
+            return Err(fault(why));
+        }
+        Ok(self)
+    }
+
+    /// The device, for a call of its own thread.
+    fn entered(&mut self, what: &str) -> Result<&mut Self> {
         if thread::current().id() == self.owner {
             return Ok(self);
         }
         Err(fault(format!("{what} on a thread that did not open it")))
+    }
+
+    /// Queues an operation, or captures it.
+    fn launch(&mut self, kernel: Kernel) -> Result<()> {
+        match &mut self.capture {
+            None => {
+                self.push(Task::Run(kernel));
+                Ok(())
+            }
+            Some(Ok(kernels)) => {
+                kernels.push(kernel);
+                Ok(())
+            }
+            Some(Err(_)) => Err(fault(
+                "an operation within a capture that has ended".to_owned(),
+            )),
+        }
+    }
+
+    fn compute(&mut self, kernel: &Kernel) -> Result<()> {
+        match kernel {
+            Kernel::Run { op, workspace } => {
+                let member = self.member.as_ref();
+                ops::run(&mut self.memory, op, workspace.as_ref(), member)
+            }
+            Kernel::RunVerb { verb, results } => verbs::run(&mut self.memory, verb, results),
+        }
     }
 
     fn push(&mut self, task: Task) -> u64 {
@@ -173,8 +244,8 @@ impl HostDriver {
 
     fn execute(&mut self, number: u64, task: Task) -> Result<()> {
         match task {
-            Task::Run { op, workspace } => ops::run(&mut self.memory, &op, workspace.as_ref()),
-            Task::RunVerb { verb, results } => verbs::run(&mut self.memory, &verb, &results),
+            Task::Run(kernel) => self.compute(&kernel),
+            Task::Replay(kernels) => kernels.iter().try_for_each(|kernel| self.compute(kernel)),
             Task::CopyIn { from, bytes, to } => {
                 let done = self.memory.write(to, &from.0[..bytes]);
                 self.landed.insert(number, from);
@@ -207,9 +278,15 @@ impl Driver for HostDriver {
     type Chip = HostChip;
     type Staging = HostStaging;
     type Flight = HostFlight;
+    type Graph = HostGraph;
 
     fn chip(&self) -> Arc<HostChip> {
         Arc::clone(&self.chip)
+    }
+
+    fn share(&self) -> Share {
+        let share = |member: &Member| Share::new(member.rank(), member.world());
+        self.member.as_ref().map_or(Share::WHOLE, share)
     }
 
     fn allocate(&mut self, bytes: usize) -> Result<Address> {
@@ -252,7 +329,7 @@ impl Driver for HostDriver {
     }
 
     fn run(&mut self, op: &Op<()>, workspace: &mut Workspace) -> Result<()> {
-        self.called("run")?;
+        self.entered("run")?;
         let room = match ops::workspace(op) {
             None => None,
             Some(dims) => {
@@ -261,24 +338,45 @@ impl Driver for HostDriver {
                 Some(View::new(at, DType::F32, dims))
             }
         };
-        self.push(Task::Run {
+        self.launch(Kernel::Run {
             op: op.clone(),
             workspace: room,
-        });
-        Ok(())
+        })
     }
 
     fn run_verb(&mut self, verb: &Verb<()>, results: &[View], _: &mut Workspace) -> Result<()> {
-        self.called("run_verb")?.push(Task::RunVerb {
+        self.entered("run_verb")?.launch(Kernel::RunVerb {
             verb: verb.clone(),
             results: results.to_vec(),
-        });
-        Ok(())
+        })
     }
 
     fn synchronize(&mut self) -> Result<()> {
         let all = self.queued;
         self.called("synchronize")?.pass(all)
+    }
+
+    fn begin_capture(&mut self) -> Result<()> {
+        self.called("begin_capture")?.capture = Some(Ok(Vec::new()));
+        Ok(())
+    }
+
+    fn end_capture(&mut self) -> Result<HostGraph> {
+        let capture = self.entered("end_capture")?.capture.take();
+        let none = || Err(fault("a capture ended that was not begun".to_owned()));
+        Ok(HostGraph {
+            kernels: capture.unwrap_or_else(none)?.into(),
+            task: None,
+        })
+    }
+
+    fn replay(&mut self, graph: &mut HostGraph) -> Result<()> {
+        self.called("replay")?;
+        if graph.task.is_some_and(|task| task >= self.passed) {
+            return Err(fault("a graph replayed while it runs".to_owned()));
+        }
+        graph.task = Some(self.push(Task::Replay(Arc::clone(&graph.kernels))));
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The primitives on plain memory.
 
 use deepseek_core::quant::round_row;
-use deepseek_core::{Result, Rotation, Unary};
+use deepseek_core::{Member, Result, Rotation, Unary};
 
 use super::fault;
 use super::memory::HostMemory;
@@ -18,9 +18,15 @@ pub(super) fn workspace(op: &Op<()>) -> Option<Dims> {
     narrow.then(|| weight.parts[0].dims)
 }
 
-/// Runs an operation whose operands lie apart from its results.
-pub(super) fn run(memory: &mut HostMemory, op: &Op<()>, workspace: Option<&View>) -> Result<()> {
+/// Runs an operation whose operands lie apart from its results. With `member` it is one of several ranks.
+pub(super) fn run(
+    memory: &mut HostMemory,
+    op: &Op<()>,
+    workspace: Option<&View>,
+    member: Option<&Member>,
+) -> Result<()> {
     apart(op)?;
+    let others = || member.ok_or_else(|| fault(format!("{op}: on a device that is alone")));
     match op {
         Op::Fill { out, byte } => memory.bytes_mut(out).map(|bytes| bytes.fill(*byte)),
         Op::Shift { x, by, out } => shift(memory, x, *by, out),
@@ -74,6 +80,16 @@ pub(super) fn run(memory: &mut HostMemory, op: &Op<()>, workspace: Option<&View>
             places,
             ends,
         } => dispatch(memory, experts, [rows, visits, places], ends),
+        Op::AllReduce { x, out } => {
+            let (own, mut sum) = (memory.floats(x)?, vec![0.0; out.count()]);
+            others()?.all_reduce(&own, &mut sum)?;
+            memory.put(out, &sum)
+        }
+        Op::AllGather { x, out } => {
+            let (own, mut all) = (memory.floats(x)?, vec![0.0; out.count()]);
+            others()?.all_gather(&own, own.len(), &mut all)?;
+            memory.put(out, &all)
+        }
     }
 }
 
@@ -216,11 +232,13 @@ fn grouped(memory: &mut HostMemory, x: &View, stack: &View, ends: &View, out: &V
         }
         first = end;
     }
-    if first == rows {
+    // Rows of nobody are left, and were written before by whoever reads them.
+    let rest = out.part(first * outputs, [rows - first, outputs]);
+    if memory.floats(&rest)?.iter().all(|x| x.is_finite()) {
         return Ok(());
     }
     Err(fault(format!(
-        "the last run ends at {first} of {rows} rows"
+        "the last run ends at {first} of {rows} rows, and those behind it are not written"
     )))
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use backend_offload::{Offload, Options};
-use deepseek_core::{Backend, Error, Result, Unary};
+use deepseek_core::{Backend, Error, Fetched, Result, Unary};
 
 use crate::watched::Watched;
 use crate::{numbers, watched};
@@ -69,7 +69,7 @@ fn every_call_that_waits_tells() -> Result<()> {
             be.download(&numbers(be, &[0.0])?).map(drop)
         }),
         ("ids_on_host", |be| be.ids_on_host(&be.ids(&[1])?).map(drop)),
-        ("fetch", |be| be.fetch(&[], &[]).map(drop)),
+        ("fetch", |be| be.fetch(&[], &[], &mut Fetched::default())),
     ];
     for (name, wait) in waits {
         let (be, armed) = failing("run", vendor)?;

@@ -1,6 +1,7 @@
 //! A device from outside: its thread, its memory, its failures, and its lists.
 
 mod faults;
+mod graphs;
 mod lists;
 mod memory;
 mod thread;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backend_offload::host::{HostChip, HostDriver, HostFlight, HostStaging};
+use backend_offload::host::{HostChip, HostDriver, HostFlight, HostGraph, HostStaging};
 use backend_offload::{Address, Driver, Op, Verb, View, Workspace};
 use deepseek_core::Result;
 
@@ -29,6 +29,7 @@ impl Driver for Watched {
     type Chip = HostChip;
     type Staging = HostStaging;
     type Flight = HostFlight;
+    type Graph = HostGraph;
 
     fn chip(&self) -> Arc<HostChip> {
         self.inner.chip()
@@ -77,5 +78,19 @@ impl Driver for Watched {
 
     fn synchronize(&mut self) -> Result<()> {
         self.looked("synchronize")?.synchronize()
+    }
+
+    fn begin_capture(&mut self) -> Result<()> {
+        self.looked("begin_capture")?.begin_capture()
+    }
+
+    fn end_capture(&mut self) -> Result<HostGraph> {
+        let graph = self.inner.end_capture()?;
+        self.looked("end_capture")?;
+        Ok(graph)
+    }
+
+    fn replay(&mut self, graph: &mut HostGraph) -> Result<()> {
+        self.looked("replay")?.replay(graph)
     }
 }

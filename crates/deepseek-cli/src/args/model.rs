@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
-use deepseek_core::Level;
+use deepseek_core::{Level, Parallel};
 use deepseek_model::Prefill;
 
 use super::number::{size, whole};
-use crate::device::DeviceName;
+use crate::device::{DeviceName, Devices};
+use crate::limits::RANKS_MAX;
 
 /// The checkpoint, and how it is run.
 #[derive(Debug, Args)]
@@ -27,6 +28,8 @@ pub(crate) struct Model {
     /// Compute on this device.
     #[arg(long, value_name = "DEVICE", default_value_t, long_help = DeviceName::HELP)]
     pub(crate) device: DeviceName,
+    #[command(flatten)]
+    pub(crate) ranks: Ranks,
     /// How the prompt is processed (V4.1) [default: replay for answers, full for logits].
     #[arg(long, value_name = "MUCH")]
     pub(crate) prefill: Option<PrefillArg>,
@@ -42,6 +45,48 @@ pub(crate) struct Model {
     /// none (V4.1).
     #[arg(long, value_name = "FILE")]
     pub(crate) audio_projector: Option<PathBuf>,
+}
+
+/// How a model is divided among devices.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Ranks {
+    /// Divide the model among so many devices, by heads and by the width of experts.
+    ///
+    /// They are the one that --device names and those that follow it; on the host they share its threads.
+    #[arg(long, visible_alias = "tp", value_name = "N", default_value_t = 1, value_parser = whole(1..=RANKS_MAX), allow_negative_numbers = true)]
+    pub(crate) tensor_parallel_size: u16,
+    /// Divide the routed experts among so many devices by their number, not by their width.
+    ///
+    /// Together with --tensor-parallel-size, which is to be a multiple of it, the devices are the same; alone,
+    /// each of them has all heads.
+    #[arg(long, visible_alias = "ep", value_name = "N", default_value_t = 1, value_parser = whole(1..=RANKS_MAX), allow_negative_numbers = true)]
+    pub(crate) expert_parallel_size: u16,
+}
+
+impl Ranks {
+    /// One device has all.
+    pub(crate) const ALONE: Self = Self {
+        tensor_parallel_size: 1,
+        expert_parallel_size: 1,
+    };
+
+    /// The same as a plan takes it.
+    pub(crate) fn parallel(self) -> Parallel {
+        Parallel {
+            tensor: self.tensor_parallel_size.into(),
+            expert: self.expert_parallel_size.into(),
+        }
+    }
+}
+
+impl Model {
+    /// The devices that compute.
+    pub(crate) fn devices(&self) -> Devices {
+        Devices {
+            first: self.device,
+            parallel: self.ranks.parallel(),
+        }
+    }
 }
 
 /// The threads that compute.

@@ -133,7 +133,7 @@ impl Table {
         let head = Head {
             model: folder.map_or_else(|| "embedded".to_owned(), name),
             bytes: weights.total.bytes,
-            device: args.model.device.settled().to_string(),
+            device: args.model.devices().settled(),
             numerics: level.to_string(),
         };
         let bar = load::bar("measuring", "{pos}/{len} rows, {elapsed}");

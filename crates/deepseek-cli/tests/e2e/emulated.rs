@@ -1,13 +1,80 @@
-//! The program on an Ascend NPU that an emulator of CANN stands in for, and on machines without either.
+//! The program on accelerators that emulators of their vendors' libraries stand in for, and on machines without either.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::embedded::{assets, question};
-use crate::program::{deepseek, emulate, run};
+use crate::program::{Ran, deepseek, run};
 
 const NOTE: &str = "note: EMULATED: an emulator computes, not a device\n";
+
+/// A vendor's devices, and what an emulator of its libraries shows of them.
+struct Vendor {
+    /// As they are typed.
+    device: &'static str,
+    /// The emulator, and the variable that names it.
+    library: &'static str,
+    variable: &'static str,
+    /// The chip, and the software behind it.
+    chip: &'static str,
+    software: &'static str,
+    /// Why its chips do no verb whole.
+    declined: &'static str,
+    /// Chips that may be named, and one that is not served.
+    chips: &'static [&'static str],
+    unserved: &'static str,
+    /// A symbol that is looked for.
+    symbol: &'static str,
+    /// Where the libraries are looked for: the variable, the first of them, and what is missing then.
+    home: &'static str,
+    first: &'static str,
+    missing: &'static str,
+    /// Where an installer puts them.
+    installed: &'static str,
+}
+
+const VENDORS: [Vendor; 2] = [
+    Vendor {
+        device: "ascend",
+        library: "ascend_emu",
+        variable: "DEEPSEEK_ASCEND_LIB",
+        chip: "Ascend910B3-EMU, family A2",
+        software: "CANN 9.1.0",
+        declined: "no fused operator is called yet",
+        chips: &["Ascend910B3", "Ascend910_9392", "Ascend950"],
+        unserved: "Ascend310P3",
+        symbol: "aclrtMalloc",
+        home: "ASCEND_HOME_PATH",
+        first: "lib64/libascendcl.so",
+        missing: "no CANN runtime",
+        installed: "/usr/local/Ascend",
+    },
+    Vendor {
+        device: "mlu",
+        library: "neuware_emu",
+        variable: "DEEPSEEK_NEUWARE_LIB",
+        chip: "MLU590-EMU",
+        software: "CNRT 6.14.1, CNNL 1.28.6",
+        declined: "composed of the operators of CNNL",
+        chips: &["MLU590", "MLU590-M9"],
+        unserved: "MLU370",
+        symbol: "cnrtMalloc",
+        home: "NEUWARE_HOME",
+        first: "lib64/libcnrt.so",
+        missing: "no libcnrt.so",
+        installed: "/usr/local/neuware",
+    },
+];
+
+/// Runs the program to its end with an emulator in place of an installation.
+fn emulate<A: AsRef<OsStr>>(vendor: &Vendor, args: &[A]) -> Ran {
+    let library = emulator_support::built_library(vendor.library);
+    let output = deepseek(args).env(vendor.variable, library).output();
+    output.expect("the program starts").into()
+}
 
 fn samples() -> Vec<Value> {
     let items = fs::read_to_string(assets("samples/demo.jsonl")).expect("the samples");
@@ -19,158 +86,186 @@ fn samples() -> Vec<Value> {
 fn it_answers_the_samples_in_the_words_of_the_host() {
     let items = samples();
     assert!(items.len() >= 4);
-    for item in items {
-        let line = ["run", "--device", "ascend"].map(str::to_owned).to_vec();
-        let ran = emulate(&[line, question(&item)].concat());
-        assert_eq!(ran.err, NOTE, "{item}");
-        assert_eq!(ran.done().trim_end(), item["answer"], "{item}");
+    for vendor in &VENDORS {
+        for item in &items {
+            let line = ["run", "--device", vendor.device];
+            let line = line.map(str::to_owned).to_vec();
+            let ran = emulate(vendor, &[line, question(item)].concat());
+            assert_eq!(ran.err, NOTE, "{} {item}", vendor.device);
+            assert_eq!(ran.done().trim_end(), item["answer"], "{}", vendor.device);
+        }
     }
 }
 
 #[test]
 fn it_says_that_it_is_emulated_and_never_how_fast_it_is() {
-    let ask = |flags: &[&str]| {
-        let line = ["run", "--device", "ascend:0", "What is 12 + 30?"];
-        let ran = emulate(&[&line[..], flags].concat());
-        assert!(ran.err.starts_with(NOTE), "{ran:?}");
-        assert_eq!(ran.code, Some(0), "{ran:?}");
-        ran
-    };
-    let ran = ask(&["--stats"]);
-    assert!(
-        ran.err.contains("\ndevice       ascend:0 EMULATED\n"),
-        "{ran:?}"
-    );
-    for rate in ["tokens/s", "first token", " s,"] {
-        assert!(!ran.err.contains(rate), "{rate} in {ran:?}");
+    for vendor in &VENDORS {
+        let first = format!("{}:0", vendor.device);
+        let ask = |flags: &[&str]| {
+            let line = ["run", "--device", &first, "What is 12 + 30?"];
+            let ran = emulate(vendor, &[&line[..], flags].concat());
+            assert!(ran.err.starts_with(NOTE), "{ran:?}");
+            assert_eq!(ran.code, Some(0), "{ran:?}");
+            ran
+        };
+        let ran = ask(&["--stats"]);
+        let line = format!("\ndevice       {first} EMULATED\n");
+        assert!(ran.err.contains(&line), "{ran:?}");
+        for rate in ["tokens/s", "first token", " s,"] {
+            assert!(!ran.err.contains(rate), "{rate} in {ran:?}");
+        }
+        let json: Value = serde_json::from_str(&ask(&["--json"]).out).expect("JSON");
+        assert_eq!(json["device"], format!("{first} EMULATED"));
+        assert_eq!(json["seconds"], Value::Null);
+        emulate(vendor, &["bench", "--device", vendor.device]).failed(
+            2,
+            &format!("--device {first}: an emulator has no speed"),
+            "measure a device",
+        );
     }
-    let json: Value = serde_json::from_str(&ask(&["--json"]).out).expect("JSON");
-    assert_eq!(json["device"], "ascend:0 EMULATED");
-    assert_eq!(json["seconds"], Value::Null);
-    emulate(&["bench", "--device", "ascend"]).failed(
-        2,
-        "--device ascend:0: an emulator has no speed",
-        "measure a device",
-    );
 }
 
 #[test]
 fn it_is_listed_as_what_it_is() {
-    let page = emulate(&["devices"]).done();
-    let line = page.lines().find(|line| line.contains(" ascend:0 "));
-    let line = line.expect("a device");
-    assert!(
-        line.contains("Ascend910B3-EMU, family A2, CANN 9.1.0"),
-        "{line}"
-    );
-    assert!(line.ends_with("EMULATED: no device computes"), "{line}");
-    let json: Value = serde_json::from_str(&emulate(&["devices", "--json"]).done()).expect("JSON");
-    for device in json.as_array().expect("a list") {
-        let is_emulated = device["name"] == "ascend:0";
-        assert_eq!(device["is_emulated"], is_emulated, "{device}");
+    for vendor in &VENDORS {
+        let first = format!("{}:0", vendor.device);
+        let page = emulate(vendor, &["devices"]).done();
+        let line = page
+            .lines()
+            .find(|line| line.contains(&format!(" {first} ")));
+        let line = line.expect("a device");
+        let about = format!("{}, {}", vendor.chip, vendor.software);
+        assert!(line.contains(&about), "{line}");
+        assert!(line.ends_with("EMULATED: no device computes"), "{line}");
+        let json = emulate(vendor, &["devices", "--json"]).done();
+        let json: Value = serde_json::from_str(&json).expect("JSON");
+        for device in json.as_array().expect("a list") {
+            let is_emulated = device["name"] == first;
+            assert_eq!(device["is_emulated"], is_emulated, "{device}");
+        }
     }
 }
 
 #[test]
 fn the_doctor_tries_every_operation_and_writes_a_report() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-    let file = folder.path().join("report.json");
-    let path = file.to_str().expect("text");
-    let ran = emulate(&["doctor", "--device", "ascend", "--report", path]);
-    assert_eq!(ran.err, NOTE, "{ran:?}");
-    let page = ran.done();
-    for name in [
-        "fills",
-        "roundings",
-        "products",
-        "visits",
-        "self-check",
-        "model",
-    ] {
-        let line = page.lines().find_map(|line| line.strip_prefix(name));
-        let line = line.unwrap_or_else(|| panic!("{name} in {page}"));
-        assert!(line.trim_start().starts_with("ok: "), "{name}: {line}");
+    for vendor in &VENDORS {
+        let file = folder.path().join(format!("{}.json", vendor.device));
+        let path = file.to_str().expect("text");
+        let ran = emulate(
+            vendor,
+            &["doctor", "--device", vendor.device, "--report", path],
+        );
+        assert_eq!(ran.err, NOTE, "{ran:?}");
+        let page = ran.done();
+        for name in [
+            "fills",
+            "roundings",
+            "products",
+            "visits",
+            "graphs",
+            "self-check",
+            "model",
+        ] {
+            let line = page.lines().find_map(|line| line.strip_prefix(name));
+            let line = line.unwrap_or_else(|| panic!("{name} in {page}"));
+            assert!(line.trim_start().starts_with("ok: "), "{name}: {line}");
+        }
+        let verbs = format!("attend, route, experts composed: {}", vendor.declined);
+        assert!(page.contains(&verbs), "{page}");
+        assert!(page.contains("EMULATED: no device computes"), "{page}");
+        let report = fs::read_to_string(&file).expect("a report");
+        let report: Value = serde_json::from_str(&report).expect("JSON");
+        assert_eq!(
+            (&report["report"], &report["is_emulated"]),
+            (&2.into(), &true.into())
+        );
+        let (name, software) = (&report["chip"]["name"], &report["chip"]["software"]);
+        assert!(name.as_str().is_some_and(|name| name.ends_with("-EMU")));
+        let about = json!([vendor.chip, vendor.software]);
+        assert_eq!(json!([report["chip"]["about"], software]), about);
+        assert_eq!(report["failed"].as_array().map(Vec::len), Some(0));
+        assert_eq!(
+            report["page"].as_array().map(Vec::len),
+            Some(page.lines().count())
+        );
+        let operations = report["operations"].as_array().expect("operations");
+        assert_eq!(operations.len(), 12);
+        assert!(
+            operations
+                .iter()
+                .all(|case| case["results"].as_u64() > Some(0))
+        );
+        // Symbols by whose they are and by the name of the file that has them.
+        let files = report["symbols"].as_object().expect("symbols").values();
+        let library = format!("lib{}.so", vendor.library);
+        let mut names = files.filter_map(|files| files[&library].as_array());
+        assert!(names.any(|names| names.contains(&vendor.symbol.into())));
+        assert!(report["missing"].as_object().is_some());
     }
-    let verbs = "attend, route, experts composed: no fused operator is called yet";
-    assert!(page.contains(verbs), "{page}");
-    assert!(page.contains("EMULATED: no device computes"), "{page}");
-    let report = fs::read_to_string(&file).expect("a report");
-    let report: Value = serde_json::from_str(&report).expect("JSON");
-    assert_eq!(
-        (&report["report"], &report["is_emulated"]),
-        (&1.into(), &true.into())
-    );
-    assert_eq!(report["failed"].as_array().map(Vec::len), Some(0));
-    assert_eq!(
-        report["page"].as_array().map(Vec::len),
-        Some(page.lines().count())
-    );
-    let operations = report["operations"].as_array().expect("operations");
-    assert_eq!(operations.len(), 12);
-    assert!(
-        operations
-            .iter()
-            .all(|case| case["results"].as_u64() > Some(0))
-    );
-    let symbols = report["symbols"].as_array().expect("symbols");
-    assert!(symbols.iter().any(|symbol| symbol["name"] == "aclrtMalloc"));
 }
 
 #[test]
 fn a_chip_tells_of_every_operation_without_a_device() {
-    for soc in ["Ascend910B3", "Ascend910_9392", "Ascend950"] {
-        let chip = format!("ascend:{soc}");
-        let page = run(&["inspect", "--device", &chip]).done();
-        let (_, page) = page.split_once("\noperations on ").expect("a list");
-        assert!(page.starts_with(soc), "{page}");
-        for verb in [
-            "hc_pre",
-            "hc_post",
-            "index_topk",
-            "attend",
-            "route",
-            "experts",
-        ] {
-            let line = format!("\n  {verb:<10} composed: no fused operator is called yet\n");
-            assert!(page.contains(&line), "{verb} in {page}");
+    for vendor in &VENDORS {
+        for name in vendor.chips {
+            let chip = format!("{}:{name}", vendor.device);
+            let page = run(&["inspect", "--device", &chip]).done();
+            let (_, page) = page.split_once("\noperations on ").expect("a list");
+            assert!(page.starts_with(name), "{page}");
+            for verb in [
+                "hc_pre",
+                "hc_post",
+                "index_topk",
+                "attend",
+                "route",
+                "experts",
+            ] {
+                let line = format!("\n  {verb:<10} composed: {}\n", vendor.declined);
+                assert!(page.contains(&line), "{verb} in {page}");
+            }
         }
+        let line = ["inspect", "--json", "--device", vendor.device];
+        let json: Value = serde_json::from_str(&emulate(vendor, &line).done()).expect("JSON");
+        assert_eq!(json["chip"]["name"], vendor.chip);
+        assert_eq!(json["chip"]["verbs"].as_array().map(Vec::len), Some(6));
+        let unserved = format!("{}:{}", vendor.device, vendor.unserved);
+        run(&["inspect", "--device", &unserved]).failed(2, "want ascend[:SOC]", "--help");
     }
-    let json = emulate(&["inspect", "--json", "--device", "ascend"]).done();
-    let json: Value = serde_json::from_str(&json).expect("JSON");
-    assert_eq!(json["chip"]["name"], "Ascend910B3-EMU, family A2");
-    assert_eq!(json["chip"]["verbs"].as_array().map(Vec::len), Some(6));
-    run(&["inspect", "--device", "ascend:Ascend310P3"]).failed(2, "want ascend[:SOC]", "--help");
 }
 
 #[test]
-fn a_machine_without_cann_says_what_was_looked_for() {
-    if std::path::Path::new("/usr/local/Ascend").exists() {
-        return;
-    }
+fn a_machine_without_the_libraries_says_what_was_looked_for() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let home = folder.path().to_str().expect("text");
-    let looked = format!("no CANN runtime, tried: {home}/lib64/libascendcl.so, ");
-    let ask = |line: &[&str]| {
-        let output = deepseek(line).env("ASCEND_HOME_PATH", home).output();
-        crate::program::Ran::from(output.expect("it starts"))
-    };
-    for command in [&["run", "x"][..], &["doctor"], &["inspect"]] {
-        let hint = if command[0] == "inspect" {
-            "name a chip"
-        } else {
-            "ASCEND_HOME_PATH"
+    for vendor in &VENDORS {
+        if Path::new(vendor.installed).exists() {
+            continue;
+        }
+        let Vendor { missing, first, .. } = vendor;
+        let looked = format!("{missing}, tried: {home}/{first}, ");
+        let ask = |line: &[&str]| {
+            let output = deepseek(line).env(vendor.home, home).output();
+            Ran::from(output.expect("it starts"))
         };
-        let ran = ask(&[command, &["--device", "ascend"]].concat());
-        ran.failed(1, &looked, hint);
+        for command in [&["run", "x"][..], &["doctor"], &["inspect"]] {
+            let hint = if command[0] == "inspect" {
+                "name a chip"
+            } else {
+                vendor.home
+            };
+            let ran = ask(&[command, &["--device", vendor.device]].concat());
+            ran.failed(1, &looked, hint);
+        }
+        let page = ask(&["devices"]).done();
+        assert!(
+            page.contains(&format!("\n- {:<11} {looked}", vendor.device)),
+            "{page}"
+        );
+        let ran = deepseek(&["run", "--device", vendor.device, "x"])
+            .env(vendor.variable, "libemulator.so")
+            .output();
+        let ran = Ran::from(ran.expect("it starts"));
+        ran.failed(1, "the path of an emulator is absolute", "");
     }
-    let page = ask(&["devices"]).done();
-    assert!(
-        page.contains(&format!("\n- ascend      {looked}")),
-        "{page}"
-    );
-    let ran = deepseek(&["run", "--device", "ascend", "x"])
-        .env("DEEPSEEK_ASCEND_LIB", "libascend_emu.so")
-        .output();
-    let ran = crate::program::Ran::from(ran.expect("it starts"));
-    ran.failed(1, "the path of an emulator is absolute", "");
 }

@@ -29,6 +29,7 @@ mod models;
 mod outputs;
 mod program;
 mod prompts;
+mod ranks;
 mod run;
 mod sessions;
 mod settings;

@@ -14,7 +14,7 @@ fn a_line_that_makes_no_sense_is_misuse() {
     run(&["run", "--model", ".", "--numerics", "half", "x"]).failed(2, "'half'", "--help");
     run(&["run", "--model", ".", "--device", "gpu", "x"]).failed(
         2,
-        "want cpu[:SET], cpu-plain, cuda[:N], metal[:N] or ascend[:N]",
+        "want cpu[:SET], cpu-plain, cuda[:N], metal[:N], ascend[:N] or mlu[:N]",
         "--help",
     );
     run(&["run", "--model", ".", "--device", "cpu:sse", "x"]).failed(

@@ -74,14 +74,6 @@ pub(crate) fn deepseek<A: AsRef<OsStr>>(args: &[A]) -> Command {
     command
 }
 
-/// Runs the program to its end with the emulator of CANN in place of an installation.
-#[cfg(target_os = "linux")]
-pub(crate) fn emulate<A: AsRef<OsStr>>(args: &[A]) -> Ran {
-    let library = emulator_support::built_library("ascend_emu");
-    let output = deepseek(args).env("DEEPSEEK_ASCEND_LIB", library).output();
-    output.expect("the program starts").into()
-}
-
 /// Runs the program to its end.
 pub(crate) fn run<A: AsRef<OsStr>>(args: &[A]) -> Ran {
     deepseek(args).output().expect("the program starts").into()

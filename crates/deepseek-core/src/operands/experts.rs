@@ -2,7 +2,7 @@
 //! keeps them.
 
 use std::iter::Sum;
-use std::ops::Add;
+use std::ops::{Add, Range};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::FeedForward;
@@ -32,7 +32,7 @@ impl ExpertViews {
     }
 
     fn bytes(&self) -> u64 {
-        let bytes = |view: &WeightView| (view.data.len() + view.scales.len()) as u64;
+        let bytes = |view: &WeightView| view.bytes() as u64;
         bytes(&self.gate) + bytes(&self.up) + bytes(&self.down)
     }
 
@@ -41,6 +41,35 @@ impl ExpertViews {
             view.data.advise(0..view.data.len(), access);
             view.scales.advise(0..view.scales.len(), access);
         }
+    }
+}
+
+/// The experts of a layer that a device has: all, or a run of them where ranks divide them.
+#[derive(Debug, Clone, Copy)]
+pub struct ExpertShare<'a> {
+    /// Their matrices.
+    pub views: &'a [ExpertViews],
+    /// The number of the first.
+    pub first: usize,
+    /// How many there are on all ranks together.
+    pub total: usize,
+}
+
+impl<'a> ExpertShare<'a> {
+    /// All experts of a layer.
+    #[must_use]
+    pub fn all(views: &'a [ExpertViews]) -> Self {
+        Self {
+            views,
+            first: 0,
+            total: views.len(),
+        }
+    }
+
+    /// Their numbers.
+    #[must_use]
+    pub fn range(&self) -> Range<u32> {
+        self.first as u32..(self.first + self.views.len()) as u32
     }
 }
 
@@ -81,45 +110,46 @@ impl Sum for Visits {
 #[derive(Debug)]
 pub struct ExpertBank<B: Backend> {
     experts: Vec<FeedForward<B>>,
+    range: Range<u32>,
     pages: Option<ExpertPages>,
 }
 
 impl<B: Backend> ExpertBank<B> {
     /// Experts that are copied when they are loaded, all of which stay.
-    pub fn copied(be: &B, experts: &[ExpertViews]) -> Result<Self> {
+    pub fn copied(be: &B, share: ExpertShare<'_>) -> Result<Self> {
+        let experts = share.views.iter().map(|expert| expert.load(be));
         Ok(Self {
-            experts: experts
-                .iter()
-                .map(|expert| expert.load(be))
-                .collect::<Result<_>>()?,
+            experts: experts.collect::<Result<_>>()?,
+            range: share.range(),
             pages: None,
         })
     }
 
     /// Experts that stay in their files and are read through a map, within `residency`.
-    pub fn mapped(be: &B, experts: &[ExpertViews], residency: Residency) -> Result<Self> {
+    pub fn mapped(be: &B, share: ExpertShare<'_>, residency: Residency) -> Result<Self> {
         Ok(Self {
-            pages: Some(ExpertPages::new(experts, residency)),
-            ..Self::copied(be, experts)?
+            pages: Some(ExpertPages::new(share.views, residency)),
+            ..Self::copied(be, share)?
         })
     }
 
-    /// How many there are.
+    /// The numbers of those that are here.
     #[must_use]
-    pub fn count(&self) -> usize {
-        self.experts.len()
+    pub fn range(&self) -> Range<u32> {
+        self.range.clone()
     }
 
     /// One expert, to be used now.
     ///
     /// # Panics
-    /// If there is no such expert.
+    /// If it is not here.
     #[must_use]
     pub fn expert(&self, id: u32) -> FeedForward<B> {
+        let place = id - self.range.start;
         if let Some(pages) = &self.pages {
-            pages.visit(id);
+            pages.visit(place);
         }
-        self.experts[id as usize].clone()
+        self.experts[place as usize].clone()
     }
 
     /// How many experts may be in memory at once: at least the one in use.
@@ -137,13 +167,11 @@ impl<B: Backend> ExpertBank<B> {
         self.pages.as_ref().map_or_else(Visits::default, visits)
     }
 
-    /// Begins to fetch experts that will be used soon, as far as they are not there.
-    ///
-    /// # Panics
-    /// If there is no such expert.
+    /// Begins to fetch experts that will be used soon, as far as they are here and not in memory.
     pub fn prefetch(&self, ids: &[u32]) {
         if let Some(pages) = &self.pages {
-            pages.prefetch(ids);
+            let here = ids.iter().filter(|id| self.range.contains(*id));
+            pages.prefetch(here.map(|id| id - self.range.start));
         }
     }
 }
@@ -203,20 +231,20 @@ impl ExpertPages {
 
     /// Asks the system for experts that are not there: of the first of `ids`, as many as the bound
     /// allows, so that none is let go before it is used.
-    fn prefetch(&self, ids: &[u32]) {
+    fn prefetch(&self, ids: impl IntoIterator<Item = u32>) {
         let mut recent = self.lock();
         let mut room = self.bound.unwrap_or(u64::MAX);
         for id in ids {
-            let view = &self.views[*id as usize];
+            let view = &self.views[id as usize];
             let Some(rest) = room.checked_sub(view.bytes()) else {
                 break;
             };
             room = rest;
-            if recent.at[*id as usize].is_none() {
+            if recent.at[id as usize].is_none() {
                 view.advise(Access::Soon);
             }
             // Those that are there are not the next to go, either.
-            self.keep(&mut recent, *id);
+            self.keep(&mut recent, id);
         }
         if let Some(bound) = self.bound {
             self.shrink(&mut recent, bound);
@@ -293,6 +321,7 @@ mod tests {
             data: Bytes::new(file.clone(), start..start + EXPERT / 3).expect("lies inside"),
             scales: Vec::new().into(),
             tile_row: 0,
+            stride: None,
         };
         let views: Vec<_> = (0..4)
             .map(|id| ExpertViews {
@@ -347,9 +376,9 @@ mod tests {
     #[test]
     fn experts_are_asked_for_once_while_they_stay() {
         let (file, pages) = pages(None);
-        pages.prefetch(&[1, 2, 1]);
+        pages.prefetch([1, 2, 1]);
         assert_eq!(advice(&file), [(1, Access::Soon), (2, Access::Soon)]);
-        pages.prefetch(&[2, 3]);
+        pages.prefetch([2, 3]);
         assert_eq!(advice(&file), [(3, Access::Soon)]);
     }
 
@@ -357,14 +386,14 @@ mod tests {
     fn no_more_is_asked_for_than_may_stay() {
         let (file, pages) = pages(Some(2));
         pages.visit(3);
-        pages.prefetch(&[0, 1, 2]);
+        pages.prefetch([0, 1, 2]);
         let soon = [(0, Access::Soon), (1, Access::Soon)];
         assert_eq!(advice(&file), [&soon[..], &[(3, Access::Over)]].concat());
         // What was let go is asked for again.
-        pages.prefetch(&[3]);
+        pages.prefetch([3]);
         assert_eq!(advice(&file), [(3, Access::Soon), (0, Access::Over)]);
         // What is there stays, because it will be used.
-        pages.prefetch(&[1, 2]);
+        pages.prefetch([1, 2]);
         assert_eq!(advice(&file), [(2, Access::Soon), (3, Access::Over)]);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::backend::Backend;
 use crate::format::Rounding;
+use crate::ranks::{Share, Sum};
 
 /// A product with a weight matrix, and what is rounded before and after it.
 #[derive(Debug)]
@@ -23,5 +24,20 @@ impl<B: Backend> Linear<B> {
             input: None,
             ..self
         }
+    }
+
+    /// The same where its inputs are divided so: what it gives is a term of a sum, which is rounded in its
+    /// place.
+    #[must_use]
+    pub fn summed_by(self, share: Share) -> (Self, Sum) {
+        if share.is_whole() {
+            return (self, Sum::Whole);
+        }
+        let sum = Sum::OverRanks(self.output);
+        let part = Self {
+            output: None,
+            ..self
+        };
+        (part, sum)
     }
 }

@@ -12,7 +12,7 @@ pub mod token_table;
 
 pub use attention::{Blocks, ScoreRounding, Softmax, TopK, TopKRows, WeightRounding};
 pub use engram::EngramGate;
-pub use experts::{ExpertBank, ExpertViews, Residency, Visits};
+pub use experts::{ExpertBank, ExpertShare, ExpertViews, Residency, Visits};
 pub use hyper::{HyperWeights, Mix, MixerConfig, StreamShares};
 pub use linear::Linear;
 pub use moe::{FeedForward, Gate, Inputs, MediaRows, Routing, Select, SwiGlu};

@@ -23,6 +23,12 @@ impl Runs {
         }
     }
 
+    /// No queries any more; the memory is kept.
+    pub fn clear(&mut self) {
+        self.ends.clear();
+        self.runs.clear();
+    }
+
     /// Adds a query and its rows. Empty runs are dropped.
     pub fn push(&mut self, runs: impl IntoIterator<Item = Range<u32>>) {
         self.runs

@@ -1,8 +1,9 @@
 //! Gated feed-forward networks and their weighted sum (`docs/models/deepseek-v4.md` §3.7, §5.1).
 
-use crate::backend::{Backend, DeviceTensor, Unary};
+use crate::backend::{Backend, DeviceTensor, NO_ROW, Unary};
 use crate::error::Result;
 use crate::format::Rounding;
+use crate::host::HostTensor;
 use crate::kernels::Kernels;
 use crate::operands::{FeedForward, Routing, SwiGlu};
 
@@ -16,11 +17,22 @@ pub fn experts<B: Kernels>(
 ) -> Result<B::Tensor> {
     let (tokens, hidden) = (x.rows(), x.width());
     let experts = be.ids_on_host(&routing.experts)?;
+    let here = be.experts_in(bank);
     // Visits sorted by expert, so that each expert is used once; the sort is stable, and `back`
-    // undoes it, so that each token sums its experts in the order of its routing.
-    let mut visits: Vec<u32> = (0..experts.len() as u32).collect();
+    // undoes it, so that each token sums its experts in the order of its routing. Those of other ranks
+    // are rows of zeros.
+    let all = 0..experts.len() as u32;
+    let mut visits: Vec<u32> = all
+        .filter(|visit| here.contains(&experts[*visit as usize]))
+        .collect();
+    if visits.is_empty() {
+        return be.upload(&HostTensor::new(
+            &[tokens, hidden],
+            vec![0.0; tokens * hidden],
+        ));
+    }
     visits.sort_by_key(|visit| experts[*visit as usize]);
-    let mut back = vec![0; visits.len()];
+    let mut back = vec![NO_ROW; experts.len()];
     for (place, visit) in visits.iter().enumerate() {
         back[*visit as usize] = place as u32;
     }
@@ -29,7 +41,7 @@ pub fn experts<B: Kernels>(
         .map(|visit| visit / routing.top_k as u32)
         .collect();
     let x = be.gather(x, &be.ids(&rows)?)?;
-    let weights = be.reshape(&routing.weights, &[visits.len(), 1])?;
+    let weights = be.reshape(&routing.weights, &[experts.len(), 1])?;
     let weights = be.gather(&weights, &be.ids(&visits)?)?;
     let mut first = 0;
     let outputs = visits

@@ -2,6 +2,7 @@
 
 use crate::backend::{Backend, DeviceTensor};
 use crate::error::Result;
+use crate::few::Few;
 use crate::format::Rounding;
 use crate::kernels::Kernels;
 use crate::operands::Linear;
@@ -11,10 +12,10 @@ pub fn project<B: Backend>(
     be: &B,
     x: &B::Tensor,
     products: &[&Linear<B>],
-) -> Result<Vec<B::Tensor>> {
+) -> Result<Few<B::Tensor>> {
     // The input under each rounding that was asked for so far.
-    let mut rounded: Vec<(Rounding, B::Tensor)> = Vec::new();
-    let mut results = Vec::with_capacity(products.len());
+    let mut rounded: Few<(Rounding, B::Tensor)> = Few::new();
+    let mut results = Few::new();
     for product in products {
         let y = match product.input {
             None => be.linear(x, &product.weight)?,

@@ -18,4 +18,4 @@ pub use dtype::Dtype;
 pub use shard::Shard;
 pub use source::{TensorSource, Tensors};
 pub use tensor::RawTensor;
-pub use view::{Access, Bytes, Owner, WeightView};
+pub use view::{Access, Bytes, Owner, Stride, WeightView};

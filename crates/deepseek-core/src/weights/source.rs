@@ -162,6 +162,7 @@ impl<'a> Tensors<'a> {
             data,
             scales,
             tile_row: 0,
+            stride: None,
         })
     }
 

@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use deepseek_attn::memory::{export, import};
 use deepseek_attn::rooms::ring_runs;
-use deepseek_attn::{Batch, Memory, Ropes};
-use deepseek_core::{DeviceTensor, HostTensor, Kernels, Loader, NO_ROW, RowFormat};
+use deepseek_attn::{Batch, BatchLists, Memory, Ropes};
+use deepseek_core::{DeviceTensor, Fetched, Few, HostTensor, Kernels, Loader, NO_ROW, RowFormat};
 
 use super::{Ask, Dspark, Mtp};
+use crate::block::Output;
 use crate::decoder::TokenId;
 use crate::error::Result;
 use crate::limits::{MTP_DRAFTS_MAX, REWIND_MAX};
@@ -21,8 +22,8 @@ pub(crate) struct Shared<'a, B: Kernels> {
     pub(crate) ropes: &'a Ropes,
     /// The weights of token ids.
     pub(crate) embedding: &'a B::Weight,
-    /// `[vocabulary, hidden]`.
-    pub(crate) output: &'a B::Weight,
+    /// What makes logits of rows.
+    pub(crate) output: &'a Output<B>,
 }
 
 /// What proposes tokens.
@@ -49,6 +50,7 @@ impl<B: Kernels> Drafter<B> {
         let drafter = MtpDrafter {
             module,
             streams: at.be.rows(RowFormat::F32, width, rows)?,
+            lists: None,
         };
         Ok(Some(Self::Mtp(drafter.into())))
     }
@@ -71,7 +73,7 @@ impl<B: Kernels> Drafter<B> {
         match self {
             Self::Mtp(drafter) => drafter.observe(shared, flow, memory),
             Self::Dspark(drafter) => {
-                let taps: Vec<_> = flow.taps.iter().collect();
+                let taps: Few<_> = flow.taps.iter().collect();
                 let taps = shared.be.concat(&taps, 1)?;
                 Ok(drafter.observe(shared.be, &taps, &flow.batch, memory)?)
             }
@@ -126,7 +128,7 @@ fn ring_row(slot: usize, position: u32) -> u32 {
 }
 
 /// The rows that a sequence which stands at `end` has in its ring.
-fn kept(slot: usize, end: u32) -> Vec<Range<u32>> {
+fn kept(slot: usize, end: u32) -> [Range<u32>; 2] {
     ring_runs(slot, STREAMS_RING, end.saturating_sub(STREAMS_RING)..end)
 }
 
@@ -136,6 +138,8 @@ pub(crate) struct MtpDrafter<B: Kernels> {
     module: Mtp<B>,
     /// `[n * hidden]` each, in rings by position.
     streams: B::Rows,
+    /// Memory for the next batch that is observed.
+    lists: Option<BatchLists<B>>,
 }
 
 impl<B: Kernels> MtpDrafter<B> {
@@ -152,13 +156,13 @@ impl<B: Kernels> MtpDrafter<B> {
         let [tokens, n, hidden] = dims(streams);
         let flat = be.reshape(streams, &[tokens, n * hidden])?;
         let spans = flow.batch.spans();
-        let old: Vec<u32> = spans
+        let old: Few<u32> = spans
             .iter()
             .filter(|span| span.at > 0)
             .map(|span| ring_row(span.slot, span.at - 1))
             .collect();
-        let (mut rows, mut next, mut parts) = (Vec::new(), Vec::new(), Vec::new());
-        let mut kept = Vec::with_capacity(tokens);
+        let (mut rows, mut next) = (Few::<u32>::new(), Few::<TokenId>::new());
+        let (mut parts, mut kept) = (Few::new(), Few::<u32>::new());
         let mut before = 0..old.len() as u32;
         for span in spans {
             let first = rows.len();
@@ -188,12 +192,15 @@ impl<B: Kernels> MtpDrafter<B> {
             };
             let joined = be.gather(&all, &be.ids(&rows)?)?;
             let joined = be.reshape(&joined, &[rows.len(), n, hidden])?;
-            self.run(shared, &joined, &parts, be.ids(&next)?, memory)?;
+            let (next, lists) = (be.ids(&next)?, self.lists.take().unwrap_or_default());
+            let (_, lists) = self.run(shared, &joined, &parts, next, memory, lists)?;
+            self.lists = Some(lists);
         }
         Ok(be.write_rows(&mut self.streams, &be.ids(&kept)?, &flat)?)
     }
 
-    /// Runs the module over `parts` of `(slot, at, tokens)`, each position with its next token.
+    /// Runs the module over `parts` of `(slot, at, tokens)`, each position with its next token, in a batch
+    /// made in the memory of another.
     fn run(
         &self,
         shared: &Shared<'_, B>,
@@ -201,14 +208,16 @@ impl<B: Kernels> MtpDrafter<B> {
         parts: &[(usize, u32, usize)],
         next: B::Ids,
         memory: &mut Memory<B>,
-    ) -> Result<B::Tensor> {
+        lists: BatchLists<B>,
+    ) -> Result<(B::Tensor, BatchLists<B>)> {
         let be = shared.be;
         let parts = parts.iter().copied();
-        let batch = Batch::windows(be, shared.ropes, memory.rooms(), parts)?;
+        let batch = Batch::windows_within(lists, be, shared.ropes, memory.rooms(), parts)?;
         let embedded = self.module.embed(be, shared.embedding, &next)?;
-        Ok(self
+        let own = self
             .module
-            .forward(be, (streams, &embedded), next, &batch, memory)?)
+            .forward(be, (streams, &embedded), next, &batch, memory)?;
+        Ok((own, batch.into_lists()))
     }
 
     /// A chain of proposals for each ask.
@@ -230,16 +239,18 @@ impl<B: Kernels> MtpDrafter<B> {
         let after: Vec<u32> = asks.iter().map(|ask| ask.after).collect();
         let mut next = be.ids(&after)?;
         let mut drafts = Vec::with_capacity(count);
+        let mut lists = BatchLists::default();
         for index in 0..count as u32 {
             let part = |ask: &Ask| (ask.slot, ask.at - 1 + index, 1);
             let parts: Vec<_> = asks.iter().map(part).collect();
-            streams = self.run(shared, &streams, &parts, next, memory)?;
+            (streams, lists) = self.run(shared, &streams, &parts, next, memory, lists)?;
             let logits = self.module.logits(be, &streams, shared.output)?;
             next = be.top_k(&logits, 1)?;
             drafts.push(next.clone());
         }
-        let drafts = be.fetch(&[], &drafts.iter().collect::<Vec<_>>())?.ids;
-        let tokens = |ask: usize| drafts.iter().map(|ids| ids[ask]).collect();
+        let mut fetched = Fetched::default();
+        be.fetch(&[], &drafts, &mut fetched)?;
+        let tokens = |ask: usize| fetched.lists().map(|ids| ids[ask]).collect();
         Ok((0..asks.len()).map(tokens).collect())
     }
 
@@ -254,7 +265,8 @@ impl<B: Kernels> MtpDrafter<B> {
         let (be, count) = (shared.be, tokens.len() - 1);
         let streams = be.narrow(streams, 0, 0, count)?;
         let next = be.ids(&tokens[1..])?;
-        let own = self.run(shared, &streams, &[(slot, 0, count)], next, memory)?;
+        let (parts, lists) = ([(slot, 0, count)], BatchLists::default());
+        let (own, _) = self.run(shared, &streams, &parts, next, memory, lists)?;
         Ok(be.download(&self.module.logits(be, &own, shared.output)?)?)
     }
 }

@@ -3,7 +3,7 @@
 
 use deepseek_attn::{Batch, Carry, Memory, Part, WindowMask};
 use deepseek_core::operands::Inputs;
-use deepseek_core::{DeviceTensor, Kernels, Linear, Loader, Numerics, Result};
+use deepseek_core::{DeviceTensor, Fetched, Kernels, Linear, Loader, Numerics, Result};
 
 use super::Shared;
 use crate::block::{Block, BlockConfig, BlockPlan, Head, Residual, Rows};
@@ -130,8 +130,9 @@ impl<B: Kernels> Dspark<B> {
             tokens.push(step.token);
             Ok(())
         })?;
-        let ids = be.fetch(&[], &tokens.iter().collect::<Vec<_>>())?.ids;
-        let proposal = |ask: usize| ids.iter().map(|ids| ids[ask]).collect();
+        let mut fetched = Fetched::default();
+        be.fetch(&[], &tokens, &mut fetched)?;
+        let proposal = |ask: usize| fetched.lists().map(|ids| ids[ask]).collect();
         Ok((0..asks.len()).map(proposal).collect())
     }
 
@@ -156,15 +157,21 @@ impl<B: Kernels> Dspark<B> {
             tokens.push(step.token);
             Ok(())
         })?;
-        let fetched = be.fetch(
-            &told.iter().collect::<Vec<_>>(),
-            &tokens.iter().collect::<Vec<_>>(),
-        )?;
-        let told = fetched.tensors.chunks_exact(2);
-        let proposal = |ask: usize| Proposal {
-            tokens: fetched.ids.iter().map(|ids| ids[ask]).collect(),
-            confidence: told.clone().map(|told| told[0].row(ask)[0]).collect(),
-            logits: told.clone().map(|told| told[1].row(ask).to_vec()).collect(),
+        let mut fetched = Fetched::default();
+        be.fetch(&told, &tokens, &mut fetched)?;
+        let proposal = |ask: usize| {
+            let logits = |step: usize| {
+                let all = fetched.tensor(2 * step + 1);
+                let width = all.len() / asks.len();
+                all[ask * width..][..width].to_vec()
+            };
+            Proposal {
+                tokens: fetched.lists().map(|ids| ids[ask]).collect(),
+                confidence: (0..tokens.len())
+                    .map(|step| fetched.tensor(2 * step)[ask])
+                    .collect(),
+                logits: (0..tokens.len()).map(logits).collect(),
+            }
         };
         Ok((0..asks.len()).map(proposal).collect())
     }

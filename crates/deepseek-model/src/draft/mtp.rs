@@ -5,7 +5,7 @@ use deepseek_attn::{Batch, Carry, Memory};
 use deepseek_core::operands::Inputs;
 use deepseek_core::{DeviceTensor, Kernels, Linear, Loader, Numerics, Result};
 
-use crate::block::{Block, BlockConfig, BlockPlan, Head, Residual, Rows};
+use crate::block::{Block, BlockConfig, BlockPlan, Head, Output, Residual, Rows};
 
 /// One module (`docs/models/deepseek-v4.md` §3.8). Embedding and output matrix are the backbone's.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl<B: Kernels> Mtp<B> {
     }
 
     /// Logits `[t, vocabulary]` of the module's own streams.
-    pub fn logits(&self, be: &B, streams: &B::Tensor, output: &B::Weight) -> Result<B::Tensor> {
+    pub fn logits(&self, be: &B, streams: &B::Tensor, output: &Output<B>) -> Result<B::Tensor> {
         let residual = Residual {
             streams: streams.clone(),
             pre: None,

@@ -6,8 +6,12 @@ use deepseek_core::Format;
 use deepseek_core::weights::Dtype;
 use deepseek_vision::VisionConfig;
 
-use super::{Component, Kind, TensorSpec};
+use super::{Component, Cut, Divided, Kind, TensorSpec};
 use crate::config::{Config, DsparkConfig, EngramConfig, Family, Numbers, Storage};
+
+/// The dimensions of a matrix.
+const ROWS: usize = 0;
+const COLUMNS: usize = 1;
 
 /// Writes down the tensors below one prefix.
 pub(super) struct Lister<'a> {
@@ -46,7 +50,27 @@ impl<'a> Lister<'a> {
             layer: None,
             kind,
             packed: 1,
+            cut: None,
         });
+    }
+
+    /// What `list` writes down, divided among ranks along `axis`, of which the matrix has `length`.
+    fn divided(
+        &mut self,
+        by: Divided,
+        (axis, length): (usize, usize),
+        list: impl FnOnce(&mut Self),
+    ) {
+        let (first, block) = (self.specs.len(), self.config.fp8_tile[1]);
+        list(self);
+        for spec in &mut self.specs[first..] {
+            spec.cut = Some(Cut {
+                by,
+                axis,
+                length,
+                block,
+            });
+        }
     }
 
     /// `stem.weight`, `packed` parameters an element, and `stem.scale`.
@@ -156,7 +180,9 @@ impl<'a> Lister<'a> {
         } = **self.config;
         let rows = [vocab_size, hidden_size];
         self.rows("embed.weight", rows, Component::Embedding);
-        self.plain("head.weight", rows, Component::Head);
+        self.divided(Divided::Rows, (ROWS, vocab_size), |list| {
+            list.plain("head.weight", rows, Component::Head);
+        });
         self.norm("norm.weight", hidden_size, Component::Norms);
         // A single pass needs no mixer of its own at the end.
         if self.config.family == Family::V4 {
@@ -209,14 +235,23 @@ impl<'a> Lister<'a> {
         } = **self.config;
         let (wide, latent) = (heads * head_dim, o_groups * o_lora_rank);
         let at = Component::Attention;
-        self.wide("attn.attn_sink", &[heads], at);
+        let by = Divided::Heads { groups: o_groups };
+        self.divided(by, (ROWS, heads), |list| {
+            list.wide("attn.attn_sink", &[heads], at);
+        });
         self.tiled("attn.wq_a", [q_lora_rank, hidden_size], at);
         self.norm("attn.q_norm.weight", q_lora_rank, Component::Norms);
-        self.tiled("attn.wq_b", [wide, q_lora_rank], at);
+        self.divided(by, (ROWS, wide), |list| {
+            list.tiled("attn.wq_b", [wide, q_lora_rank], at);
+        });
         self.tiled("attn.wkv", [head_dim, hidden_size], at);
         self.norm("attn.kv_norm.weight", head_dim, Component::Norms);
-        self.grouped("attn.wo_a", [latent, wide / o_groups], at);
-        self.tiled("attn.wo_b", [hidden_size, latent], at);
+        self.divided(by, (ROWS, latent), |list| {
+            list.grouped("attn.wo_a", [latent, wide / o_groups], at);
+        });
+        self.divided(by, (COLUMNS, latent), |list| {
+            list.tiled("attn.wo_b", [hidden_size, latent], at);
+        });
     }
 
     /// What makes the layer's rows and keys, and what chooses among those of its source.
@@ -298,15 +333,26 @@ impl<'a> Lister<'a> {
                 self.wide("ffn.gate.bias_vl", &[count], at);
             }
         }
-        let (into, back) = ([experts.inner, hidden_size], [hidden_size, experts.inner]);
-        for expert in 0..count {
-            for (matrix, shape) in [("w1", into), ("w2", back), ("w3", into)] {
-                self.expert(&format!("ffn.experts.{expert}.{matrix}"), shape);
+        let inner = experts.inner;
+        let (into, back) = ([inner, hidden_size], [hidden_size, inner]);
+        let matrices = [
+            ("w1", into, ROWS),
+            ("w2", back, COLUMNS),
+            ("w3", into, ROWS),
+        ];
+        for id in 0..count {
+            let by = Divided::Expert { id, total: count };
+            for (matrix, shape, axis) in matrices {
+                self.divided(by, (axis, inner), |list| {
+                    list.expert(&format!("ffn.experts.{id}.{matrix}"), shape);
+                });
             }
         }
-        for (matrix, shape) in [("w1", into), ("w2", back), ("w3", into)] {
+        for (matrix, shape, axis) in matrices {
             let stem = format!("ffn.shared_experts.{matrix}");
-            self.tiled(&stem, shape, Component::SharedExperts);
+            self.divided(Divided::Shared, (axis, inner), |list| {
+                list.tiled(&stem, shape, Component::SharedExperts);
+            });
         }
     }
 

@@ -8,8 +8,9 @@ use deepseek_core::{Kernels, Loader};
 use deepseek_engram::LayerConfig;
 
 use super::replay::Replay;
+use super::spare::Spare;
 use super::{Model, Sequence};
-use crate::block::{Block, Head};
+use crate::block::{Block, Head, Output};
 use crate::decoder::Life;
 use crate::draft::Drafter;
 use crate::encoders::Encoders;
@@ -20,7 +21,7 @@ use crate::ngrams::Ngrams;
 use crate::plan::Plan;
 
 /// What a model is made of beside its checkpoint.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Extras<'a> {
     /// The compressed ids of all tokens, which a model with an n-gram memory needs
     /// (`docs/models/deepseek-v41.md` §3.7).
@@ -40,12 +41,12 @@ impl From<Option<Vec<u32>>> for Extras<'_> {
 }
 
 impl<B: Kernels> Model<B> {
-    /// Loads the model that `plan` describes. `progress` hears, before each layer, how many of how
+    /// Loads the model that `plan` describes, or what the device has of it as one of several ranks. `progress` hears, before each layer, how many of how
     /// many are done, and may end the loading.
     ///
     /// # Errors
     /// A tensor that is missing, of another shape or of an unusable format; a device without room,
-    /// or that does not serve the plan's numerics;
+    /// or that does not serve the plan's numerics, or is one of another number of ranks;
     /// compressed ids that are not those of the model;
     /// [`Error::Interrupted`] when `progress` says so.
     pub fn load<'a>(
@@ -60,6 +61,13 @@ impl<B: Kernels> Model<B> {
             projector,
         } = extras.into();
         plan.numerics().served_by(&be)?;
+        let parallel = plan.parallel();
+        if be.world() != parallel.world() {
+            return Err(Error::Ranks {
+                plan: parallel,
+                ranks: be.world(),
+            });
+        }
         let source = Renamed::new(checkpoint);
         let config = plan.config();
         let (vocabulary, hidden) = (config.vocab_size, config.hidden_size);
@@ -70,6 +78,7 @@ impl<B: Kernels> Model<B> {
             tensors: Tensors::new(&source, config.fp8_tile),
             numerics: plan.numerics(),
             input_block: config.fp8_tile[1],
+            shares: parallel.shares(be.rank()),
         };
         let total = plan.layers().len() + plan.draft_layers();
         let mut report = |done| match progress(done, total) {
@@ -107,7 +116,7 @@ impl<B: Kernels> Model<B> {
         let encoders = Encoders::load(&at, towers, (&source, checkpoint), projector)?;
         let head = Head::load(&at, &block)?;
         let embedding = at.embedding("embed.weight", [vocabulary, hidden])?;
-        let output = at.weight("head.weight", [vocabulary, hidden])?;
+        let output = Output::load(&at, vocabulary, hidden)?;
         report(total)?;
 
         let memory_shape = MemoryConfig {
@@ -145,6 +154,7 @@ impl<B: Kernels> Model<B> {
             sequences,
             lives: (0..begun).map(Life).collect(),
             begun,
+            spare: Spare::default(),
         })
     }
 }

@@ -6,9 +6,9 @@ use deepseek_attn::memory::{export, import};
 use deepseek_attn::rooms::ring_runs;
 use deepseek_attn::{Part, Span, WindowMask};
 use deepseek_core::operands::Inputs;
-use deepseek_core::{DeviceTensor, Kernels, NO_ROW, RowFormat};
+use deepseek_core::{DeviceTensor, Few, Kernels, NO_ROW, RowFormat};
 
-use super::{Flow, Model};
+use super::{Flow, FlowLists, Model, Sequence};
 use crate::block::Residual;
 use crate::decoder::{Step, TokenId, Want};
 use crate::error::Result;
@@ -33,36 +33,37 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// What waits before a span, and its own tokens.
-    fn join<B: Kernels>(before: Option<Self>, flow: &Flow<B>, span: &Span) -> Self {
-        let mut all = match before {
-            Some(mut before) if before.at < span.at => {
-                let kept = (span.at - before.at) as usize;
-                before.tokens.truncate(kept);
-                before.media.truncate(kept);
-                before
-            }
-            Some(_) | None => Self {
-                at: span.at,
-                tokens: Vec::new(),
-                media: Vec::new(),
-            },
-        };
-        let rows = span.rows.clone();
-        all.tokens.extend(&flow.tokens[rows.clone()]);
-        match flow.media.get(rows) {
-            Some(media) => all.media.extend(media),
-            None => all.media.resize(all.tokens.len(), false),
+    /// Nothing, from a position on.
+    fn at(at: u32) -> Self {
+        Self {
+            at,
+            tokens: Vec::new(),
+            media: Vec::new(),
         }
-        all
     }
 
-    /// The same from a position on.
-    fn from(mut self, at: u32) -> Self {
+    /// Adds a span's own tokens to what waits before it.
+    fn join<B: Kernels>(&mut self, flow: &Flow<B>, span: &Span) {
+        let kept = span.at.saturating_sub(self.at);
+        if kept == 0 {
+            self.at = span.at;
+        }
+        self.tokens.truncate(kept as usize);
+        self.media.truncate(kept as usize);
+        let rows = span.rows.clone();
+        self.tokens.extend(&flow.tokens[rows.clone()]);
+        match flow.media.get(rows) {
+            Some(media) => self.media.extend(media),
+            None => self.media.resize(self.tokens.len(), false),
+        }
+    }
+
+    /// Forgets what comes before a position.
+    fn keep_from(&mut self, at: u32) {
         let gone = (at - self.at) as usize;
         self.tokens.drain(..gone);
         self.media.drain(..gone);
-        Self { at, ..self }
+        self.at = at;
     }
 }
 
@@ -126,7 +127,7 @@ impl<B: Kernels> Replay<B> {
         tokens.len() == media.len() && tokens.len() <= self.ring as usize && reaches
     }
 
-    fn runs(&self, slot: usize, pending: &Pending, end: u32) -> Vec<Range<u32>> {
+    fn runs(&self, slot: usize, pending: &Pending, end: u32) -> [Range<u32>; 2] {
         ring_runs(slot, self.ring, pending.at.min(end)..end)
     }
 
@@ -188,16 +189,25 @@ impl<B: Kernels> Model<B> {
     /// Which rows those are depends on the prompt alone, not on how it was cut into steps: what may
     /// be needed later is kept.
     pub(super) fn replay(&mut self, step: &Step, flow: &Flow<B>) -> Result<Option<Flow<B>>> {
+        let FlowLists {
+            mut tokens,
+            mut media,
+            batch,
+            taps,
+        } = self.spare.flow_lists();
         let be = &self.be;
         let replay = self.replay.as_mut().expect("prompts are cut");
         let window = self.plan.config().window as u32;
-        let (mut parts, mut tokens, mut media) = (Vec::new(), Vec::new(), Vec::new());
-        let mut kept = vec![NO_ROW; flow.tokens.len()];
+        let mut parts = Few::<Part>::new();
+        let mut kept: Few<u32> = std::iter::repeat_n(NO_ROW, flow.tokens.len()).collect();
         // Places in rings, and rows of the step, as positions are taken up.
-        let (mut old, mut taken) = (Vec::new(), Vec::new());
+        let (mut old, mut taken) = (Few::<u32>::new(), Few::<Taken>::new());
         for (span, place) in step.spans.iter().zip(flow.batch.spans()) {
-            let sequence = &mut self.sequences[place.slot];
-            let all = Pending::join(sequence.pending.take(), flow, place);
+            let Sequence {
+                pending, settled, ..
+            } = &mut self.sequences[place.slot];
+            let all = pending.get_or_insert_with(|| Pending::at(place.at));
+            all.join(flow, place);
             let end = place.end();
             // Kept of answers, too: a later prompt may go on from them.
             let last = end.saturating_sub(window + REWIND_MAX).max(all.at);
@@ -205,40 +215,38 @@ impl<B: Kernels> Model<B> {
                 let row = place.rows.start + (position - place.at) as usize;
                 kept[row] = replay.row(place.slot, position);
             }
-            sequence.pending = Some(all.clone().from(last));
-            let whole = all.at <= sequence.settled;
+            let whole = all.at <= *settled;
             let start = match span.want {
-                Want::Nothing => continue,
+                Want::Nothing => None,
                 // A continuation that fits the window, behind rows that have run through all layers.
-                Want::Last if whole && end - sequence.settled <= window => sequence.settled,
-                Want::Last => end.saturating_sub(window).max(all.at),
-                Want::All | Want::Best => sequence.settled.max(all.at),
+                Want::Last if whole && end - *settled <= window => Some(*settled),
+                Want::Last => Some(end.saturating_sub(window).max(all.at)),
+                Want::All | Want::Best => Some((*settled).max(all.at)),
             };
-            let from = if whole && start == sequence.settled {
-                0
-            } else {
-                start
-            };
-            for position in start..end {
-                taken.push(if position < place.at {
-                    old.push(replay.row(place.slot, position));
-                    Taken::Old(old.len() - 1)
-                } else {
-                    Taken::Step(place.rows.start + (position - place.at) as usize)
+            if let Some(start) = start {
+                let from = if whole && start == *settled { 0 } else { start };
+                for position in start..end {
+                    taken.push(if position < place.at {
+                        old.push(replay.row(place.slot, position));
+                        Taken::Old(old.len() - 1)
+                    } else {
+                        Taken::Step(place.rows.start + (position - place.at) as usize)
+                    });
+                }
+                let first = (start - all.at) as usize;
+                parts.push(Part {
+                    slot: place.slot,
+                    at: start,
+                    tokens: all.tokens.len() - first,
+                    mask: WindowMask::Causal { from },
                 });
+                tokens.extend(&all.tokens[first..]);
+                media.extend(&all.media[first..]);
+                *settled = end;
             }
-            let all = all.from(start);
-            parts.push(Part {
-                slot: place.slot,
-                at: start,
-                tokens: all.tokens.len(),
-                mask: WindowMask::Causal { from },
-            });
-            tokens.extend(all.tokens);
-            media.extend(all.media);
-            sequence.settled = end;
+            all.keep_from(last);
         }
-        let rows: Vec<u32> = taken.iter().map(|row| row.among(old.len())).collect();
+        let rows: Few<u32> = taken.iter().map(|row| row.among(old.len())).collect();
         let joined = if parts.is_empty() {
             None
         } else {
@@ -247,6 +255,12 @@ impl<B: Kernels> Model<B> {
         // Only now: what is kept may take the places of what was joined.
         replay.store(be, &flow.residual, &kept)?;
         let Some(residual) = joined else {
+            self.spare.keep(FlowLists {
+                tokens,
+                media,
+                batch,
+                taps,
+            });
             return Ok(None);
         };
         if !media.contains(&true) {
@@ -257,8 +271,8 @@ impl<B: Kernels> Model<B> {
             inputs: Inputs::new(be, &tokens, &media)?,
             tokens,
             media,
-            batch: self.batch(parts)?,
-            taps: Vec::new(),
+            batch: self.batch(batch, parts)?,
+            taps,
         }))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use deepseek_attn::Carry;
+use deepseek_attn::{BatchLists, Carry};
 use deepseek_core::operands::{Inputs, Routing, Runs};
 use deepseek_core::{Backend, HostTensor, Kernels};
 use deepseek_vision::Grid;
@@ -93,7 +93,7 @@ impl<B: Kernels> Model<B> {
     pub fn draft_logits(&mut self, seq: SeqId, tokens: &[TokenId]) -> Result<Option<HostTensor>> {
         let slot = seq.0 as usize;
         assert_eq!(self.sequences[slot].position, 0, "a fresh sequence");
-        let batch = self.batch([(slot, 0, tokens.len())])?;
+        let batch = self.batch(BatchLists::default(), [(slot, 0, tokens.len())])?;
         let inputs = Inputs::text(self.be.ids(tokens)?);
         let embedded = self.embed(&inputs.tokens)?;
         let residual = Residual::start(&self.be, &embedded, &self.plan.block_config())?;
@@ -106,7 +106,7 @@ impl<B: Kernels> Model<B> {
             taps: Vec::new(),
         };
         let (all, carry) = (0..self.layers.len(), Carry::default());
-        self.pass(&mut flow, all, None, carry, &mut Checks::default(), None)?;
+        self.pass(&mut flow, all, carry, &mut Checks::default(), None)?;
         self.sequences[slot].position = tokens.len() as u32;
         let shared = Shared {
             be: &self.be,

@@ -64,6 +64,24 @@ pub enum PlanError {
         /// The positions that it has.
         max: usize,
     },
+    /// As many ranks cannot divide a part of the model.
+    #[error("{count} {what} cannot be divided among {ranks} ranks")]
+    Ranks {
+        /// What would be divided.
+        what: &'static str,
+        /// How many of it there are.
+        count: usize,
+        /// The ranks.
+        ranks: usize,
+    },
+    /// Ranks that divide heads and ranks that divide experts are not the same.
+    #[error("{tensor} ranks for heads and {expert} for experts, want one a multiple of the other")]
+    Grid {
+        /// Ranks for heads.
+        tensor: usize,
+        /// Ranks for experts.
+        expert: usize,
+    },
     /// More rows of one kind than row numbers can address.
     #[error("{sequences} sequences of {rows} {what}, {} are addressable", u32::MAX)]
     Rows {

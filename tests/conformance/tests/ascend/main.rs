@@ -1,64 +1,33 @@
-//! Ascend over the emulator of CANN: the suite, every fixture, and what a step asks of the vendor's library.
-//!
-//! Beside the numbers each test holds that the emulator found nothing: no violation, nothing left. Linux
-//! only, as the emulator's loader is.
+//! Ascend over the emulator of CANN. Linux only, as the emulator's loader is.
 #![cfg(target_os = "linux")]
 
-mod media;
-mod places;
-#[path = "../scene/mod.rs"]
-mod scene;
-#[allow(dead_code, reason = "the tests of the driver ask for more of it")]
-#[path = "../../../../crates/backend-ascend/tests/emulated/session.rs"]
-mod session;
-mod steps;
-mod suite;
-mod v4;
-mod v41;
+#[path = "../emulated/mod.rs"]
+mod emulated;
+mod families;
+mod graphs;
+#[path = "../../../emulators/ascend/tests/emulator/vendor.rs"]
+mod vendor;
 
-use anyhow::Result;
 use backend_ascend::AscendDriver;
-use backend_offload::{Offload, Options};
-use conformance::model::{Open, open};
-use deepseek_core::Numerics;
-use deepseek_model::Model;
+use emulator_support::Run;
 
-use self::session::Session;
+type Session = Run<vendor::Cann>;
+type Tested = AscendDriver;
 
-type Npu = Offload<AscendDriver>;
-
-/// Memory that its owner let go of holds no number, so that a use of it shows.
-const POISONED: Options = Options {
-    memory_bytes: None,
-    poison: true,
-};
-
-fn device(session: &Session) -> Result<Npu> {
-    device_with(session, POISONED)
-}
-
-fn device_with(session: &Session, options: Options) -> Result<Npu> {
-    let ascend = session.ascend();
-    Ok(Offload::start(options, move || {
-        AscendDriver::open(ascend, 0)
-    })?)
-}
-
-fn model(session: &Session, name: &str, opened: Open) -> Result<Model<Npu>> {
-    open(device(session)?, name, opened)
-}
-
-fn at(numerics: Numerics) -> Open {
-    Open {
-        numerics,
-        ..Open::default()
-    }
-}
-
-/// Runs a case under a random schedule; nothing may be found or left.
-fn emulated(seed: u64, case: impl FnOnce(&Session) -> Result<()>) -> Result<()> {
-    let session = Session::random(seed);
-    case(&session)?;
-    session.clean();
-    Ok(())
-}
+/// How the emulator's own functions begin.
+const CONTROL: &str = "ascendEmu";
+/// Why the chip declines verbs.
+const DECLINED: &str = "no fused operator is called yet";
+/// Calls that give or take memory.
+const MEMORY: [&str; 4] = [
+    "aclrtMalloc",
+    "aclrtFree",
+    "aclrtMallocHost",
+    "aclrtFreeHost",
+];
+/// Calls that wait, and how often a step makes them: a copy out is waited for by its event.
+const WAITS: [(&str, u64); 2] = [("aclrtSynchronizeStream", 0), ("aclrtSynchronizeDevice", 0)];
+/// Levels at which whole prompts of V4.1 are held number by number; `full` where weights are stored as released.
+const HELD: [&str; 3] = ["none", "cache", "full"];
+/// Of so many fixtures each test takes one: all of them.
+const SHARE: usize = 1;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use conformance::album::{decode, run};
 use deepseek_audio::{Audio, Chunks};
 use deepseek_core::weights::Checkpoint;
-use deepseek_core::{Kernels, Numerics};
+use deepseek_core::{Kernels, Numerics, Parallel};
 use deepseek_model::{
     Budget, Config, Decoder, Insert, Media, MediaId, Model, Plan, Prefill, SeqId, Span, TokenId,
     Want,
@@ -37,6 +37,7 @@ pub(crate) fn load<B: Kernels>(
     json: &str,
     numerics: Numerics,
     prefill: Prefill,
+    parallel: Parallel,
 ) -> Result<Model<B>> {
     let budget = Budget {
         context: 512,
@@ -44,7 +45,7 @@ pub(crate) fn load<B: Kernels>(
         prefill,
         ..Budget::default()
     };
-    let plan = Plan::new(&Config::parse(json)?, numerics, budget)?;
+    let plan = Plan::new(&Config::parse(json)?, numerics, budget)?.divided(parallel)?;
     let ids = (0..VOCABULARY).map(|id| id.min(COMPRESSED - 1) as u32);
     Ok(Model::load(
         be,
@@ -64,7 +65,7 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    pub(crate) fn new<B: Kernels>(model: &mut Model<B>, seed: u64) -> Result<Self> {
+    pub(crate) fn new(model: &mut impl Decoder, seed: u64) -> Result<Self> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let capacity = model.capacity();
         let (vision, audio) = (
@@ -166,11 +167,7 @@ impl Scene {
     }
 
     /// The logits after the prompt and after each token that follows.
-    pub(crate) fn answer<B: Kernels>(
-        &self,
-        model: &mut Model<B>,
-        chunks: &[usize],
-    ) -> Result<Vec<f32>> {
+    pub(crate) fn answer(&self, model: &mut impl Decoder, chunks: &[usize]) -> Result<Vec<f32>> {
         let mut logits = run(model, self.spans(0, chunks))?;
         logits.extend(decode(model, self.tokens.len(), &AFTER)?);
         model.forget(SeqId(0));

@@ -3,17 +3,15 @@
 //! All state stands behind one lock, which a call holds until it returns; only functions of the host run
 //! without it, and a wait that others must end.
 
-use std::ffi::c_char;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::{null, null_mut};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use emulator_support::{Goal, QueueId, Step, Violation};
+use emulator_support::failure::words;
+use emulator_support::{Goal, QueueId, Reply, Step};
 
 use crate::codes;
-use crate::config::OnViolation;
 use crate::emulator::{Emulator, Phase};
 use crate::exports::Pointer;
 use crate::failure::{Failure, Fault, Outcome};
@@ -36,71 +34,6 @@ const EARLY: [&str; 9] = [
     "ascendEmuReport",
     "ascendEmuReset",
 ];
-
-/// What a function returns.
-pub(crate) trait Reply {
-    /// What it is made of.
-    type Value;
-
-    fn of(value: Self::Value) -> Self;
-    fn refused(code: i32) -> Self;
-}
-
-impl Reply for i32 {
-    type Value = ();
-
-    fn of((): ()) -> Self {
-        codes::OK
-    }
-
-    fn refused(code: i32) -> Self {
-        code
-    }
-}
-
-impl Reply for () {
-    type Value = ();
-
-    fn of((): ()) {}
-
-    fn refused(_code: i32) {}
-}
-
-impl Reply for usize {
-    type Value = Self;
-
-    fn of(value: Self) -> Self {
-        value
-    }
-
-    fn refused(_code: i32) -> Self {
-        0
-    }
-}
-
-impl Reply for *const c_char {
-    type Value = Self;
-
-    fn of(value: Self) -> Self {
-        value
-    }
-
-    fn refused(_code: i32) -> Self {
-        null()
-    }
-}
-
-impl<T> Reply for *mut T {
-    type Value = Handle;
-
-    fn of(handle: Handle) -> Self {
-        handle.pointer()
-    }
-
-    fn refused(_code: i32) -> Self {
-        null_mut()
-    }
-}
 
 /// A call, which holds the state.
 #[derive(Debug)]
@@ -160,28 +93,10 @@ fn lock() -> MutexGuard<'static, Emulator> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a panic said.
-fn words(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("a panic without words").to_owned()
-}
-
 /// Writes down a violation, and ends the process if that is set.
-#[expect(
-    clippy::print_stderr,
-    reason = "the last words of a process that is set to end here"
-)]
 fn found(emulator: &mut Emulator, call: &str, fault: Fault) {
-    if emulator.config.on_violation == OnViolation::Abort {
-        eprintln!("{call}: {}: {}", fault.kind, fault.text);
-        std::process::abort();
-    }
-    emulator.report.violation(Violation {
-        kind: fault.kind,
-        call: call.to_owned(),
-        text: fault.text,
-    });
+    let on = emulator.config.on_violation;
+    emulator.report.found(on, call, fault);
 }
 
 impl Call {
@@ -255,15 +170,20 @@ impl Call {
         Ok(stream)
     }
 
-    /// Queues work on a stream.
-    pub(crate) fn submit(&mut self, stream: Handle, task: Task) {
+    /// Queues work on a stream; adds it to the capture that the stream is part of, if it is.
+    pub(crate) fn submit(&mut self, stream: Handle, task: Task) -> Outcome {
         let work = Work {
             call: self.name,
             context: self.streams[&stream].context,
+            is_captured: false,
             task,
         };
+        if let Some(origin) = self.capture_of(stream) {
+            return self.capture(origin, stream, work);
+        }
         self.queues.submit(QueueId(stream.0), work);
         self.settle();
+        Ok(())
     }
 
     /// Runs what the schedule runs though nobody waits.
@@ -353,7 +273,10 @@ impl Call {
                     done.unwrap_or_else(|panic| Err(Fault::new("panic", words(&*panic))))
                 }
             };
-            if let Err(fault) = done {
+            if let Err(mut fault) = done {
+                if work.is_captured && fault.kind == "use_after_free" {
+                    fault.kind = "graph_dangling";
+                }
                 found(self, work.call, fault);
                 if let Some(context) = self.contexts.get_mut(&work.context) {
                     context.failed = Some(codes::RT_AICORE_EXCEPTION);

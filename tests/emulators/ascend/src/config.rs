@@ -1,6 +1,6 @@
 //! What can be set, as JSON. What is not named has its default.
 
-use emulator_support::{Faults, Schedule};
+use emulator_support::{Faults, OnViolation, Schedule};
 use serde::Deserialize;
 
 /// Devices that a process may see.
@@ -17,22 +17,14 @@ pub(crate) enum Family {
     A5,
 }
 
-/// What a violation does besides being written down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum OnViolation {
-    /// The call or the stream fails.
-    Error,
-    /// The process ends.
-    Abort,
-}
-
 /// Bounds of a device.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Limits {
     /// Streams of one device.
     pub(crate) streams: usize,
+    /// Graphs of the process.
+    pub(crate) graphs: usize,
 }
 
 /// What can be set.
@@ -58,7 +50,10 @@ pub(crate) struct Config {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { streams: 1984 }
+        Self {
+            streams: 1984,
+            graphs: 1024,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use backend_ascend_sys::types::aclrtMemcpyKind;
 use emulator_support::Misuse;
 
 use crate::call::Call;
-use crate::codes::RT_PARAM_INVALID;
+use crate::codes::{self, RT_PARAM_INVALID};
 use crate::exports::Pointer;
 use crate::failure::{Failure, Fault, Outcome};
 use crate::memory::Owner;
@@ -90,6 +90,7 @@ fn now(call: &mut Call, task: &Task) -> Outcome {
 /// Copies at once. Only the default stream is waited for: what other streams have queued may come later.
 pub(crate) fn copy(call: &mut Call, request: &Request) -> Outcome {
     let context = call.context()?;
+    call.forbid_in_captures()?;
     let copy = plan(call, request)?;
     call.drain(call.contexts[&context].default_stream)?;
     call.context()?;
@@ -102,18 +103,15 @@ pub(crate) fn queue_copy(call: &mut Call, request: &Request, stream: Pointer) ->
     let stream = call.stream(stream)?;
     let mut copy = plan(call, request)?;
     if copy.from.is_pageable() || copy.to.is_pageable() {
+        call.forbid_on_captured(stream, codes::RT_CAPTURE_MODE_BLOCK_ASYNC)?;
         call.drain(stream)?;
         call.context()?;
         return now(call, &Task::Copy(copy));
     }
-    if let Side::Pinned(bytes, _) = &copy.from {
-        copy.checksum = Some(bytes.checksum());
+    if call.capture_of(stream).is_none() {
+        copy.queued(call.config.pattern);
     }
-    if let Side::Pinned(bytes, _) = &copy.to {
-        bytes.fill(call.config.pattern);
-    }
-    call.submit(stream, Task::Copy(copy));
-    Ok(())
+    call.submit(stream, Task::Copy(copy))
 }
 
 fn plan_fill(call: &Call, to: Pointer, capacity: usize, value: i32, count: usize) -> Outcome<Fill> {
@@ -139,6 +137,7 @@ pub(crate) fn fill(
     count: usize,
 ) -> Outcome {
     let context = call.context()?;
+    call.forbid_in_captures()?;
     let fill = plan_fill(call, to, capacity, value, count)?;
     call.drain(call.contexts[&context].default_stream)?;
     call.context()?;
@@ -155,6 +154,5 @@ pub(crate) fn queue_fill(
 ) -> Outcome {
     let stream = call.stream(stream)?;
     let fill = plan_fill(call, to, capacity, value, count)?;
-    call.submit(stream, Task::Fill(fill));
-    Ok(())
+    call.submit(stream, Task::Fill(fill))
 }

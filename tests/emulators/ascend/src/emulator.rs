@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use emulator_support::{Memory, Pages, Point, QueueId, Queues, Report};
 
+use crate::captures::{Capture, Graph, Mark};
 use crate::config::{Config, Family};
 use crate::executors::Executor;
 use crate::handles::{Handle, Handles, Kind};
@@ -53,6 +54,8 @@ pub(crate) struct Event {
     pub(crate) takes_time: bool,
     /// When the last record was passed, as a number of tasks.
     pub(crate) time: Option<u64>,
+    /// Where in a capture it was recorded last.
+    pub(crate) mark: Option<Mark>,
 }
 
 #[derive(Debug)]
@@ -70,6 +73,9 @@ pub(crate) struct Emulator {
     pub(crate) pinned: BTreeMap<u64, (Pages, usize)>,
     pub(crate) objects: BTreeMap<Handle, Object>,
     pub(crate) executors: BTreeMap<Handle, Executor>,
+    /// Captures by the streams that they began on.
+    pub(crate) captures: BTreeMap<Handle, Capture>,
+    pub(crate) graphs: BTreeMap<Handle, Graph>,
     pub(crate) queues: Queues<Work>,
     pub(crate) report: Report,
     /// Tasks that were run.
@@ -112,6 +118,8 @@ impl Emulator {
             pinned: BTreeMap::new(),
             objects: BTreeMap::new(),
             executors: BTreeMap::new(),
+            captures: BTreeMap::new(),
+            graphs: BTreeMap::new(),
             report: Report::default(),
             clock: 0,
         })
@@ -165,6 +173,7 @@ impl Emulator {
             self.close_stream(stream);
         }
         self.events.retain(|_, event| event.context != context);
+        self.close_captures(context);
         self.contexts.remove(&context);
     }
 
@@ -184,7 +193,9 @@ impl Emulator {
             .values()
             .filter(|event| event.context == context);
         let events = events.map(|_| format!("an event of device {device}"));
-        streams.chain(events).collect()
+        let captured = self.captured_in(context);
+        let captured = captured.map(|what| format!("{what} of device {device}"));
+        streams.chain(events).chain(captured).collect()
     }
 
     /// What a device still holds in memory.

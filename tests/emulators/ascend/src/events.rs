@@ -35,6 +35,7 @@ pub(crate) fn create(call: &mut Call, place: Place<*mut c_void>, flag: u32) -> O
         is_recorded: false,
         takes_time: flag & ACL_EVENT_TIME_LINE != 0,
         time: None,
+        mark: None,
     };
     call.events.insert(event, new);
     place.put(event.pointer());
@@ -70,6 +71,9 @@ fn pair(call: &Call, event: Pointer, stream: Pointer) -> Outcome<(Handle, Handle
 
 pub(crate) fn record(call: &mut Call, event: Pointer, stream: Pointer) -> Outcome {
     let (event, stream) = pair(call, event, stream)?;
+    if let Some(origin) = call.capture_of(stream) {
+        return call.mark_event(origin, stream, event);
+    }
     // The first record reaches what waits were queued for before it.
     if call.events[&event].is_recorded {
         renew(call, event);
@@ -77,9 +81,10 @@ pub(crate) fn record(call: &mut Call, event: Pointer, stream: Pointer) -> Outcom
     let recorded = call.events.get_mut(&event).expect("it was just found");
     recorded.is_recorded = true;
     recorded.time = None;
+    recorded.mark = None;
     let (point, takes_time) = (recorded.point, recorded.takes_time);
     if takes_time {
-        call.submit(stream, Task::Stamp(event));
+        call.submit(stream, Task::Stamp(event))?;
     }
     call.queues.record(QueueId(stream.0), point);
     call.settle();
@@ -89,7 +94,8 @@ pub(crate) fn record(call: &mut Call, event: Pointer, stream: Pointer) -> Outcom
 /// The event is as new once the stream comes here. Waits that are queued from now on wait for its next
 /// record.
 pub(crate) fn reset(call: &mut Call, event: Pointer, stream: Pointer) -> Outcome {
-    let (event, _) = pair(call, event, stream)?;
+    let (event, stream) = pair(call, event, stream)?;
+    call.forbid_on_captured(stream, codes::RT_FEATURE_NOT_SUPPORT)?;
     renew(call, event);
     call.events
         .get_mut(&event)
@@ -108,6 +114,9 @@ fn renew(call: &mut Call, event: Handle) {
 pub(crate) fn wait(call: &mut Call, stream: Pointer, event: Pointer) -> Outcome {
     let stream = call.stream(stream)?;
     let event = known(call, event)?;
+    if call.join(stream, event)? {
+        return Ok(());
+    }
     let point = call.events[&event].point;
     call.queues.wait(QueueId(stream.0), point);
     call.settle();
@@ -123,6 +132,8 @@ pub(crate) fn query(
     call.context()?;
     let event = known(call, event)?;
     let status = status.some(RT_PARAM_INVALID)?;
+    call.forbid_on_marked(event)?;
+    call.forbid_in_captures()?;
     let goal = Goal::Reached(call.events[&event].point);
     let is_reached = call.look(goal);
     call.context()?;
@@ -137,6 +148,8 @@ pub(crate) fn query(
 pub(crate) fn synchronize(call: &mut Call, event: Pointer) -> Outcome {
     call.context()?;
     let event = known(call, event)?;
+    call.forbid_on_marked(event)?;
+    call.forbid_in_captures()?;
     let goal = Goal::Reached(call.events[&event].point);
     call.wait(goal, None, codes::RT_WAIT_TIMEOUT)?;
     call.context().map(|_| ())

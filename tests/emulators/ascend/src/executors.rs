@@ -30,6 +30,7 @@ pub(crate) struct Executor {
 }
 
 /// An operator in its stream.
+#[derive(Clone)]
 pub(crate) struct Launch {
     operator: &'static str,
     operands: Vec<Operand>,
@@ -144,8 +145,7 @@ pub(crate) fn launch(
         device,
         workspace,
     };
-    call.submit(stream, Task::Operator(launch));
-    Ok(())
+    call.submit(stream, Task::Operator(launch))
 }
 
 fn check_workspace(

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 mod argument;
+mod capture;
 mod control;
 pub(crate) mod operators;
 mod runtime;

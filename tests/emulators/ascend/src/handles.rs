@@ -16,6 +16,7 @@ pub(crate) enum Kind {
     TensorList,
     ScalarList,
     Executor,
+    Graph,
 }
 
 impl emulator_support::HandleKind for Kind {

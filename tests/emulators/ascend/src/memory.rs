@@ -59,6 +59,7 @@ pub(crate) fn malloc(
     policy: aclrtMemMallocPolicy,
 ) -> Outcome {
     let device = call.device()?;
+    call.forbid_in_captures()?;
     let place = place.some(RT_PARAM_INVALID)?;
     if bytes == 0 {
         return Err(Failure::new(RT_PARAM_INVALID, "a size of 0"));
@@ -86,6 +87,7 @@ pub(crate) fn malloc(
 /// Frees at once, whatever is queued: that is a violation here, and corrupts memory on a device.
 pub(crate) fn free(call: &mut Call, pointer: Pointer) -> Outcome {
     let context = call.bound()?;
+    call.forbid_in_captures()?;
     let device = call.contexts[&context].device;
     let start = pointer.address();
     let blocks = call.devices[device].memory.blocks();
@@ -103,6 +105,7 @@ pub(crate) fn free(call: &mut Call, pointer: Pointer) -> Outcome {
 
 pub(crate) fn malloc_host(call: &mut Call, place: Place<*mut c_void>, bytes: usize) -> Outcome {
     call.context()?;
+    call.forbid_in_captures()?;
     let place = place.some(RT_PARAM_INVALID)?;
     if bytes == 0 {
         return Err(Failure::new(RT_PARAM_INVALID, "a size of 0"));
@@ -122,6 +125,7 @@ pub(crate) fn malloc_host(call: &mut Call, place: Place<*mut c_void>, bytes: usi
 
 pub(crate) fn free_host(call: &mut Call, pointer: Pointer) -> Outcome {
     call.bound()?;
+    call.forbid_in_captures()?;
     let start = pointer.address();
     let Some((_, bytes)) = call.pinned.get(&start) else {
         let text = "no pinned memory begins here";

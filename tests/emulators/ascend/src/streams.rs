@@ -64,6 +64,7 @@ fn own(call: &Call, stream: Pointer) -> Outcome<Handle> {
 /// Waits for the stream, then destroys it.
 pub(crate) fn destroy(call: &mut Call, stream: Pointer) -> Outcome {
     let stream = own(call, stream)?;
+    call.forbid_on_captured(stream, codes::RT_STREAM_CAPTURED)?;
     call.drain(stream)?;
     call.close_stream(stream);
     Ok(())
@@ -72,6 +73,7 @@ pub(crate) fn destroy(call: &mut Call, stream: Pointer) -> Outcome {
 /// Destroys the stream with what is in it.
 pub(crate) fn destroy_now(call: &mut Call, stream: Pointer) -> Outcome {
     let stream = own(call, stream)?;
+    call.forbid_on_captured(stream, codes::RT_STREAM_CAPTURED)?;
     call.close_stream(stream);
     Ok(())
 }
@@ -87,6 +89,8 @@ pub(crate) fn synchronize(call: &mut Call, stream: Pointer, timeout_ms: i32) -> 
             return Err(Failure::new(RT_PARAM_INVALID, text));
         }
     };
+    call.forbid_on_captured(stream, codes::RT_STREAM_CAPTURED)?;
+    call.forbid_in_captures()?;
     let goal = call.queues.now(QueueId(stream.0));
     call.wait(goal, limit_ms, codes::RT_STREAM_SYNC_TIMEOUT)?;
     call.context().map(|_| ())
@@ -95,6 +99,7 @@ pub(crate) fn synchronize(call: &mut Call, stream: Pointer, timeout_ms: i32) -> 
 /// Waits for all streams of this thread's device.
 pub(crate) fn synchronize_device(call: &mut Call) -> Outcome {
     let device = call.device()?;
+    call.forbid_in_captures()?;
     let streams = call.streams.iter();
     let of = streams.filter(|(_, stream)| call.contexts[&stream.context].device == device);
     for stream in of.map(|(handle, _)| *handle).collect::<Vec<_>>() {
@@ -107,6 +112,8 @@ pub(crate) fn synchronize_device(call: &mut Call) -> Outcome {
 pub(crate) fn query(call: &mut Call, stream: Pointer, status: Place<aclrtStreamStatus>) -> Outcome {
     let stream = call.stream(stream)?;
     let status = status.some(RT_PARAM_INVALID)?;
+    call.forbid_on_captured(stream, codes::RT_STREAM_CAPTURED)?;
+    call.forbid_in_captures()?;
     let goal = call.queues.now(QueueId(stream.0));
     let is_done = call.look(goal);
     call.context()?;
@@ -127,6 +134,5 @@ pub(crate) fn launch_host_function(
 ) -> Outcome {
     let stream = call.stream(stream)?;
     let function = function.ok_or_else(|| Failure::new(RT_PARAM_INVALID, "no function"))?;
-    call.submit(stream, Task::Host(HostFunction::new(function, argument)));
-    Ok(())
+    call.submit(stream, Task::Host(HostFunction::new(function, argument)))
 }

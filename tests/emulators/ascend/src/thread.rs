@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::ffi::{CString, c_char};
 use std::ptr::null;
 
+use backend_ascend_sys::types::aclmdlRICaptureMode;
+
 use crate::codes;
 use crate::failure::Failure;
 use crate::handles::Handle;
@@ -12,6 +14,8 @@ use crate::handles::Handle;
 struct Thread {
     /// The context, and the run of the emulator that it belongs to.
     context: Option<(u64, Handle)>,
+    /// What captures forbid it, and the run that this was set in.
+    capture_mode: Option<(u64, aclmdlRICaptureMode)>,
     code: i32,
     text: Option<CString>,
     is_in_callback: bool,
@@ -34,6 +38,22 @@ pub(crate) fn bind(epoch: u64, context: Option<Handle>) {
 pub(crate) fn context(epoch: u64) -> Option<Handle> {
     let (of, context) = with(|thread| thread.context)?;
     (of == epoch).then_some(context)
+}
+
+/// What captures forbid this thread: as global ones do, unless it has set another mode in this run.
+pub(crate) fn capture_mode(epoch: u64) -> aclmdlRICaptureMode {
+    let set = with(|thread| thread.capture_mode).filter(|(of, _)| *of == epoch);
+    set.map_or(
+        aclmdlRICaptureMode::ACL_MODEL_RI_CAPTURE_MODE_GLOBAL,
+        |(_, mode)| mode,
+    )
+}
+
+/// Sets the mode of this thread, and gives the one that it had.
+pub(crate) fn set_capture_mode(epoch: u64, mode: aclmdlRICaptureMode) -> aclmdlRICaptureMode {
+    let had = capture_mode(epoch);
+    with(|thread| thread.capture_mode = Some((epoch, mode)));
+    had
 }
 
 /// Remembers why a call failed.

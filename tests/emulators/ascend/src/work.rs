@@ -16,6 +16,8 @@ pub(crate) struct Work {
     /// The call that queued it.
     pub(crate) call: &'static str,
     pub(crate) context: Handle,
+    /// Whether it is of a graph.
+    pub(crate) is_captured: bool,
     pub(crate) task: Task,
 }
 
@@ -31,14 +33,14 @@ pub(crate) enum Task {
 }
 
 /// One side of a copy.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Side {
     Device { device: usize, address: u64 },
     Pinned(HostBytes, u64),
     Pageable(HostBytes),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Copy {
     pub(crate) from: Side,
     pub(crate) to: Side,
@@ -47,12 +49,33 @@ pub(crate) struct Copy {
     pub(crate) checksum: Option<u64>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Fill {
     pub(crate) device: usize,
     pub(crate) address: u64,
     pub(crate) count: usize,
     pub(crate) byte: u8,
+}
+
+impl Work {
+    /// Captured work, to be queued again: as the host has it now.
+    pub(crate) fn again(&self, pattern: u8) -> Self {
+        let task = match &self.task {
+            Task::Copy(copy) => {
+                let mut copy = copy.clone();
+                copy.queued(pattern);
+                Task::Copy(copy)
+            }
+            Task::Fill(fill) => Task::Fill(fill.clone()),
+            Task::Operator(launch) => Task::Operator(launch.clone()),
+            Task::Stamp(_) | Task::Host(_) => unreachable!("neither is captured"),
+        };
+        Self {
+            task,
+            is_captured: true,
+            ..*self
+        }
+    }
 }
 
 impl Side {
@@ -155,6 +178,16 @@ enum Load {
 }
 
 impl Copy {
+    /// Notes what pinned memory holds when the copy is queued, and fills where it leads to with what is no number.
+    pub(crate) fn queued(&mut self, pattern: u8) {
+        if let Side::Pinned(bytes, _) = &self.from {
+            self.checksum = Some(bytes.checksum());
+        }
+        if let Side::Pinned(bytes, _) = &self.to {
+            bytes.fill(pattern);
+        }
+    }
+
     fn run(&self, emulator: &mut Emulator) -> Result<(), Fault> {
         let load = self.load(emulator)?;
         match &self.to {

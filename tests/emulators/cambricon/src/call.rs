@@ -2,19 +2,17 @@
 //!
 //! All state stands behind one lock, which a call holds until it returns, but for a wait that other threads must end.
 
-use std::ffi::c_char;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::null;
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use emulator_support::argument::Pointer;
-use emulator_support::failure::{Failure, Fault, Outcome};
-use emulator_support::{Goal, QueueId, Step, Violation};
+use emulator_support::failure::{Failure, Fault, Outcome, words};
+use emulator_support::{Goal, QueueId, Reply, Step};
 
 use crate::codes;
-use crate::config::{Config, OnViolation};
+use crate::config::Config;
 use crate::emulator::Emulator;
 use crate::handles::{Handle, Kind};
 use crate::thread;
@@ -28,59 +26,6 @@ static PROGRESS: Condvar = Condvar::new();
 
 /// What returns the code of the last failure, which is not one itself.
 const ASKS: [&str; 2] = ["cnrtGetLastError", "cnrtPeekAtLastError"];
-
-/// What a function returns.
-pub(crate) trait Reply {
-    /// What it is made of.
-    type Value;
-
-    fn of(value: Self::Value) -> Self;
-    fn refused(code: i32) -> Self;
-}
-
-impl Reply for u32 {
-    type Value = ();
-
-    fn of((): ()) -> Self {
-        0
-    }
-
-    fn refused(code: i32) -> Self {
-        code as Self
-    }
-}
-
-impl Reply for () {
-    type Value = ();
-
-    fn of((): ()) {}
-
-    fn refused(_code: i32) {}
-}
-
-impl Reply for usize {
-    type Value = Self;
-
-    fn of(value: Self) -> Self {
-        value
-    }
-
-    fn refused(_code: i32) -> Self {
-        0
-    }
-}
-
-impl Reply for *const c_char {
-    type Value = Self;
-
-    fn of(value: Self) -> Self {
-        value
-    }
-
-    fn refused(_code: i32) -> Self {
-        null()
-    }
-}
 
 /// A call, which holds the state.
 #[derive(Debug)]
@@ -131,28 +76,10 @@ fn lock() -> MutexGuard<'static, Emulator> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a panic said.
-fn words(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("a panic without words").to_owned()
-}
-
 /// Writes down a violation, and ends the process if that is set.
-#[expect(
-    clippy::print_stderr,
-    reason = "the last words of a process that is set to end here"
-)]
 fn found(emulator: &mut Emulator, call: &str, fault: Fault) {
-    if emulator.config.on_violation == OnViolation::Abort {
-        eprintln!("{call}: {}: {}", fault.kind, fault.text);
-        std::process::abort();
-    }
-    emulator.report.violation(Violation {
-        kind: fault.kind,
-        call: call.to_owned(),
-        text: fault.text,
-    });
+    let on = emulator.config.on_violation;
+    emulator.report.found(on, call, fault);
 }
 
 impl Call {

@@ -1,6 +1,6 @@
 //! What can be set, as JSON. What is not named has its default.
 
-use emulator_support::{Faults, Schedule};
+use emulator_support::{Faults, OnViolation, Schedule};
 use serde::Deserialize;
 
 /// Devices that a process may see.
@@ -15,16 +15,6 @@ pub(crate) enum Profile {
     Mlu590,
     /// Without BF16.
     Mlu370,
-}
-
-/// What a violation does besides being written down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum OnViolation {
-    /// The call or the queue fails.
-    Error,
-    /// The process ends.
-    Abort,
 }
 
 /// What can be set.

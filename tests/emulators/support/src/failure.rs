@@ -1,5 +1,7 @@
 //! Why a call fails, or queued work does.
 
+use std::any::Any;
+
 /// Why a call does not do what it was asked for.
 #[derive(Debug)]
 pub struct Failure {
@@ -40,6 +42,14 @@ impl Failure {
             ..Self::new(code, text)
         }
     }
+}
+
+/// What a panic said.
+#[must_use]
+pub fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without words").to_owned()
 }
 
 impl Fault {

@@ -5,6 +5,7 @@
 
 mod addresses;
 pub mod argument;
+pub mod array;
 mod bits;
 mod dice;
 pub mod failure;
@@ -15,7 +16,9 @@ mod library;
 mod memory;
 mod queues;
 mod races;
+mod reply;
 mod report;
+mod run;
 
 pub use addresses::{Pages, Space};
 pub use bits::Bits;
@@ -27,4 +30,6 @@ pub use library::built_library;
 pub use memory::{Full, Memory, Misuse, Place, Region, RegionMut, Snapshot};
 pub use queues::{Goal, Point, QueueId, Queues, Schedule, Step};
 pub use races::Races;
-pub use report::{Report, Violation};
+pub use reply::Reply;
+pub use report::{OnViolation, Report, Violation};
+pub use run::{Control, Run, SEEDS, Vendor};

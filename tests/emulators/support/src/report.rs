@@ -2,10 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
+
+use crate::failure::Fault;
 
 /// Violations that are kept; what comes after is counted.
 const VIOLATIONS_MAX: usize = 1000;
+
+/// What a violation does besides being written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnViolation {
+    /// The call or the queue fails.
+    Error,
+    /// The process ends.
+    Abort,
+}
 
 /// A use of the interface that a device would punish, or worse, would not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +55,23 @@ impl Report {
         } else {
             self.dropped += 1;
         }
+    }
+
+    /// Writes down what a check found, and ends the process if that is set.
+    #[expect(
+        clippy::print_stderr,
+        reason = "the last words of a process that is set to end here"
+    )]
+    pub fn found(&mut self, on: OnViolation, call: &str, fault: Fault) {
+        if on == OnViolation::Abort {
+            eprintln!("{call}: {}: {}", fault.kind, fault.text);
+            std::process::abort();
+        }
+        self.violation(Violation {
+            kind: fault.kind,
+            call: call.to_owned(),
+            text: fault.text,
+        });
     }
 
     /// Writes down what was left behind.

@@ -7,9 +7,10 @@ use std::ffi::{c_char, c_void};
 
 use backend_ascend_sys::types::{
     aclBoolArray, aclDataType, aclFloatArray, aclFormat, aclIntArray, aclOpExecutor, aclScalar,
-    aclScalarList, aclTensor, aclTensorList, aclrtDevAttr, aclrtEventRecordedStatus, aclrtHostFunc,
-    aclrtLastErrLevel, aclrtMemAttr, aclrtMemMallocPolicy, aclrtMemcpyKind, aclrtPtrAttributes,
-    aclrtRunMode, aclrtStreamStatus, aclrtUuid,
+    aclScalarList, aclTensor, aclTensorList, aclmdlRICaptureMode, aclmdlRICaptureStatus,
+    aclrtDevAttr, aclrtEventRecordedStatus, aclrtHostFunc, aclrtLastErrLevel, aclrtMemAttr,
+    aclrtMemMallocPolicy, aclrtMemcpyKind, aclrtPtrAttributes, aclrtRunMode, aclrtStreamStatus,
+    aclrtUuid,
 };
 pub(crate) use emulator_support::argument::{HostFunction, Place, Pointer, Text};
 
@@ -79,6 +80,7 @@ values!(
     aclrtMemAttr,
     aclrtMemMallocPolicy,
     aclrtMemcpyKind,
+    aclmdlRICaptureMode,
 );
 
 macro_rules! objects {
@@ -130,6 +132,8 @@ places!(
     *const aclScalar,
     aclDataType,
     aclFormat,
+    aclmdlRICaptureMode,
+    aclmdlRICaptureStatus,
     aclrtEventRecordedStatus,
     aclrtPtrAttributes,
     aclrtRunMode,

@@ -2,7 +2,7 @@
 
 use backend_ascend_sys::types::aclDataType;
 
-use crate::array::{Array, Data, joint};
+use crate::array::{Array, Data, joint, unwritten};
 use crate::exports::operators::{
     Add, Adds, Arange, Cast, Clamp, Div, Exp, InplaceFillScalar, InplaceMaskedFillScalar, Mul,
     Muls, SWhere, Sigmoid, Silu, Softplus, Sqrt, Sub,
@@ -201,7 +201,8 @@ pub(crate) fn s_where(op: &mut Planner<'_>, args: &SWhere) -> Outcome<Kernel> {
         let places = truths(&condition);
         let a = inputs[a.slot]
             .spread(&dims)
-            .pick(&[places.len()], &places)?;
+            .pick(&[places.len()], &places)
+            .map_err(unwritten)?;
         chosen.put(&places, &a);
         Ok(vec![chosen])
     }))

@@ -1,6 +1,6 @@
 //! Rows to experts, through them, and back.
 
-use crate::array::Array;
+use crate::array::{Array, unwritten};
 use crate::codes;
 use crate::exports::operators::{GroupedMatmulV5, MoeFinalizeRoutingV2, MoeInitRoutingV3};
 use crate::failure::{Failure, Fault, Outcome};
@@ -178,7 +178,9 @@ pub(crate) fn init_routing(op: &mut Planner<'_>, args: &MoeInitRoutingV3) -> Out
             .iter()
             .flat_map(|pair| pair / k * width..(pair / k + 1) * width)
             .collect();
-        let expanded = inputs[x.slot].pick(&[count, width], &places)?;
+        let expanded = inputs[x.slot]
+            .pick(&[count, width], &places)
+            .map_err(unwritten)?;
         let mut index = vec![0; count];
         for (at, pair) in order.iter().enumerate() {
             let (to, from) = if scatters { (at, *pair) } else { (*pair, at) };

@@ -1,6 +1,6 @@
 //! Rows and numbers by index. An index that is out of range is found when it is used.
 
-use crate::array::{Array, around};
+use crate::array::{Array, around, unwritten};
 use crate::exports::operators::{
     Embedding, Gather, GatherV2, IndexPutImpl, IndexSelect, ScatterNdUpdate,
 };
@@ -27,7 +27,7 @@ fn slices(
     let dims = [&x.dims[..axis], &index.dims, &x.dims[axis + 1..]].concat();
     op.output("out", out)?.of(&[x.dtype])?.shape(&dims)?;
     Ok(kernel(move |inputs| {
-        let (outer, length, inner) = around(&x.dims, axis);
+        let [outer, length, inner] = around(&x.dims, axis);
         let mut places = Vec::new();
         for row in 0..outer {
             for index in inputs[index.slot].i() {
@@ -35,7 +35,9 @@ fn slices(
                 places.extend(start..start + inner);
             }
         }
-        Ok(vec![inputs[x.slot].pick(&dims, &places)?])
+        Ok(vec![
+            inputs[x.slot].pick(&dims, &places).map_err(unwritten)?,
+        ])
     }))
 }
 
@@ -83,7 +85,11 @@ pub(crate) fn gather(op: &mut Planner<'_>, args: &Gather) -> Outcome<Kernel> {
             Ok(*base as usize + step * strides[axis] as usize)
         });
         let places = places.collect::<Result<Vec<_>, Fault>>()?;
-        Ok(vec![inputs[x.slot].pick(&index.dims, &places)?])
+        Ok(vec![
+            inputs[x.slot]
+                .pick(&index.dims, &places)
+                .map_err(unwritten)?,
+        ])
     }))
 }
 
@@ -148,9 +154,12 @@ pub(crate) fn index_put(op: &mut Planner<'_>, args: &IndexPutImpl) -> Outcome<Ke
             })?;
             let places: Vec<_> = (place * slice..(place + 1) * slice).collect();
             let from: Vec<_> = (row * slice..(row + 1) * slice).collect();
-            let mut values = values.pick(&[slice], &from)?;
+            let mut values = values.pick(&[slice], &from).map_err(unwritten)?;
             if accumulates {
-                values = sum(&written.pick(&[slice], &places)?, &values);
+                values = sum(
+                    &written.pick(&[slice], &places).map_err(unwritten)?,
+                    &values,
+                );
             }
             written.put(&places, &values);
         }

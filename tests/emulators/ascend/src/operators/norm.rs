@@ -56,7 +56,7 @@ pub(crate) fn swi_glu(op: &mut Planner<'_>, args: &SwiGlu) -> Outcome<Kernel> {
         .rank(1..=8)?
         .contiguous()?;
     let axis = op.axis(args.dim, x.dims.len())?;
-    let (outer, length, inner) = around(&x.dims, axis);
+    let [outer, length, inner] = around(&x.dims, axis);
     if length % 2 != 0 {
         return Err(op.refuse(format!("halves of {length}")));
     }

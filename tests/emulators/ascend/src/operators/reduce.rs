@@ -7,7 +7,7 @@ use crate::planner::{FLOATS, I32, I64, Kernel, NUMBERS, Planner, Spec, kernel};
 
 /// The places of each row along an axis.
 fn rows(dims: &[usize], axis: usize) -> Vec<Vec<usize>> {
-    let (outer, length, inner) = around(dims, axis);
+    let [outer, length, inner] = around(dims, axis);
     let row = |outer: usize, inner_at: usize| {
         (0..length)
             .map(move |step| (outer * length + step) * inner + inner_at)
@@ -134,7 +134,7 @@ fn total(a: f32, b: f32) -> std::cmp::Ordering {
 
 /// The best of each row along an axis: the numbers, and their indices.
 fn best(x: &Array, axis: usize, count: usize, largest: bool, dims: &[usize]) -> (Array, Array) {
-    let (_, length, inner) = around(&x.dims, axis);
+    let [_, length, inner] = around(&x.dims, axis);
     let total = dims.iter().product();
     let (mut places, mut indices) = (vec![0; total], vec![0; total]);
     for (at, row) in rows(&x.dims, axis).into_iter().enumerate() {

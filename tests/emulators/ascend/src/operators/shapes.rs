@@ -1,6 +1,6 @@
 //! Operators that move numbers and compute nothing.
 
-use crate::array::{Array, around, enumerate, joint, row_strides};
+use crate::array::{Array, around, enumerate, joint, row_strides, unwritten};
 use crate::exports::operators::{Cat, InplaceCopy, NpuFormatCast, Permute};
 use crate::failure::Outcome;
 use crate::operators::elementwise::converted;
@@ -39,7 +39,9 @@ pub(crate) fn permute(op: &mut Planner<'_>, args: &Permute) -> Outcome<Kernel> {
     Ok(kernel(move |inputs| {
         let places = enumerate(&dims, &strides, 0).into_iter();
         let places: Vec<_> = places.map(|place| place as usize).collect();
-        Ok(vec![inputs[x.slot].pick(&dims, &places)?])
+        Ok(vec![
+            inputs[x.slot].pick(&dims, &places).map_err(unwritten)?,
+        ])
     }))
 }
 
@@ -64,7 +66,7 @@ pub(crate) fn cat(op: &mut Planner<'_>, args: &Cat) -> Outcome<Kernel> {
         .of(&[first.dtype])?
         .shape(&dims)?;
     Ok(kernel(move |inputs| {
-        let mut joined = inputs[first.slot].pick(&[0], &[])?;
+        let mut joined = inputs[first.slot].pick(&[0], &[]).map_err(unwritten)?;
         let total = dims.iter().product();
         joined = Array::new(
             &dims,
@@ -73,7 +75,7 @@ pub(crate) fn cat(op: &mut Planner<'_>, args: &Cat) -> Outcome<Kernel> {
                 crate::array::Data::Int(_) => crate::array::Data::Int(vec![0; total]),
             },
         );
-        let (outer, whole, inner) = around(&dims, axis);
+        let [outer, whole, inner] = around(&dims, axis);
         let mut at = 0;
         for tensor in &tensors {
             let length = tensor.dims[axis];

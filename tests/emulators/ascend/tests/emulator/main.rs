@@ -1,6 +1,7 @@
 //! The built library through the product's own loader. Linux only, as that loader is.
 #![cfg(target_os = "linux")]
 
+mod captures;
 mod control;
 mod devices;
 mod events;
@@ -13,3 +14,4 @@ mod operators;
 mod session;
 mod streams;
 mod table;
+mod vendor;

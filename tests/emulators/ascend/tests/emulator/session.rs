@@ -1,17 +1,19 @@
-//! A run of the emulator: one at a time, because a process has one.
+//! A run of the emulator, with the calls that the tests make.
 
-use std::ffi::{CStr, CString, c_void};
+use std::ffi::{CStr, c_void};
+use std::ops::Deref;
 use std::ptr::null_mut;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use backend_ascend_sys::Ascend;
 use backend_ascend_sys::types::{
     ACL_EVENT_SYNC, aclrtEvent, aclrtMemMallocPolicy, aclrtMemcpyKind, aclrtStream,
 };
-use emulator_support::built_library;
+use emulator_support::Run;
+pub(crate) use emulator_support::SEEDS;
 use serde_json::{Value, json};
 
-static TURN: Mutex<()> = Mutex::new(());
+use crate::vendor::Cann;
 
 /// A call of a function of one of the tables.
 macro_rules! call {
@@ -32,73 +34,50 @@ pub(crate) const H2D: aclrtMemcpyKind = aclrtMemcpyKind::ACL_MEMCPY_HOST_TO_DEVI
 pub(crate) const D2H: aclrtMemcpyKind = aclrtMemcpyKind::ACL_MEMCPY_DEVICE_TO_HOST;
 pub(crate) const D2D: aclrtMemcpyKind = aclrtMemcpyKind::ACL_MEMCPY_DEVICE_TO_DEVICE;
 
-/// Seeds that a property of schedules is tried with.
-pub(crate) const SEEDS: std::ops::Range<u64> = 0..8;
-
 pub(crate) struct Session {
-    pub(crate) ascend: Ascend,
-    _turn: MutexGuard<'static, ()>,
+    pub(crate) ascend: Arc<Ascend>,
+    run: Run<Cann>,
+}
+
+impl Deref for Session {
+    type Target = Run<Cann>;
+
+    fn deref(&self) -> &Run<Cann> {
+        &self.run
+    }
 }
 
 impl Session {
     /// A run of this configuration before `aclInit`.
     pub(crate) fn bare(config: &Value) -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let ascend = Ascend::emulator(&built_library("ascend_emu")).expect("the built library");
-        let session = Self {
-            ascend,
-            _turn: turn,
-        };
-        assert_eq!(session.configure(config), 0, "{config}: {}", session.text());
-        session
+        Self::of(Run::new(config))
     }
 
     /// A run with this thread bound to device 0.
     pub(crate) fn new(config: &Value) -> Self {
-        let session = Self::bare(config);
+        Self::bound(Run::new(config))
+    }
+
+    pub(crate) fn lazy() -> Self {
+        Self::bound(Run::lazy(&json!({})))
+    }
+
+    fn of(run: Run<Cann>) -> Self {
+        let ascend = run.library();
+        Self { ascend, run }
+    }
+
+    fn bound(run: Run<Cann>) -> Self {
+        let session = Self::of(run);
         assert_eq!(session.init(), 0);
         assert_eq!(session.set(0), 0);
         session
     }
 
-    pub(crate) fn lazy() -> Self {
-        Self::new(&json!({"schedule": "lazy", "deadlock_ms": 20}))
-    }
-
-    pub(crate) fn configure(&self, config: &Value) -> i32 {
-        let emulator = self.ascend.emulator.as_ref().expect("an emulator");
-        let text = CString::new(config.to_string()).expect("no zeros");
-        call!(emulator, ascendEmuConfigure(text.as_ptr()))
-    }
-
-    pub(crate) fn report(&self) -> Value {
-        let emulator = self.ascend.emulator.as_ref().expect("an emulator");
-        let bytes = call!(emulator, ascendEmuReport(null_mut(), 0));
-        let mut text = vec![0_u8; bytes];
-        let again = call!(emulator, ascendEmuReport(text.as_mut_ptr().cast(), bytes));
-        assert_eq!(again.to_string().len(), bytes.to_string().len());
-        let text = CStr::from_bytes_until_nul(&text).expect("a zero");
-        serde_json::from_slice(text.to_bytes()).expect("JSON")
-    }
-
-    /// The kinds of the violations.
-    pub(crate) fn violations(&self) -> Vec<String> {
-        let report = self.report();
-        let violations = report["violations"].as_array().expect("a list").clone();
-        let kinds = violations
-            .iter()
-            .map(|one| one["kind"].as_str().expect("a kind").to_owned());
-        kinds.collect()
-    }
-
     /// Nothing was found, and nothing is left.
     #[track_caller]
     pub(crate) fn clean(self) {
-        let report = self.report();
-        assert_eq!(
-            (&report["violations"], &report["leaks"]),
-            (&json!([]), &json!([]))
-        );
+        self.run.clean();
     }
 
     pub(crate) fn text(&self) -> String {

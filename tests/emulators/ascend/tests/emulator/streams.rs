@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 
@@ -251,7 +252,7 @@ fn a_host_function_runs_in_its_turn_and_may_not_call() {
     assert_eq!(CALLED.load(Ordering::SeqCst), 0);
     assert_eq!(session.wait(stream), 0);
     assert_eq!(CALLED.load(Ordering::SeqCst), 7);
-    let ascend = (&raw const session.ascend).cast_mut().cast();
+    let ascend = Arc::as_ptr(&session.ascend).cast_mut().cast();
     assert_eq!(launch(Some(calls_the_runtime), ascend), 0);
     assert_eq!(session.wait(stream), 0);
     assert_eq!(CALLED.load(Ordering::SeqCst), 507_000);

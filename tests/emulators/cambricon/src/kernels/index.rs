@@ -4,7 +4,7 @@ use backend_cambricon_sys::types::cnnlScatterNdMode_t;
 use emulator_support::failure::{Failure, Fault, Outcome};
 
 use super::numbers::Room;
-use crate::array::{Array, Data, around, joint};
+use crate::array::{Array, Data, around, joint, unwritten};
 use crate::call::Call;
 use crate::codes::CNNL_NOT_SUPPORTED;
 use crate::handles::Handle;
@@ -58,7 +58,7 @@ pub(crate) fn expand(call: &mut Call, handle: Handle, [from, out]: [At; 2]) -> O
         }
         let dims = out.dims().to_vec();
         Ok(kernel(move |inputs| {
-            Ok(vec![Array::new(&dims, inputs[0].spread(&dims))])
+            Ok(vec![inputs[0].spread(&dims).into_owned()])
         }))
     })
 }
@@ -143,7 +143,7 @@ pub(crate) fn index_select(
                     places.extend(start..start + inner);
                 }
             }
-            Ok(vec![inputs[0].pick(&dims, &places)?])
+            Ok(vec![inputs[0].pick(&dims, &places).map_err(unwritten)?])
         }))
     })
 }
@@ -197,7 +197,11 @@ pub(crate) fn gather(
                 Ok((block * length + within(*index, length)?) * inner + column)
             });
             let places = places.collect::<Result<Vec<_>, Fault>>()?;
-            Ok(vec![inputs[0].pick(&inputs[1].dims, &places)?])
+            Ok(vec![
+                inputs[0]
+                    .pick(&inputs[1].dims, &places)
+                    .map_err(unwritten)?,
+            ])
         }))
     })
 }

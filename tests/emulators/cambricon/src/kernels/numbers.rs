@@ -145,12 +145,13 @@ fn zipped(
     int: impl Fn(i64, i64) -> i64 + Send + 'static,
 ) -> Kernel {
     kernel(move |inputs| {
-        let data = match (inputs[0].spread(&dims), inputs[1].spread(&dims)) {
+        let (a, b) = (inputs[0].spread(&dims), inputs[1].spread(&dims));
+        let data = match (&a.data, &b.data) {
             (Data::Float(a), Data::Float(b)) => {
-                Data::Float(a.iter().zip(&b).map(|(a, b)| float(*a, *b)).collect())
+                Data::Float(a.iter().zip(b).map(|(a, b)| float(*a, *b)).collect())
             }
             (Data::Int(a), Data::Int(b)) => {
-                Data::Int(a.iter().zip(&b).map(|(a, b)| int(*a, *b)).collect())
+                Data::Int(a.iter().zip(b).map(|(a, b)| int(*a, *b)).collect())
             }
             _ => unreachable!("of one type"),
         };
@@ -246,12 +247,13 @@ pub(crate) fn logic(
             }
         };
         Ok(kernel(move |inputs| {
-            let truths: Vec<i64> = match (inputs[0].spread(&dims), inputs[1].spread(&dims)) {
+            let (a, b) = (inputs[0].spread(&dims), inputs[1].spread(&dims));
+            let truths: Vec<i64> = match (&a.data, &b.data) {
                 (Data::Float(a), Data::Float(b)) => {
-                    a.iter().zip(&b).map(|(a, b)| float(a, b).into()).collect()
+                    a.iter().zip(b).map(|(a, b)| float(a, b).into()).collect()
                 }
                 (Data::Int(a), Data::Int(b)) => {
-                    a.iter().zip(&b).map(|(a, b)| int(a, b).into()).collect()
+                    a.iter().zip(b).map(|(a, b)| int(a, b).into()).collect()
                 }
                 _ => unreachable!("of one type"),
             };

@@ -44,7 +44,7 @@ fn a_tensor_is_set_once_before_it_is_used_and_destroyed_once() {
     );
     let null = cnnlTensorDescriptor_t::NULL;
     assert_eq!(session.exp(handle, (null, block), (null, block)), BAD_PARAM);
-    assert_eq!(session.found(), ["E-DESC"; 6]);
+    assert_eq!(session.violations(), ["E-DESC"; 6]);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_tensor_is_an_array_of_a_known_type_with_dimensions() {
     assert_eq!(set(array, F32, &[2, -1]), BAD_PARAM);
     assert_eq!(set(array, F32, &[]), BAD_PARAM, "of the device's side");
     assert_eq!(
-        session.found(),
+        session.violations(),
         ["E-LAYOUT", "E-DTYPE", "E-SHAPE", "E-SHAPE", "E-SHAPE"]
     );
     let number = session.bare_tensor();
@@ -108,7 +108,7 @@ fn a_handle_has_a_queue_and_a_thread() {
         unsafe { function(handle) }
     });
     assert_eq!(elsewhere.join().expect("no panic"), 1, "another thread");
-    assert_eq!(session.found(), ["E-HANDLE"; 3]);
+    assert_eq!(session.violations(), ["E-HANDLE"; 3]);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_handle_is_not_destroyed_while_its_queue_holds_work() {
     let (x, y) = (session.upload(&[1.0_f32; 4]), session.malloc(16));
     assert_eq!(session.exp(handle, (tensor, x), (tensor, y)), 0);
     assert_eq!(call!(session.neuware.operators, cnnlDestroy(handle)), 0);
-    assert_eq!(session.found(), ["E-HANDLE"]);
+    assert_eq!(session.violations(), ["E-HANDLE"]);
 }
 
 #[test]
@@ -131,5 +131,5 @@ fn what_is_not_emulated_says_so() {
         cnnlRsqrt(handle, none, null_mut(), none, null_mut())
     );
     assert_eq!(code, 7);
-    assert_eq!(session.found(), ["E-UNIMPL"]);
+    assert_eq!(session.violations(), ["E-UNIMPL"]);
 }

@@ -7,3 +7,4 @@ mod operators;
 mod queues;
 mod session;
 mod table;
+mod vendor;

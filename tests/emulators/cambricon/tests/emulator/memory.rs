@@ -52,7 +52,7 @@ fn a_block_is_freed_once_by_its_own_pointer() {
     assert_eq!(session.free_host(block), ARGS);
     assert_eq!(session.free_host(host), 0);
     assert_eq!(session.free_host(host), ARGS);
-    assert_eq!(session.found(), ["E-DFREE"; 6]);
+    assert_eq!(session.violations(), ["E-DFREE"; 6]);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_side_of_a_copy_that_is_not_what_the_direction_says_is_found() {
     assert_eq!(session.copy((host, device), 64, H2D), direction);
     assert_eq!(session.copy((device, device), 64, H2D), direction);
     assert_eq!(session.copy((host, host), 64, D2H), direction);
-    assert_eq!(session.found(), ["E-PTR", "E-HPTR", "E-PTR"]);
+    assert_eq!(session.violations(), ["E-PTR", "E-HPTR", "E-PTR"]);
     assert_eq!(session.copy((device, null_mut()), 64, H2D), ARGS);
     assert_eq!(
         session.copy((device, host), 65, H2D),
@@ -73,7 +73,7 @@ fn a_side_of_a_copy_that_is_not_what_the_direction_says_is_found() {
         "beyond the block"
     );
     assert_eq!(session.copy((device, host), 0, H2D), ARGS);
-    assert_eq!(session.found()[3..], ["E-PTR", "E-PTR"]);
+    assert_eq!(session.violations()[3..], ["E-PTR", "E-PTR"]);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn memory_is_used_by_its_own_device() {
     assert_eq!(session.download::<u8>(first, 64), Err(ARGS));
     assert_eq!(session.wait(queue), 100_014);
     assert_eq!(session.set(2), 100_005);
-    assert_eq!(session.found(), ["E-DEV", "E-DEV"]);
+    assert_eq!(session.violations(), ["E-DEV", "E-DEV"]);
 }
 
 #[test]
@@ -94,9 +94,9 @@ fn a_free_under_queued_work_is_found_and_what_was_freed_is_not_used() {
     let (block, queue) = (session.malloc(64), session.queue());
     assert_eq!(session.fill(block, 1, 64, queue), 0);
     assert_eq!(session.free(block), 0, "as on a device");
-    assert_eq!(session.found(), ["E-UAF"]);
+    assert_eq!(session.violations(), ["E-UAF"]);
     assert_eq!(session.wait(queue), QUEUE);
-    assert_eq!(session.found(), ["E-UAF", "E-UAF"]);
+    assert_eq!(session.violations(), ["E-UAF", "E-UAF"]);
     let other = session.malloc(64);
     assert_eq!(session.fill(other, 1, 64, queue), QUEUE, "it takes no more");
 }
@@ -108,12 +108,12 @@ fn pinned_memory_stays_as_it_is_until_its_copy_has_run() {
     assert_eq!(session.queue_copy((block, pinned), 8, H2D, queue), 0);
     pinned_bytes(pinned, 8)[0] = 9;
     assert_eq!(session.wait(queue), QUEUE);
-    assert_eq!(session.found(), ["E-HOSTLIFE"]);
+    assert_eq!(session.violations(), ["E-HOSTLIFE"]);
 
     let queue = session.queue();
     assert_eq!(session.queue_copy((block, pinned), 8, H2D, queue), 0);
     assert_eq!(session.free_host(pinned), 0);
-    assert_eq!(session.found(), ["E-HOSTLIFE", "E-HOSTLIFE"]);
+    assert_eq!(session.violations(), ["E-HOSTLIFE", "E-HOSTLIFE"]);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn what_was_never_written_does_not_come_back() {
     let session = Session::lazy();
     let block = session.malloc(64);
     assert_eq!(session.download::<u8>(block, 64), Err(ARGS));
-    assert_eq!(session.found(), ["E-POISON"]);
+    assert_eq!(session.violations(), ["E-POISON"]);
 }
 
 #[test]

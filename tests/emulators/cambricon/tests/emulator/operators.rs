@@ -60,7 +60,7 @@ impl Bench {
     }
 
     fn found(&self) -> Vec<String> {
-        self.session.found()
+        self.session.violations()
     }
 
     /// Copies with a workspace of so many bytes more than are asked for.
@@ -267,7 +267,7 @@ fn types_are_those_of_the_operators_table_and_of_the_chip() {
         5,
         "ARCH_MISMATCH"
     );
-    assert_eq!(session.found(), ["E-DTYPE"]);
+    assert_eq!(session.violations(), ["E-DTYPE"]);
 }
 
 #[test]

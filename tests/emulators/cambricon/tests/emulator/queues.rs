@@ -69,7 +69,7 @@ fn a_default_queue_is_not_used() {
         let queue = cnrtQueue_t(std::ptr::without_provenance_mut(default));
         assert_eq!(session.fill(block, 1, 64, queue), ARGS);
     }
-    assert_eq!(session.found(), ["E-DEFQ", "E-DEFQ"]);
+    assert_eq!(session.violations(), ["E-DEFQ", "E-DEFQ"]);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_missing_wait_between_queues_is_a_race_whatever_the_schedule() {
                 session.destroy(second);
                 session.clean();
             } else {
-                assert_eq!(session.found(), ["E-RACE"], "seed {seed}");
+                assert_eq!(session.violations(), ["E-RACE"], "seed {seed}");
             }
         }
     }
@@ -134,10 +134,10 @@ fn a_copy_at_once_of_what_a_queue_still_writes_is_a_race() {
         Ok(vec![1_u8; 8]),
         "what was there before"
     );
-    assert_eq!(session.found(), ["E-RACE"]);
+    assert_eq!(session.violations(), ["E-RACE"]);
     assert_eq!(session.wait(queue), 0);
     assert_eq!(session.download(block, 8), Ok(vec![2_u8; 8]));
-    assert_eq!(session.found(), ["E-RACE"]);
+    assert_eq!(session.violations(), ["E-RACE"]);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn what_is_pending_is_not_destroyed() {
     session.place(notifier, queue);
     assert_eq!(session.destroy_notifier(notifier), 0);
     assert_eq!(session.destroy(queue), 0);
-    assert_eq!(session.found(), ["E-DESTROY", "E-DESTROY"]);
+    assert_eq!(session.violations(), ["E-DESTROY", "E-DESTROY"]);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_handle_that_is_none_is_told_from_one_that_was_destroyed() {
     let none = cnrtNotifier_t(std::ptr::without_provenance_mut(8));
     assert_eq!(session.destroy_notifier(none), HANDLE);
     assert!(session.text().contains("ever made"), "{}", session.text());
-    assert_eq!(session.found(), ["E-HANDLE"; 3]);
+    assert_eq!(session.violations(), ["E-HANDLE"; 3]);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn a_notifier_does_not_tell_that_its_queue_failed() {
         0
     );
     assert_eq!(session.wait(queue), 100_060);
-    assert_eq!(session.found(), ["E-POISON"]);
+    assert_eq!(session.violations(), ["E-POISON"]);
 }
 
 #[test]
@@ -220,5 +220,5 @@ fn a_wait_that_nothing_ends_is_told_with_who_waits() {
         "{}",
         session.text()
     );
-    assert_eq!(session.found(), ["deadlock"]);
+    assert_eq!(session.violations(), ["deadlock"]);
 }

@@ -1,18 +1,20 @@
-//! A run of the emulator: one at a time, because a process has one.
+//! A run of the emulator, with the calls that the tests make.
 
-use std::ffi::{CStr, CString, c_void};
+use std::ffi::{CStr, c_void};
+use std::ops::Deref;
 use std::ptr::null_mut;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use backend_cambricon_sys::Neuware;
 use backend_cambricon_sys::types::{
     cnnlDataType_t, cnnlHandle_t, cnnlTensorDescriptor_t, cnnlTensorLayout_t, cnrtMemTransDir_t,
     cnrtNotifier_t, cnrtQueue_t,
 };
-use emulator_support::built_library;
+use emulator_support::Run;
+pub(crate) use emulator_support::SEEDS;
 use serde_json::{Value, json};
 
-static TURN: Mutex<()> = Mutex::new(());
+use crate::vendor::Mlu;
 
 /// A call of a function of one of the tables.
 macro_rules! call {
@@ -37,66 +39,37 @@ pub(crate) const HANDLE: u32 = 100_014;
 pub(crate) const QUEUE: u32 = 100_060;
 pub(crate) const BAD_PARAM: u32 = 3;
 
-/// Seeds that a property of schedules is tried with.
-pub(crate) const SEEDS: std::ops::Range<u64> = 0..8;
-
 pub(crate) struct Session {
-    pub(crate) neuware: Neuware,
-    _turn: MutexGuard<'static, ()>,
+    pub(crate) neuware: Arc<Neuware>,
+    run: Run<Mlu>,
+}
+
+impl Deref for Session {
+    type Target = Run<Mlu>;
+
+    fn deref(&self) -> &Run<Mlu> {
+        &self.run
+    }
 }
 
 impl Session {
     pub(crate) fn new(config: &Value) -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let neuware = Neuware::emulator(&built_library("neuware_emu")).expect("the built library");
-        let session = Self {
-            neuware,
-            _turn: turn,
-        };
-        assert_eq!(session.configure(config), 0, "{config}: {}", session.text());
-        session
+        Self::of(Run::new(config))
     }
 
     pub(crate) fn lazy() -> Self {
-        Self::new(&json!({"schedule": "lazy", "deadlock_ms": 20}))
+        Self::of(Run::lazy(&json!({})))
     }
 
-    pub(crate) fn configure(&self, config: &Value) -> u32 {
-        let emulator = self.neuware.emulator.as_ref().expect("an emulator");
-        let text = CString::new(config.to_string()).expect("no zeros");
-        call!(emulator, neuwareEmuConfigure(text.as_ptr()))
-    }
-
-    pub(crate) fn report(&self) -> Value {
-        let emulator = self.neuware.emulator.as_ref().expect("an emulator");
-        let bytes = call!(emulator, neuwareEmuReport(null_mut(), 0));
-        let mut text = vec![0_u8; bytes + 64];
-        call!(
-            emulator,
-            neuwareEmuReport(text.as_mut_ptr().cast(), text.len())
-        );
-        let text = CStr::from_bytes_until_nul(&text).expect("a zero");
-        serde_json::from_slice(text.to_bytes()).expect("JSON")
-    }
-
-    /// The checks that found something.
-    pub(crate) fn found(&self) -> Vec<String> {
-        let report = self.report();
-        let violations = report["violations"].as_array().expect("a list").clone();
-        let kinds = violations
-            .iter()
-            .map(|one| one["kind"].as_str().expect("a kind").to_owned());
-        kinds.collect()
+    fn of(run: Run<Mlu>) -> Self {
+        let neuware = run.library();
+        Self { neuware, run }
     }
 
     /// Nothing was found, and nothing is left.
     #[track_caller]
     pub(crate) fn clean(self) {
-        let report = self.report();
-        assert_eq!(
-            (&report["violations"], &report["leaks"]),
-            (&json!([]), &json!([]))
-        );
+        self.run.clean();
     }
 
     /// What the last failure of this thread was.

@@ -1,0 +1,97 @@
+//! Visits of rows to experts: sorted by expert, where those of each end, and their products.
+
+use super::call::{Binary, Call, Function, Order, Program};
+use super::operand::{Operand, Type};
+
+/// Sorts visits `[t, k]`: the row, the number and the place of each, and where those of each expert end.
+pub(super) fn dispatch<E>(
+    to: &mut Program<E>,
+    experts: Operand,
+    [rows, visits, places]: [Operand; 3],
+    ends: Operand,
+) {
+    let ([tokens, k], count) = ([experts.dims[0], experts.dims[1]], experts.room);
+    if count == 0 {
+        to.fill = Some((ends, 0));
+        return;
+    }
+    // The smallest first, of those alike the first ones: a sort that keeps the order of visits.
+    let sorted = to.scratch(Type::I32, &[1, count]);
+    to.call(Call::TopK {
+        x: experts.shaped([1, count]),
+        order: Order::SmallestFirst,
+        out: sorted,
+        places: visits.shaped([1, count]),
+    });
+    // Which row each visit is of, and which it is.
+    let row = to.scratch(Type::I32, &[tokens]);
+    let row_of = to.scratch(Type::I32, &[tokens, k]);
+    to.call(Call::Arange { out: row });
+    to.copy(row.shaped([tokens, 1]), row_of);
+    to.call(Call::Rows {
+        from: row_of.shaped([count, 1]),
+        at: visits,
+        out: rows.shaped([count, 1]),
+    });
+    let order = to.scratch(Type::I32, &[count]);
+    to.call(Call::Arange { out: order });
+    to.call(Call::Scatter {
+        into: places,
+        at: visits.shaped([count, 1]),
+        from: order,
+    });
+    // Those of an expert end where as many are to it or to one before it.
+    no_larger(to, experts, ends);
+}
+
+/// Rows by a matrix for each run of them: `[m, in]` by `[matrices, out, in]`. Each row has its own matrix fetched for it, so nobody has to
+/// know where runs end.
+pub(super) fn grouped<E>(
+    to: &mut Program<E>,
+    x: Operand,
+    weight: Operand,
+    ends: Operand,
+    out: Operand,
+) {
+    let [matrices, outputs, inputs] = [weight.dims[0], weight.dims[1], weight.dims[2]];
+    let rows = x.dims[0];
+    // A row is of the run before which so many end.
+    let run = to.scratch(Type::I32, &[rows]);
+    no_larger(to, ends, run);
+    let own = to.scratch(weight.dtype, &[rows, outputs * inputs]);
+    to.call(Call::Rows {
+        from: weight.shaped([matrices, outputs * inputs]),
+        at: run,
+        out: own,
+    });
+    let (x, own) = to.alike(x, own);
+    let b = own.shaped([rows, outputs, inputs]).transposed();
+    to.finished(x, out, |to, out| {
+        to.call(Call::Matmul {
+            a: x.shaped([rows, 1, inputs]),
+            b,
+            out: out.shaped([rows, 1, outputs]),
+        });
+    });
+}
+
+/// For 0, 1, 2, … how many numbers of a list are no larger, in floats, which hold that up to 2^24.
+fn no_larger<E>(to: &mut Program<E>, list: Operand, out: Operand) {
+    let (count, all) = (list.room, out.room);
+    let listed = to.scratch(Type::F32, &[count]);
+    to.cast(list.shaped([count]), listed);
+    let [numbers, next] = [(); 2].map(|()| to.scratch(Type::F32, &[all]));
+    to.call(Call::Arange { out: numbers });
+    to.function(Function::Adds(1.0), numbers, next);
+    // One or more where the number is no larger, else none or fewer.
+    let [ahead, ones] = [(); 2].map(|()| to.scratch(Type::F32, &[count, all]));
+    let (next, listed) = (next.shaped([1, all]), listed.shaped([count, 1]));
+    to.binary(Binary::Sub, next, listed, ahead);
+    to.function(Function::Clamp(0.0, 1.0), ahead, ones);
+    let sums = to.scratch(Type::F32, &[1, 1, all]);
+    to.call(Call::Sum {
+        x: ones.shaped([1, count, all]),
+        out: sums,
+    });
+    to.cast(sums.shaped([all]), out);
+}
