@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use backend_host::Host;
+use backend_host::{Host, KernelSet};
 use deepseek_core::Numerics;
 use deepseek_core::weights::Checkpoint;
 use deepseek_model::{Budget, Config, Decoder, Model, Plan, Prefill, SeqId, Span, Step, Want};
@@ -104,7 +104,7 @@ impl Case {
         })
     }
 
-    fn model(&self, numerics: Numerics, threads: usize) -> Result<Model<Host>, Box<dyn Error>> {
+    fn model(&self, numerics: Numerics, be: Host) -> Result<Model<Host>, Box<dyn Error>> {
         let config = Config::parse(&self.config)?;
         let budget = Budget {
             context: 512,
@@ -112,7 +112,7 @@ impl Case {
             ..Budget::default()
         };
         let plan = Plan::new(&config, numerics, budget)?;
-        let (be, compressed) = (Host::new(threads), self.compressed.clone());
+        let compressed = self.compressed.clone();
         let progress = &mut |_, _| ControlFlow::Continue(());
         Ok(Model::load(
             be,
@@ -152,15 +152,21 @@ fn a_decode_step_asks_for_no_memory() -> Result<(), Box<dyn Error>> {
         Case::fixture("v41/wide-s4-release")?,
         Case::embedded()?,
     ];
-    for (case, numerics, threads) in cases
+    // Each kernel set by itself, and the one that is chosen with two threads.
+    let sets: Vec<_> = KernelSet::available().map(|set| (1, Some(set))).collect();
+    let hosts = [&sets[..], &[(2, None)]].concat();
+    let levels = [Numerics::EXACT, Numerics::RELEASED];
+    let all = cases
         .iter()
-        .flat_map(|case| {
-            let levels = [Numerics::EXACT, Numerics::RELEASED];
-            levels.map(|numerics| [1, 2].map(|threads| (case, numerics, threads)))
-        })
-        .flatten()
+        .flat_map(|case| levels.map(|numerics| (case, numerics)));
+    for ((case, numerics), (threads, set)) in
+        all.flat_map(|what| hosts.iter().map(move |host| (what, *host)))
     {
-        let mut model = case.model(numerics, threads)?;
+        let be = match set {
+            Some(set) => Host::start(threads, set)?,
+            None => Host::new(threads),
+        };
+        let mut model = case.model(numerics, be)?;
         let span = |tokens, want| Span {
             seq: SeqId(0),
             at: 0,
@@ -180,14 +186,16 @@ fn a_decode_step_asks_for_no_memory() -> Result<(), Box<dyn Error>> {
         decode(&mut model, &mut step, WARM..WARM + COUNTED)?;
         let asked = ASKED.load(Ordering::Relaxed) - before;
         // Which thread takes which turn is not always the same, and each needs its own room once.
-        let (few, end) = (4 * (threads - 1), WARM + COUNTED);
+        // One call a step would be more.
+        let (few, end) = (16 * (threads - 1), WARM + COUNTED);
         if asked > few {
             TELLS.set(true);
             let told = decode(&mut model, &mut step, end..end + COUNTED);
             TELLS.set(false);
             told?;
         }
-        let what = format!("{}, {numerics:?}, {threads} threads", case.name);
+        let set = set.map_or("the set that is chosen", KernelSet::name);
+        let what = format!("{}, {numerics:?}, {threads} threads, {set}", case.name);
         assert!(asked <= few, "{what}: {asked} calls in {COUNTED} steps");
         // What is not given back is asked for anew, and counted.
         for at in end..end + 2 {
