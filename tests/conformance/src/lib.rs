@@ -9,6 +9,7 @@ pub mod album;
 pub mod compare;
 pub mod counting;
 pub mod fixture;
+pub mod fixtures;
 pub mod footprint;
 pub mod forced;
 pub mod model;

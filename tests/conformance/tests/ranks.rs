@@ -10,6 +10,7 @@ use conformance::album::{decode, run, spans};
 use conformance::compare::{close, relative, root_mean_square, same_bits};
 use conformance::counting::Counting;
 use conformance::fixture::{Fixture, folder};
+use conformance::fixtures::{V4, V4_TOLERANCE, V41, V41_TOLERANCE};
 use conformance::model::{
     Open, best, draft, logits, meta, open, prompt, released_distances, speak, step,
 };
@@ -24,26 +25,6 @@ use deepseek_model::{
 use deepseek_testkit::tiny_v41_config;
 
 use self::scene::{COMPRESSED, Scene, VOCABULARY, checkpoint, load};
-
-const V4: [&str; 7] = [
-    "flashy-s0",
-    "prolike-s0",
-    "realrope-s0",
-    "cached-s0",
-    "quant-s0",
-    "base-s0",
-    "dspark-s0",
-];
-const V41: [&str; 4] = [
-    "plain-s7-bf16",
-    "plain-s7-release",
-    "wide-s3-f32",
-    "wide-s4-release",
-];
-
-/// As in the tests of V4 and of V4.1.
-const V4_TOLERANCE: f32 = 2e-4;
-const V41_TOLERANCE: f32 = 1e-3;
 
 /// Bytes of memory of an accelerator that the host plays.
 const MEMORY: usize = 256 << 20;
@@ -107,7 +88,7 @@ fn v4_agrees<B: Kernels>(
 #[test]
 fn v4_gives_the_logits_of_the_reference() -> Result<()> {
     for parallel in PAIRS {
-        for name in V4 {
+        for (name, _) in V4 {
             let mut model = open_on(host, name, at(parallel))?;
             v4_agrees(name, &parallel.to_string(), 2, &mut model)?;
         }

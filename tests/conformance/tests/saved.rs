@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use backend_candle::Candle;
 use backend_host::Host;
 use conformance::compare::same_bits;
+use conformance::fixtures::SAVED as MODELS;
 use conformance::model::{Open, best, open, prompt, step};
 use deepseek_core::{HostTensor, Kernels, Level, Numerics};
 use deepseek_model::saved::{Binding, Reader, SavedError, Writer};
@@ -15,18 +16,6 @@ use deepseek_vision::Grid;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
-
-/// Fixtures, and how a prompt of theirs is read.
-const MODELS: [(&str, Prefill); 8] = [
-    ("flashy-s0", Prefill::Full),
-    ("prolike-s0", Prefill::Full),
-    ("realrope-s0", Prefill::Full),
-    ("cached-s0", Prefill::Full),
-    ("plain-s7-release", Prefill::Full),
-    ("plain-s7-bf16", Prefill::Replay),
-    ("wide-s3-f32", Prefill::Replay),
-    ("wide-s4-release", Prefill::Replay),
-];
 
 /// Positions of each fixture at which a sequence is saved.
 const POSITIONS: usize = 20;

@@ -5,33 +5,10 @@ use backend_candle::Candle;
 use backend_host::Host;
 use conformance::compare::{close, root_mean_square};
 use conformance::fixture::Fixture;
+use conformance::fixtures::{V4 as FIXTURES, V4_DRAFTING as DRAFTING, V4_TOLERANCE as TOLERANCE};
 use conformance::model::{Open, best, draft, logits, open, released_distances, step, trace};
 use deepseek_core::Numerics;
 use deepseek_model::{Decoder, SeqId};
-
-/// The fixtures and how many prompts each has.
-const FIXTURES: [(&str, usize); 7] = [
-    ("flashy-s0", 10),
-    ("prolike-s0", 8),
-    ("realrope-s0", 4),
-    ("cached-s0", 3),
-    ("quant-s0", 3),
-    ("base-s0", 3),
-    ("dspark-s0", 2),
-];
-
-/// Those with a draft head.
-const DRAFTING: [&str; 5] = [
-    "flashy-s0",
-    "prolike-s0",
-    "realrope-s0",
-    "cached-s0",
-    "base-s0",
-];
-
-/// Agreement with the reference on logits of unit scale (`docs/models/deepseek-v4.md` §5.3, level
-/// A).
-const TOLERANCE: f32 = 2e-4;
 
 fn host() -> Host {
     Host::new(2)

@@ -7,24 +7,13 @@ use backend_host::Host;
 use conformance::album::{Album, album, decode, run, spans};
 use conformance::compare::{close, same_bits};
 use conformance::fixture::Fixture;
+use conformance::fixtures::{
+    V41 as FIXTURES, V41_CONFIDENCE as CONFIDENCE, V41_TOLERANCE as TOLERANCE,
+};
 use conformance::model::{Open, list, logits, meta, open, prompt, step, trace};
 use deepseek_core::rope::{Rope, Yarn};
 use deepseek_core::{Fp4Scale, Kernels, Numerics, Rotation, Rounding};
 use deepseek_model::{Decoder, Prefill, SeqId, Span, TokenId, Want};
-
-const FIXTURES: [&str; 4] = [
-    "plain-s7-bf16",
-    "plain-s7-release",
-    "wide-s3-f32",
-    "wide-s4-release",
-];
-
-/// Agreement with the reference, whose sums are in 64 bits, on logits of scale 8
-/// (`docs/models/deepseek-v41.md` §7.1).
-const TOLERANCE: f32 = 1e-3;
-
-/// The same for a drafter's confidence.
-const CONFIDENCE: f32 = 1e-4;
 
 fn host() -> Host {
     Host::new(2)

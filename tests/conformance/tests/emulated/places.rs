@@ -2,23 +2,12 @@
 
 use anyhow::Result;
 use conformance::compare::same_bits;
+use conformance::fixtures::SAVED as MODELS;
 use conformance::model::{Open, draft, prompt, step};
 use deepseek_core::Numerics;
 use deepseek_model::{Decoder, Extent, Model, Prefill, SeqId, Step, TokenId};
 
 use super::{Device, emulated, model, some};
-
-/// Fixtures, and how a prompt of theirs is read.
-const MODELS: [(&str, Prefill); 8] = [
-    ("flashy-s0", Prefill::Full),
-    ("prolike-s0", Prefill::Full),
-    ("realrope-s0", Prefill::Full),
-    ("cached-s0", Prefill::Full),
-    ("plain-s7-release", Prefill::Full),
-    ("plain-s7-bf16", Prefill::Replay),
-    ("wide-s3-f32", Prefill::Replay),
-    ("wide-s4-release", Prefill::Replay),
-];
 
 fn opened(prefill: Prefill) -> Open {
     Open {

@@ -3,34 +3,12 @@
 use anyhow::{Context, Result};
 use conformance::compare::{close, root_mean_square};
 use conformance::fixture::Fixture;
+use conformance::fixtures::{V4 as FIXTURES, V4_DRAFTING as DRAFTING, V4_TOLERANCE as TOLERANCE};
 use conformance::model::{Open, best, draft, logits, released_distances, step, trace};
 use deepseek_core::Numerics;
 use deepseek_model::{Decoder, SeqId};
 
 use super::{at, emulated, model, some};
-
-/// The fixtures and how many prompts each has.
-const FIXTURES: [(&str, usize); 7] = [
-    ("flashy-s0", 10),
-    ("prolike-s0", 8),
-    ("realrope-s0", 4),
-    ("cached-s0", 3),
-    ("quant-s0", 3),
-    ("base-s0", 3),
-    ("dspark-s0", 2),
-];
-
-/// Those with a draft head.
-const DRAFTING: [&str; 5] = [
-    "flashy-s0",
-    "prolike-s0",
-    "realrope-s0",
-    "cached-s0",
-    "base-s0",
-];
-
-/// As on the host.
-const TOLERANCE: f32 = 2e-4;
 
 fn reference(name: &str) -> Result<Fixture> {
     Fixture::open(&format!("{name}/reference.safetensors"))

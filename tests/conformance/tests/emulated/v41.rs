@@ -4,6 +4,9 @@ use anyhow::{Context, Result};
 use conformance::album::{Album, album, decode, run, spans};
 use conformance::compare::close;
 use conformance::fixture::{Fixture, folder};
+use conformance::fixtures::{
+    V41 as FIXTURES, V41_CONFIDENCE as CONFIDENCE, V41_TOLERANCE as TOLERANCE,
+};
 use conformance::model::{Open, logits, meta, prompt, step, trace};
 use deepseek_core::weights::{Checkpoint, Tensors};
 use deepseek_core::{Backend, Loader, Numerics, Shares};
@@ -12,17 +15,6 @@ use deepseek_vision::{Canvas, Image, Tower};
 
 use super::{at, device, emulated, model, some};
 use crate::HELD;
-
-const FIXTURES: [&str; 4] = [
-    "plain-s7-bf16",
-    "plain-s7-release",
-    "wide-s3-f32",
-    "wide-s4-release",
-];
-
-/// As on the host, of logits of scale 8 and of confidences.
-const TOLERANCE: f32 = 1e-3;
-const CONFIDENCE: f32 = 1e-4;
 
 const LEVELS: [(&str, Numerics); 2] = [("none", Numerics::EXACT), ("cache", Numerics::CACHE)];
 
