@@ -1,22 +1,22 @@
-//! Packages every crate that is published and builds each from its package alone, under its own name
+//! Packages every crate that is published and compiles each from its package alone, under its own name
 //! or under another.
 
 mod prefix;
 
-use std::collections::BTreeSet;
-use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Error, Result};
 use serde_json::Value;
+use toml_edit::{Array, DocumentMut, Item, Table, value};
 
 use self::prefix::{Ours, Prefix};
 use crate::shell::{self, cargo};
 
-/// How the names of our target folders begin, below `target/`.
-const FOLDER: &str = "package-";
+/// Where packages are made and unpacked, below `target/`.
+const PACKAGED: &str = "packaged";
 /// Where the workspace stands under other names, below `target/`.
 const PREFIXED: &str = "prefixed";
 /// What a copy of the workspace does without.
@@ -35,9 +35,17 @@ pub(crate) struct Args {
 #[derive(Debug)]
 struct Member {
     name: String,
+    version: String,
     manifest: PathBuf,
     library: Option<String>,
     is_published: bool,
+}
+
+impl Member {
+    /// The folder that its package unpacks to.
+    fn folder(&self) -> String {
+        format!("{}-{}", self.name, self.version)
+    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -47,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// What the tests run: the packages are built under other names, so that nothing can mean a crate by
+/// What the tests run: the packages are compiled under other names, so that nothing can mean a crate by
 /// the name of its package. Under their own names they hold the same files.
 pub(crate) fn under_other_names() -> Result<()> {
     prefixed(&Prefix::parse("other").map_err(Error::msg)?)
@@ -57,9 +65,7 @@ pub(crate) fn under_other_names() -> Result<()> {
 fn prefixed(prefix: &Prefix) -> Result<()> {
     let root = shell::root();
     let copy = root.join("target").join(PREFIXED).join(prefix.to_string());
-    if copy.exists() {
-        fs::remove_dir_all(&copy).with_context(|| copy.display().to_string())?;
-    }
+    remove(&copy)?;
     write(&root, &copy, prefix)?;
     package(&copy)
 }
@@ -115,6 +121,7 @@ fn member(package: &Value) -> Result<Member> {
     let library = targets.iter().find(is_library);
     Ok(Member {
         name: text(&package["name"]).context("no name")?,
+        version: text(&package["version"]).context("no version")?,
         manifest: text(&package["manifest_path"])
             .context("no manifest")?
             .into(),
@@ -151,65 +158,81 @@ fn put(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| path.display().to_string())
 }
 
-/// Runs `cargo package` on the workspace at `root`.
+/// Packages what is published of the workspace at `root`, and compiles each package with nothing but what
+/// packages hold, as those who use it will: with its own features, and not with those that another asks for.
 ///
-/// cargo takes a version for immutable: what it unpacked and built of a package once, it takes for
-/// the package of the same version from then on. It knows them by the place where they were made, so
-/// each run makes them in a place of its own, and removes what cargo keeps of it.
+/// cargo would do it itself, but builds where it could check, and builds everything that ours stand on
+/// once more. It also takes a version for immutable, so that it knows a package by its name from the last time.
 fn package(root: &Path) -> Result<()> {
     let target = shell::root().join("target");
-    remove_old(&target)?;
-    let folder = target.join(format!("{FOLDER}{}", std::process::id()));
-    let before = unpacked()?;
+    let folder = target.join(PACKAGED);
+    remove(&folder)?;
+    let (published, others): (Vec<_>, Vec<_>) = members(root)?
+        .into_iter()
+        .partition(|member| member.is_published);
     let mut package = cargo();
-    package.args(["package", "--workspace", "--locked", "--allow-dirty"]);
-    for member in members(root)?.iter().filter(|member| !member.is_published) {
+    package.args([
+        "package",
+        "--workspace",
+        "--locked",
+        "--allow-dirty",
+        "--no-verify",
+    ]);
+    for member in &others {
         package.args(["--exclude", &member.name]);
     }
     package.arg("--manifest-path").arg(root.join("Cargo.toml"));
-    // What is built here is never run, so nobody needs to find a line of it.
-    package.env("CARGO_PROFILE_DEV_DEBUG", "0");
-    package.env("CARGO_INCREMENTAL", "0");
-    let result = shell::run(package.arg("--target-dir").arg(&folder));
-    for path in unpacked()?.difference(&before) {
-        fs::remove_dir_all(path).with_context(|| path.display().to_string())?;
+    shell::run(package.arg("--target-dir").arg(&folder))?;
+    for member in &published {
+        let package = format!("package/{}.crate", member.folder());
+        // With the time of now: cargo would take the one in a package for old, whatever is in it.
+        let mut unpack = Command::new("tar");
+        shell::run_in(&folder, unpack.args(["-x", "-z", "-m", "-f", &package]))?;
     }
-    remove_old(&target)?;
-    result
+    let manifest = folder.join("Cargo.toml");
+    put(
+        &manifest,
+        &alone(&read(&root.join("Cargo.toml"))?, &published)?,
+    )?;
+    put(&folder.join("Cargo.lock"), &read(&root.join("Cargo.lock"))?)?;
+    for member in &published {
+        let mut check = cargo();
+        check.args(["check", "--package", &member.name]);
+        check.arg("--manifest-path").arg(&manifest);
+        // What ours stand on was compiled there for the other checks.
+        shell::run(check.arg("--target-dir").arg(&target))?;
+    }
+    remove(&folder)
 }
 
-/// Removes the folders of runs that are over or were stopped.
-fn remove_old(target: &Path) -> Result<()> {
-    for path in folders(target, FOLDER)? {
-        fs::remove_dir_all(&path).with_context(|| path.display().to_string())?;
+/// The manifest of a workspace of unpacked packages, which find each other as if the registry had them, with
+/// the profile of the workspace that they are from.
+fn alone(manifest: &str, packages: &[Member]) -> Result<String> {
+    let from: DocumentMut = manifest.parse()?;
+    let mut alone = DocumentMut::new();
+    let mut workspace = Table::new();
+    workspace.insert("resolver", from["workspace"]["resolver"].clone());
+    workspace.insert(
+        "members",
+        value(Array::from_iter(packages.iter().map(Member::folder))),
+    );
+    alone.insert("workspace", Item::Table(workspace));
+    let mut dev = from["profile"]["dev"].clone();
+    if let Some(named) = dev.get_mut("package").and_then(Item::as_table_mut) {
+        named.retain(|name, _| name == "*");
     }
-    Ok(())
+    alone["profile"]["dev"] = dev;
+    for package in packages {
+        alone["patch"]["crates-io"][&package.name]["path"] = value(package.folder());
+    }
+    Ok(alone.to_string())
 }
 
-/// Where cargo keeps packages that it unpacked from no registry of a host: their folders have no
-/// host in front of the hash.
-fn unpacked() -> Result<BTreeSet<PathBuf>> {
-    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo")));
-    match home {
-        Some(home) => folders(&home.join("registry/src"), "-"),
-        None => Ok(BTreeSet::new()),
-    }
-}
-
-/// The folders in `at` whose names begin so; none if there is no `at`.
-fn folders(at: &Path, begin: &str) -> Result<BTreeSet<PathBuf>> {
-    let entries = match at.read_dir() {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-        Err(error) => return Err(error).with_context(|| at.display().to_string()),
-    };
-    let mut folders = BTreeSet::new();
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() && entry.file_name().to_string_lossy().starts_with(begin) {
-            folders.insert(entry.path());
+fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| folder.display().to_string())
         }
+        _ => Ok(()),
     }
-    Ok(folders)
 }
