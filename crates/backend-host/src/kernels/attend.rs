@@ -68,6 +68,21 @@ impl List<'_> {
         counts.sum()
     }
 
+    /// So many rows from one on where they lie, if they lie together and are floats in whole vectors already.
+    fn lying(&self, mut first: usize, count: usize) -> Option<&[f32]> {
+        for (rows, chosen) in self.from {
+            for run in chosen.runs(self.query) {
+                if first < run.len() {
+                    let fits = rows.width() == self.wide && first + count <= run.len();
+                    let start = run.start + first as u32;
+                    return fits.then(|| rows.floats(start..start + count as u32))?;
+                }
+                first -= run.len();
+            }
+        }
+        None
+    }
+
     /// Widens as many rows as `out` holds, from one on. Zeros behind each change no sum.
     fn widen(&self, mut first: usize, out: &mut [f32]) {
         let mut rest = out;
@@ -110,6 +125,9 @@ fn one(
         pool.pieces(blocks, block, cost, |index, block| {
             let (rows, logits) = block.split_at_mut(tall * kept);
             let logits = &mut logits[..count(index) * heads];
+            if let Some(rows) = list.lying(index * tall, count(index)) {
+                return dots(pool.isa(), q, rows, wide, logits);
+            }
             let mut dots_of = |rows: &mut [f32]| {
                 list.widen(index * tall, rows);
                 dots(pool.isa(), q, rows, wide, logits);
@@ -147,7 +165,9 @@ fn one(
                     for (head, part) in part.chunks_exact_mut(rows).enumerate() {
                         part.copy_from_slice(&weights[head * total + index * tall..][..rows]);
                     }
-                    if kept > 0 {
+                    if let Some(lying) = list.lying(index * tall, rows) {
+                        weigh(pool.isa(), part, lying, rows, sums);
+                    } else if kept > 0 {
                         weigh(pool.isa(), part, &block[..rows * wide], rows, sums);
                     } else {
                         let again = &mut again[..rows * wide];
