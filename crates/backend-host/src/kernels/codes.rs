@@ -48,6 +48,19 @@ pub(super) unsafe trait Decode: Lanes {
     /// The values, but for [`FP8_FACTOR`] too small, times `factor`. A code that is no number is
     /// read as one.
     unsafe fn fp8(codes: &[[u8; 16]; 2], factor: f32) -> Self::Unit;
+    /// Adds to `sums` the products of rows `x` with the first units of rows of such codes, which all have the
+    /// same `factors`, as far as there is a faster way than unit by unit, and returns how far that is. The sums
+    /// are the same bits. From `next` on lies what will be wanted after these rows.
+    #[inline(always)]
+    unsafe fn fp8_ahead<const M: usize, const N: usize>(
+        _x: [&[[f32; LANES]]; M],
+        _codes: [&[[[u8; 16]; 2]]; N],
+        _factors: &[f32],
+        _next: *const u8,
+        _sums: &mut [[Self; N]; M],
+    ) -> usize {
+        0
+    }
     /// The values times what [`Decode::fp4_factors`] made of a factor, two codes a byte, low half first; in
     /// an order of its own.
     unsafe fn fp4(codes: &[[u8; 8]; 2], factor: f32) -> Self::Unit;
@@ -492,6 +505,21 @@ pub(super) trait Codes: Copy {
     /// As with [`Lanes`].
     unsafe fn decode<L: Decode>(unit: &Self::Unit, factor: f32) -> L::Unit;
 
+    /// See [`Decode::fp8_ahead`]. Rows have factors of their own.
+    ///
+    /// # Safety
+    /// As with [`Lanes`].
+    #[inline(always)]
+    unsafe fn ahead<L: Decode, const M: usize, const N: usize>(
+        _x: [&[[f32; LANES]]; M],
+        _codes: [&[Self::Unit]; N],
+        _factors: [&[f32]; N],
+        _next: *const u8,
+        _sums: &mut [[L; N]; M],
+    ) -> usize {
+        0
+    }
+
     /// Brings lanes into the order of the format.
     ///
     /// # Safety
@@ -562,7 +590,21 @@ codes!(
 );
 codes!(
     /// E4M3.
-    Fp8, 16, |unit, factor| <L as Decode>::fp8(unit, factor)
+    Fp8, 16, |unit, factor| <L as Decode>::fp8(unit, factor),
+    #[inline(always)]
+    unsafe fn ahead<L: Decode, const M: usize, const N: usize>(
+        x: [&[[f32; LANES]]; M],
+        codes: [&[Self::Unit]; N],
+        factors: [&[f32]; N],
+        next: *const u8,
+        sums: &mut [[L; N]; M],
+    ) -> usize {
+        if factors[1..].iter().any(|own| *own != factors[0]) {
+            return 0;
+        }
+        // SAFETY: promised by the caller.
+        unsafe { L::fp8_ahead(x, codes, factors[0], next, sums) }
+    }
 );
 codes!(
     /// Signed bytes.

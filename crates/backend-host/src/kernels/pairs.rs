@@ -16,6 +16,7 @@
 
 use std::arch::x86_64::*;
 use std::mem;
+use std::ops::RangeInclusive;
 
 use deepseek_core::weights::WeightView;
 use deepseek_core::{Format, ScaleFormat};
@@ -128,6 +129,32 @@ unsafe impl Decode for Pairs {
         unsafe { [Self::packed(<__m512 as Decode>::fp8(codes, factor))] }
     }
 
+    #[inline(always)]
+    unsafe fn fp8_ahead<const M: usize, const N: usize>(
+        x: [&[[f32; LANES]]; M],
+        codes: [&[[[u8; 16]; 2]]; N],
+        factors: &[f32],
+        next: *const u8,
+        sums: &mut [[Self; N]; M],
+    ) -> usize {
+        if !is_x86_feature_detected!("avx512vbmi") {
+            return 0;
+        }
+        let mut done = 0;
+        // Few rows are read at a time: they may all lie in the same places of the cache.
+        for first in (0..N).step_by(FP8_ROWS) {
+            // SAFETY: the machine has what it needs beside what the caller promises.
+            done = unsafe {
+                if first + FP8_ROWS <= N {
+                    fp8_rows::<M, N, FP8_ROWS>(x, codes, first, factors, next, sums)
+                } else {
+                    fp8_rows::<M, N, 1>(x, codes, first, factors, next, sums)
+                }
+            };
+        }
+        done
+    }
+
     /// The values have no more digits than BF16, so a table of words gives them, to whose exponents the
     /// factor's was added.
     #[inline(always)]
@@ -200,6 +227,145 @@ unsafe impl Decode for Pairs {
             }
         }
         fits
+    }
+}
+
+/// The E4M3 codes without their sign as BF16. The two that are no numbers are what stands there.
+const FP8_VALUES: [u16; 128] = {
+    let mut values = [0_u16; 128];
+    let mut code = 1_u16;
+    while code < 128 {
+        let (exponent, mantissa) = (code >> 3, code & 7);
+        values[code as usize] = if exponent > 0 {
+            ((exponent + 120) << 7) | (mantissa << 4)
+        } else {
+            // 2^-9 times an integer, of which the uppermost digit goes without saying.
+            let digits = 15 - mantissa.leading_zeros() as u16;
+            ((118 + digits) << 7) | ((mantissa << (7 - digits)) & 0x7f)
+        };
+        code += 1;
+    }
+    values
+};
+
+/// The exponents of factors, as 32-bit floats have them, that keep each of [`FP8_VALUES`] within the exponents of
+/// BF16, and the one that changes none: what is made for [`Decode::fp8`] is 2^8 larger.
+const FP8_EXPONENTS: (RangeInclusive<u32>, u32) = (18..=254, 135);
+
+/// Rows of E4M3 codes that are read side by side.
+const FP8_ROWS: usize = 2;
+
+/// [`Decode::fp8_ahead`] of `R` of the rows, from `first` on.
+#[inline(always)]
+unsafe fn fp8_rows<const M: usize, const N: usize, const R: usize>(
+    x: [&[[f32; LANES]]; M],
+    codes: [&[[[u8; 16]; 2]]; N],
+    first: usize,
+    factors: &[f32],
+    next: *const u8,
+    sums: &mut [[Pairs; N]; M],
+) -> usize {
+    let next = codes
+        .get(first + R)
+        .map_or(next, |codes| codes.as_ptr().cast());
+    let codes = std::array::from_fn(|j| codes[first + j]);
+    let mut own: [[Pairs; R]; M] =
+        std::array::from_fn(|i| std::array::from_fn(|j| sums[i][first + j]));
+    // SAFETY: promised by the caller.
+    let done = unsafe { fp8_by_bytes(x, codes, factors, next, &mut own) };
+    for (sums, own) in sums.iter_mut().zip(own) {
+        sums[first..first + R].copy_from_slice(&own);
+    }
+    done
+}
+
+/// [`Decode::fp8_ahead`], two units at a time: tables give the lower and the upper byte of each number, to whose
+/// exponents the factor's was added. A table serves as long as the factor stays, which is for a tile of the matrix.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx512vbmi")]
+unsafe fn fp8_by_bytes<const M: usize, const R: usize>(
+    x: [&[[f32; LANES]]; M],
+    codes: [&[[[u8; 16]; 2]]; R],
+    factors: &[f32],
+    next: *const u8,
+    sums: &mut [[Pairs; R]; M],
+) -> usize {
+    /// Places of eight codes: those of the first unit where the lower halves of quarters are joined, and those
+    /// of the second where the upper ones are.
+    const ORDER: [u64; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
+    let codes = codes.map(|codes| codes.as_chunks::<2>().0);
+    let twos = factors.as_chunks::<2>().0;
+    let x = x.map(|x| x.as_chunks::<2>().0);
+    let mut held = *sums;
+    // SAFETY: compiled for what it needs; the tables are 256 bytes, two units are 64, and a prefetch may go
+    // anywhere.
+    unsafe {
+        let order = _mm512_loadu_si512(ORDER.as_ptr().cast());
+        let sign = _mm512_set1_epi8(i8::MIN);
+        let (mut of, mut tables) = (f32::NAN, [_mm512_setzero_si512(); 4]);
+        for (at, [factor, other]) in twos.iter().enumerate() {
+            let exponent = factor.to_bits() >> 23;
+            if factor != other || !FP8_EXPONENTS.0.contains(&exponent) {
+                *sums = held;
+                return 2 * at;
+            }
+            if *factor != of {
+                (of, tables) = (*factor, fp8_tables(exponent));
+            }
+            for line in 0..R {
+                <Pairs as Lanes>::prefetch(next.wrapping_add((at * R + line) * 64));
+            }
+            let [low, high] = [&tables[..2], &tables[2..]];
+            for j in 0..R {
+                let codes = _mm512_loadu_si512(codes[j][at].as_ptr().cast());
+                let codes = _mm512_permutexvar_epi64(order, codes);
+                let lower = _mm512_permutex2var_epi8(low[0], codes, low[1]);
+                let upper = _mm512_permutex2var_epi8(high[0], codes, high[1]);
+                // The upper byte, or the sign.
+                let upper = _mm512_ternarylogic_epi64::<0xf8>(upper, codes, sign);
+                let first = _mm512_castsi512_ps(_mm512_unpacklo_epi8(lower, upper));
+                let second = _mm512_castsi512_ps(_mm512_unpackhi_epi8(lower, upper));
+                for (sums, x) in held.iter_mut().zip(x) {
+                    let [one, two] = &x[at];
+                    sums[j] = Pairs::load(one).fma(Pairs(first), sums[j]);
+                    sums[j] = Pairs::load(two).fma(Pairs(second), sums[j]);
+                }
+            }
+        }
+    }
+    *sums = held;
+    2 * twos.len()
+}
+
+/// The lower bytes of [`FP8_VALUES`] times a factor with this exponent, and the upper ones.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+unsafe fn fp8_tables(exponent: u32) -> [__m512i; 4] {
+    const EVEN: [u8; 64] = {
+        let mut places = [0; 64];
+        let mut byte = 0;
+        while byte < 64 {
+            places[byte] = 2 * byte as u8;
+            byte += 1;
+        }
+        places
+    };
+    // SAFETY: compiled for what it needs; four times 64 bytes.
+    unsafe {
+        let added = exponent.wrapping_sub(FP8_EXPONENTS.1) << 7;
+        let added = _mm512_set1_epi16(added as i16);
+        let values =
+            |quarter: usize| _mm512_loadu_si512(FP8_VALUES[quarter * 32..][..32].as_ptr().cast());
+        // All but the zero.
+        let first = _mm512_mask_add_epi16(values(0), !1, values(0), added);
+        let [second, third, fourth] = [1, 2, 3].map(|at| _mm512_add_epi16(values(at), added));
+        let even = _mm512_loadu_si512(EVEN.as_ptr().cast());
+        let odd = _mm512_add_epi8(even, _mm512_set1_epi8(1));
+        [
+            _mm512_permutex2var_epi8(first, even, second),
+            _mm512_permutex2var_epi8(third, even, fourth),
+            _mm512_permutex2var_epi8(first, odd, second),
+            _mm512_permutex2var_epi8(third, odd, fourth),
+        ]
     }
 }
 

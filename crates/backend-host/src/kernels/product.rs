@@ -250,7 +250,9 @@ unsafe fn few_tile<L: Decode, F: Codes, const M: usize, const N: usize>(
     for (j, row) in rows.iter().enumerate() {
         (codes[j], factors[j]) = (&row.units[..units], &row.factors[..units]);
     }
-    for unit in 0..units {
+    // SAFETY: promised by the caller.
+    let ahead = unsafe { F::ahead(x, codes, factors, next, &mut sums) };
+    for unit in ahead..units {
         // SAFETY: promised by the caller.
         unsafe {
             for line in (0..step).step_by(LINE) {
