@@ -12,7 +12,7 @@ use crate::call::Call;
 use crate::codes::{CNNL_BAD_PARAM, CNNL_NOT_SUPPORTED};
 use crate::handles::{Handle, Kind};
 use crate::memory::Owner;
-use crate::tensor::{F32, Tensor, width};
+use crate::tensor::{F32, Tensor, number};
 
 /// Dimensions that a tensor may have.
 const RANK_MAX: i32 = 8;
@@ -158,7 +158,7 @@ impl Setting {
             let text = format!("layout {}, ARRAY is the one that is used", self.layout.0);
             return Err(Failure::violation("E-LAYOUT", CNNL_BAD_PARAM, text));
         }
-        if width(self.dtype).is_none() {
+        if number(self.dtype).is_none() {
             let text = format!("type {}", self.dtype.0);
             return Err(Failure::violation("E-DTYPE", CNNL_NOT_SUPPORTED, text));
         }
