@@ -134,6 +134,9 @@ impl Call {
             let text = "a task of this queue has failed before";
             return Err(Failure::new(refused, text));
         }
+        let Some(task) = self.capture(queue, task)? else {
+            return Ok(());
+        };
         let (id, name) = (QueueId(queue.0), self.name);
         let (reads, writes) = task.ranges();
         if let Some(race) = self.races.queued(id, name, &reads, &writes) {
