@@ -36,7 +36,5 @@ const UNASKED: [&str; 4] = [
     "aclrtFree",
     "aclrtSynchronizeStream",
 ];
-/// Levels at which whole prompts of V4.1 are held number by number; `full` where weights are stored as released.
-const HELD: [&str; 3] = ["none", "cache", "full"];
 /// Of so many fixtures each test takes one: all of them.
 const SHARE: usize = 1;

@@ -25,8 +25,5 @@ const WAITS: [(&str, u64); 1] = [("cnrtSyncDevice", 0)];
 const REPLAY: &str = "cnrtTaskTopoEntityInvoke";
 const OPERATORS: &str = "cnnl";
 const UNASKED: [&str; 3] = ["cnrtMemsetAsync", "cnrtMalloc", "cnrtFree"];
-/// Levels at which whole prompts of V4.1 are held number by number. At the others they were seen to differ, and it was not found out
-/// whether that is more than numbers which are rounded the other way because sums have another order.
-const HELD: [&str; 1] = ["none"];
 /// Of so many fixtures each test takes one, because this emulator takes longer. Tests begin at others, so that each fixture has some.
 const SHARE: usize = 3;
