@@ -49,6 +49,8 @@ pub(crate) struct Args {
 enum Vendor {
     /// The driver over CANN.
     Ascend,
+    /// The driver over Neuware.
+    Cambricon,
 }
 
 impl Vendor {
@@ -56,6 +58,7 @@ impl Vendor {
     fn file(self) -> &'static str {
         match self {
             Self::Ascend => "xtask/mutants/ascend.toml",
+            Self::Cambricon => "xtask/mutants/cambricon.toml",
         }
     }
 }

@@ -68,7 +68,7 @@ impl Runtime for AscendRuntime {
         self.device.free(at)
     }
 
-    fn program(op: &Op<()>) -> Option<Program<Own>> {
+    fn program(&self, op: &Op<()>) -> Option<Program<Own>> {
         translate(op)
     }
 

@@ -28,6 +28,15 @@ impl fmt::Display for Release {
     }
 }
 
+/// What releases lack that can be done without: the name of a function.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Lacks {
+    /// Of those that multiply runs of rows by one call.
+    pub(crate) groups: Option<&'static str>,
+    /// Of those that capture.
+    pub(crate) captures: Option<&'static str>,
+}
+
 /// A chip: its name, the releases that it runs with, and that all of its operations are composed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CambriconChip {
@@ -35,6 +44,7 @@ pub struct CambriconChip {
     model: String,
     /// None where no library was asked.
     releases: Vec<Release>,
+    lacks: Lacks,
 }
 
 impl CambriconChip {
@@ -43,7 +53,13 @@ impl CambriconChip {
             name: name.to_owned(),
             model: model.to_owned(),
             releases: releases.to_vec(),
+            lacks: Lacks::default(),
         }
+    }
+
+    /// The same on releases that lack functions.
+    pub(crate) fn lacking(self, lacks: Lacks) -> Self {
+        Self { lacks, ..self }
     }
 
     /// A chip by the vendor's name for it, without a device: what it takes and how it packs is known. None if it is not known to
@@ -75,7 +91,10 @@ impl CambriconChip {
             let [major, minor] = release.oldest;
             format!("{release} is older than {major}.{minor}: calls may fail")
         });
-        told.collect()
+        let lacks = self.lacks.groups.map(|name| {
+            format!("no {name}: rows of experts are multiplied run by run, and where runs end is waited for")
+        });
+        told.chain(lacks).collect()
     }
 }
 
@@ -97,6 +116,13 @@ impl Chip for CambriconChip {
 
     fn takes(&self, _: &Verb<()>) -> Result<(), Declined> {
         Err(Declined("composed of the operators of CNNL".to_owned()))
+    }
+
+    fn captures(&self) -> Result<(), Declined> {
+        match self.lacks.captures {
+            None => Ok(()),
+            Some(lacks) => Err(Declined(format!("no graphs: no {lacks}"))),
+        }
     }
 }
 
@@ -140,5 +166,10 @@ mod tests {
         let notes = chip("mlu:0", [5, 9, 9], [1, 22, 9]).notes();
         assert_eq!(notes.len(), 2);
         assert_eq!(notes[0], "CNRT 5.9.9 is older than 6.0: calls may fail");
+        let chip = chip("mlu:0", [6, 0, 0], [1, 23, 0]).lacking(Lacks {
+            groups: Some("cnnlGroupGemm"),
+            captures: None,
+        });
+        assert!(chip.notes()[0].starts_with("no cnnlGroupGemm: "));
     }
 }

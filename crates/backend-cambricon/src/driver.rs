@@ -4,18 +4,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use backend_cambricon_sys::Neuware;
-use backend_offload::compose::{Call, Program, compose};
+use backend_offload::compose::{Call, Program};
 use backend_offload::{Address, ComposedDriver, Machine, Op, Runtime};
-use deepseek_core::{Error, Result};
+use deepseek_core::Result;
 
 use crate::chip::CambriconChip;
-use crate::lower::{Own, lower};
+use crate::lower::{Own, program};
 use crate::neuware::{Device, MluQueue, Operators, machine};
 
 /// A driver over Neuware. It belongs to the thread that opened it.
 ///
-/// Products by runs of rows are composed: those of the vendor's take where runs lie by pointers whose mode is not documented, and no
-/// 32-bit floats.
+/// Products by runs of rows are the vendor's where the release has them and all is BF16; else they are composed.
 pub type CambriconDriver = ComposedDriver<CambriconRuntime>;
 
 /// A device over Neuware.
@@ -40,17 +39,10 @@ impl Runtime for CambriconRuntime {
     /// Refuses chips without BF16.
     fn open(neuware: Arc<Neuware>, id: i32) -> Result<Self> {
         let device = Device::open(neuware, id)?;
-        let model = device.model();
-        if !device.has_bf16()? {
-            return Err(Error::Unsupported {
-                device: device.name().to_owned(),
-                what: format!("the chip {model:?} without BF16: the 500 series has it"),
-            });
-        }
+        let chip = Arc::new(device.chip()?);
         let queue = MluQueue::new(&device)?;
-        let chip = CambriconChip::new(device.name(), &model, &device.releases()?);
         Ok(Self {
-            chip: Arc::new(chip),
+            chip,
             operators: Operators::new(&queue)?,
             queue,
             device,
@@ -73,8 +65,8 @@ impl Runtime for CambriconRuntime {
         self.device.free(at)
     }
 
-    fn program(op: &Op<()>) -> Option<Program<Own>> {
-        compose(op).map(lower)
+    fn program(&self, op: &Op<()>) -> Option<Program<Own>> {
+        program(op, self.operators.has_groups())
     }
 
     fn call(
@@ -83,8 +75,6 @@ impl Runtime for CambriconRuntime {
         scratch: Address,
         workspace: impl FnOnce(usize) -> Result<Option<Address>>,
     ) -> Result<()> {
-        let prepared = self.operators.prepare(call, scratch)?;
-        let room = workspace(prepared.workspace_bytes())?;
-        prepared.launch(room)
+        self.operators.call(call, scratch, workspace)
     }
 }

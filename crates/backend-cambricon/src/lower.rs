@@ -1,8 +1,11 @@
 //! Calls as CNNL takes them: operands without gaps, types that it casts, matrices that it turns by itself.
 
 use backend_offload::compose::{
-    Binary, Call, Function, Number, Operand, Program, Type, without_gaps,
+    Binary, Call, Function, Number, Operand, Program, Type, compose, without_gaps,
 };
+use backend_offload::{DType, Op, View};
+
+use crate::limits::GROUPS_MAX;
 
 /// Functions that other vendors have in another form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +30,17 @@ pub enum Own {
         /// Booleans.
         out: Operand,
     },
+    /// Runs of rows, each by a matrix of its own, of BF16.
+    Grouped {
+        /// Rows.
+        x: Operand,
+        /// Matrices.
+        weight: Operand,
+        /// How many rows each run has.
+        rows: Operand,
+        /// The products.
+        out: Operand,
+    },
     /// Dimensions of length 1 repeated.
     Expand {
         /// Each number once.
@@ -45,8 +59,51 @@ pub enum Own {
     },
 }
 
+/// The calls of an operation. Runs of rows of BF16 are multiplied by one call where there is one, without anybody knowing where they
+/// end.
+pub(crate) fn program(op: &Op<()>, has_groups: bool) -> Option<Program<Own>> {
+    match op {
+        Op::Grouped {
+            x,
+            weight,
+            ends,
+            out,
+        } if has_groups && is_one_call([x, &weight.parts[0], out]) => {
+            let mut program = Program::default();
+            let [x, ends, out] = [x, ends, out].map(Operand::from);
+            grouped(&mut program, x, (&weight.parts[0]).into(), ends, out);
+            Some(lower(program))
+        }
+        op => compose(op).map(lower),
+    }
+}
+
+/// Whether runs of rows, a stack of matrices and what comes of them are of BF16, and not more than one call takes.
+fn is_one_call([x, weight, out]: [&View; 3]) -> bool {
+    let are_narrow = [x, weight, out].iter().all(|of| of.dtype == DType::Bf16);
+    are_narrow && out.count() > 0 && weight.dims[0] <= GROUPS_MAX
+}
+
+/// How many rows each run has is where it ends, less where the one before it does.
+fn grouped(to: &mut Program<Own>, x: Operand, weight: Operand, ends: Operand, out: Operand) {
+    let runs = ends.dims[0];
+    let rows = to.scratch(Type::I32, &[runs]);
+    to.copy(ends.part(0, 0, 1), rows.part(0, 0, 1));
+    if runs > 1 {
+        let [end, start, count] =
+            [(ends, 1), (ends, 0), (rows, 1)].map(|(list, first)| list.part(0, first, runs - 1));
+        to.binary(Binary::Sub, end, start, count);
+    }
+    to.call(Call::Own(Own::Grouped {
+        x,
+        weight,
+        rows,
+        out,
+    }));
+}
+
 /// The same calls, each as CNNL takes it, which steps over numbers in copies alone.
-pub(crate) fn lower(program: Program<Own>) -> Program<Own> {
+fn lower(program: Program<Own>) -> Program<Own> {
     without_gaps(program).replaced(|to, call| match call {
         Call::Binary { f, a, b, out } => binary(to, f, [a, b, out]),
         Call::Function { f, x, out } => function(to, f, x, out),

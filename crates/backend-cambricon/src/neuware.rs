@@ -7,6 +7,8 @@
 
 mod descriptor;
 mod device;
+mod graph;
+mod groups;
 mod machine;
 mod memory;
 mod operators;
@@ -21,6 +23,33 @@ use std::ffi::c_void;
 use std::ptr::without_provenance_mut;
 
 use backend_offload::Address;
+
+/// A structure of functions that not every release has: all of them, or none is called.
+macro_rules! release_functions {
+    ($(#[$doc:meta])* $Functions:ident of $module:ident::$Table:ident: $($name:ident),+ $(,)?) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy)]
+        #[allow(non_snake_case, reason = "the names of the C interface")]
+        pub(super) struct $Functions {
+            $($name: backend_cambricon_sys::abi::$module::$name,)+
+        }
+
+        impl $Functions {
+            /// Those of a release.
+            ///
+            /// # Errors
+            /// The name of one that it lacks.
+            pub(super) fn of(
+                all: &backend_cambricon_sys::abi::$module::$Table,
+            ) -> Result<Self, &'static str> {
+                Ok(Self {
+                    $($name: all.$name.ok_or(stringify!($name))?,)+
+                })
+            }
+        }
+    };
+}
+use release_functions;
 
 /// An address of the device as C has it.
 fn pointer(at: Address) -> *mut c_void {

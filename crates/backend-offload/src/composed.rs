@@ -60,7 +60,7 @@ pub trait Runtime: fmt::Debug + Sized + 'static {
 
     /// The calls of an operation. Plain data: no device is asked. Where there are none for [`Op::Grouped`], runs of rows are
     /// multiplied one by one.
-    fn program(op: &Op<<Self::Chip as Chip>::Form>) -> Option<Program<Self::Own>>;
+    fn program(&self, op: &Op<<Self::Chip as Chip>::Form>) -> Option<Program<Self::Own>>;
     /// Queues a call. Memory for intermediate results begins at `scratch`. `workspace` gives as much memory as the operator wants
     /// beside its operands, none for no bytes: it is the queue's alone.
     ///
@@ -226,7 +226,7 @@ impl<R: Runtime> Driver for ComposedDriver<R> {
     }
 
     fn run(&mut self, op: &Op<Form<Self>>, workspace: &mut Workspace) -> Result<()> {
-        match (R::program(op), op) {
+        match (self.runtime.program(op), op) {
             (Some(program), _) => self.run_program(&program, workspace),
             (
                 None,

@@ -1,6 +1,7 @@
 //! What every driver of a vendor's holds over the vendor's emulator. The tests of each include it, and say whose emulator it is (`Session`),
-//! which driver is held (`Tested`), and how the vendor names what is asked after (`NAME`, `MEMORY`, `MALLOC`).
+//! which driver is held (`Tested`), and how the vendor names what is asked after (`NAME`, `MEMORY`, `MALLOC`, `GRAPHS`).
 
+mod graphs;
 mod operations;
 pub(crate) mod runtime;
 
@@ -9,6 +10,19 @@ use deepseek_core::Result;
 use serde_json::{Value, json};
 
 use crate::{Session, Tested};
+
+/// How a vendor names what captures and replays, and what comes of what a capture forbids.
+pub(crate) struct Graphs {
+    /// All calls that capture or replay.
+    pub(crate) calls: &'static [&'static str],
+    /// A code that they may return, and what the vendor calls it.
+    pub(crate) code: u32,
+    pub(crate) code_name: &'static str,
+    /// The codes of memory that is asked for, of the device and pinned, and of a wait.
+    pub(crate) forbidden: [&'static str; 3],
+    /// That of a capture which one of them has ended.
+    pub(crate) ended: &'static str,
+}
 
 /// A driver of the first device of a run.
 pub(crate) fn open(session: &Session) -> Result<Tested> {

@@ -4,7 +4,6 @@
 
 #[path = "../../../../tests/emulators/driver/mod.rs"]
 mod driver;
-mod graphs;
 mod own;
 #[path = "../../../../tests/emulators/ascend/tests/emulator/vendor.rs"]
 mod vendor;
@@ -21,3 +20,14 @@ const NAME: &str = "npu:0-EMU";
 const MEMORY: &str = "hbm_bytes";
 /// The call that gives memory.
 const MALLOC: &str = "aclrtMalloc";
+const GRAPHS: driver::Graphs = driver::Graphs {
+    calls: &[
+        "aclmdlRICaptureBegin",
+        "aclmdlRICaptureEnd",
+        "aclmdlRIExecuteAsync",
+    ],
+    code: 207_010,
+    code_name: "ACL_ERROR_RT_NO_MODEL_RESOURCE",
+    forbidden: ["107030", "107030", "107027"],
+    ended: "507903",
+};

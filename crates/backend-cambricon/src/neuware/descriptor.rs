@@ -1,79 +1,47 @@
-//! Descriptions of operands and operators, destroyed by their owners.
+//! What the libraries make, destroyed by its owners: descriptions of operands and operators most of all.
 //!
-//! Operators copy what they need of them before they return, so they live as long as a call.
+//! Operators copy what they need of these before they return, so they live as long as a call.
 
 use std::ffi::c_void;
+use std::fmt;
 use std::ptr::null;
 use std::rc::Rc;
 
-use backend_cambricon_sys::abi::operators::Operators;
 use backend_cambricon_sys::types::{
-    cnnlActivationDescriptor_t, cnnlDataType_t, cnnlDivDescriptor_t, cnnlMatMulAlgo_t,
-    cnnlMatMulDescriptor_t, cnnlMatMulHeuristicResult_t, cnnlNormDescriptor_t,
-    cnnlOpTensorDescriptor_t, cnnlPointerMode_t, cnnlReduceDescriptor_t, cnnlStatus_t,
-    cnnlTensorDescriptor_t, cnnlTensorLayout_t,
+    cnnlDataType_t, cnnlPointerMode_t, cnnlStatus_t, cnnlTensorDescriptor_t, cnnlTensorLayout_t,
 };
 use backend_offload::compose::{Operand, Type};
 use deepseek_core::Result;
 
 use super::device::Device;
 
-/// What the library makes and destroys.
-pub(super) trait Object: Copy {
-    /// None yet.
-    const NONE: Self;
-    /// The function that makes one, by name.
-    const CREATE: &'static str;
+/// A function that destroys an object.
+type Destroy<T> = unsafe extern "C" fn(T) -> cnnlStatus_t;
 
-    fn creator(of: &Operators) -> unsafe extern "C" fn(*mut Self) -> cnnlStatus_t;
-    fn destroyer(of: &Operators) -> unsafe extern "C" fn(Self) -> cnnlStatus_t;
-}
-
-macro_rules! objects {
-    ($($Object:ident: $create:ident, $destroy:ident;)+) => {$(
-        impl Object for $Object {
-            const NONE: Self = Self::NULL;
-            const CREATE: &'static str = stringify!($create);
-
-            fn creator(of: &Operators) -> unsafe extern "C" fn(*mut Self) -> cnnlStatus_t {
-                of.$create
-            }
-
-            fn destroyer(of: &Operators) -> unsafe extern "C" fn(Self) -> cnnlStatus_t {
-                of.$destroy
-            }
-        }
-    )+};
-}
-objects! {
-    cnnlTensorDescriptor_t: cnnlCreateTensorDescriptor, cnnlDestroyTensorDescriptor;
-    cnnlOpTensorDescriptor_t: cnnlCreateOpTensorDescriptor, cnnlDestroyOpTensorDescriptor;
-    cnnlDivDescriptor_t: cnnlCreateDivDescriptor, cnnlDestroyDivDescriptor;
-    cnnlActivationDescriptor_t: cnnlCreateActivationDescriptor, cnnlDestroyActivationDescriptor;
-    cnnlReduceDescriptor_t: cnnlCreateReduceDescriptor, cnnlDestroyReduceDescriptor;
-    cnnlNormDescriptor_t: cnnlCreateNormDesc, cnnlDestroyNormDesc;
-    cnnlMatMulDescriptor_t: cnnlCreateMatMulDescriptor, cnnlDestroyMatMulDescriptor;
-    cnnlMatMulAlgo_t: cnnlCreateMatMulAlgo, cnnlDestroyMatMulAlgo;
-    cnnlMatMulHeuristicResult_t:
-        cnnlCreateMatMulHeuristicResult, cnnlDestroyMatMulHeuristicResult;
-}
-
-/// An object with its owner.
-pub(super) struct Descriptor<T: Object> {
+/// An object with its owner, which keeps the device.
+pub struct Owned<T: Copy> {
     raw: T,
+    destroy: Destroy<T>,
     device: Rc<Device>,
 }
 
-impl<T: Object> Descriptor<T> {
-    pub(super) fn new(device: &Rc<Device>) -> Result<Self> {
-        let mut raw = T::NONE;
-        // SAFETY: the place is one for such an object.
-        let code = unsafe { T::creator(&device.neuware.operators)(&raw mut raw) };
-        device.cnnl(T::CREATE, code)?;
-        Ok(Self {
+impl<T: Copy> fmt::Debug for Owned<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Owned({:?})", self.device)
+    }
+}
+
+impl<T: Copy> Owned<T> {
+    /// Owns an object.
+    ///
+    /// # Safety
+    /// A library of the device made it, and nothing else owns it; the function destroys one.
+    pub(super) unsafe fn new(device: &Rc<Device>, raw: T, destroy: Destroy<T>) -> Self {
+        Self {
             raw,
+            destroy,
             device: Rc::clone(device),
-        })
+        }
     }
 
     /// The object, for a call within the life of `self`.
@@ -82,15 +50,29 @@ impl<T: Object> Descriptor<T> {
     }
 }
 
-impl<T: Object> Drop for Descriptor<T> {
+impl<T: Copy> Drop for Owned<T> {
     fn drop(&mut self) {
-        // SAFETY: the library made it, nothing else owns it, and it is destroyed once.
-        let _ = unsafe { T::destroyer(&self.device.neuware.operators)(self.raw) };
+        // SAFETY: the promise of `new`; it is destroyed once.
+        let _ = unsafe { (self.destroy)(self.raw) };
     }
 }
 
+/// Has the library make an object by one of its functions, which another destroys.
+macro_rules! made {
+    ($device:expr, $Object:ident: $create:ident, $destroy:ident) => {{
+        let of = &$device.neuware.operators;
+        let mut raw = $Object::NULL;
+        // SAFETY: the place is one for such an object.
+        let code = unsafe { (of.$create)(&raw mut raw) };
+        let made = $device.cnnl(stringify!($create), code);
+        // SAFETY: it was just made.
+        made.map(|()| unsafe { $crate::neuware::descriptor::Owned::new($device, raw, of.$destroy) })
+    }};
+}
+pub(super) use made;
+
 /// A description of an operand.
-pub(super) type Tensor = Descriptor<cnnlTensorDescriptor_t>;
+pub(super) type Tensor = Owned<cnnlTensorDescriptor_t>;
 
 /// The vendor's name for a type.
 pub(super) fn code(dtype: Type) -> cnnlDataType_t {
@@ -103,11 +85,15 @@ pub(super) fn code(dtype: Type) -> cnnlDataType_t {
     }
 }
 
+fn bare(device: &Rc<Device>) -> Result<Tensor> {
+    made!(device, cnnlTensorDescriptor_t: cnnlCreateTensorDescriptor, cnnlDestroyTensorDescriptor)
+}
+
 /// Numbers with their strides.
 pub(super) fn tensor(device: &Rc<Device>, operand: &Operand) -> Result<Tensor> {
     let dims: Vec<i64> = operand.dims.iter().map(|n| *n as i64).collect();
     let strides: Vec<i64> = operand.strides().iter().map(|n| *n as i64).collect();
-    let made = Tensor::new(device)?;
+    let made = bare(device)?;
     let set = device.neuware.operators.cnnlSetTensorDescriptorEx_v2;
     let (layout, dtype) = (cnnlTensorLayout_t::CNNL_LAYOUT_ARRAY, code(operand.dtype));
     let rank = dims.len() as i32;
@@ -128,7 +114,7 @@ pub(super) fn tensor(device: &Rc<Device>, operand: &Operand) -> Result<Tensor> {
 
 /// A number of the host: of no dimensions, at a place of the host's.
 pub(super) fn host_number(device: &Rc<Device>, dtype: Type) -> Result<Tensor> {
-    let made = Tensor::new(device)?;
+    let made = bare(device)?;
     let of = &device.neuware.operators;
     let mode = cnnlPointerMode_t::CNNL_POINTER_MODE_HOST;
     // SAFETY: a description that lives and was not set.
@@ -143,10 +129,10 @@ pub(super) fn host_number(device: &Rc<Device>, dtype: Type) -> Result<Tensor> {
 }
 
 /// Sets an attribute, all of which are four bytes.
-pub(super) fn set<T: Object, A>(
-    (device, call): (&Rc<Device>, &'static str),
+pub(super) fn set<T: Copy, A>(
+    (device, call): (&Device, &'static str),
     function: unsafe extern "C" fn(T, A, *const c_void, usize) -> cnnlStatus_t,
-    of: &Descriptor<T>,
+    of: &Owned<T>,
     (attribute, value): (A, u32),
 ) -> Result<()> {
     let place = (&raw const value).cast();

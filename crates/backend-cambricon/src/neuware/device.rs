@@ -11,7 +11,7 @@ use backend_offload::{Failure, one_line};
 use deepseek_core::{Error, Result};
 
 use super::machine;
-use crate::chip::Release;
+use crate::chip::CambriconChip;
 use crate::status::failure;
 
 /// A device.
@@ -54,19 +54,20 @@ impl Device {
         &self.name
     }
 
-    /// The vendor's name for the chip; empty if the driver's library does not tell.
-    pub(crate) fn model(&self) -> String {
-        machine::model(&self.neuware, self.id)
-    }
-
-    /// Whether the chip computes with BF16.
-    pub(crate) fn has_bf16(&self) -> Result<bool> {
-        machine::has_bf16(&self.neuware, self.id).map_err(|failure| failure.of(&self.name))
-    }
-
-    /// The releases of the runtime and of the operators.
-    pub(crate) fn releases(&self) -> Result<[Release; 2]> {
-        machine::releases(&self.neuware).map_err(|failure| failure.of(&self.name))
+    /// What is known of its chip. Refuses one without BF16.
+    pub(crate) fn chip(&self) -> Result<CambriconChip> {
+        let chip = machine::chip(&self.neuware, (&self.name, self.id));
+        let (chip, has_bf16) = chip.map_err(|failure| failure.of(&self.name))?;
+        if has_bf16 {
+            return Ok(chip);
+        }
+        Err(Error::Unsupported {
+            device: self.name.clone(),
+            what: format!(
+                "the chip {:?} without BF16: the 500 series has it",
+                chip.model()
+            ),
+        })
     }
 
     /// What a call of the runtime returned.

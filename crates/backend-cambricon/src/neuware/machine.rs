@@ -8,7 +8,9 @@ use backend_offload::{Failure, Machine};
 use deepseek_core::Result;
 
 use super::device::checked;
-use crate::chip::{CambriconChip, Release};
+use super::graph::Captures;
+use super::groups::Groups;
+use crate::chip::{CambriconChip, Lacks, Release};
 use crate::limits::{CHIP_NAME_BYTES, CNNL_OLDEST, CNRT_OLDEST};
 
 /// What failures are told of that are no single device's.
@@ -26,25 +28,35 @@ fn asked(neuware: &Neuware) -> Result<Machine<CambriconChip>, Failure> {
     checked(neuware, "cnrtGetDeviceCount", code)?;
     let releases = releases(neuware)?;
     let software = releases.each_ref().map(Release::to_string).join(", ");
-    let (model, is_served) = if devices > 0 {
-        (model(neuware, 0), has_bf16(neuware, 0)?)
-    } else {
-        (String::new(), false)
-    };
+    let found = (devices > 0)
+        .then(|| chip(neuware, (NAME, 0)))
+        .transpose()?;
+    let model = found.as_ref().map(|(chip, _)| chip.model().to_owned());
     Ok(Machine {
         devices,
-        chip: is_served.then(|| CambriconChip::new(NAME, &model, &releases)),
-        model,
+        model: model.unwrap_or_default(),
+        chip: found.and_then(|(chip, has_bf16)| has_bf16.then_some(chip)),
         software: Some(software),
     })
 }
 
-/// The vendor's name for the chip of a device; empty if the driver's library does not tell.
-pub(super) fn model(neuware: &Neuware, id: i32) -> String {
-    model_of_driver(neuware, id).unwrap_or_default()
+/// What is known of the chip of a device, and whether it computes with BF16.
+pub(super) fn chip(
+    neuware: &Neuware,
+    (name, id): (&str, i32),
+) -> Result<(CambriconChip, bool), Failure> {
+    let model = model(neuware, id).unwrap_or_default();
+    let chip = CambriconChip::new(name, &model, &releases(neuware)?);
+    let groups = Groups::of(&neuware.operators).err();
+    let captures = Captures::of(&neuware.runtime).err();
+    Ok((
+        chip.lacking(Lacks { groups, captures }),
+        has_bf16(neuware, id)?,
+    ))
 }
 
-fn model_of_driver(neuware: &Neuware, id: i32) -> Option<String> {
+/// The vendor's name for the chip of a device, if the driver's library tells.
+fn model(neuware: &Neuware, id: i32) -> Option<String> {
     let driver = neuware.driver.as_ref().ok()?;
     let (start, find, tell) = (driver.cnInit?, driver.cnDeviceGet?, driver.cnDeviceGetName?);
     // SAFETY: no flags are given.
@@ -67,7 +79,7 @@ fn model_of_driver(neuware: &Neuware, id: i32) -> Option<String> {
 
 /// Whether the chip of a device computes with BF16. Asked for by an attribute, because the structure of properties differs between
 /// releases under one name.
-pub(super) fn has_bf16(neuware: &Neuware, id: i32) -> Result<bool, Failure> {
+fn has_bf16(neuware: &Neuware, id: i32) -> Result<bool, Failure> {
     let (mut value, attr) = (0, cnrtDeviceAttr_t::cnrtAttrBF16ComputingSupported);
     let ask = neuware.runtime.cnrtDeviceGetAttribute;
     // SAFETY: the place is one for a number.
@@ -77,7 +89,7 @@ pub(super) fn has_bf16(neuware: &Neuware, id: i32) -> Result<bool, Failure> {
 }
 
 /// The releases of the runtime and of the operators.
-pub(super) fn releases(neuware: &Neuware) -> Result<[Release; 2], Failure> {
+fn releases(neuware: &Neuware) -> Result<[Release; 2], Failure> {
     let [mut cnrt, mut cnnl] = [[0; 3]; 2];
     let [a, b, c] = &mut cnrt;
     // SAFETY: three places for numbers.

@@ -12,14 +12,15 @@ use backend_cambricon_sys::types::{
     cnnlMatMulDescAttribute_t, cnnlMatMulDescriptor_t, cnnlMatMulHeuristicResult_t,
     cnnlMatMulPrefer_t, cnnlNanPropagation_t, cnnlNormDescriptor_t, cnnlOpTensorDesc_t,
     cnnlOpTensorDescriptor_t, cnnlPointerMode_t, cnnlReduceDescriptor_t, cnnlReduceIndices_t,
-    cnnlReduceOp_t, cnnlScatterNdMode_t, cnnlStatus_t, cnnlTensorDescriptor_t,
+    cnnlReduceOp_t, cnnlScatterNdMode_t, cnnlTensorDescriptor_t,
 };
 use backend_offload::compose::{Binary, Call, Function, Number, Operand, Order, Type};
 use backend_offload::{Address, Queue};
 use deepseek_core::{Error, Result};
 
-use super::descriptor::{self, Descriptor, Tensor};
+use super::descriptor::{self, Tensor, made};
 use super::device::Device;
+use super::groups::Groups;
 use super::pointer;
 use super::queue::MluQueue;
 use crate::lower::{Own, Plain};
@@ -34,6 +35,7 @@ pub(crate) struct Operators {
     raw: cnnlHandle_t,
     device: Rc<Device>,
     queue: Rc<MluQueue>,
+    groups: Option<Groups>,
 }
 
 impl fmt::Debug for Operators {
@@ -51,62 +53,30 @@ impl Drop for Operators {
     }
 }
 
-/// Queues an operator whose workspace begins there.
-type Launch<'a> = Box<dyn FnOnce(*mut c_void) -> Result<()> + 'a>;
-
-/// An operator with the descriptions of its operands.
-pub(crate) struct Prepared<'a> {
-    workspace_bytes: usize,
-    launch: Launch<'a>,
-}
-
-impl Prepared<'_> {
-    /// Bytes that the operator wants beside its operands.
-    pub(crate) fn workspace_bytes(&self) -> usize {
-        self.workspace_bytes
-    }
-
-    /// Queues it. The workspace has as many bytes as it wants, and is the queue's alone.
-    pub(crate) fn launch(self, workspace: Option<Address>) -> Result<()> {
-        (self.launch)(workspace.map_or(null_mut(), pointer))
-    }
-}
-
-fn with_workspace<'a>(
-    workspace_bytes: usize,
-    launch: impl FnOnce(*mut c_void) -> Result<()> + 'a,
-) -> Prepared<'a> {
-    Prepared {
-        workspace_bytes,
-        launch: Box::new(launch),
-    }
+/// A call on its way: its operator is described, given its workspace, and queued.
+struct Making<'a, W> {
+    own: &'a Operators,
+    /// Where memory for intermediate results begins.
+    scratch: Address,
+    workspace: W,
 }
 
 /// An operand: its description, and where it lies.
-struct At {
+pub(super) struct At {
     tensor: Tensor,
-    place: *mut c_void,
+    pub(super) place: *mut c_void,
 }
 
 impl At {
     /// Its description.
-    fn desc(&self) -> cnnlTensorDescriptor_t {
+    pub(super) fn desc(&self) -> cnnlTensorDescriptor_t {
         self.tensor.raw()
     }
 
-    fn read(&self) -> *const c_void {
+    pub(super) fn read(&self) -> *const c_void {
         self.place.cast_const()
     }
 }
-
-/// A function of each number.
-type Unary = unsafe extern "C" fn(
-    cnnlHandle_t,
-    cnnlTensorDescriptor_t,
-    *const c_void,
-    cnnlTensorDescriptor_t,
-    *mut c_void,
-) -> cnnlStatus_t;
 
 /// Factors that change nothing, of the type that is computed in: 1 for operands, 0 for what was there.
 static ONE: f32 = 1.0;
@@ -123,15 +93,10 @@ fn zero_and_one(dtype: Type) -> [*const c_void; 2] {
     }
 }
 
-/// A value, for a call before whose end something else may not go.
-fn kept<T, V>(_until: &T, value: V) -> V {
-    value
-}
-
 /// Calls a function of the operators: what it is given is of the types and in the order of the table's entry. Descriptions live
 /// until it returns; addresses are the device's, which the host never follows.
 macro_rules! cnnl {
-    ($own:ident, $name:ident($($argument:expr),* $(,)?)) => {{
+    ($own:expr, $name:ident($($argument:expr),* $(,)?)) => {{
         let function = $own.device.neuware.operators.$name;
         // SAFETY: as above.
         let code = unsafe { function($($argument),*) };
@@ -139,27 +104,28 @@ macro_rules! cnnl {
     }};
 }
 
-/// An operator with what it is given behind the handle: `name(…)`, or `query(…) => |room, bytes| name(…)` if it wants workspace, whose
-/// size the query tells.
+/// Queues an operator with what it is given behind the handle: `name(…)`, or `query(…) => |room, bytes| name(…)` if it wants
+/// workspace, whose size the query tells.
 macro_rules! operator {
-    ($own:ident: $name:ident($($argument:expr),* $(,)?)) => {
-        Ok(with_workspace(0, move |_| cnnl!($own, $name($own.raw, $($argument),*))))
+    ($making:ident: $name:ident($($argument:expr),* $(,)?)) => {
+        cnnl!($making.own, $name($making.own.raw, $($argument),*))
     };
     (
-        $own:ident: $query:ident($($of:expr),* $(,)?)
+        $making:ident: $query:ident($($of:expr),* $(,)?)
             => |$room:ident, $bytes:ident| $name:ident($($argument:expr),* $(,)?)
     ) => {{
         let mut $bytes = 0;
-        cnnl!($own, $query($own.raw, $($of,)* &raw mut $bytes))?;
-        Ok(with_workspace($bytes, move |$room| cnnl!($own, $name($own.raw, $($argument),*))))
+        cnnl!($making.own, $query($making.own.raw, $($of,)* &raw mut $bytes))?;
+        let $room = ($making.workspace)($bytes)?.map_or(null_mut(), pointer);
+        cnnl!($making.own, $name($making.own.raw, $($argument),*))
     }};
 }
 
 /// Sets attributes of a description.
 macro_rules! attributes {
-    ($own:ident: $set:ident($of:ident) $($attribute:path = $value:expr),+ $(,)?) => {$(
-        let function = $own.device.neuware.operators.$set;
-        let named = (&$own.device, stringify!($set));
+    ($making:ident: $set:ident($of:ident) $($attribute:path = $value:expr),+ $(,)?) => {$(
+        let function = $making.own.device.neuware.operators.$set;
+        let named = (&*$making.own.device, stringify!($set));
         descriptor::set(named, function, &$of, ($attribute, $value))?;
     )+};
 }
@@ -176,6 +142,7 @@ impl Operators {
             raw,
             device: Rc::clone(device),
             queue: Rc::clone(queue),
+            groups: Groups::of(&device.neuware.operators).ok(),
         };
         cnnl!(own, cnnlSetQueue(own.raw, queue.raw))?;
         let atomics = cnnlAtomicsMode_t::CNNL_ATOMICS_NOT_ALLOWED;
@@ -183,39 +150,62 @@ impl Operators {
         Ok(own)
     }
 
-    /// Prepares a call, whose memory for intermediate results begins at `scratch`.
-    pub(crate) fn prepare(&self, call: &Call<Own>, scratch: Address) -> Result<Prepared<'_>> {
-        let on = |operand: &Operand| self.at(operand, scratch);
+    /// Whether runs of rows are multiplied by one call.
+    pub(crate) fn has_groups(&self) -> bool {
+        self.groups.is_some()
+    }
+
+    /// Queues a call, whose memory for intermediate results begins at `scratch`. `workspace` gives as many bytes as its operator
+    /// wants beside its operands, the queue's alone.
+    pub(crate) fn call(
+        &self,
+        call: &Call<Own>,
+        scratch: Address,
+        workspace: impl FnOnce(usize) -> Result<Option<Address>>,
+    ) -> Result<()> {
+        let making = Making {
+            own: self,
+            scratch,
+            workspace,
+        };
+        making.call(call)
+    }
+}
+
+impl<W: FnOnce(usize) -> Result<Option<Address>>> Making<'_, W> {
+    fn call(self, call: &Call<Own>) -> Result<()> {
+        let (device, scratch) = (&self.own.device, self.scratch);
+        let on = |operand: &Operand| at(device, operand, scratch);
         match call {
             Call::Binary { f, a, b, out } => self.binary(*f, [on(a)?, on(b)?, on(out)?], a.dtype),
-            Call::Function { f, x, out } => self.function(*f, on(x)?, on(out)?),
-            Call::Cast { x, out } => self.cast([x.dtype, out.dtype], on(x)?, on(out)?),
-            Call::Copy { from, out } => self.copy(on(from)?, on(out)?),
+            Call::Function { f, x, out } => self.function(*f, &on(x)?, &on(out)?),
+            Call::Cast { x, out } => self.cast([x.dtype, out.dtype], &on(x)?, &on(out)?),
+            Call::Copy { from, out } => self.copy(&on(from)?, &on(out)?),
             Call::Where {
                 condition,
                 yes,
                 no,
                 out,
             } => self.select([on(condition)?, on(yes)?, on(no)?, on(out)?]),
-            Call::Fill { out, value } => self.fill(*value, on(out)?),
+            Call::Fill { out, value } => self.fill(*value, &on(out)?),
             Call::MaskedFill { .. } => unreachable!("lowered to a choice"),
-            Call::Arange { out } => self.arange(out.dtype, on(out)?),
+            Call::Arange { out } => self.arange(out.dtype, &on(out)?),
             Call::Concat { parts, out } => {
-                let parts = parts.iter().map(on).collect::<Result<_>>()?;
-                self.concat(parts, on(out)?)
+                let parts: Vec<_> = parts.iter().map(on).collect::<Result<_>>()?;
+                self.concat(&parts, &on(out)?)
             }
             Call::Rows { from, at, out } => self.rows([on(from)?, on(at)?, on(out)?]),
             Call::Gather { from, at, out } => self.gather([on(from)?, on(at)?, on(out)?]),
             Call::Scatter { into, at, from } => self.scatter([on(into)?, on(at)?, on(from)?]),
-            Call::Matmul { a, b, out } => self.matmul([a, b, out], scratch),
+            Call::Matmul { a, b, out } => self.matmul(a, b, out),
             Call::RmsNorm {
                 x, gamma, eps, out, ..
             } => self.rms_norm([on(x)?, on(gamma)?, on(out)?], *eps),
             Call::Sum { x, out } => {
-                self.reduce(cnnlReduceOp_t::CNNL_REDUCE_ADD, [on(x)?, on(out)?])
+                self.reduce(cnnlReduceOp_t::CNNL_REDUCE_ADD, &on(x)?, &on(out)?)
             }
             Call::Max { x, out, .. } => {
-                self.reduce(cnnlReduceOp_t::CNNL_REDUCE_MAX, [on(x)?, on(out)?])
+                self.reduce(cnnlReduceOp_t::CNNL_REDUCE_MAX, &on(x)?, &on(out)?)
             }
             Call::TopK {
                 x,
@@ -223,38 +213,47 @@ impl Operators {
                 out,
                 places,
             } => self.top_k(*order, out.dims[1], [on(x)?, on(out)?, on(places)?]),
-            Call::Own(Own::Differs { a, b, out }) => self.differs([on(a)?, on(b)?, on(out)?]),
-            Call::Own(Own::Expand { from, out }) => self.expand(on(from)?, on(out)?),
-            Call::Own(Own::Plain { f, x, out }) => {
-                let of = &self.device.neuware.operators;
-                let (name, function) = match f {
-                    Plain::Abs => ("cnnlAbs", of.cnnlAbs),
-                    Plain::Negate => ("cnnlNegTensor", of.cnnlNegTensor),
-                    Plain::Log1p => ("cnnlLog1p_v2", of.cnnlLog1p_v2),
-                };
-                Ok(self.unary(name, function, on(x)?, on(out)?))
+            Call::Own(own) => self.own(own, on),
+        }
+    }
+
+    fn own(self, own: &Own, on: impl Fn(&Operand) -> Result<At>) -> Result<()> {
+        match own {
+            Own::Differs { a, b, out } => self.differs([on(a)?, on(b)?, on(out)?]),
+            Own::Grouped {
+                x,
+                weight,
+                rows,
+                out,
+            } => {
+                let (x_at, weight_at, out_at, rows) = (on(x)?, on(weight)?, on(out)?, on(rows)?);
+                let operands = [(x, &x_at), (weight, &weight_at), (out, &out_at)];
+                let groups = self.own.groups.expect("asked before");
+                let room = |bytes| Ok((self.workspace)(bytes)?.map_or(null_mut(), pointer));
+                groups.multiply((&self.own.device, self.own.raw), operands, &rows, room)
+            }
+            Own::Expand { from, out } => {
+                let (from, out) = (on(from)?, on(out)?);
+                operator! { self: cnnlExpand(from.desc(), from.read(), out.desc(), out.place) }
+            }
+            Own::Plain { f, x, out } => {
+                let (x, y) = (on(x)?, on(out)?);
+                match f {
+                    Plain::Abs => {
+                        operator! { self: cnnlAbs(x.desc(), x.read(), y.desc(), y.place) }
+                    }
+                    Plain::Negate => {
+                        operator! { self: cnnlNegTensor(x.desc(), x.read(), y.desc(), y.place) }
+                    }
+                    Plain::Log1p => {
+                        operator! { self: cnnlLog1p_v2(x.desc(), x.read(), y.desc(), y.place) }
+                    }
+                }
             }
         }
     }
 
-    fn at(&self, operand: &Operand, scratch: Address) -> Result<At> {
-        let start = operand.at(scratch);
-        let start = start.plus(operand.offset * operand.dtype.bytes());
-        Ok(At {
-            tensor: descriptor::tensor(&self.device, operand)?,
-            place: pointer(start),
-        })
-    }
-
-    fn unary<'a>(&'a self, name: &'static str, function: Unary, x: At, out: At) -> Prepared<'a> {
-        with_workspace(0, move |_| {
-            // SAFETY: a handle of this thread and descriptions that live; addresses are the device's.
-            let code = unsafe { function(self.raw, x.desc(), x.read(), out.desc(), out.place) };
-            self.device.cnnl(name, code)
-        })
-    }
-
-    fn binary(&self, f: Binary, operands: [At; 3], dtype: Type) -> Result<Prepared<'_>> {
+    fn binary(self, f: Binary, operands: [At; 3], dtype: Type) -> Result<()> {
         let op = match f {
             Binary::Add => cnnlOpTensorDesc_t::CNNL_OP_TENSOR_ADD,
             Binary::Sub => cnnlOpTensorDesc_t::CNNL_OP_TENSOR_SUB,
@@ -262,10 +261,13 @@ impl Operators {
             Binary::Div => return self.div(operands),
         };
         let [a, b, out] = operands;
-        let of = Descriptor::<cnnlOpTensorDescriptor_t>::new(&self.device)?;
+        let of = made!(&self.own.device, cnnlOpTensorDescriptor_t: cnnlCreateOpTensorDescriptor, cnnlDestroyOpTensorDescriptor)?;
         let compute = descriptor::code(dtype);
         let nan = cnnlNanPropagation_t::CNNL_PROPAGATE_NAN;
-        cnnl!(self, cnnlSetOpTensorDescriptor(of.raw(), op, compute, nan))?;
+        cnnl!(
+            self.own,
+            cnnlSetOpTensorDescriptor(of.raw(), op, compute, nan)
+        )?;
         let [zero, one] = zero_and_one(dtype);
         operator! {
             self: cnnlGetOpTensorWorkspaceSize(a.desc(), b.desc(), out.desc())
@@ -276,8 +278,8 @@ impl Operators {
         }
     }
 
-    fn div(&self, [a, b, out]: [At; 3]) -> Result<Prepared<'_>> {
-        let of = Descriptor::<cnnlDivDescriptor_t>::new(&self.device)?;
+    fn div(self, [a, b, out]: [At; 3]) -> Result<()> {
+        let of = made!(&self.own.device, cnnlDivDescriptor_t: cnnlCreateDivDescriptor, cnnlDestroyDivDescriptor)?;
         attributes! { self: cnnlSetDivDescAttr(of) cnnlDivDescAttribute_t::CNNL_DIV_MODE = 0 }
         operator! {
             self: cnnlGetDivWorkspaceSize_v2(of.raw(), a.desc(), b.desc(), out.desc())
@@ -288,63 +290,57 @@ impl Operators {
         }
     }
 
-    fn function(&self, f: Function, x: At, out: At) -> Result<Prepared<'_>> {
-        let of = &self.device.neuware.operators;
+    fn function(self, f: Function, x: &At, y: &At) -> Result<()> {
         match f {
-            Function::Clamp(min, max) => self.clip([min, max], x, out),
-            Function::Exp => Ok(self.unary("cnnlExp", of.cnnlExp, x, out)),
-            Function::Sqrt => Ok(self.unary("cnnlSqrt", of.cnnlSqrt, x, out)),
+            Function::Clamp(min, max) => self.clip([min, max], x, y),
+            Function::Exp => operator! { self: cnnlExp(x.desc(), x.read(), y.desc(), y.place) },
+            Function::Sqrt => operator! { self: cnnlSqrt(x.desc(), x.read(), y.desc(), y.place) },
             Function::Sigmoid => {
-                self.activation(cnnlActivationMode_t::CNNL_ACTIVATION_SIGMOID, x, out)
+                self.activation(cnnlActivationMode_t::CNNL_ACTIVATION_SIGMOID, x, y)
             }
-            Function::Silu => self.activation(cnnlActivationMode_t::CNNL_ACTIVATION_SILU, x, out),
-            Function::Adds(term) => self.adds(term, x, out),
+            Function::Silu => self.activation(cnnlActivationMode_t::CNNL_ACTIVATION_SILU, x, y),
+            Function::Adds(term) => self.adds(term, x, y),
             Function::Softplus | Function::Muls(_) => unreachable!("lowered"),
         }
     }
 
     /// `x * 1 + term`.
-    fn adds(&self, term: f32, x: At, out: At) -> Result<Prepared<'_>> {
+    fn adds(self, term: f32, x: &At, y: &At) -> Result<()> {
         let (mode, one) = (
             cnnlPointerMode_t::CNNL_POINTER_MODE_HOST,
             (&raw const ONE).cast(),
         );
         operator! {
-            self: cnnlGetTransformWorkspaceSize(x.desc(), out.desc())
+            self: cnnlGetTransformWorkspaceSize(x.desc(), y.desc())
                 => |room, bytes| cnnlTransform_v3(
                     mode, one, x.desc(), x.read(), (&raw const term).cast(), room, bytes,
-                    out.desc(), out.place,
+                    y.desc(), y.place,
                 )
         }
     }
 
     /// Between two bounds, one of which is finite.
-    fn clip(&self, [min, max]: [f32; 2], x: At, out: At) -> Result<Prepared<'_>> {
-        let number = descriptor::host_number(&self.device, Type::F32)?;
-        let desc = |bound: &f32| {
+    fn clip(self, bounds: [f32; 2], x: &At, y: &At) -> Result<()> {
+        let number = descriptor::host_number(&self.own.device, Type::F32)?;
+        let given = bounds.each_ref().map(|bound| {
             if bound.is_finite() {
-                number.raw()
+                (number.raw(), (&raw const *bound).cast())
             } else {
-                NO_TENSOR
+                (NO_TENSOR, null())
             }
-        };
-        let [of_min, of_max] = [desc(&min), desc(&max)];
-        let place = |bound: &f32| {
-            let place = (&raw const *bound).cast();
-            if bound.is_finite() { place } else { null() }
-        };
+        });
+        let [(of_min, min), (of_max, max)] = given;
         operator! {
             self: cnnlGetClipWorkspaceSize(x.desc(), of_min, of_max)
                 => |room, bytes| cnnlClip_v3(
-                    x.desc(), x.read(), kept(&number, of_min), place(&min), of_max, place(&max),
-                    room, bytes, out.desc(), out.place,
+                    x.desc(), x.read(), of_min, min, of_max, max, room, bytes, y.desc(), y.place,
                 )
         }
     }
 
     /// With the precision that there is.
-    fn activation(&self, mode: cnnlActivationMode_t, x: At, out: At) -> Result<Prepared<'_>> {
-        let of = Descriptor::<cnnlActivationDescriptor_t>::new(&self.device)?;
+    fn activation(self, mode: cnnlActivationMode_t, x: &At, y: &At) -> Result<()> {
+        let of = made!(&self.own.device, cnnlActivationDescriptor_t: cnnlCreateActivationDescriptor, cnnlDestroyActivationDescriptor)?;
         let prefer = cnnlComputationPreference_t::CNNL_COMPUTATION_HIGH_PRECISION;
         let nan = cnnlNanPropagation_t::CNNL_PROPAGATE_NAN;
         attributes! {
@@ -355,12 +351,12 @@ impl Operators {
         }
         operator! {
             self: cnnlActivationForward(
-                of.raw(), null(), x.desc(), x.read(), null(), out.desc(), out.place,
+                of.raw(), null(), x.desc(), x.read(), null(), y.desc(), y.place,
             )
         }
     }
 
-    fn cast(&self, types: [Type; 2], x: At, out: At) -> Result<Prepared<'_>> {
+    fn cast(self, types: [Type; 2], x: &At, y: &At) -> Result<()> {
         let cast = match types {
             [Type::F32, Type::Bf16] => cnnlCastDataType_t::CNNL_CAST_FLOAT_TO_BFLOAT16,
             [Type::Bf16, Type::F32] => cnnlCastDataType_t::CNNL_CAST_BFLOAT16_TO_FLOAT,
@@ -371,16 +367,16 @@ impl Operators {
             [Type::Bool, Type::F32] => cnnlCastDataType_t::CNNL_CAST_BOOL_TO_FLOAT,
             [from, to] => {
                 return Err(Error::Unsupported {
-                    device: self.device.name().to_owned(),
+                    device: self.own.device.name().to_owned(),
                     what: format!("a cast of {from:?} to {to:?}"),
                 });
             }
         };
-        operator! { self: cnnlCastDataType(x.desc(), x.read(), cast, out.desc(), out.place) }
+        operator! { self: cnnlCastDataType(x.desc(), x.read(), cast, y.desc(), y.place) }
     }
 
     /// Between any strides.
-    fn copy(&self, from: At, out: At) -> Result<Prepared<'_>> {
+    fn copy(self, from: &At, out: &At) -> Result<()> {
         operator! {
             self: cnnlGetCopyWorkspaceSize(from.desc(), out.desc())
                 => |room, bytes| cnnlCopy_v2(
@@ -389,7 +385,7 @@ impl Operators {
         }
     }
 
-    fn select(&self, [condition, yes, no, out]: [At; 4]) -> Result<Prepared<'_>> {
+    fn select(self, [condition, yes, no, out]: [At; 4]) -> Result<()> {
         operator! {
             self: cnnlGetSelectV2WorkspaceSize(condition.desc(), yes.desc(), no.desc())
                 => |room, bytes| cnnlSelectV2(
@@ -399,41 +395,34 @@ impl Operators {
         }
     }
 
-    fn fill(&self, value: Number, out: At) -> Result<Prepared<'_>> {
-        let dtype = match value {
-            Number::F32(_) => Type::F32,
-            Number::I32(_) => Type::I32,
+    fn fill(self, value: Number, out: &At) -> Result<()> {
+        let (dtype, place) = match &value {
+            Number::F32(float) => (Type::F32, (&raw const *float).cast()),
+            Number::I32(int) => (Type::I32, (&raw const *int).cast()),
         };
-        let of = descriptor::host_number(&self.device, dtype)?;
-        let place = |value: &Number| -> *const c_void {
-            match value {
-                Number::F32(float) => (&raw const *float).cast(),
-                Number::I32(int) => (&raw const *int).cast(),
-            }
-        };
-        operator! { self: cnnlFill_v4(of.raw(), place(&value), out.desc(), out.place) }
+        let of = descriptor::host_number(&self.own.device, dtype)?;
+        operator! { self: cnnlFill_v4(of.raw(), place, out.desc(), out.place) }
     }
 
     /// 0, 1, 2, …
-    fn arange(&self, dtype: Type, out: At) -> Result<Prepared<'_>> {
+    fn arange(self, dtype: Type, out: &At) -> Result<()> {
         let [zero, one] = zero_and_one(dtype);
         operator! { self: cnnlArange_v3(zero, one, out.desc(), out.place) }
     }
 
-    fn concat(&self, parts: Vec<At>, out: At) -> Result<Prepared<'_>> {
+    fn concat(self, parts: &[At], out: &At) -> Result<()> {
         let count = parts.len() as i32;
         let descs: Vec<_> = parts.iter().map(At::desc).collect();
         let places: Vec<_> = parts.iter().map(At::read).collect();
         operator! {
             self: cnnlGetConcatWorkspaceSize(count)
                 => |room, bytes| cnnlConcat(
-                    kept(&parts, count), 1, descs.as_ptr(), places.as_ptr(), room, bytes,
-                    out.desc(), out.place,
+                    count, 1, descs.as_ptr(), places.as_ptr(), room, bytes, out.desc(), out.place,
                 )
         }
     }
 
-    fn rows(&self, [from, list, out]: [At; 3]) -> Result<Prepared<'_>> {
+    fn rows(self, [from, list, out]: [At; 3]) -> Result<()> {
         operator! {
             self: cnnlIndexSelect(
                 0, from.desc(), from.read(), list.desc(), list.read(), out.desc(), out.place,
@@ -441,7 +430,7 @@ impl Operators {
         }
     }
 
-    fn gather(&self, [from, list, out]: [At; 3]) -> Result<Prepared<'_>> {
+    fn gather(self, [from, list, out]: [At; 3]) -> Result<()> {
         operator! {
             self: cnnlGetGatherWorkspaceSize(from.desc(), list.desc(), out.desc(), 1)
                 => |room, bytes| cnnlGather_v2(
@@ -452,7 +441,7 @@ impl Operators {
     }
 
     /// In place: rows that are not named stay what they were.
-    fn scatter(&self, [into, list, from]: [At; 3]) -> Result<Prepared<'_>> {
+    fn scatter(self, [into, list, from]: [At; 3]) -> Result<()> {
         let mode = cnnlScatterNdMode_t::CNNL_SCATTERND_UPDATE;
         operator! {
             self: cnnlScatterNd_v2(
@@ -464,74 +453,73 @@ impl Operators {
 
     /// The algorithm is that for exactly these operands. 32-bit floats are multiplied as such: not cut to TF32, as the library does
     /// unless it is told.
-    fn matmul(&self, [a, b, out]: [&Operand; 3], scratch: Address) -> Result<Prepared<'_>> {
+    fn matmul(self, a: &Operand, b: &Operand, out: &Operand) -> Result<()> {
+        let (own, device) = (self.own, &self.own.device);
         let turns = !b.is_dense();
         let is_batch = out.dims.len() == 3;
         let b = if turns { b.transposed() } else { *b };
-        let [a, b, out] = [a, &b, out].map(|operand| self.at(operand, scratch));
+        let [a, b, out] = [a, &b, out].map(|operand| at(device, operand, self.scratch));
         let (a, b, out) = (a?, b?, out?);
-        let of = Descriptor::<cnnlMatMulDescriptor_t>::new(&self.device)?;
+        let of = made!(device, cnnlMatMulDescriptor_t: cnnlCreateMatMulDescriptor, cnnlDestroyMatMulDescriptor)?;
         attributes! {
             self: cnnlSetMatMulDescAttr(of)
             cnnlMatMulDescAttribute_t::CNNL_MATMUL_DESC_TRANSA = 0,
             cnnlMatMulDescAttribute_t::CNNL_MATMUL_DESC_TRANSB = turns.into(),
             cnnlMatMulDescAttribute_t::CNNL_MATMUL_ALLOW_TF32 = 0,
         }
-        let found = Descriptor::<cnnlMatMulHeuristicResult_t>::new(&self.device)?;
-        let algorithm = Descriptor::<cnnlMatMulAlgo_t>::new(&self.device)?;
+        let found = made!(device, cnnlMatMulHeuristicResult_t: cnnlCreateMatMulHeuristicResult, cnnlDestroyMatMulHeuristicResult)?;
+        let algorithm =
+            made!(device, cnnlMatMulAlgo_t: cnnlCreateMatMulAlgo, cnnlDestroyMatMulAlgo)?;
         let (mut result, mut count, mut bytes) = (found.raw(), 0, 0);
-        let [a_of, b_of, out_of] = [&a, &b, &out].map(At::desc);
-        let (result_at, count_at) = (&raw mut result, &raw mut count);
-        let (raw, of_raw, prefer) = (self.raw, of.raw(), cnnlMatMulPrefer_t::NULL);
+        let (result_at, count_at, bytes_at) = (&raw mut result, &raw mut count, &raw mut bytes);
+        let [a_of, b_of, d_of] = [&a, &b, &out].map(At::desc);
+        let (raw, of, by) = (own.raw, of.raw(), algorithm.raw());
+        let prefer = cnnlMatMulPrefer_t::NULL;
         let looked = if is_batch {
             cnnl! {
-                self, cnnlGetBatchMatMulExAlgoHeuristic(
-                    raw, of_raw, a_of, b_of, out_of, prefer, ALGORITHMS, result_at, count_at,
+                own, cnnlGetBatchMatMulExAlgoHeuristic(
+                    raw, of, a_of, b_of, d_of, prefer, ALGORITHMS, result_at, count_at,
                 )
             }
         } else {
             cnnl! {
-                self, cnnlGetMatMulAlgoHeuristic(
-                    raw, of_raw, a_of, b_of, out_of, out_of, prefer, ALGORITHMS, result_at, count_at,
+                own, cnnlGetMatMulAlgoHeuristic(
+                    raw, of, a_of, b_of, d_of, d_of, prefer, ALGORITHMS, result_at, count_at,
                 )
             }
         };
         looked?;
         if count < ALGORITHMS {
-            return Err(self.device.fault("no algorithm for a product"));
+            return Err(device.fault("no algorithm for a product"));
         }
-        let by = algorithm.raw();
         let told = if is_batch {
-            cnnl! { self, cnnlGetBatchMatMulExHeuristicResult(result, by, &raw mut bytes) }
+            cnnl! { own, cnnlGetBatchMatMulExHeuristicResult(result, by, bytes_at) }
         } else {
-            cnnl! { self, cnnlGetMatMulHeuristicResult(result, by, &raw mut bytes) }
+            cnnl! { own, cnnlGetMatMulHeuristicResult(result, by, bytes_at) }
         };
         told?;
-        let launch = move |room| {
-            // What was found, and what it was found for, live as long as the algorithm is used.
-            let _kept = (&found, &of, &algorithm, [&a, &b, &out]);
-            let (one, zero) = ((&raw const ONE).cast(), (&raw const ZERO).cast());
-            if is_batch {
-                cnnl! {
-                    self, cnnlBatchMatMulEx(
-                        raw, of_raw, by, one, a_of, a.read(), b_of, b.read(), zero, out_of, out.place,
-                        room, bytes,
-                    )
-                }
-            } else {
-                cnnl! {
-                    self, cnnlMatMul_v2(
-                        raw, of_raw, by, one, a_of, a.read(), b_of, b.read(), zero, out_of, out.place,
-                        room, bytes, out_of, out.place,
-                    )
-                }
+        let room = (self.workspace)(bytes)?.map_or(null_mut(), pointer);
+        let (one, zero) = ((&raw const ONE).cast(), (&raw const ZERO).cast());
+        if is_batch {
+            cnnl! {
+                own, cnnlBatchMatMulEx(
+                    raw, of, by, one, a_of, a.read(), b_of, b.read(), zero, d_of, out.place,
+                    room, bytes,
+                )
             }
-        };
-        Ok(with_workspace(bytes, launch))
+        } else {
+            cnnl! {
+                own, cnnlMatMul_v2(
+                    raw, of, by, one, a_of, a.read(), b_of, b.read(), zero, d_of, out.place,
+                    room, bytes, d_of, out.place,
+                )
+            }
+        }
     }
 
-    fn rms_norm(&self, [x, gamma, out]: [At; 3], eps: f32) -> Result<Prepared<'_>> {
-        let of = Descriptor::<cnnlNormDescriptor_t>::new(&self.device)?;
+    fn rms_norm(self, [x, gamma, out]: [At; 3], eps: f32) -> Result<()> {
+        let of =
+            made!(&self.own.device, cnnlNormDescriptor_t: cnnlCreateNormDesc, cnnlDestroyNormDesc)?;
         operator! {
             self: cnnlGetRmsNormOpWorkspaceSize(1, x.desc())
                 => |room, bytes| cnnlRmsNormForward_v2(
@@ -542,14 +530,14 @@ impl Operators {
     }
 
     /// Over the second dimension, which stays with length 1. What is no number is passed over by the largest.
-    fn reduce(&self, op: cnnlReduceOp_t, [x, out]: [At; 2]) -> Result<Prepared<'_>> {
-        let of = Descriptor::<cnnlReduceDescriptor_t>::new(&self.device)?;
+    fn reduce(self, op: cnnlReduceOp_t, x: &At, out: &At) -> Result<()> {
+        let of = made!(&self.own.device, cnnlReduceDescriptor_t: cnnlCreateReduceDescriptor, cnnlDestroyReduceDescriptor)?;
         let (mut axis, float) = (1, descriptor::code(Type::F32));
         let nan = cnnlNanPropagation_t::CNNL_NOT_PROPAGATE_NAN;
         let none = cnnlReduceIndices_t::CNNL_REDUCE_NO_INDICES;
         let places = cnnlIndicesType_t::CNNL_32BIT_INDICES;
         let set = cnnl! {
-            self, cnnlSetReduceDescriptor_v2(
+            self.own, cnnlSetReduceDescriptor_v2(
                 of.raw(), &raw mut axis, 1, op, float, nan, none, places, 0.0,
             )
         };
@@ -564,7 +552,7 @@ impl Operators {
     }
 
     /// The first `k` of each row in their order, of those alike the first ones.
-    fn top_k(&self, order: Order, k: usize, [x, out, places]: [At; 3]) -> Result<Prepared<'_>> {
+    fn top_k(self, order: Order, k: usize, [x, out, places]: [At; 3]) -> Result<()> {
         let (k, largest) = (k as i32, order == Order::LargestFirst);
         operator! {
             self: cnnlGetTopKTensorWorkspaceSize(
@@ -576,7 +564,7 @@ impl Operators {
         }
     }
 
-    fn differs(&self, [a, b, out]: [At; 3]) -> Result<Prepared<'_>> {
+    fn differs(self, [a, b, out]: [At; 3]) -> Result<()> {
         let op = cnnlLogicOp_t::CNNL_LOGIC_OP_NE;
         operator! {
             self: cnnlGetLogicOpWorkspaceSize(a.desc(), b.desc(), out.desc())
@@ -585,8 +573,13 @@ impl Operators {
                 )
         }
     }
+}
 
-    fn expand(&self, from: At, out: At) -> Result<Prepared<'_>> {
-        operator! { self: cnnlExpand(from.desc(), from.read(), out.desc(), out.place) }
-    }
+/// An operand of a call whose memory for intermediate results begins at `scratch`.
+fn at(device: &Rc<Device>, operand: &Operand, scratch: Address) -> Result<At> {
+    let start = operand.at(scratch);
+    Ok(At {
+        tensor: descriptor::tensor(device, operand)?,
+        place: pointer(start.plus(operand.offset * operand.dtype.bytes())),
+    })
 }

@@ -1,6 +1,5 @@
 //! A queue of work, points in it, and pinned memory of the host.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::ptr::{NonNull, null_mut};
 use std::rc::Rc;
@@ -9,9 +8,11 @@ use backend_cambricon_sys::types::{
     CNRT_NOTIFIER_DISABLE_TIMING_ALL, cnrtMemTransDir_t, cnrtNotifier_t, cnrtQueue_t,
 };
 use backend_offload::{Address, Meaning, Queue, Way};
-use deepseek_core::{Error, Result};
+use deepseek_core::Result;
 
+use super::descriptor::Owned;
 use super::device::Device;
+use super::graph::Graph;
 use super::pointer;
 
 /// A queue: what is asked for is done in its order.
@@ -21,20 +22,11 @@ pub struct MluQueue {
 }
 
 /// A point in a queue.
-pub struct Notifier {
-    raw: cnrtNotifier_t,
-    device: Rc<Device>,
-}
+pub(super) type Notifier = Owned<cnrtNotifier_t>;
 
 impl fmt::Debug for MluQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "MluQueue({:?})", self.device)
-    }
-}
-
-impl fmt::Debug for Notifier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Notifier({:?})", self.device)
     }
 }
 
@@ -49,21 +41,13 @@ impl MluQueue {
             device: Rc::clone(device),
         }))
     }
-
-    /// Which operators may be captured, the vendor does not document.
-    fn captures_nothing(&self) -> Error {
-        Error::Unsupported {
-            device: self.device.name().to_owned(),
-            what: "captured graphs".to_owned(),
-        }
-    }
 }
 
 // SAFETY: pinned memory is the runtime's own and asked for anew each time; a copy is told both of its sides and their length, and has
 // run once the queue has, or once a notifier behind it was passed.
 unsafe impl Queue for MluQueue {
     type Point = Notifier;
-    type Graph = Infallible;
+    type Graph = Graph;
 
     fn pin(&self, bytes: usize) -> Result<NonNull<u8>> {
         let mut start = null_mut();
@@ -80,19 +64,25 @@ unsafe impl Queue for MluQueue {
     }
 
     fn point(&self) -> Result<Notifier> {
-        Notifier::new(&self.device)
+        let runtime = &self.device.neuware.runtime;
+        let (mut raw, create) = (cnrtNotifier_t::NULL, runtime.cnrtNotifierCreateWithFlags);
+        // SAFETY: the place is one for a handle.
+        let code = unsafe { create(&raw mut raw, CNRT_NOTIFIER_DISABLE_TIMING_ALL) };
+        self.device.cnrt("cnrtNotifierCreateWithFlags", code)?;
+        // SAFETY: it was just made.
+        Ok(unsafe { Owned::new(&self.device, raw, runtime.cnrtNotifierDestroy) })
     }
 
     fn record(&self, notifier: &Notifier) -> Result<()> {
         let place = self.device.neuware.runtime.cnrtPlaceNotifier;
         // SAFETY: a notifier and a queue of this thread's device, which live.
-        let code = unsafe { place(notifier.raw, self.raw) };
+        let code = unsafe { place(notifier.raw(), self.raw) };
         self.device.cnrt("cnrtPlaceNotifier", code)
     }
 
     fn is_reached(&self, notifier: &Notifier) -> Result<bool> {
         // SAFETY: a notifier that lives.
-        let code = unsafe { (self.device.neuware.runtime.cnrtQueryNotifier)(notifier.raw) };
+        let code = unsafe { (self.device.neuware.runtime.cnrtQueryNotifier)(notifier.raw()) };
         match self.device.checked("cnrtQueryNotifier", code) {
             Ok(()) => Ok(true),
             Err(failure) if failure.meaning == Meaning::NotReady => Ok(false),
@@ -106,7 +96,7 @@ unsafe impl Queue for MluQueue {
             return self.synchronize();
         }
         // SAFETY: a notifier of this thread's device, which lives.
-        let code = unsafe { (self.device.neuware.runtime.cnrtWaitNotifier)(notifier.raw) };
+        let code = unsafe { (self.device.neuware.runtime.cnrtWaitNotifier)(notifier.raw()) };
         self.device.cnrt("cnrtWaitNotifier", code)
     }
 
@@ -146,15 +136,15 @@ unsafe impl Queue for MluQueue {
     }
 
     fn begin_capture(&self) -> Result<()> {
-        Err(self.captures_nothing())
+        Graph::begin(self)
     }
 
-    fn end_capture(&self) -> Result<Infallible> {
-        Err(self.captures_nothing())
+    fn end_capture(&self) -> Result<Graph> {
+        Graph::end(self)
     }
 
-    fn replay(&self, graph: &Infallible) -> Result<()> {
-        match *graph {}
+    fn replay(&self, graph: &Graph) -> Result<()> {
+        graph.replay(self)
     }
 }
 
@@ -165,26 +155,5 @@ impl Drop for MluQueue {
         let _ = self.synchronize();
         // SAFETY: a queue that lives, and is destroyed once.
         let _ = unsafe { (self.device.neuware.runtime.cnrtQueueDestroy)(self.raw) };
-    }
-}
-
-impl Notifier {
-    fn new(device: &Rc<Device>) -> Result<Self> {
-        let mut raw = cnrtNotifier_t::NULL;
-        let create = device.neuware.runtime.cnrtNotifierCreateWithFlags;
-        // SAFETY: the place is one for a handle.
-        let code = unsafe { create(&raw mut raw, CNRT_NOTIFIER_DISABLE_TIMING_ALL) };
-        device.cnrt("cnrtNotifierCreateWithFlags", code)?;
-        Ok(Self {
-            raw,
-            device: Rc::clone(device),
-        })
-    }
-}
-
-impl Drop for Notifier {
-    fn drop(&mut self) {
-        // SAFETY: a notifier that lives, and is destroyed once.
-        let _ = unsafe { (self.device.neuware.runtime.cnrtNotifierDestroy)(self.raw) };
     }
 }

@@ -21,3 +21,15 @@ const NAME: &str = "mlu:0-EMU";
 const MEMORY: &str = "memory_bytes";
 /// The call that gives memory.
 const MALLOC: &str = "cnrtMalloc";
+const GRAPHS: driver::Graphs = driver::Graphs {
+    calls: &[
+        "cnrtQueueBeginCapture",
+        "cnrtQueueEndCapture",
+        "cnrtTaskTopoInstantiate",
+        "cnrtTaskTopoEntityInvoke",
+    ],
+    code: 100_006,
+    code_name: "cnrtErrorArgsInvalid",
+    forbidden: ["100360"; 3],
+    ended: "100360",
+};

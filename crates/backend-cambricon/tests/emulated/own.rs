@@ -124,6 +124,62 @@ fn where_runs_of_rows_end_is_looked_at_before_it_is_believed() -> Result<()> {
     Ok(())
 }
 
+/// Nobody asks where runs of BF16 end, however many rows there are; more runs than a call takes are composed.
+#[test]
+fn runs_of_rows_of_bf16_are_one_call() -> Result<()> {
+    const SIDE: usize = 4;
+    let session = Session::lazy(&json!({}));
+    let (mut driver, mut workspace) = (open(&session)?, Workspace::default());
+    for (runs, rows, calls) in [(2, 3, 1), (255, 3, 1), (256, 3, 0), (2, 100_000, 1)] {
+        let counts = [rows * SIDE, runs * SIDE * SIDE, rows * SIDE];
+        let [x, weight, out] = counts.map(|count| (2 * count).next_multiple_of(512));
+        let at = driver.allocate(x + weight + out + 4 * runs)?;
+        let view = |first: usize, dims: &[usize], dtype| View::new(at.plus(first), dtype, dims);
+        let x_view = view(0, &[rows, SIDE], DType::Bf16);
+        let weight_view = view(x, &[runs, SIDE, SIDE], DType::Bf16);
+        let ends = view(x + weight + out, &[runs], DType::I32);
+        for out in [x_view, weight_view] {
+            // Every number is that of these two bytes.
+            driver.run(&Op::Fill { out, byte: 0x3f }, &mut workspace)?;
+        }
+        let mut last = vec![1_i32; runs];
+        last[runs - 1] = rows as i32;
+        let bytes: Vec<u8> = last.into_iter().flat_map(i32::to_le_bytes).collect();
+        send(&mut driver, &bytes, ends.at)?;
+        let grouped = Op::Grouped {
+            x: x_view,
+            weight: Arc::new(Matrix {
+                form: (),
+                shape: [SIDE, SIDE],
+                stacked: Some(runs),
+                parts: vec![weight_view],
+            }),
+            ends,
+            out: view(x + weight, &[rows, SIDE], DType::Bf16),
+        };
+        // What lies between the calls is allotted by the first.
+        driver.run(&grouped, &mut workspace)?;
+        let before = ["cnnlGroupGemm", "cnrtQueueSync"].map(|call| session.calls(call));
+        driver.run(&grouped, &mut workspace)?;
+        let after = ["cnnlGroupGemm", "cnrtQueueSync"].map(|call| session.calls(call));
+        assert_eq!(after[0] - before[0], calls, "{runs} runs of {rows}");
+        assert_eq!(after[1], before[1], "{runs} runs of {rows}");
+        let got = fetch(&mut driver, at.plus(x + weight), 2 * rows * SIDE)?;
+        let number =
+            |bytes: &[u8]| f32::from_bits(u32::from(bytes[0]) << 16 | u32::from(bytes[1]) << 24);
+        let one = number(&[0x3f, 0x3f]);
+        let want = SIDE as f32 * one * one;
+        let near = got
+            .chunks(2)
+            .all(|bytes| (number(bytes) - want).abs() <= want / 128.0);
+        assert!(near, "{runs} runs of {rows}");
+        driver.free(at)?;
+    }
+    drop(driver);
+    session.clean();
+    Ok(())
+}
+
 #[test]
 fn a_device_may_be_opened_again_and_is_what_it_says() -> Result<()> {
     let session = Session::lazy(&json!({}));

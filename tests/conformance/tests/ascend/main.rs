@@ -27,7 +27,14 @@ const MEMORY: [&str; 4] = [
 ];
 /// Calls that wait, and how often a step makes them: a copy out is waited for by its event.
 const WAITS: [(&str, u64); 2] = [("aclrtSynchronizeStream", 0), ("aclrtSynchronizeDevice", 0)];
-/// Levels at which whole prompts of V4.1 are held number by number; `full` where weights are stored as released.
-const HELD: [&str; 3] = ["none", "cache", "full"];
+/// The call that replays a graph, how operators begin, and calls that a step by a graph does without.
+const REPLAY: &str = "aclmdlRIExecuteAsync";
+const OPERATORS: &str = "aclnn";
+const UNASKED: [&str; 4] = [
+    "aclrtMemsetAsync",
+    "aclrtMalloc",
+    "aclrtFree",
+    "aclrtSynchronizeStream",
+];
 /// Of so many fixtures each test takes one: all of them.
 const SHARE: usize = 1;

@@ -21,8 +21,9 @@ const MEMORY: [&str; 4] = ["cnrtMalloc", "cnrtFree", "cnrtHostMalloc", "cnrtFree
 /// Calls that wait, and how often a step makes them. What is copied out is waited for by its queue, part by part, because notifiers
 /// do not tell of failures: the first part waits for all.
 const WAITS: [(&str, u64); 1] = [("cnrtSyncDevice", 0)];
-/// Levels at which whole prompts of V4.1 are held number by number. At the others they were seen to differ, and it was not found out
-/// whether that is more than numbers which are rounded the other way because sums have another order.
-const HELD: [&str; 1] = ["none"];
+/// The call that replays a graph, how operators begin, and calls that a step by a graph does without.
+const REPLAY: &str = "cnrtTaskTopoEntityInvoke";
+const OPERATORS: &str = "cnnl";
+const UNASKED: [&str; 3] = ["cnrtMemsetAsync", "cnrtMalloc", "cnrtFree"];
 /// Of so many fixtures each test takes one, because this emulator takes longer. Tests begin at others, so that each fixture has some.
 const SHARE: usize = 3;

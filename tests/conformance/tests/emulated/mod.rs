@@ -3,6 +3,7 @@
 //! Beside the numbers each test holds that the emulator found nothing: no violation, nothing left. The test of each vendor includes it,
 //! and says whose emulator it is (`Session`), which driver is held (`Tested`), and how the vendor names what is asked after.
 
+pub(crate) mod graphs;
 mod media;
 mod places;
 #[path = "../scene/mod.rs"]

@@ -14,7 +14,6 @@ use deepseek_model::{Config, Decoder, Prefill, SeqId, TokenId, Want};
 use deepseek_vision::{Canvas, Image, Tower};
 
 use super::{at, device, emulated, model, some};
-use crate::HELD;
 
 const LEVELS: [(&str, Numerics); 2] = [("none", Numerics::EXACT), ("cache", Numerics::CACHE)];
 
@@ -24,13 +23,6 @@ fn levels(name: &str) -> Vec<(&'static str, Numerics)> {
         .ends_with("-release")
         .then_some(("full", Numerics::FULL));
     LEVELS.into_iter().chain(full).collect()
-}
-
-/// Those of them at which the numbers are the reference's.
-fn held(name: &str) -> Vec<(&'static str, Numerics)> {
-    let mut held = levels(name);
-    held.retain(|(level, _)| HELD.contains(level));
-    held
 }
 
 fn expected(name: &str) -> Result<Fixture> {
@@ -46,7 +38,7 @@ fn prompt_len(name: &str) -> Result<usize> {
 fn a_prompt_whole_and_in_odd_chunks_gives_the_logits_of_the_reference() -> Result<()> {
     for name in some(0, &FIXTURES) {
         let (reference, ids) = (expected(name)?, prompt(name)?);
-        for (seed, (level, numerics)) in (1..).zip(held(name)) {
+        for (seed, (level, numerics)) in (1..).zip(levels(name)) {
             let key = format!("logits_full.{level}");
             emulated(seed, |session| {
                 let mut model = model(session, name, at(numerics))?;
@@ -148,7 +140,7 @@ fn the_drafter_proposes_what_the_reference_does() -> Result<()> {
 fn a_cut_prompt_gives_what_the_reference_gives_then() -> Result<()> {
     for name in some(1, &FIXTURES) {
         let (reference, ids, n) = (expected(name)?, prompt(name)?, prompt_len(name)?);
-        for (seed, (level, numerics)) in (40..).zip(held(name)) {
+        for (seed, (level, numerics)) in (40..).zip(levels(name)) {
             let opened = Open {
                 drafts: true,
                 prefill: Prefill::Replay,

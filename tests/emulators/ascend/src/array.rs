@@ -2,25 +2,13 @@
 
 use emulator_support::array::Unwritten;
 pub(crate) use emulator_support::array::{Array, Data, around, joint};
+pub(crate) use emulator_support::numbers::enumerate;
 
 use crate::failure::Fault;
 
 /// The fault of an operator that gathers what was never written.
 pub(crate) fn unwritten(number: Unwritten) -> Fault {
     number.fault("uninitialised_read")
-}
-
-/// The sum of index times stride for every index of a shape, row by row.
-pub(crate) fn enumerate(dims: &[usize], strides: &[i64], offset: i64) -> Vec<i64> {
-    let mut places = vec![offset];
-    for (dim, stride) in dims.iter().zip(strides) {
-        let mut more = Vec::with_capacity(places.len() * dim);
-        for base in places {
-            more.extend((0..*dim as i64).map(|step| base + step * stride));
-        }
-        places = more;
-    }
-    places
 }
 
 /// The strides of rows without gaps.

@@ -5,11 +5,11 @@
 
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use emulator_support::failure::words;
-use emulator_support::{Goal, QueueId, Reply, Step};
+use emulator_support::{Goal, Progress, QueueId, Reply, Step};
 
 use crate::codes;
 use crate::emulator::{Emulator, Phase};
@@ -20,7 +20,7 @@ use crate::thread;
 use crate::work::{Task, Work};
 
 static STATE: LazyLock<Mutex<Emulator>> = LazyLock::new(|| Mutex::new(Emulator::first()));
-static PROGRESS: Condvar = Condvar::new();
+static PROGRESS: Progress = Progress::new();
 
 /// What may be called before `aclInit` and after `aclFinalize`.
 const EARLY: [&str; 9] = [
@@ -85,7 +85,7 @@ pub(crate) fn enter<R: Reply>(
             R::refused(failure.code)
         }
     };
-    PROGRESS.notify_all();
+    PROGRESS.tell();
     reply
 }
 
@@ -233,17 +233,7 @@ impl Call {
     /// Lets other threads call; whether one did before the limit.
     fn pause(&mut self, limit: Option<Duration>) -> bool {
         let state = self.state.take().expect("held but for a moment");
-        let (state, called) = match limit {
-            None => (
-                PROGRESS.wait(state).unwrap_or_else(PoisonError::into_inner),
-                true,
-            ),
-            Some(limit) => {
-                let waited = PROGRESS.wait_timeout(state, limit);
-                let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-                (state, !waited.timed_out())
-            }
-        };
+        let (state, called) = PROGRESS.wait(state, limit);
         self.state = Some(state);
         called
     }
@@ -284,7 +274,7 @@ impl Call {
             }
         }
         self.queues.finish(queue);
-        PROGRESS.notify_all();
+        PROGRESS.tell();
     }
 }
 

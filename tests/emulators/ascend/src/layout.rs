@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use backend_ascend_sys::types::{aclDataType, aclFormat};
 use emulator_support::Memory;
-use half::{bf16, f16};
+use emulator_support::numbers::{Number, Runs};
 
-use crate::array::{Array, Data, enumerate, row_strides};
+use crate::array::{Array, enumerate, row_strides};
 use crate::failure::Fault;
 use crate::objects::Tensor;
 use crate::work::misused;
@@ -15,15 +15,25 @@ use crate::work::misused;
 const BLOCK_ROWS: usize = 16;
 const BLOCK_ROW_BYTES: usize = 32;
 
-/// Bytes of a number of a type that operators compute with here.
-pub(crate) fn width(dtype: aclDataType) -> Option<usize> {
+/// How numbers are kept, of the types that operators compute with here.
+fn number(dtype: aclDataType) -> Option<Number> {
     match dtype {
-        aclDataType::ACL_INT8 | aclDataType::ACL_UINT8 | aclDataType::ACL_BOOL => Some(1),
-        aclDataType::ACL_FLOAT16 | aclDataType::ACL_BF16 | aclDataType::ACL_INT16 => Some(2),
-        aclDataType::ACL_FLOAT | aclDataType::ACL_INT32 => Some(4),
-        aclDataType::ACL_INT64 => Some(8),
+        aclDataType::ACL_FLOAT => Some(Number::F32),
+        aclDataType::ACL_FLOAT16 => Some(Number::F16),
+        aclDataType::ACL_BF16 => Some(Number::Bf16),
+        aclDataType::ACL_INT8 => Some(Number::I8),
+        aclDataType::ACL_UINT8 => Some(Number::U8),
+        aclDataType::ACL_INT16 => Some(Number::I16),
+        aclDataType::ACL_INT32 => Some(Number::I32),
+        aclDataType::ACL_INT64 => Some(Number::I64),
+        aclDataType::ACL_BOOL => Some(Number::Bool),
         _ => None,
     }
+}
+
+/// Bytes of a number of such a type.
+pub(crate) fn width(dtype: aclDataType) -> Option<usize> {
+    number(dtype).map(Number::bytes)
 }
 
 /// The storage of a matrix, or of several, in the fractal format:
@@ -98,16 +108,7 @@ impl Tensor {
                 length: 1,
             };
         }
-        let (mut outer, mut length) = (dims.len(), 1);
-        while outer > 0 && (dims[outer - 1] == 1 || self.strides[outer - 1] == length as i64) {
-            outer -= 1;
-            length *= dims[outer];
-        }
-        let starts = enumerate(&dims[..outer], &self.strides[..outer], self.offset);
-        Runs {
-            starts: starts.into_iter().map(|start| start as usize).collect(),
-            length,
-        }
+        Runs::new(&dims, &self.strides, self.offset)
     }
 
     /// Where each number lies in the fractal format.
@@ -177,38 +178,25 @@ impl Tensor {
             .collect()
     }
 
+    fn number(&self) -> Number {
+        number(self.dtype).expect("the contract knows the type")
+    }
+
     pub(crate) fn load(&self, memory: &Memory) -> Result<Array, Fault> {
-        let width = width(self.dtype).expect("the contract knows the type");
         let place = memory
             .locate(self.data.address(), self.bytes())
             .map_err(misused)?;
         let region = memory.region(place);
-        let runs = self.runs();
-        let mut array = Array::new(&self.sizes(), decode(self.dtype, region.bytes(), &runs));
-        let is_known = |at: Range<usize>| region.first_unknown(at).is_none();
-        if !is_known(0..self.bytes()) {
-            let mut known = Vec::with_capacity(array.len());
-            for run in runs.bytes(width) {
-                if is_known(run.clone()) {
-                    known.resize(known.len() + runs.length, true);
-                } else {
-                    let numbers = run.step_by(width);
-                    known.extend(numbers.map(|at| is_known(at..at + width)));
-                }
-            }
-            array.known = Some(known);
-        }
-        Ok(array)
+        Ok(self.runs().load(&self.sizes(), self.number(), &region))
     }
 
     /// Makes its numbers unwritten.
     pub(crate) fn forget(&self, memory: &mut Memory) -> Result<(), Fault> {
-        let width = width(self.dtype).expect("the contract knows the type");
         let place = memory
             .locate(self.data.address(), self.bytes())
             .map_err(misused)?;
         let mut region = memory.region_mut(place);
-        for run in self.runs().bytes(width) {
+        for run in self.runs().bytes(self.number().bytes()) {
             region.forget(run);
         }
         Ok(())
@@ -221,7 +209,6 @@ impl Tensor {
             self.sizes(),
             "an operator gives what it planned"
         );
-        let width = width(self.dtype).expect("the contract knows the type");
         let place = memory
             .locate(self.data.address(), self.bytes())
             .map_err(misused)?;
@@ -229,97 +216,7 @@ impl Tensor {
         if self.is_fractal() {
             region.fill(0);
         }
-        let (bytes, runs) = (encode(self.dtype, &array.data), self.runs());
-        for (index, run) in runs.bytes(width).enumerate() {
-            let first = index * runs.length;
-            let known = array.known.as_ref();
-            let known = known.map(|known| &known[first..first + runs.length]);
-            if known.is_none_or(|known| known.iter().all(|known| *known)) {
-                region.write(run.start, &bytes[first * width..][..run.len()]);
-                continue;
-            }
-            for (at, _) in known
-                .into_iter()
-                .flatten()
-                .enumerate()
-                .filter(|(_, known)| **known)
-            {
-                let number = &bytes[(first + at) * width..][..width];
-                region.write(run.start + at * width, number);
-            }
-        }
+        self.runs().store(array, self.number(), &mut region);
         Ok(())
-    }
-}
-
-/// Numbers of a storage that follow one another: where each run of them begins, and how long all are.
-struct Runs {
-    starts: Vec<usize>,
-    length: usize,
-}
-
-impl Runs {
-    /// The bytes of each, of numbers that are so wide.
-    fn bytes(&self, width: usize) -> impl Iterator<Item = Range<usize>> {
-        let length = self.length * width;
-        let starts = self.starts.iter().filter(move |_| length > 0);
-        starts.map(move |start| start * width..start * width + length)
-    }
-
-    fn numbers<const N: usize, T>(&self, bytes: &[u8], number: impl Fn([u8; N]) -> T) -> Vec<T> {
-        let mut numbers = Vec::with_capacity(self.starts.len() * self.length);
-        for run in self.bytes(N) {
-            let words = bytes[run].as_chunks::<N>().0.iter();
-            numbers.extend(words.map(|word| number(*word)));
-        }
-        numbers
-    }
-}
-
-fn decode(dtype: aclDataType, bytes: &[u8], runs: &Runs) -> Data {
-    let half = |word| f16::from_le_bytes(word).to_f32();
-    let brain = |word| bf16::from_le_bytes(word).to_f32();
-    match dtype {
-        aclDataType::ACL_FLOAT => Data::Float(runs.numbers(bytes, f32::from_le_bytes)),
-        aclDataType::ACL_FLOAT16 => Data::Float(runs.numbers(bytes, half)),
-        aclDataType::ACL_BF16 => Data::Float(runs.numbers(bytes, brain)),
-        aclDataType::ACL_INT8 => {
-            Data::Int(runs.numbers(bytes, |word| i8::from_le_bytes(word).into()))
-        }
-        aclDataType::ACL_INT16 => {
-            Data::Int(runs.numbers(bytes, |word| i16::from_le_bytes(word).into()))
-        }
-        aclDataType::ACL_INT32 => {
-            Data::Int(runs.numbers(bytes, |word| i32::from_le_bytes(word).into()))
-        }
-        aclDataType::ACL_INT64 => Data::Int(runs.numbers(bytes, i64::from_le_bytes)),
-        _ => Data::Int(runs.numbers(bytes, |[byte]| byte.into())),
-    }
-}
-
-/// The bytes of all numbers, rounded to nearest, ties to even.
-fn encode(dtype: aclDataType, data: &Data) -> Vec<u8> {
-    fn words<const N: usize, T: Copy>(numbers: &[T], word: impl Fn(T) -> [u8; N]) -> Vec<u8> {
-        let mut bytes = vec![0; numbers.len() * N];
-        let places = bytes.as_chunks_mut::<N>().0.iter_mut();
-        places
-            .zip(numbers)
-            .for_each(|(place, number)| *place = word(*number));
-        bytes
-    }
-    match data {
-        Data::Float(floats) => match dtype {
-            aclDataType::ACL_FLOAT => words(floats, f32::to_le_bytes),
-            aclDataType::ACL_FLOAT16 => words(floats, |x| f16::from_f32(x).to_le_bytes()),
-            aclDataType::ACL_BF16 => words(floats, |x| bf16::from_f32(x).to_le_bytes()),
-            _ => panic!("the contract says integers"),
-        },
-        Data::Int(ints) => match width(dtype) {
-            _ if dtype == aclDataType::ACL_BOOL => words(ints, |x| [u8::from(x != 0)]),
-            Some(1) => words(ints, |x| (x as i8).to_le_bytes()),
-            Some(2) => words(ints, |x| (x as i16).to_le_bytes()),
-            Some(4) => words(ints, |x| (x as i32).to_le_bytes()),
-            _ => words(ints, i64::to_le_bytes),
-        },
     }
 }

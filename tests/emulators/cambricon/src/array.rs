@@ -1,7 +1,7 @@
 //! Numbers as operators compute with them.
 
 use emulator_support::array::Unwritten;
-pub(crate) use emulator_support::array::{Array, Data, around, joint, places, strides};
+pub(crate) use emulator_support::array::{Array, Data, around, joint, strides};
 use emulator_support::failure::Fault;
 
 /// The fault of an operator that gathers what was never written.

@@ -4,12 +4,12 @@
 
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use emulator_support::argument::Pointer;
 use emulator_support::failure::{Failure, Fault, Outcome, words};
-use emulator_support::{Goal, QueueId, Reply, Step};
+use emulator_support::{Goal, Progress, QueueId, Reply, Step};
 
 use crate::codes;
 use crate::config::Config;
@@ -22,7 +22,7 @@ static STATE: LazyLock<Mutex<Emulator>> = LazyLock::new(|| {
     let emulator = Emulator::new(Config::default(), 1);
     Mutex::new(emulator.unwrap_or_else(|error| panic!("{error}")))
 });
-static PROGRESS: Condvar = Condvar::new();
+static PROGRESS: Progress = Progress::new();
 
 /// What returns the code of the last failure, which is not one itself.
 const ASKS: [&str; 2] = ["cnrtGetLastError", "cnrtPeekAtLastError"];
@@ -68,7 +68,7 @@ pub(crate) fn enter<R: Reply>(
             R::refused(failure.code)
         }
     };
-    PROGRESS.notify_all();
+    PROGRESS.tell();
     reply
 }
 
@@ -134,6 +134,9 @@ impl Call {
             let text = "a task of this queue has failed before";
             return Err(Failure::new(refused, text));
         }
+        let Some(task) = self.capture(queue, task)? else {
+            return Ok(());
+        };
         let (id, name) = (QueueId(queue.0), self.name);
         let (reads, writes) = task.ranges();
         if let Some(race) = self.races.queued(id, name, &reads, &writes) {
@@ -201,17 +204,7 @@ impl Call {
     /// Lets other threads call; whether one did before the limit.
     fn pause(&mut self, limit: Option<Duration>) -> bool {
         let state = self.state.take().expect("held but for a moment");
-        let (state, called) = match limit {
-            None => {
-                let state = PROGRESS.wait(state).unwrap_or_else(PoisonError::into_inner);
-                (state, true)
-            }
-            Some(limit) => {
-                let waited = PROGRESS.wait_timeout(state, limit);
-                let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-                (state, !waited.timed_out())
-            }
-        };
+        let (state, called) = PROGRESS.wait(state, limit);
         self.state = Some(state);
         called
     }
@@ -237,7 +230,7 @@ impl Call {
             }
         }
         self.work.finish(id);
-        PROGRESS.notify_all();
+        PROGRESS.tell();
     }
 }
 

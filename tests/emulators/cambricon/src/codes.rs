@@ -8,6 +8,8 @@ pub(crate) const STATE: i32 = 100_015;
 pub(crate) const UNSUPPORTED: i32 = 100_050;
 pub(crate) const QUEUE: i32 = 100_060;
 pub(crate) const NO_MEMORY: i32 = 100_100;
+pub(crate) const CAPTURE_UNSUPPORTED: i32 = 100_360;
+pub(crate) const CAPTURE_UNMATCHED: i32 = 100_366;
 pub(crate) const DIRECTION: i32 = 632_013;
 
 pub(crate) const CNNL_NOT_INITIALIZED: i32 = 1;
@@ -32,6 +34,8 @@ mod tests {
             UNSUPPORTED,
             QUEUE,
             NO_MEMORY,
+            CAPTURE_UNSUPPORTED,
+            CAPTURE_UNMATCHED,
             DIRECTION,
         ];
         let operators = [

@@ -90,6 +90,7 @@ fn plan(call: &Call, request: &Request) -> Outcome<Copy> {
 
 /// Runs a task at once, as part of this call.
 fn now(call: &mut Call, task: &Task) -> Outcome {
+    call.forbid_in_captures()?;
     let name = call.name;
     let (reads, writes) = task.ranges();
     if let Some(race) = call.races.at_once(name, &reads, &writes) {
@@ -113,12 +114,7 @@ pub(crate) fn queue_copy(call: &mut Call, request: &Request, queue: Pointer) -> 
         call.drain(queue)?;
         return now(call, &Task::Copy(copy));
     }
-    if let Side::Pinned(bytes, _) = &copy.from {
-        copy.checksum = Some(bytes.checksum());
-    }
-    if let Side::Pinned(bytes, _) = &copy.to {
-        bytes.fill(call.config.pattern);
-    }
+    copy.queued(call.config.pattern);
     call.submit(queue, Task::Copy(copy), codes::QUEUE)
 }
 

@@ -62,6 +62,7 @@ pub(crate) fn set_flag(_call: &mut Call, flags: u32) -> Outcome {
 
 /// Waits for all queues of this thread's device.
 pub(crate) fn synchronize(call: &mut Call) -> Outcome {
+    call.forbid_in_captures()?;
     let device = call.device();
     let of = call
         .queues

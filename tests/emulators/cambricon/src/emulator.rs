@@ -5,6 +5,7 @@ use std::thread::ThreadId;
 
 use emulator_support::{Memory, Pages, Point, QueueId, Queues, Races, Report};
 
+use crate::captures::{Capture, Entity, Topology};
 use crate::config::Config;
 use crate::handles::{Handle, Handles, Kind};
 use crate::objects::Object;
@@ -50,6 +51,10 @@ pub(crate) struct Emulator {
     pub(crate) objects: BTreeMap<Handle, Object>,
     /// Pinned memory of the host by its first address, with the size that was asked for.
     pub(crate) pinned: BTreeMap<u64, (Pages, usize)>,
+    /// By the queue that each is of.
+    pub(crate) captures: BTreeMap<Handle, Capture>,
+    pub(crate) topologies: BTreeMap<Handle, Topology>,
+    pub(crate) entities: BTreeMap<Handle, Entity>,
     pub(crate) work: Queues<Work>,
     pub(crate) races: Races,
     pub(crate) report: Report,
@@ -72,6 +77,9 @@ impl Emulator {
             operators: BTreeMap::new(),
             objects: BTreeMap::new(),
             pinned: BTreeMap::new(),
+            captures: BTreeMap::new(),
+            topologies: BTreeMap::new(),
+            entities: BTreeMap::new(),
             races: Races::default(),
             report: Report::default(),
         })
@@ -122,12 +130,18 @@ impl Emulator {
         let handles = self.operators.values();
         let handles = handles.map(|one| format!("a handle of device {}", one.device));
         let objects = self.objects.values().map(|object| object.name().to_owned());
+        let topologies = self.topologies.values();
+        let topologies = topologies.map(|(device, _)| format!("captured tasks of device {device}"));
+        let entities = self.entities.values();
+        let entities = entities.map(|one| format!("an entity of device {}", one.device));
         buffers
             .chain(pinned)
             .chain(queues)
             .chain(notifiers)
             .chain(handles)
             .chain(objects)
+            .chain(topologies)
+            .chain(entities)
             .collect()
     }
 }

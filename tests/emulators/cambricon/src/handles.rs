@@ -17,6 +17,10 @@ pub(crate) enum Kind {
     Algorithm,
     Heuristic,
     Norm,
+    GroupGemm,
+    GroupTensor,
+    Topology,
+    Entity,
 }
 
 impl emulator_support::HandleKind for Kind {

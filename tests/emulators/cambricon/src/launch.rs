@@ -17,6 +17,7 @@ use crate::planner::{Kernel, Operand, Planner, Role, refuse, workspace_bytes};
 use crate::work::{Ranges, Task, misused};
 
 /// An operator in its queue.
+#[derive(Clone)]
 pub(crate) struct Launch {
     device: usize,
     operands: Vec<Operand>,

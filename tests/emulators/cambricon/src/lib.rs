@@ -4,6 +4,7 @@
 
 mod array;
 mod call;
+mod captures;
 mod codes;
 mod config;
 mod control;

@@ -51,6 +51,7 @@ pub(crate) fn malloc(call: &mut Call, place: Place<*mut c_void>, bytes: usize) -
     if bytes == 0 {
         return Err(Failure::new(codes::ARGS, "a size of 0"));
     }
+    call.forbid_in_captures()?;
     let device = call.device();
     let made = call.devices[device].alloc(bytes, bytes);
     let full = |full| Failure::new(codes::NO_MEMORY, format!("device {device}: {full}"));
@@ -60,6 +61,7 @@ pub(crate) fn malloc(call: &mut Call, place: Place<*mut c_void>, bytes: usize) -
 
 /// Frees at once, whatever is queued: that is a violation here, and corrupts memory on a device.
 pub(crate) fn free(call: &mut Call, pointer: Pointer) -> Outcome {
+    call.forbid_in_captures()?;
     let start = pointer.address();
     let Owner::Device(device) = call.owner(start) else {
         let text = format!("{start:#x} is no address of a device");
@@ -84,6 +86,7 @@ pub(crate) fn malloc_host(call: &mut Call, place: Place<*mut c_void>, bytes: usi
     if bytes == 0 {
         return Err(Failure::new(codes::ARGS, "a size of 0"));
     }
+    call.forbid_in_captures()?;
     let refused = |error| Failure::new(codes::NO_MEMORY, format!("{bytes} bytes: {error}"));
     let pages = Pages::map(bytes).map_err(|error: std::io::Error| refused(error.to_string()))?;
     let start = pages.start();
@@ -93,6 +96,7 @@ pub(crate) fn malloc_host(call: &mut Call, place: Place<*mut c_void>, bytes: usi
 }
 
 pub(crate) fn free_host(call: &mut Call, pointer: Pointer) -> Outcome {
+    call.forbid_in_captures()?;
     let start = pointer.address();
     let Some((_, bytes)) = call.pinned.get(&start) else {
         let text = "no pinned memory begins here";

@@ -11,8 +11,9 @@ use crate::array::strides;
 use crate::call::Call;
 use crate::codes::{CNNL_BAD_PARAM, CNNL_NOT_SUPPORTED};
 use crate::handles::{Handle, Kind};
+use crate::kernels::groups::{Bounds, Stack};
 use crate::memory::Owner;
-use crate::tensor::{F32, Tensor, width};
+use crate::tensor::{F32, Tensor, number};
 
 /// Dimensions that a tensor may have.
 const RANK_MAX: i32 = 8;
@@ -32,6 +33,8 @@ pub(crate) enum Object {
     Algorithm(Option<Plan>),
     Heuristic(Option<Plan>),
     Norm,
+    GroupGemm(Bounds),
+    GroupTensor(Option<Stack>),
 }
 
 #[derive(Debug, Clone)]
@@ -68,6 +71,8 @@ impl Object {
             Self::Algorithm(_) => "an algorithm of a product",
             Self::Heuristic(_) => "what was found for a product",
             Self::Norm => "a descriptor of a norm",
+            Self::GroupGemm(_) => "a descriptor of products of runs",
+            Self::GroupTensor(_) => "a descriptor of operands of runs",
         }
     }
 
@@ -90,7 +95,11 @@ impl Object {
             Kind::Algorithm => Self::Algorithm(None),
             Kind::Heuristic => Self::Heuristic(None),
             Kind::Norm => Self::Norm,
-            Kind::Queue | Kind::Notifier | Kind::Operators => unreachable!("no description"),
+            Kind::GroupGemm => Self::GroupGemm(Bounds::default()),
+            Kind::GroupTensor => Self::GroupTensor(None),
+            Kind::Queue | Kind::Notifier | Kind::Operators | Kind::Topology | Kind::Entity => {
+                unreachable!("no description")
+            }
         }
     }
 }
@@ -132,7 +141,7 @@ pub(crate) fn destroy(call: &mut Call, handle: Handle, kind: Kind) -> Outcome {
     Ok(())
 }
 
-fn object(call: &mut Call, handle: Handle, kind: Kind) -> Outcome<&mut Object> {
+pub(crate) fn object(call: &mut Call, handle: Handle, kind: Kind) -> Outcome<&mut Object> {
     if !handle.is(kind) {
         return Err(dead(handle, kind));
     }
@@ -158,7 +167,7 @@ impl Setting {
             let text = format!("layout {}, ARRAY is the one that is used", self.layout.0);
             return Err(Failure::violation("E-LAYOUT", CNNL_BAD_PARAM, text));
         }
-        if width(self.dtype).is_none() {
+        if number(self.dtype).is_none() {
             let text = format!("type {}", self.dtype.0);
             return Err(Failure::violation("E-DTYPE", CNNL_NOT_SUPPORTED, text));
         }
@@ -245,7 +254,7 @@ pub(crate) fn host_bytes(call: &Call, pointer: Pointer, count: usize) -> Outcome
 }
 
 /// An attribute of four bytes.
-fn word(call: &Call, buffer: Pointer, bytes: usize) -> Outcome<u32> {
+pub(crate) fn word(call: &Call, buffer: Pointer, bytes: usize) -> Outcome<u32> {
     if bytes != 4 {
         let text = format!("{bytes} bytes of an attribute of 4");
         return Err(Failure::new(CNNL_BAD_PARAM, text));

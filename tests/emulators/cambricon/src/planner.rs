@@ -1,5 +1,7 @@
 //! An operator before it is queued: its operands against its contract.
 
+use std::sync::Arc;
+
 use backend_cambricon_sys::types::cnnlDataType_t;
 use emulator_support::Misuse;
 use emulator_support::argument::Pointer;
@@ -19,12 +21,12 @@ pub(crate) type At = (Handle, Pointer);
 
 /// What an operator computes: from all its operands, in their order, the outputs in theirs. Where an output stands among the
 /// operands it reads nothing.
-pub(crate) type Kernel = Box<dyn Fn(&[Array]) -> Result<Vec<Array>, Fault> + Send>;
+pub(crate) type Kernel = Arc<dyn Fn(&[Array]) -> Result<Vec<Array>, Fault> + Send + Sync>;
 
 pub(crate) fn kernel(
-    compute: impl Fn(&[Array]) -> Result<Vec<Array>, Fault> + Send + 'static,
+    compute: impl Fn(&[Array]) -> Result<Vec<Array>, Fault> + Send + Sync + 'static,
 ) -> Kernel {
-    Box::new(compute)
+    Arc::new(compute)
 }
 
 /// How an operand is used.
@@ -41,7 +43,7 @@ pub(crate) enum Role {
 }
 
 /// An operand of an operator.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Operand {
     pub(crate) name: &'static str,
     pub(crate) tensor: Tensor,
@@ -112,6 +114,17 @@ impl Planner<'_> {
 
     fn operand(&mut self, name: &'static str, (handle, at): At, role: Role) -> Outcome<Spec> {
         let tensor = self.tensor(name, handle)?;
+        self.placed(name, tensor, at, role)
+    }
+
+    /// An operand that has no description of its own.
+    pub(crate) fn placed(
+        &mut self,
+        name: &'static str,
+        tensor: Tensor,
+        at: Pointer,
+        role: Role,
+    ) -> Outcome<Spec> {
         if tensor.is_on_host {
             return Err(refuse(
                 "E-SHAPE",

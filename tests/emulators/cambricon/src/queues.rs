@@ -30,7 +30,7 @@ pub(crate) fn create(call: &mut Call, place: Place<cnrtQueue_t>) -> Outcome {
 /// Destroys a queue. What is in it is run or not, by the release: so nothing may be.
 pub(crate) fn destroy(call: &mut Call, queue: Pointer) -> Outcome {
     let queue = call.queue(queue)?;
-    if call.is_pending(queue) {
+    if call.is_pending(queue) || call.captures.remove(&queue).is_some() {
         call.violation("E-DESTROY", "a queue with work in it");
     }
     call.queues.remove(&queue);
@@ -41,6 +41,7 @@ pub(crate) fn destroy(call: &mut Call, queue: Pointer) -> Outcome {
 /// Waits for all that a queue holds, and tells whether some of it failed.
 pub(crate) fn synchronize(call: &mut Call, queue: Pointer) -> Outcome {
     let queue = call.queue(queue)?;
+    call.forbid_on_captured(queue)?;
     call.drain(queue)?;
     told(call, queue)
 }
@@ -59,6 +60,7 @@ fn not_ready(call: &Call) -> Failure {
 /// Whether a queue is done. Each look takes a step, so that whoever looks again and again gets there.
 pub(crate) fn query(call: &mut Call, queue: Pointer) -> Outcome {
     let queue = call.queue(queue)?;
+    call.forbid_on_captured(queue)?;
     let goal = call.work.now(QueueId(queue.0));
     if !call.look(goal) {
         return Err(not_ready(call));
@@ -110,6 +112,7 @@ pub(crate) fn destroy_notifier(call: &mut Call, notifier: Pointer) -> Outcome {
 
 pub(crate) fn place(call: &mut Call, notifier: Pointer, queue: Pointer) -> Outcome {
     let queue = call.queue(queue)?;
+    call.forbid_on_captured(queue)?;
     let handle = known(call, notifier)?;
     if call.notifiers[&handle].device != call.queues[&queue].device {
         let text = "a notifier and a queue of different devices";
@@ -132,6 +135,7 @@ pub(crate) fn place(call: &mut Call, notifier: Pointer, queue: Pointer) -> Outco
 /// Lets a queue wait for the last place of a notifier; for its first if there is none yet.
 pub(crate) fn wait(call: &mut Call, notifier: Pointer, queue: Pointer, flag: u32) -> Outcome {
     let queue = call.queue(queue)?;
+    call.forbid_on_captured(queue)?;
     let handle = known(call, notifier)?;
     if flag > 1 {
         return Err(Failure::new(codes::ARGS, format!("flag {flag}")));

@@ -22,7 +22,7 @@ pub(crate) struct Work {
     pub(crate) task: Task,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Task {
     Copy(Copy),
     Fill(Fill),
@@ -30,14 +30,14 @@ pub(crate) enum Task {
 }
 
 /// One side of a copy.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Side {
     Device { device: usize, address: u64 },
     Pinned(HostBytes, u64),
     Pageable(HostBytes),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Copy {
     pub(crate) from: Side,
     pub(crate) to: Side,
@@ -46,7 +46,7 @@ pub(crate) struct Copy {
     pub(crate) checksum: Option<u64>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Fill {
     pub(crate) device: usize,
     pub(crate) address: u64,
@@ -134,6 +134,16 @@ enum Load {
 }
 
 impl Copy {
+    /// Notes what pinned memory holds when the copy is queued, and fills where it leads to with what is no number.
+    pub(crate) fn queued(&mut self, pattern: u8) {
+        if let Side::Pinned(bytes, _) = &self.from {
+            self.checksum = Some(bytes.checksum());
+        }
+        if let Side::Pinned(bytes, _) = &self.to {
+            bytes.fill(pattern);
+        }
+    }
+
     fn run(&self, emulator: &mut Emulator) -> Result<(), Fault> {
         let load = self.load(emulator)?;
         match (&self.to, &load) {

@@ -1,8 +1,10 @@
 //! Numbers as operators compute with them: rows without gaps, floats of 32 bits or integers of 64.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::failure::Fault;
+use crate::numbers::Runs;
 
 /// Numbers and their shape.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +46,58 @@ impl Data {
         match self {
             Self::Float(all) => Self::Float(places.iter().map(|place| all[*place]).collect()),
             Self::Int(all) => Self::Int(places.iter().map(|place| all[*place]).collect()),
+        }
+    }
+
+    /// So many numbers from each of these places on.
+    #[must_use]
+    pub fn runs(&self, starts: &[usize], length: usize) -> Self {
+        fn of<T: Copy>(all: &[T], starts: &[usize], length: usize) -> Vec<T> {
+            let runs = starts.iter().map(|start| &all[*start..*start + length]);
+            runs.flatten().copied().collect()
+        }
+        match self {
+            Self::Float(all) => Self::Float(of(all, starts, length)),
+            Self::Int(all) => Self::Int(of(all, starts, length)),
+        }
+    }
+
+    /// The numbers at these places, each so often.
+    fn repeated(&self, places: &[usize], count: usize) -> Self {
+        fn of<T: Copy>(all: &[T], places: &[usize], count: usize) -> Vec<T> {
+            let numbers = places.iter().map(|place| all[*place]);
+            numbers
+                .flat_map(|number| std::iter::repeat_n(number, count))
+                .collect()
+        }
+        match self {
+            Self::Float(all) => Self::Float(of(all, places, count)),
+            Self::Int(all) => Self::Int(of(all, places, count)),
+        }
+    }
+
+    /// Adds a part of others.
+    ///
+    /// # Panics
+    /// If they are of another kind.
+    pub fn extend(&mut self, others: &Self, part: Range<usize>) {
+        match (self, others) {
+            (Self::Float(all), Self::Float(others)) => all.extend(&others[part]),
+            (Self::Int(all), Self::Int(others)) => all.extend(&others[part]),
+            _ => panic!("the contract says the same type"),
+        }
+    }
+
+    /// Writes a part of others from a place on.
+    ///
+    /// # Panics
+    /// If they are of another kind.
+    pub fn write(&mut self, at: usize, others: &Self, part: Range<usize>) {
+        let to = at..at + part.len();
+        match (self, others) {
+            (Self::Float(all), Self::Float(others)) => all[to].copy_from_slice(&others[part]),
+            (Self::Int(all), Self::Int(others)) => all[to].copy_from_slice(&others[part]),
+            _ => panic!("the contract says the same type"),
         }
     }
 
@@ -149,6 +203,25 @@ impl Array {
         Ok(Self::new(dims, self.data.at(places)))
     }
 
+    /// So many numbers from each of these places on.
+    ///
+    /// # Errors
+    /// If one of them was never written.
+    pub fn pick_runs(
+        &self,
+        dims: &[usize],
+        starts: &[usize],
+        length: usize,
+    ) -> Result<Self, Unwritten> {
+        if let Some(known) = &self.known {
+            let mut places = starts.iter().flat_map(|start| *start..*start + length);
+            if let Some(place) = places.find(|place| !known[*place]) {
+                return Err(Unwritten(place));
+            }
+        }
+        Ok(Self::new(dims, self.data.runs(starts, length)))
+    }
+
     /// Writes numbers of the same kind at these places.
     ///
     /// # Panics
@@ -181,7 +254,18 @@ impl Array {
                 by[missing + axis] = own[axis];
             }
         }
-        Cow::Owned(Self::new(dims, self.data.at(&places(dims, &by))))
+        let is_once = |axis: &usize| by[*axis] == 0;
+        let still = (0..dims.len()).rev().take_while(is_once).count();
+        let (outer, inner) = dims.split_at(dims.len() - still);
+        let data = if still > 0 {
+            let count = inner.iter().product();
+            self.data.repeated(&places(outer, &by), count)
+        } else {
+            let by: Vec<i64> = by.iter().map(|by| *by as i64).collect();
+            let Runs { starts, length } = Runs::new(dims, &by, 0);
+            self.data.runs(&starts, length)
+        };
+        Cow::Owned(Self::new(dims, data))
     }
 }
 
@@ -247,6 +331,11 @@ mod tests {
             row.spread(&[2, 2, 3]).i(),
             [5, 5, 5, 6, 6, 6, 5, 5, 5, 6, 6, 6]
         );
+        let pair = Array::ints(&[1, 2], vec![5, 6]);
+        assert_eq!(pair.spread(&[2, 2]).i(), [5, 6, 5, 6]);
+        assert_eq!(pair.spread(&[1, 1, 2]).i(), [5, 6]);
+        let one = Array::ints(&[1], vec![5]);
+        assert_eq!(one.spread(&[1, 2]).i(), [5, 5]);
     }
 
     #[test]
@@ -254,6 +343,10 @@ mod tests {
         let mut array = Array::floats(&[3], vec![1.0, 2.0, 3.0]);
         array.known = Some(vec![true, false, true]);
         assert_eq!(array.pick(&[2], &[2, 0]).expect("known").f(), [3.0, 1.0]);
+        let run = array.pick_runs(&[1, 2], &[1], 2);
+        assert_eq!(run.expect_err("unknown"), Unwritten(1));
+        let run = array.pick_runs(&[1, 1], &[2], 1).expect("known");
+        assert_eq!(run.f(), [3.0]);
         let unwritten = array.pick(&[1], &[1]).expect_err("unknown");
         assert_eq!(unwritten, Unwritten(1));
         assert_eq!(unwritten.fault("a check").kind, "a check");

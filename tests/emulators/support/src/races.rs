@@ -16,7 +16,6 @@ type Clock = BTreeMap<QueueId, u64>;
 struct Access {
     start: u64,
     end: u64,
-    queue: QueueId,
     time: u64,
     writes: bool,
     call: &'static str,
@@ -28,7 +27,8 @@ pub struct Races {
     host: Clock,
     queues: BTreeMap<QueueId, Clock>,
     points: BTreeMap<Point, Clock>,
-    accesses: Vec<Access>,
+    /// Of each queue, in their order.
+    accesses: BTreeMap<QueueId, Vec<Access>>,
 }
 
 fn join(into: &mut Clock, other: &Clock) {
@@ -51,19 +51,18 @@ impl Races {
         join(clock, &self.host);
         let time = clock.entry(queue).or_default();
         *time += 1;
-        let (time, clock) = (*time, clock.clone());
-        let found = self.conflict(&clock, call, reads, writes);
+        let time = *time;
+        let found = conflict(&self.accesses, clock, call, reads, writes);
+        let accesses = self.accesses.entry(queue).or_default();
         for (ranges, writes) in [(reads, false), (writes, true)] {
-            for (start, bytes) in ranges {
-                self.accesses.push(Access {
-                    start: *start,
-                    end: start + *bytes as u64,
-                    queue,
-                    time,
-                    writes,
-                    call,
-                });
-            }
+            let ranges = ranges.iter().map(|(start, bytes)| Access {
+                start: *start,
+                end: start + *bytes as u64,
+                time,
+                writes,
+                call,
+            });
+            accesses.extend(ranges);
         }
         found
     }
@@ -76,32 +75,7 @@ impl Races {
         reads: &[(u64, usize)],
         writes: &[(u64, usize)],
     ) -> Option<String> {
-        self.conflict(&self.host, call, reads, writes)
-    }
-
-    fn conflict(
-        &self,
-        clock: &Clock,
-        call: &str,
-        reads: &[(u64, usize)],
-        writes: &[(u64, usize)],
-    ) -> Option<String> {
-        let meets = |access: &Access, ranges: &[(u64, usize)]| {
-            let mut ranges = ranges.iter();
-            ranges.any(|(start, bytes)| access.start < start + *bytes as u64 && *start < access.end)
-        };
-        let mut accesses = self.accesses.iter();
-        let found = accesses.find(|access| {
-            let is_before = clock
-                .get(&access.queue)
-                .is_some_and(|time| *time >= access.time);
-            !is_before && (meets(access, writes) || access.writes && meets(access, reads))
-        })?;
-        let verb = if found.writes { "written" } else { "read" };
-        Some(format!(
-            "{call} comes in no order with {}, by which queue {:#x} has {verb} the same bytes",
-            found.call, found.queue.0
-        ))
+        conflict(&self.accesses, &self.host, call, reads, writes)
     }
 
     /// A queue records a point.
@@ -136,13 +110,41 @@ impl Races {
 
     /// What the host has waited for is before all that is still to come.
     fn settle(&mut self) {
-        let host = &self.host;
-        let is_open = |access: &Access| {
-            host.get(&access.queue)
-                .is_none_or(|time| *time < access.time)
-        };
-        self.accesses.retain(is_open);
+        for (queue, accesses) in &mut self.accesses {
+            let known = known(accesses, &self.host, *queue);
+            accesses.drain(..known);
+        }
     }
+}
+
+/// How many accesses of a queue are before whoever has this clock.
+fn known(accesses: &[Access], clock: &Clock, queue: QueueId) -> usize {
+    let time = clock.get(&queue).copied().unwrap_or(0);
+    accesses.partition_point(|access| access.time <= time)
+}
+
+fn conflict(
+    all: &BTreeMap<QueueId, Vec<Access>>,
+    clock: &Clock,
+    call: &str,
+    reads: &[(u64, usize)],
+    writes: &[(u64, usize)],
+) -> Option<String> {
+    let meets = |access: &Access, ranges: &[(u64, usize)]| {
+        let mut ranges = ranges.iter();
+        ranges.any(|(start, bytes)| access.start < start + *bytes as u64 && *start < access.end)
+    };
+    let (queue, found) = all.iter().find_map(|(queue, accesses)| {
+        let mut open = accesses[known(accesses, clock, *queue)..].iter();
+        let found =
+            open.find(|access| meets(access, writes) || access.writes && meets(access, reads))?;
+        Some((queue, found))
+    })?;
+    let verb = if found.writes { "written" } else { "read" };
+    Some(format!(
+        "{call} comes in no order with {}, by which queue {:#x} has {verb} the same bytes",
+        found.call, queue.0
+    ))
 }
 
 #[cfg(test)]
@@ -202,7 +204,8 @@ mod tests {
         races.passed(A);
         assert_eq!(races.at_once("copy", &BYTES, &[]), None);
         assert_eq!(races.queued(B, "r", &BYTES, &[]), None);
-        assert_eq!(races.accesses.len(), 1, "what was waited for is let go");
+        let open = races.accesses.values().map(Vec::len);
+        assert_eq!(open.sum::<usize>(), 1, "what was waited for is let go");
         let middle = point();
         races.recorded(B, middle);
         races.reached(middle);

@@ -28,16 +28,14 @@ fn slices(
     op.output("out", out)?.of(&[x.dtype])?.shape(&dims)?;
     Ok(kernel(move |inputs| {
         let [outer, length, inner] = around(&x.dims, axis);
-        let mut places = Vec::new();
+        let mut starts = Vec::with_capacity(outer * inputs[index.slot].len());
         for row in 0..outer {
             for index in inputs[index.slot].i() {
-                let start = (row * length + within(*index, length)?) * inner;
-                places.extend(start..start + inner);
+                starts.push((row * length + within(*index, length)?) * inner);
             }
         }
-        Ok(vec![
-            inputs[x.slot].pick(&dims, &places).map_err(unwritten)?,
-        ])
+        let picked = inputs[x.slot].pick_runs(&dims, &starts, inner);
+        Ok(vec![picked.map_err(unwritten)?])
     }))
 }
 

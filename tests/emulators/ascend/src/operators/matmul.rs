@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use emulator_support::matrix_product;
 use half::f16;
 
 use crate::array::{Array, joint};
@@ -68,7 +69,7 @@ fn product(
                 .chunks(m * k)
                 .zip(b.chunks(k * n))
                 .zip(out.chunks_mut(m * n));
-            matrices.for_each(|((a, b), out)| multiply(a, b, out, k, n));
+            matrices.for_each(|((a, b), out)| matrix_product(a, (b, [n, 1]), out, [k, n]));
         }
         Ok(vec![Array::floats(&dims, out)])
     }))
@@ -76,13 +77,4 @@ fn product(
 
 fn last(dims: &[usize]) -> [usize; 2] {
     *dims.last_chunk().expect("rank 2 or more")
-}
-
-/// `out[m, n] = a[m, k] b[k, n]`, summed in the order of `k`.
-fn multiply(a: &[f32], b: &[f32], out: &mut [f32], k: usize, n: usize) {
-    for (a, out) in a.chunks(k).zip(out.chunks_mut(n)) {
-        for (a, b) in a.iter().zip(b.chunks(n)) {
-            out.iter_mut().zip(b).for_each(|(out, b)| *out += a * b);
-        }
-    }
 }

@@ -4,13 +4,16 @@ use std::ffi::{c_char, c_void};
 
 use backend_cambricon_sys::types::{
     cnnlActivationDescAttribute_t, cnnlActivationDescriptor_t, cnnlAtomicsMode_t,
-    cnnlCastDataType_t, cnnlDataType_t, cnnlDivDescAttribute_t, cnnlDivDescriptor_t, cnnlHandle_t,
-    cnnlIndicesType_t, cnnlLogBase_t, cnnlLogicOp_t, cnnlMatMulAlgo_t, cnnlMatMulDescAttribute_t,
-    cnnlMatMulDescriptor_t, cnnlMatMulHeuristicResult_t, cnnlMatMulPrefer_t, cnnlNanPropagation_t,
-    cnnlNormDescriptor_t, cnnlOpTensorDesc_t, cnnlOpTensorDescriptor_t, cnnlPointerMode_t,
-    cnnlReduceDescriptor_t, cnnlReduceIndices_t, cnnlReduceOp_t, cnnlScatterNdMode_t,
-    cnnlTensorDescriptor_t, cnnlTensorLayout_t, cnrtDeviceAttr_t, cnrtMemTransDir_t,
-    cnrtNotifier_t, cnrtQueue_t,
+    cnnlCastDataType_t, cnnlDataType_t, cnnlDivDescAttribute_t, cnnlDivDescriptor_t,
+    cnnlGroupGemmAlgo_t, cnnlGroupGemmDescriptor_t, cnnlGroupGemmTensorDescriptor_t,
+    cnnlGroupGemmTensorMode_t, cnnlHandle_t, cnnlIndicesType_t, cnnlLogBase_t, cnnlLogicOp_t,
+    cnnlMatMulAlgo_t, cnnlMatMulDescAttribute_t, cnnlMatMulDescriptor_t,
+    cnnlMatMulHeuristicResult_t, cnnlMatMulPrefer_t, cnnlNanPropagation_t, cnnlNormDescriptor_t,
+    cnnlOpTensorDesc_t, cnnlOpTensorDescriptor_t, cnnlPointerMode_t, cnnlReduceDescriptor_t,
+    cnnlReduceIndices_t, cnnlReduceOp_t, cnnlScatterNdMode_t, cnnlTensorDescriptor_t,
+    cnnlTensorLayout_t, cnrtDeviceAttr_t, cnrtMemTransDir_t, cnrtNotifier_t, cnrtQueue_t,
+    cnrtQueueCaptureMode, cnrtQueueCaptureStatus, cnrtTaskTopo_t, cnrtTaskTopoEntity_t,
+    cnrtTaskTopoNode_t,
 };
 use emulator_support::argument::{Place, Pointer, Text};
 
@@ -76,6 +79,7 @@ values!(
     cnnlCastDataType_t,
     cnnlDataType_t,
     cnnlDivDescAttribute_t,
+    cnnlGroupGemmTensorMode_t,
     cnnlIndicesType_t,
     cnnlLogBase_t,
     cnnlLogicOp_t,
@@ -89,6 +93,7 @@ values!(
     cnnlTensorLayout_t,
     cnrtDeviceAttr_t,
     cnrtMemTransDir_t,
+    cnrtQueueCaptureMode,
 );
 
 macro_rules! descriptions {
@@ -105,6 +110,9 @@ macro_rules! descriptions {
 descriptions!(
     cnnlActivationDescriptor_t,
     cnnlDivDescriptor_t,
+    cnnlGroupGemmAlgo_t,
+    cnnlGroupGemmDescriptor_t,
+    cnnlGroupGemmTensorDescriptor_t,
     cnnlHandle_t,
     cnnlMatMulAlgo_t,
     cnnlMatMulDescriptor_t,
@@ -128,7 +136,12 @@ macro_rules! runtime_handles {
         }
     )+};
 }
-runtime_handles!(cnrtNotifier_t, cnrtQueue_t);
+runtime_handles!(
+    cnrtNotifier_t,
+    cnrtQueue_t,
+    cnrtTaskTopo_t,
+    cnrtTaskTopoEntity_t
+);
 
 macro_rules! places {
     ($($ty:ty),+ $(,)?) => {$(
@@ -153,6 +166,8 @@ places!(
     usize,
     cnnlActivationDescriptor_t,
     cnnlDivDescriptor_t,
+    cnnlGroupGemmDescriptor_t,
+    cnnlGroupGemmTensorDescriptor_t,
     cnnlHandle_t,
     cnnlMatMulAlgo_t,
     cnnlMatMulDescriptor_t,
@@ -163,6 +178,10 @@ places!(
     cnnlTensorDescriptor_t,
     cnrtNotifier_t,
     cnrtQueue_t,
+    cnrtQueueCaptureStatus,
+    cnrtTaskTopo_t,
+    cnrtTaskTopoEntity_t,
+    cnrtTaskTopoNode_t,
 );
 
 impl Pointee for c_void {

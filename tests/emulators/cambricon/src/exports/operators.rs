@@ -4,22 +4,25 @@ use std::ffi::{c_char, c_void};
 
 use backend_cambricon_sys::types::{
     CNdev, cnnlActivationDescAttribute_t, cnnlActivationDescriptor_t, cnnlAtomicsMode_t,
-    cnnlCastDataType_t, cnnlDataType_t, cnnlDivDescAttribute_t, cnnlDivDescriptor_t, cnnlHandle_t,
-    cnnlIndicesType_t, cnnlLogBase_t, cnnlLogicOp_t, cnnlMatMulAlgo_t, cnnlMatMulDescAttribute_t,
-    cnnlMatMulDescriptor_t, cnnlMatMulHeuristicResult_t, cnnlMatMulPrefer_t, cnnlNanPropagation_t,
-    cnnlNormDescAttribute_t, cnnlNormDescriptor_t, cnnlOpTensorDesc_t, cnnlOpTensorDescriptor_t,
-    cnnlPointerMode_t, cnnlReduceDescriptor_t, cnnlReduceIndices_t, cnnlReduceOp_t,
-    cnnlScatterNdMode_t, cnnlSoftmaxAlgorithm_t, cnnlSoftmaxMode_t, cnnlStatus_t,
-    cnnlTensorDescriptor_t, cnnlTensorLayout_t, cnnlTransposeDescriptor_t, cnrtQueue_t,
+    cnnlCastDataType_t, cnnlDataType_t, cnnlDivDescAttribute_t, cnnlDivDescriptor_t,
+    cnnlGroupGemmAlgo_t, cnnlGroupGemmDescriptor_t, cnnlGroupGemmTensorDescriptor_t,
+    cnnlGroupGemmTensorMode_t, cnnlHandle_t, cnnlIndicesType_t, cnnlLogBase_t, cnnlLogicOp_t,
+    cnnlMatMulAlgo_t, cnnlMatMulDescAttribute_t, cnnlMatMulDescriptor_t,
+    cnnlMatMulHeuristicResult_t, cnnlMatMulPrefer_t, cnnlNanPropagation_t, cnnlNormDescAttribute_t,
+    cnnlNormDescriptor_t, cnnlOpTensorDesc_t, cnnlOpTensorDescriptor_t, cnnlPointerMode_t,
+    cnnlReduceDescriptor_t, cnnlReduceIndices_t, cnnlReduceOp_t, cnnlScatterNdMode_t,
+    cnnlSoftmaxAlgorithm_t, cnnlSoftmaxMode_t, cnnlStatus_t, cnnlTensorDescriptor_t,
+    cnnlTensorLayout_t, cnnlTransposeDescriptor_t, cnrtQueue_t,
 };
 use emulator_support::argument::{Place, Pointer};
 
 use super::argument::operands;
 use super::{absent, export};
 use crate::handles::{Handle, Kind};
+use crate::kernels::groups::Groups;
 use crate::kernels::products::{Batch, How};
 use crate::kernels::rows::Choice;
-use crate::kernels::{index, numbers, products, rows};
+use crate::kernels::{groups, index, numbers, products, rows};
 use crate::objects::Setting;
 use crate::{devices, launch, objects};
 
@@ -544,6 +547,85 @@ export! {
         = |call, handle, mode, at_desc, at, from_desc, from, x_desc, x, y_desc, y| {
         let operands = [(at_desc, at), (from_desc, from), (x_desc, x), (y_desc, y)];
         index::scatter_nd(call, handle, mode, operands)
+    };
+}
+
+export! {
+    operators;
+    fn cnnlCreateGroupGemmDescriptor(
+        desc: *mut cnnlGroupGemmDescriptor_t,
+    ) -> cnnlStatus_t
+        = |call, place| objects::create(call, place, Kind::GroupGemm, cnnlGroupGemmDescriptor_t);
+    fn cnnlDestroyGroupGemmDescriptor(
+        gmm_desc: cnnlGroupGemmDescriptor_t,
+    ) -> cnnlStatus_t
+        = |call, handle| objects::destroy(call, handle, Kind::GroupGemm);
+    fn cnnlSetGroupGemmDescAttr(
+        desc: cnnlGroupGemmDescriptor_t, attr: cnnlMatMulDescAttribute_t, buf: *const c_void,
+        size_in_bytes: usize,
+    ) -> cnnlStatus_t
+        = |call, desc, attr, buffer, bytes| groups::set_bound(call, desc, attr, (buffer, bytes));
+    fn cnnlCreateGroupGemmTensorDescriptor(
+        desc: *mut cnnlGroupGemmTensorDescriptor_t, mode: cnnlGroupGemmTensorMode_t,
+    ) -> cnnlStatus_t
+        = |call, place, mode: cnnlGroupGemmTensorMode_t| {
+        groups::create_stack(call, place, mode.0, cnnlGroupGemmTensorDescriptor_t)
+    };
+    fn cnnlSetGroupGemmTensorDescriptor(
+        desc: cnnlGroupGemmTensorDescriptor_t, dtype: cnnlDataType_t, pointer: *mut c_void,
+        pointer_mode: cnnlPointerMode_t, infos: *mut i64,
+    ) -> cnnlStatus_t
+        = |call, desc, dtype, at, mode: cnnlPointerMode_t, infos| {
+        groups::set_stack(call, desc, (dtype, at, mode.0), infos)
+    };
+    fn cnnlDestroyGroupGemmTensorDescriptor(
+        desc: cnnlGroupGemmTensorDescriptor_t,
+    ) -> cnnlStatus_t
+        = |call, handle| objects::destroy(call, handle, Kind::GroupTensor);
+    fn cnnlGetGroupGemmWorkspaceSize(
+        handle: cnnlHandle_t, gemm_desc: cnnlGroupGemmDescriptor_t, algo: cnnlGroupGemmAlgo_t,
+        groups: i32, is_trans_a: bool, is_trans_b: bool, m_desc: cnnlTensorDescriptor_t,
+        n_desc: cnnlTensorDescriptor_t, k_desc: cnnlTensorDescriptor_t,
+        alpha_desc: cnnlTensorDescriptor_t, lda_desc: cnnlTensorDescriptor_t,
+        a_desc: cnnlGroupGemmTensorDescriptor_t, ldb_desc: cnnlTensorDescriptor_t,
+        b_desc: cnnlGroupGemmTensorDescriptor_t, beta_desc: cnnlTensorDescriptor_t,
+        ldc_desc: cnnlTensorDescriptor_t, c_desc: cnnlGroupGemmTensorDescriptor_t,
+        ldd_desc: cnnlTensorDescriptor_t, d_desc: cnnlGroupGemmTensorDescriptor_t,
+        workspace_size: *mut usize,
+    ) -> cnnlStatus_t
+        = |call, handle, _desc: Handle, _algo: Handle, count: i32, _a: bool, _b: bool, rows: Handle,
+           _n: Handle, _k: Handle, _alpha: Handle, _lda: Handle, _of_a: Handle, _ldb: Handle, _of_b: Handle,
+           _beta: Handle, _ldc: Handle, _of_c: Handle, _ldd: Handle, _of_d: Handle, size| {
+        groups::query(call, handle, (count, rows), size)
+    };
+    fn cnnlGroupGemm(
+        handle: cnnlHandle_t, gemm_desc: cnnlGroupGemmDescriptor_t, algo: cnnlGroupGemmAlgo_t,
+        groups: i32, is_trans_a: bool, is_trans_b: bool, m_desc: cnnlTensorDescriptor_t,
+        m_array: *const c_void, n_desc: cnnlTensorDescriptor_t, n_array: *const c_void,
+        k_desc: cnnlTensorDescriptor_t, k_array: *const c_void, alpha_desc: cnnlTensorDescriptor_t,
+        alpha_array: *const c_void, lda_desc: cnnlTensorDescriptor_t, lda_array: *const c_void,
+        a_desc: cnnlGroupGemmTensorDescriptor_t, ldb_desc: cnnlTensorDescriptor_t,
+        ldb_array: *const c_void, b_desc: cnnlGroupGemmTensorDescriptor_t,
+        beta_desc: cnnlTensorDescriptor_t, beta_array: *const c_void,
+        ldc_desc: cnnlTensorDescriptor_t, ldc_array: *const c_void,
+        c_desc: cnnlGroupGemmTensorDescriptor_t, workspace: *mut c_void, workspace_size: usize,
+        ldd_desc: cnnlTensorDescriptor_t, ldd_array: *const c_void,
+        d_desc: cnnlGroupGemmTensorDescriptor_t,
+    ) -> cnnlStatus_t
+        = |call, handle, product, _algo: Handle, count, trans_a, trans_b, m_desc, m, n_desc, n, k_desc, k,
+           _alpha: Handle, alpha: Pointer, lda_desc, lda, a, ldb_desc, ldb, b, _beta: Handle, beta: Pointer,
+           _ldc: Handle, _c_step: Pointer, c: Handle, room, bytes, ldd_desc, ldd, d| {
+        let groups = Groups {
+            product,
+            count,
+            trans: [trans_a, trans_b],
+            rows: (m_desc, m),
+            sides: [(n_desc, n), (k_desc, k)],
+            leading: [(lda_desc, lda), (ldb_desc, ldb), (ldd_desc, ldd)],
+            more: [alpha.address(), beta.address(), c.0],
+            stacks: [a, b, d],
+        };
+        groups::multiply_groups(call, handle, &groups, (room, bytes))
     };
 }
 

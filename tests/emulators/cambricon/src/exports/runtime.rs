@@ -3,12 +3,14 @@
 use std::ffi::{c_char, c_void};
 
 use backend_cambricon_sys::types::{
-    CNdev, CNresult, cnrtDeviceAttr_t, cnrtMemTransDir_t, cnrtNotifier_t, cnrtQueue_t, cnrtRet_t,
+    CNdev, CNresult, cnrtDeviceAttr_t, cnrtMemTransDir_t, cnrtNotifier_t, cnrtQueue_t,
+    cnrtQueueCaptureMode, cnrtQueueCaptureStatus, cnrtRet_t, cnrtTaskTopo_t, cnrtTaskTopoEntity_t,
+    cnrtTaskTopoNode_t,
 };
 
 use super::{absent, export};
 use crate::copies::{self, Request};
-use crate::{devices, memory, queues};
+use crate::{captures, devices, memory, queues};
 
 export! {
     runtime;
@@ -72,6 +74,34 @@ export! {
     fn cnrtPlaceNotifier(notifier: cnrtNotifier_t, queue: cnrtQueue_t) -> cnrtRet_t = queues::place;
     fn cnrtQueryNotifier(notifier: cnrtNotifier_t) -> cnrtRet_t = queues::query_notifier;
     fn cnrtWaitNotifier(notifier: cnrtNotifier_t) -> cnrtRet_t = queues::wait_notifier;
+    fn cnrtQueueBeginCapture(
+        queue: cnrtQueue_t, mode: cnrtQueueCaptureMode,
+    ) -> cnrtRet_t
+        = captures::begin;
+    fn cnrtQueueEndCapture(
+        queue: cnrtQueue_t, pTaskTopo: *mut cnrtTaskTopo_t,
+    ) -> cnrtRet_t
+        = captures::end;
+    fn cnrtQueueIsCapturing(
+        queue: cnrtQueue_t, pStatus: *mut cnrtQueueCaptureStatus,
+    ) -> cnrtRet_t
+        = captures::status;
+    fn cnrtTaskTopoInstantiate(
+        entity: *mut cnrtTaskTopoEntity_t, taskTopo: cnrtTaskTopo_t,
+        pErrorNode: *mut cnrtTaskTopoNode_t, logBuffer: *mut c_char, bufferSize: usize,
+    ) -> cnrtRet_t
+        = |call, entity, topology, node, log, bytes| {
+        captures::instantiate(call, entity, topology, (node, log, bytes))
+    };
+    fn cnrtTaskTopoEntityInvoke(
+        entity: cnrtTaskTopoEntity_t, queue: cnrtQueue_t,
+    ) -> cnrtRet_t
+        = captures::invoke;
+    fn cnrtTaskTopoEntityDestroy(
+        entity: cnrtTaskTopoEntity_t,
+    ) -> cnrtRet_t
+        = captures::destroy_entity;
+    fn cnrtTaskTopoDestroy(taskTopo: cnrtTaskTopo_t) -> cnrtRet_t = captures::destroy;
     fn cnrtGetErrorStr(error: cnrtRet_t) -> *const c_char = devices::error_text;
     fn cnrtGetErrorName(error: cnrtRet_t) -> *const c_char = devices::error_text;
     fn cnrtGetLastError() -> cnrtRet_t = devices::take_error;

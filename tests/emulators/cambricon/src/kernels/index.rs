@@ -4,7 +4,7 @@ use backend_cambricon_sys::types::cnnlScatterNdMode_t;
 use emulator_support::failure::{Failure, Fault, Outcome};
 
 use super::numbers::Room;
-use crate::array::{Array, Data, around, joint, unwritten};
+use crate::array::{Array, around, joint, unwritten};
 use crate::call::Call;
 use crate::codes::CNNL_NOT_SUPPORTED;
 use crate::handles::Handle;
@@ -100,20 +100,14 @@ pub(crate) fn concat(
         let count = parts.len();
         Ok(kernel(move |inputs| {
             let [outer, ..] = around(&dims, at);
-            let mut all: Option<Data> = None;
+            let mut all = inputs[0].data.runs(&[], 0);
             for row in 0..outer {
                 for part in &inputs[..count] {
                     let width = part.data.len() / outer;
-                    let piece: Vec<_> = (row * width..(row + 1) * width).collect();
-                    match (&mut all, part.data.at(&piece)) {
-                        (None, piece) => all = Some(piece),
-                        (Some(Data::Float(all)), Data::Float(piece)) => all.extend(piece),
-                        (Some(Data::Int(all)), Data::Int(piece)) => all.extend(piece),
-                        _ => unreachable!("of one type"),
-                    }
+                    all.extend(&part.data, row * width..(row + 1) * width);
                 }
             }
-            Ok(vec![Array::new(&dims, all.expect("parts"))])
+            Ok(vec![Array::new(&dims, all)])
         }))
     })
 }
@@ -136,14 +130,14 @@ pub(crate) fn index_select(
             .shape(&dims)?;
         Ok(kernel(move |inputs| {
             let [outer, length, inner] = around(&inputs[0].dims, at);
-            let mut places = Vec::with_capacity(dims.iter().product());
+            let mut starts = Vec::with_capacity(outer * inputs[1].len());
             for row in 0..outer {
                 for index in inputs[1].i() {
-                    let start = (row * length + within(*index, length)?) * inner;
-                    places.extend(start..start + inner);
+                    starts.push((row * length + within(*index, length)?) * inner);
                 }
             }
-            Ok(vec![inputs[0].pick(&dims, &places).map_err(unwritten)?])
+            let picked = inputs[0].pick_runs(&dims, &starts, inner);
+            Ok(vec![picked.map_err(unwritten)?])
         }))
     })
 }
@@ -236,27 +230,21 @@ pub(crate) fn scatter_nd(
         Ok(kernel(move |inputs| {
             let mut table = inputs[2].clone();
             let bound = table.dims[0];
-            let mut known = table
-                .known
-                .take()
-                .unwrap_or_else(|| vec![true; table.data.len()]);
             let mut seen = vec![false; bound];
             for (from, index) in inputs[0].i().iter().enumerate() {
                 let Some(to) = usize::try_from(*index).ok().filter(|to| *to < bound) else {
                     continue;
                 };
                 let is_sure = !std::mem::replace(&mut seen[to], true);
-                for column in 0..width {
-                    let (to, from) = (to * width + column, from * width + column);
-                    known[to] = is_sure;
-                    match (&mut table.data, &inputs[1].data) {
-                        (Data::Float(table), Data::Float(rows)) => table[to] = rows[from],
-                        (Data::Int(table), Data::Int(rows)) => table[to] = rows[from],
-                        _ => unreachable!("of one type"),
-                    }
+                let (to, from) = (to * width, from * width);
+                table.data.write(to, &inputs[1].data, from..from + width);
+                if !is_sure && table.known.is_none() {
+                    table.known = Some(vec![true; table.data.len()]);
+                }
+                if let Some(known) = &mut table.known {
+                    known[to..to + width].fill(is_sure);
                 }
             }
-            table.known = Some(known);
             Ok(vec![table])
         }))
     })

@@ -26,7 +26,7 @@ pub(crate) fn map(call: &mut Call, handle: Handle, [x, y]: [At; 2], f: fn(f32) -
 fn mapped(
     op: &mut Planner<'_>,
     [x, y]: [At; 2],
-    f: impl Fn(f32) -> f32 + Send + 'static,
+    f: impl Fn(f32) -> f32 + Send + Sync + 'static,
 ) -> Outcome<Kernel> {
     let x = op.input("x", x)?.of(FLOATS)?;
     op.output("y", y)?.of(&[x.dtype()])?.shape(x.dims())?;
@@ -141,8 +141,8 @@ fn want(operator: &str, specs: &[Spec; 3]) -> usize {
 /// Floats by `float`, integers by `int`.
 fn zipped(
     dims: Vec<usize>,
-    float: impl Fn(f32, f32) -> f32 + Send + 'static,
-    int: impl Fn(i64, i64) -> i64 + Send + 'static,
+    float: impl Fn(f32, f32) -> f32 + Send + Sync + 'static,
+    int: impl Fn(i64, i64) -> i64 + Send + Sync + 'static,
 ) -> Kernel {
     kernel(move |inputs| {
         let (a, b) = (inputs[0].spread(&dims), inputs[1].spread(&dims));
@@ -283,22 +283,18 @@ pub(crate) fn select(
         op.workspace(room, want("SelectV2", &[condition, then, otherwise]))?;
         let dims = out.dims().to_vec();
         Ok(kernel(move |inputs| {
-            let count = inputs[0].i().len();
-            let mut both = inputs[1].clone();
-            let data = match (&mut both.data, &inputs[2].data) {
-                (Data::Float(then), Data::Float(other)) => {
-                    then.extend(other);
-                    &both.data
-                }
-                (Data::Int(then), Data::Int(other)) => {
-                    then.extend(other);
-                    &both.data
-                }
+            fn chosen<T: Copy>(holds: &[i64], then: &[T], other: &[T]) -> Vec<T> {
+                let both = holds.iter().zip(then.iter().zip(other));
+                both.map(|(holds, (then, other))| if *holds == 0 { *other } else { *then })
+                    .collect()
+            }
+            let holds = inputs[0].i();
+            let data = match (&inputs[1].data, &inputs[2].data) {
+                (Data::Float(then), Data::Float(other)) => Data::Float(chosen(holds, then, other)),
+                (Data::Int(then), Data::Int(other)) => Data::Int(chosen(holds, then, other)),
                 _ => unreachable!("of one type"),
             };
-            let place = |(at, holds): (usize, &i64)| if *holds != 0 { at } else { count + at };
-            let places: Vec<_> = inputs[0].i().iter().enumerate().map(place).collect();
-            Ok(vec![Array::new(&dims, data.at(&places))])
+            Ok(vec![Array::new(&dims, data)])
         }))
     })
 }

@@ -1,8 +1,11 @@
 //! Products of matrices, by an algorithm that was found for exactly these.
 
+use std::borrow::Cow;
+
 use backend_cambricon_sys::types::{cnnlDataType_t, cnnlMatMulHeuristicResult_t};
 use emulator_support::argument::{Place, Pointer};
 use emulator_support::failure::{Failure, Outcome};
+use emulator_support::matrix_product;
 
 use super::numbers::Room;
 use crate::array::Array;
@@ -169,32 +172,25 @@ pub(crate) fn multiply(
         let cuts = product.tf32 && a.dtype() == F32;
         Ok(kernel(move |inputs| {
             let [a, b] = [0, 1].map(|side| {
-                let numbers = inputs[side].f().iter();
-                numbers
-                    .map(|x| if cuts { tf32(*x) } else { *x })
-                    .collect::<Vec<f32>>()
+                let numbers = inputs[side].f();
+                if cuts {
+                    Cow::Owned(numbers.iter().copied().map(tf32).collect())
+                } else {
+                    Cow::Borrowed(numbers)
+                }
             });
             let mut out = vec![0.0_f32; dims.iter().product()];
             let matrices = a
                 .chunks(m * k)
                 .zip(b.chunks(k * n))
                 .zip(out.chunks_mut(m * n));
+            let strides = if product.trans_b { [1, k] } else { [n, 1] };
             for ((a, b), out) in matrices {
-                for (at, out) in out.iter_mut().enumerate() {
-                    let (row, column) = (at / n, at % n);
-                    for step in 0..k {
-                        let x = if product.trans_a {
-                            a[step * m + row]
-                        } else {
-                            a[row * k + step]
-                        };
-                        let y = if product.trans_b {
-                            b[column * k + step]
-                        } else {
-                            b[step * n + column]
-                        };
-                        *out += x * y;
-                    }
+                if product.trans_a {
+                    let turned: Vec<f32> = (0..m * k).map(|at| a[at % k * m + at / k]).collect();
+                    matrix_product(&turned, (b, strides), out, [k, n]);
+                } else {
+                    matrix_product(a, (b, strides), out, [k, n]);
                 }
             }
             Ok(vec![Array::floats(&dims, out)])

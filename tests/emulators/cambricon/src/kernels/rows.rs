@@ -163,8 +163,10 @@ pub(crate) fn rms_norm(
             let mut out = Vec::with_capacity(x.data.len());
             for row in x.f().chunks(width) {
                 let squares: f32 = row.iter().map(|x| x * x).sum();
-                let root = (squares / width as f32 + eps).sqrt();
-                out.extend(row.iter().zip(scale).map(|(x, scale)| x / root * scale));
+                // Times the reciprocal, as the reference has it: quotients differ in the last bit, enough for a value that is cached in
+                // eight bits to be rounded the other way.
+                let factor = 1.0 / (squares / width as f32 + eps).sqrt();
+                out.extend(row.iter().zip(scale).map(|(x, scale)| x * factor * scale));
             }
             Ok(vec![Array::floats(&x.dims, out)])
         }))

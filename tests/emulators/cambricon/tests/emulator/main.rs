@@ -1,7 +1,9 @@
 //! The built library through the product's own loader: what each check finds. Linux only, as that loader is.
 #![cfg(target_os = "linux")]
 
+mod captures;
 mod descriptors;
+mod groups;
 mod memory;
 mod operators;
 mod queues;

@@ -5,8 +5,8 @@ use deepseek_core::{Error, Result, Unary};
 use emulator_support::SEEDS;
 use serde_json::json;
 
-use crate::driver::{doubled, fault, fetch, open, send};
-use crate::{Session, Tested};
+use super::{doubled, fault, fetch, open, send};
+use crate::{GRAPHS, Session, Tested};
 
 /// Captures twice what lies at `at`, after the same has run once.
 fn captured(driver: &mut Tested, at: Address) -> Result<<Tested as Driver>::Graph> {
@@ -86,12 +86,12 @@ fn memory_between_the_calls_stays_while_a_graph_uses_it() -> Result<()> {
 #[test]
 fn what_a_capture_does_not_allow_ends_it_and_the_device_goes_on() -> Result<()> {
     type Forbidden = fn(&mut Tested) -> Result<()>;
-    let forbidden: [(&str, Forbidden); 3] = [
-        ("107030", |driver| driver.allocate(64).map(drop)),
-        ("107030", |driver| driver.staging(64).map(drop)),
-        ("107027", |driver| driver.synchronize()),
+    let forbidden: [Forbidden; 3] = [
+        |driver| driver.allocate(64).map(drop),
+        |driver| driver.staging(64).map(drop),
+        |driver| driver.synchronize(),
     ];
-    for (code, call) in forbidden {
+    for (code, call) in GRAPHS.forbidden.into_iter().zip(forbidden) {
         let session = Session::lazy(&json!({}));
         let (mut driver, mut workspace) = (open(&session)?, Workspace::default());
         let at = driver.allocate(128)?;
@@ -102,7 +102,7 @@ fn what_a_capture_does_not_allow_ends_it_and_the_device_goes_on() -> Result<()> 
         assert!(error.contains(code), "{error}");
         let error = driver.end_capture().map(drop).expect_err("it has ended");
         assert!(matches!(&error, Error::Device { .. }), "{error}");
-        assert!(error.to_string().contains("507903"), "{error}");
+        assert!(error.to_string().contains(GRAPHS.ended), "{error}");
         driver.run(&doubled(at), &mut workspace)?;
         assert_eq!(fetch(&mut driver, at.plus(64), 64)?, bytes(2.0));
         drop(driver);
@@ -113,22 +113,18 @@ fn what_a_capture_does_not_allow_ends_it_and_the_device_goes_on() -> Result<()> 
 
 #[test]
 fn every_call_of_a_capture_that_fails_is_told_and_leaves_nothing() -> Result<()> {
-    for call in [
-        "aclmdlRICaptureBegin",
-        "aclmdlRICaptureEnd",
-        "aclmdlRIExecuteAsync",
-    ] {
-        let session = Session::lazy(&fault(call, 1, 207_010));
+    for call in GRAPHS.calls {
+        let session = Session::lazy(&fault(call, 1, GRAPHS.code));
         let mut driver = open(&session)?;
         let at = driver.allocate(128)?;
         send(&mut driver, &bytes(1.0), at)?;
         let replayed = captured(&mut driver, at).and_then(|mut graph| driver.replay(&mut graph));
         let error = replayed.expect_err("a fault");
-        let want = format!("{call}: ACL_ERROR_RT_NO_MODEL_RESOURCE (207010)");
+        let want = format!("{call}: {} ({})", GRAPHS.code_name, GRAPHS.code);
         assert!(error.to_string().contains(&want), "{error}");
         driver.run(&doubled(at), &mut Workspace::default())?;
         drop(driver);
-        // A capture that could not be ended is left to the emulator's own end of its stream.
+        // A capture that could not be ended is left to the emulator's own end of its queue.
         assert_eq!(session.violations(), Vec::<String>::new(), "{call}");
     }
     Ok(())
