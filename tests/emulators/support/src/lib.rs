@@ -16,6 +16,7 @@ mod library;
 mod memory;
 mod queues;
 mod races;
+pub mod ranks;
 mod reply;
 mod report;
 mod run;
