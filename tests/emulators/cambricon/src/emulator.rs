@@ -5,6 +5,7 @@ use std::thread::ThreadId;
 
 use emulator_support::{Memory, Pages, Point, QueueId, Queues, Races, Report};
 
+use crate::collectives::Collectives;
 use crate::config::Config;
 use crate::handles::{Handle, Handles, Kind};
 use crate::objects::Object;
@@ -12,6 +13,8 @@ use crate::work::Work;
 
 /// Addresses of each device. None is given twice, so there are many more than bytes.
 const SPACE_BYTES: usize = 1 << 38;
+/// Where a configuration may stand before anything is called.
+const CONFIGURATION: &str = "NEUWARE_EMU_CONFIG";
 
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -51,11 +54,25 @@ pub(crate) struct Emulator {
     /// Pinned memory of the host by its first address, with the size that was asked for.
     pub(crate) pinned: BTreeMap<u64, (Pages, usize)>,
     pub(crate) work: Queues<Work>,
+    pub(crate) collectives: Collectives,
     pub(crate) races: Races,
     pub(crate) report: Report,
 }
 
 impl Emulator {
+    /// The state at start, set by the environment.
+    ///
+    /// # Panics
+    /// If that holds no configuration. The panic becomes the failure of the first call.
+    pub(crate) fn first() -> Self {
+        let config = match std::env::var_os(CONFIGURATION) {
+            Some(text) => Config::parse(&text.to_string_lossy()),
+            None => Ok(Config::default()),
+        };
+        let config = config.unwrap_or_else(|error| panic!("{CONFIGURATION}: {error}"));
+        Self::new(config, 1).unwrap_or_else(|error| panic!("{error}"))
+    }
+
     /// A fresh state.
     pub(crate) fn new(config: Config, epoch: u64) -> std::io::Result<Self> {
         let memory = |_| Memory::new(SPACE_BYTES, config.memory_bytes, config.pattern);
@@ -72,6 +89,7 @@ impl Emulator {
             operators: BTreeMap::new(),
             objects: BTreeMap::new(),
             pinned: BTreeMap::new(),
+            collectives: Collectives::default(),
             races: Races::default(),
             report: Report::default(),
         })
@@ -128,6 +146,7 @@ impl Emulator {
             .chain(notifiers)
             .chain(handles)
             .chain(objects)
+            .chain(self.collectives.alive())
             .collect()
     }
 }

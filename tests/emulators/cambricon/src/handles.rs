@@ -17,6 +17,7 @@ pub(crate) enum Kind {
     Algorithm,
     Heuristic,
     Norm,
+    Communicator,
 }
 
 impl emulator_support::HandleKind for Kind {

@@ -5,6 +5,7 @@
 mod array;
 mod call;
 mod codes;
+mod collectives;
 mod config;
 mod control;
 mod copies;

@@ -90,7 +90,9 @@ impl Object {
             Kind::Algorithm => Self::Algorithm(None),
             Kind::Heuristic => Self::Heuristic(None),
             Kind::Norm => Self::Norm,
-            Kind::Queue | Kind::Notifier | Kind::Operators => unreachable!("no description"),
+            Kind::Queue | Kind::Notifier | Kind::Operators | Kind::Communicator => {
+                unreachable!("no description")
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The built library through the product's own loader: what each check finds. Linux only, as that loader is.
 #![cfg(target_os = "linux")]
 
+mod collectives;
 mod descriptors;
 mod memory;
 mod operators;
