@@ -35,6 +35,8 @@ pub struct CambriconChip {
     model: String,
     /// None where no library was asked.
     releases: Vec<Release>,
+    /// Why it is no rank, if it can be none.
+    joins_none: Option<String>,
 }
 
 impl CambriconChip {
@@ -43,7 +45,14 @@ impl CambriconChip {
             name: name.to_owned(),
             model: model.to_owned(),
             releases: releases.to_vec(),
+            joins_none: None,
         }
+    }
+
+    /// The same where collectives are not installed.
+    pub(crate) fn without_ranks(mut self, why: Option<String>) -> Self {
+        self.joins_none = why;
+        self
     }
 
     /// A chip by the vendor's name for it, without a device: what it takes and how it packs is known. None if it is not known to
@@ -97,6 +106,11 @@ impl Chip for CambriconChip {
 
     fn takes(&self, _: &Verb<()>) -> Result<(), Declined> {
         Err(Declined("composed of the operators of CNNL".to_owned()))
+    }
+
+    fn joins(&self) -> Result<(), Declined> {
+        let why = self.joins_none.as_ref();
+        why.map_or(Ok(()), |why| Err(Declined(why.clone())))
     }
 }
 

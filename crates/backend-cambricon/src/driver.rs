@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use backend_cambricon_sys::Neuware;
 use backend_offload::compose::{Call, Program, compose};
-use backend_offload::{Address, ComposedDriver, Machine, Op, Runtime};
+use backend_offload::{Address, ComposedDriver, Machine, Op, Runtime, View};
+use deepseek_core::group::Member;
 use deepseek_core::{Error, Result};
 
 use crate::chip::CambriconChip;
 use crate::lower::{Own, lower};
-use crate::neuware::{Device, MluQueue, Operators, machine};
+use crate::neuware::{Communicator, Device, MluQueue, Operators, machine};
 
 /// A driver over Neuware. It belongs to the thread that opened it.
 ///
@@ -22,6 +23,8 @@ pub type CambriconDriver = ComposedDriver<CambriconRuntime>;
 #[derive(Debug)]
 pub struct CambriconRuntime {
     chip: Arc<CambriconChip>,
+    /// What it gathers through, if it is one of several ranks.
+    communicator: Option<Communicator>,
     device: Rc<Device>,
     queue: Rc<MluQueue>,
     operators: Operators,
@@ -50,7 +53,8 @@ impl Runtime for CambriconRuntime {
         let queue = MluQueue::new(&device)?;
         let chip = CambriconChip::new(device.name(), &model, &device.releases()?);
         Ok(Self {
-            chip: Arc::new(chip),
+            chip: Arc::new(chip.without_ranks(device.joins_none())),
+            communicator: None,
             operators: Operators::new(&queue)?,
             queue,
             device,
@@ -86,5 +90,22 @@ impl Runtime for CambriconRuntime {
         let prepared = self.operators.prepare(call, scratch)?;
         let room = workspace(prepared.workspace_bytes())?;
         prepared.launch(room)
+    }
+
+    fn join(&mut self, member: &Member, devices: &[i32]) -> Result<()> {
+        self.communicator = Some(Communicator::join(&self.device, member, devices)?);
+        Ok(())
+    }
+
+    fn gather(&self, x: &View, out: &View) -> Result<()> {
+        let alone = || self.device.fault("a rank that has not joined");
+        let communicator = self.communicator.as_ref().ok_or_else(alone)?;
+        communicator.gather(x, out, &self.queue)
+    }
+
+    fn abandon(&self) {
+        if let Some(communicator) = &self.communicator {
+            communicator.abandon();
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! which driver is held (`Tested`), and how the vendor names what is asked after (`NAME`, `MEMORY`, `MALLOC`).
 
 mod operations;
+pub(crate) mod ranks;
 pub(crate) mod runtime;
 
 use backend_offload::{Address, DType, Driver, Op, View};

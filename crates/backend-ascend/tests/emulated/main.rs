@@ -6,6 +6,7 @@
 mod driver;
 mod graphs;
 mod own;
+mod ranks;
 #[path = "../../../../tests/emulators/ascend/tests/emulator/vendor.rs"]
 mod vendor;
 
