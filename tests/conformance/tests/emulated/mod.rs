@@ -5,6 +5,7 @@
 
 mod media;
 mod places;
+mod ranks;
 #[path = "../scene/mod.rs"]
 mod scene;
 mod steps;
