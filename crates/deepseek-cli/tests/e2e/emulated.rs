@@ -134,8 +134,9 @@ fn several_devices_share_the_model_and_are_told() {
     for vendor in &VENDORS {
         for way in [["--tp", "2"], ["--ep", "2"]] {
             let first = format!("{}:1", vendor.device);
-            let line = ["run", "--device", &first, "--stats"].iter().chain(&way);
-            let line: Vec<_> = line.map(|word| (*word).to_owned()).collect();
+            let words = ["run", "--device", &first, "--stats"];
+            let words = words.iter().chain(&way).map(|word| (*word).to_owned());
+            let line: Vec<String> = words.collect();
             let library = emulator_support::built_library(vendor.library);
             let output = deepseek(&[line, question(item)].concat())
                 .env(vendor.variable, library)

@@ -246,9 +246,9 @@ impl Call {
     /// Waits for what other threads do; whether it came before all of them stood still for a while.
     pub(crate) fn wait_until(&mut self, is_done: impl Fn(&Emulator) -> bool) -> bool {
         let limit = Duration::from_millis(self.config.deadlock_ms);
-        while !is_done(&**self) {
+        while !is_done(self) {
             if !self.pause(Some(limit)) {
-                return is_done(&**self);
+                return is_done(self);
             }
         }
         true

@@ -40,9 +40,9 @@ pub(crate) fn device(epoch: u64) -> usize {
 
 /// Remembers why a call failed.
 pub(crate) fn remember(call: &str, failure: &Failure) {
-    let library = match &call[..4] {
-        "cnnl" => Library::Cnnl,
-        "cncl" => Library::Cncl,
+    let library = match call.get(..4) {
+        Some("cnnl") => Library::Cnnl,
+        Some("cncl") => Library::Cncl,
         _ => Library::Cnrt,
     };
     let name = status(library, failure.code as u32).map_or("unknown", |status| status.name);
