@@ -4,10 +4,10 @@
 //! ever. Each rank calls with its own, on its own thread.
 
 use std::fmt;
+use std::mem;
 use std::ptr::null_mut;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use backend_cambricon_sys::abi::collectives;
 use backend_cambricon_sys::types::{cnclComm_t, cnclDataType_t};
@@ -72,8 +72,8 @@ impl Device {
 /// The communicators of all ranks. The last owner destroys them.
 struct Clique {
     raw: Vec<cnclComm_t>,
-    /// Whether they are gone: nobody says whether those may still be destroyed.
-    is_aborted: AtomicBool,
+    /// Whether they are gone: nobody says whether those may still be destroyed. None goes while a rank calls with it.
+    is_aborted: RwLock<bool>,
     functions: Functions,
     /// What the functions are of.
     _neuware: Arc<Neuware>,
@@ -98,7 +98,7 @@ impl Clique {
         functions.check(device.name(), "cnclInitComms", code)?;
         Ok(Self {
             raw,
-            is_aborted: AtomicBool::new(false),
+            is_aborted: RwLock::new(false),
             functions,
             _neuware: Arc::clone(&device.neuware),
         })
@@ -106,7 +106,9 @@ impl Clique {
 
     /// Ends what any rank waits for, for good.
     fn abort(&self) {
-        if self.is_aborted.swap(true, Ordering::Relaxed) {
+        let is_aborted = self.is_aborted.write();
+        let mut is_aborted = is_aborted.unwrap_or_else(PoisonError::into_inner);
+        if mem::replace(&mut *is_aborted, true) {
             return;
         }
         for communicator in &self.raw {
@@ -118,7 +120,8 @@ impl Clique {
 
 impl Drop for Clique {
     fn drop(&mut self) {
-        if !*self.is_aborted.get_mut() {
+        let is_aborted = self.is_aborted.get_mut();
+        if !*is_aborted.unwrap_or_else(PoisonError::into_inner) {
             let (places, count) = (self.raw.as_mut_ptr(), self.raw.len() as i32);
             // SAFETY: communicators that live, all of a clique, which are destroyed once.
             let _ = unsafe { (self.functions.destroy)(places, count) };
@@ -159,7 +162,9 @@ impl Communicator {
 
     /// Queues that the numbers of all ranks come to lie one behind the other.
     pub(crate) fn gather(&self, x: &View, out: &View, queue: &MluQueue) -> Result<()> {
-        if self.clique.is_aborted.load(Ordering::Relaxed) {
+        let is_aborted = self.clique.is_aborted.read();
+        let is_aborted = is_aborted.unwrap_or_else(PoisonError::into_inner);
+        if *is_aborted {
             return Err(Error::Lost {
                 device: self.device.name().to_owned(),
                 why: "what its ranks gather through was given up".to_owned(),
