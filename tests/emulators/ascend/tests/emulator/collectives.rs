@@ -24,7 +24,7 @@ fn table(session: &Session) -> &Collectives {
 }
 
 /// A run with two devices, and a root that was told of.
-fn two(config: Value) -> (Session, HcclRootInfo) {
+fn two(config: &Value) -> (Session, HcclRootInfo) {
     let mut whole = json!({"devices": 2, "deadlock_ms": 200});
     let map = whole.as_object_mut().expect("an object");
     map.extend(config.as_object().expect("an object").clone());
@@ -164,7 +164,7 @@ fn found(session: &Session) -> (String, String) {
 #[test]
 fn numbers_of_all_ranks_come_in_their_order() {
     for seed in SEEDS {
-        let (session, root) = two(json!({"schedule": "random", "seed": seed}));
+        let (session, root) = two(&json!({"schedule": "random", "seed": seed}));
         let got = ranks(&session, &root, |rank| {
             assert_eq!(rank.gather(3, FP32), 0, "{}", rank.session.text());
             assert_eq!(rank.wait(), 0, "{}", rank.session.text());
@@ -186,7 +186,7 @@ fn numbers_of_all_ranks_come_in_their_order() {
 
 #[test]
 fn a_communicator_may_be_joined_without_a_configuration() {
-    let (session, root) = two(json!({}));
+    let (session, root) = two(&json!({}));
     let mut communicator = null_mut();
     let table = table(&session);
     let init = table.HcclCommInitRootInfo.expect("it is exported");
@@ -201,7 +201,7 @@ fn a_communicator_may_be_joined_without_a_configuration() {
 /// Rank 0 gathers three numbers, and rank 1 does something else.
 #[track_caller]
 fn differs(other: impl Fn(&Rank<'_>) -> u32 + Sync, what: &str) {
-    let (session, root) = two(json!({}));
+    let (session, root) = two(&json!({}));
     let codes = ranks(&session, &root, |rank| {
         // In this order, so that it is known who differs from whom.
         if rank.rank == 1 {
@@ -241,7 +241,7 @@ fn calls_that_differ_are_found_with_both_sites_and_end_in_a_timeout() {
 
 #[test]
 fn operations_that_differ_are_found() {
-    let (session, root) = two(json!({}));
+    let (session, root) = two(&json!({}));
     ranks(&session, &root, |rank| {
         let op = [SUM, HcclReduceOp::HCCL_REDUCE_MIN][rank.rank as usize];
         assert_eq!(rank.reduce(1, op), 0);
@@ -254,7 +254,7 @@ fn operations_that_differ_are_found() {
 
 #[test]
 fn a_rank_that_does_not_call_is_found() {
-    let (session, root) = two(json!({}));
+    let (session, root) = two(&json!({}));
     let codes = ranks(&session, &root, |rank| {
         if rank.rank == 0 {
             assert_eq!(rank.gather(1, FP32), 0);
@@ -270,7 +270,7 @@ fn a_rank_that_does_not_call_is_found() {
 
 #[test]
 fn a_rank_that_does_not_join_is_found() {
-    let (session, root) = two(json!({}));
+    let (session, root) = two(&json!({}));
     assert_eq!(join(&session, &root, [0, 2]), Err(9));
     let (kind, text) = found(&session);
     assert_eq!(kind, "collective_mismatch");
@@ -293,13 +293,13 @@ fn ranks_that_do_not_fit_together_are_found() {
         }),
     ];
     for (want, joins) in fits {
-        let (session, root) = two(json!({}));
+        let (session, root) = two(&json!({}));
         assert_eq!(joins(&session, &root), Err(1), "{want}");
         let (kind, text) = found(&session);
         assert_eq!(kind, "collective_mismatch");
         assert!(text.contains(want), "{text}");
     }
-    let (session, root) = two(json!({}));
+    let (session, root) = two(&json!({}));
     let codes = thread::scope(|scope| {
         let join = |rank| {
             assert_eq!(session.set(0), 0);
@@ -318,7 +318,7 @@ fn ranks_that_do_not_fit_together_are_found() {
 
 #[test]
 fn ranks_and_roots_that_are_none_are_refused() {
-    let (session, root) = two(json!({}));
+    let (session, root) = two(&json!({}));
     assert_eq!(join(&session, &root, [2, 2]), Err(1));
     let none = HcclRootInfo {
         internal: [0; HCCL_ROOT_INFO_BYTES as usize],
@@ -340,7 +340,7 @@ fn ranks_and_roots_that_are_none_are_refused() {
 #[test]
 fn a_configuration_of_another_size_mark_or_version_is_refused() {
     for (at, what) in [(0, "size"), (8, "magic"), (12, "version")] {
-        let (session, root) = two(json!({}));
+        let (session, root) = two(&json!({}));
         let mut config = HcclCommConfig::default();
         config.reserved[at] ^= 1;
         assert_eq!(join_with(&session, &root, [0, 1], &config), Err(1));
@@ -353,7 +353,7 @@ fn a_configuration_of_another_size_mark_or_version_is_refused() {
 
 #[test]
 fn communicators_that_are_left_are_leaks() {
-    let (session, root) = two(json!({}));
+    let (session, root) = two(&json!({}));
     ranks(&session, &root, |rank| {
         rank.leave();
         if rank.rank == 0 {
@@ -366,7 +366,7 @@ fn communicators_that_are_left_are_leaks() {
 
 #[test]
 fn a_communicator_that_goes_before_its_calls_have_run_is_found() {
-    let (session, root) = two(json!({}));
+    let (session, root) = two(&json!({}));
     ranks(&session, &root, |rank| {
         assert_eq!(rank.gather(1, FP32), 0);
         if rank.rank == 0 {
@@ -380,7 +380,7 @@ fn a_communicator_that_goes_before_its_calls_have_run_is_found() {
 
 #[test]
 fn what_was_never_written_is_not_sent() {
-    let (session, root) = two(json!({}));
+    let (session, root) = two(&json!({}));
     let codes = ranks(&session, &root, |rank| {
         let (from, to) = (rank.out(), rank.numbers);
         let table = table(rank.session);
@@ -401,7 +401,7 @@ fn what_was_never_written_is_not_sent() {
 
 #[test]
 fn what_a_collective_does_not_take_is_refused() {
-    let (session, root) = two(json!({}));
+    let (session, root) = two(&json!({}));
     ranks(&session, &root, |rank| {
         assert_eq!(rank.gather(0, FP32), 1);
         assert_eq!(rank.gather(9, FP32), 1, "more than the memory holds");

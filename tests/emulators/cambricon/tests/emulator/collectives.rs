@@ -30,7 +30,7 @@ macro_rules! cncl {
 }
 
 /// A run with two devices.
-fn two(config: Value) -> Session {
+fn two(config: &Value) -> Session {
     let mut whole = json!({"devices": 2, "deadlock_ms": 200});
     let map = whole.as_object_mut().expect("an object");
     map.extend(config.as_object().expect("an object").clone());
@@ -167,7 +167,7 @@ fn found(session: &Session) -> (String, String) {
 #[test]
 fn numbers_of_all_ranks_come_in_their_order() {
     for seed in SEEDS {
-        let session = two(json!({"schedule": "random", "seed": seed}));
+        let session = two(&json!({"schedule": "random", "seed": seed}));
         let mut all = pair(&session);
         let got = ranks(&session, &all, |rank| {
             assert_eq!(rank.gather(3, F32), 0);
@@ -190,7 +190,7 @@ fn numbers_of_all_ranks_come_in_their_order() {
 /// Rank 0 gathers three numbers, and rank 1 does something else.
 #[track_caller]
 fn differs(other: impl Fn(&Rank<'_>) -> u32 + Sync, what: &str) {
-    let session = two(json!({}));
+    let session = two(&json!({}));
     let all = pair(&session);
     let codes = ranks(&session, &all, |rank| {
         // In this order, so that it is known who differs from whom.
@@ -227,7 +227,7 @@ fn calls_that_differ_are_found_with_both_sites() {
 
 #[test]
 fn a_rank_that_does_not_call_is_found() {
-    let session = two(json!({}));
+    let session = two(&json!({}));
     let all = pair(&session);
     let codes = ranks(&session, &all, |rank| {
         if rank.rank == 0 {
@@ -249,18 +249,18 @@ fn ranks_that_do_not_fit_together_are_found() {
         ([0, 1], [1, 2], "ranks [1, 2], want each of 2 once"),
         ([1, 1], [0, 1], "devices [1, 1]: two ranks on one"),
     ] {
-        let session = two(json!({}));
+        let session = two(&json!({}));
         assert_eq!(init(&session, &devices, &of).err(), Some(ARGUMENTS));
         assert_eq!(found(&session), ("E-CNCL".to_owned(), want.to_owned()));
     }
-    let session = two(json!({}));
+    let session = two(&json!({}));
     assert_eq!(init(&session, &[0, 2], &[0, 1]).err(), Some(ARGUMENTS));
     assert_eq!(session.violations(), Vec::<String>::new());
 }
 
 #[test]
 fn an_identifier_is_used_once() {
-    let session = two(json!({}));
+    let session = two(&json!({}));
     let mut identifier = cnclCliqueId {
         data: [0; 128],
         hash: 0,
@@ -281,7 +281,7 @@ fn an_identifier_is_used_once() {
 
 #[test]
 fn ranks_of_other_processes_are_not_emulated() {
-    let session = two(json!({}));
+    let session = two(&json!({}));
     let mut all = [cnclComm_t::NULL];
     let (devices, ranks) = ([0], [0]);
     let code = cncl!(
@@ -301,7 +301,7 @@ fn ranks_of_other_processes_are_not_emulated() {
 
 #[test]
 fn one_of_a_clique_is_not_destroyed_alone() {
-    let session = two(json!({}));
+    let session = two(&json!({}));
     let mut all = pair(&session);
     assert_eq!(cncl!(session, cnclFreeComm(all[1])), ARGUMENTS);
     let want = "rank 1 is destroyed, and rank 0 of its clique is not";
@@ -319,7 +319,7 @@ fn one_of_a_clique_is_not_destroyed_alone() {
 
 #[test]
 fn one_thread_does_not_call_for_two_ranks() {
-    let session = two(json!({}));
+    let session = two(&json!({}));
     let all = pair(&session);
     let call = |rank: usize| {
         assert_eq!(session.set(rank as i32), 0);
@@ -340,7 +340,7 @@ fn one_thread_does_not_call_for_two_ranks() {
 
 #[test]
 fn an_abort_lets_go_who_waits() {
-    let session = two(json!({"deadlock_ms": 10_000}));
+    let session = two(&json!({"deadlock_ms": 10_000}));
     let all = pair(&session);
     let others = all.iter().map(|one| one.0.addr()).collect::<Vec<_>>();
     let codes = ranks(&session, &all, |rank| {
@@ -366,7 +366,7 @@ fn an_abort_lets_go_who_waits() {
 
 #[test]
 fn what_a_collective_does_not_take_is_found() {
-    let session = two(json!({}));
+    let session = two(&json!({}));
     let mut all = pair(&session);
     ranks(&session, &all, |rank| {
         assert_eq!(rank.gather(0, F32), ARGUMENTS);
@@ -401,7 +401,7 @@ fn what_a_collective_does_not_take_is_found() {
 
 #[test]
 fn what_was_never_written_is_not_sent() {
-    let session = two(json!({}));
+    let session = two(&json!({}));
     let all = pair(&session);
     let codes = ranks(&session, &all, |rank| {
         let (from, to) = (rank.out(), rank.numbers);
