@@ -5,6 +5,7 @@
 //! memory of the host belongs to the copy that uses it until that has run (`backend_offload::Flight`).
 #![allow(unsafe_code)]
 
+mod communicator;
 mod descriptor;
 mod device;
 mod graph;
@@ -13,6 +14,7 @@ mod memory;
 mod operators;
 mod stream;
 
+pub(crate) use communicator::Communicator;
 pub(crate) use device::Device;
 pub(crate) use machine::machine;
 pub(crate) use operators::Operators;

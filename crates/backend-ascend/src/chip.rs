@@ -55,6 +55,8 @@ pub struct AscendChip {
     family: Family,
     /// Why nothing is captured, if nothing is.
     captures_none: Option<String>,
+    /// Why it is no rank, if it can be none.
+    joins_none: Option<String>,
 }
 
 impl AscendChip {
@@ -64,12 +66,19 @@ impl AscendChip {
             soc: soc.to_owned(),
             family,
             captures_none: None,
+            joins_none: None,
         }
     }
 
     /// The same on a release without graphs.
     pub(crate) fn without_captures(mut self, why: Option<String>) -> Self {
         self.captures_none = why;
+        self
+    }
+
+    /// The same where collectives are not installed.
+    pub(crate) fn without_ranks(mut self, why: Option<String>) -> Self {
+        self.joins_none = why;
         self
     }
 
@@ -120,11 +129,17 @@ impl Chip for AscendChip {
     }
 
     fn captures(&self) -> Result<(), Declined> {
-        match &self.captures_none {
-            None => Ok(()),
-            Some(why) => Err(Declined(why.clone())),
-        }
+        unless(self.captures_none.as_ref())
     }
+
+    fn joins(&self) -> Result<(), Declined> {
+        unless(self.joins_none.as_ref())
+    }
+}
+
+/// Whether there is no reason against it.
+fn unless(why: Option<&String>) -> Result<(), Declined> {
+    why.map_or(Ok(()), |why| Err(Declined(why.clone())))
 }
 
 #[cfg(test)]

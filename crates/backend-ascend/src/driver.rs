@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use backend_ascend_sys::Ascend;
 use backend_offload::compose::{Call, Program};
-use backend_offload::{Address, ComposedDriver, Machine, Op, Runtime};
+use backend_offload::{Address, ComposedDriver, Machine, Op, Runtime, View};
+use deepseek_core::group::Member;
 use deepseek_core::{Error, Result};
 
-use crate::cann::{Device, Operators, Stream, machine};
+use crate::cann::{Communicator, Device, Operators, Stream, machine};
 use crate::chip::{AscendChip, Family};
 use crate::translate::{Own, translate};
 
@@ -19,6 +20,8 @@ pub type AscendDriver = ComposedDriver<AscendRuntime>;
 #[derive(Debug)]
 pub struct AscendRuntime {
     chip: Arc<AscendChip>,
+    /// What it gathers through, if it is one of several ranks.
+    communicator: Option<Communicator>,
     device: Rc<Device>,
     stream: Rc<Stream>,
     operators: Operators,
@@ -43,9 +46,10 @@ impl Runtime for AscendRuntime {
             what: format!("the chip {soc:?}: 910B, 910C and 950 are served"),
         })?;
         let chip = AscendChip::new(device.name(), &soc, family);
-        let why = device.captures_none();
+        let chip = chip.without_captures(device.captures_none());
         Ok(Self {
-            chip: Arc::new(chip.without_captures(why)),
+            chip: Arc::new(chip.without_ranks(device.joins_none())),
+            communicator: None,
             stream: Stream::new(&device)?,
             operators: Operators::of(&device)?,
             device,
@@ -81,5 +85,20 @@ impl Runtime for AscendRuntime {
         let planned = self.operators.plan(call, scratch)?;
         let room = workspace(planned.workspace_bytes())?;
         planned.launch(room, &self.stream)
+    }
+
+    /// What graphs do with collectives has been seen by nobody, so a rank captures none.
+    fn join(&mut self, member: &Member, _: &[i32]) -> Result<()> {
+        self.communicator = Some(Communicator::join(&self.device, member)?);
+        let chip = AscendChip::clone(&self.chip);
+        let why = "a rank gathers within its steps, which no graph is known to keep";
+        self.chip = Arc::new(chip.without_captures(Some(why.to_owned())));
+        Ok(())
+    }
+
+    fn gather(&self, x: &View, out: &View) -> Result<()> {
+        let alone = || self.device.fault("a rank that has not joined");
+        let communicator = self.communicator.as_ref().ok_or_else(alone)?;
+        communicator.gather(x, out, &self.stream)
     }
 }

@@ -4,6 +4,7 @@
 mod cann;
 mod chip;
 mod driver;
+mod limits;
 mod status;
 mod translate;
 

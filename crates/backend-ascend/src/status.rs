@@ -1,6 +1,7 @@
 //! What a code of the vendor's means.
 
 use backend_ascend_sys::status;
+use backend_ascend_sys::types::HcclResult;
 use backend_offload::{Failure, Meaning};
 
 /// The device has no memory left.
@@ -17,6 +18,36 @@ pub(crate) fn failure(call: &'static str, code: i32, text: String) -> Failure {
         code: code.into(),
         meaning: meaning(code),
         known: status(code).map(|known| (known.name, known.hint)),
+        text,
+    }
+}
+
+/// The same of a collective, whose codes are others.
+pub(crate) fn of_collective(call: &'static str, result: HcclResult, text: String) -> Failure {
+    let (meaning, hint) = match result {
+        HcclResult::HCCL_E_MEMORY | HcclResult::HCCL_E_OOM => (
+            Meaning::OutOfMemory,
+            "no memory is left for buffers between ranks: a smaller HCCL_BUFFSIZE",
+        ),
+        HcclResult::HCCL_E_PARA | HcclResult::HCCL_E_PTR => (
+            Meaning::Failed,
+            "an argument is not valid: a bug of the caller",
+        ),
+        HcclResult::HCCL_E_TIMEOUT => (Meaning::Failed, "another rank did not come in time"),
+        HcclResult::HCCL_E_TCP_CONNECT
+        | HcclResult::HCCL_E_ROCE_CONNECT
+        | HcclResult::HCCL_E_NETWORK => (
+            Meaning::Failed,
+            "ranks do not reach each other: check the links, and HCCL_SOCKET_IFNAME",
+        ),
+        HcclResult::HCCL_E_REMOTE => (Meaning::Failed, "another rank failed"),
+        _ => (Meaning::Failed, "see the vendor's text and logs"),
+    };
+    Failure {
+        call,
+        code: result.0.into(),
+        meaning,
+        known: result.name().map(|name| (name, hint)),
         text,
     }
 }
@@ -43,6 +74,18 @@ mod tests {
         assert_eq!(error.to_string(), want);
         let error = failure("aclrtFree", 107_999, String::new()).of("npu:3");
         assert_eq!(error.to_string(), "npu:3 failed: aclrtFree: code 107999");
+    }
+
+    #[test]
+    fn codes_of_collectives_are_their_own() {
+        let of = |code| of_collective("HcclAllGather", HcclResult(code), String::new());
+        let error = of(9).of("npu:1").to_string();
+        let want =
+            "npu:1 failed: HcclAllGather: HCCL_E_TIMEOUT (9), another rank did not come in time";
+        assert_eq!(error, want);
+        assert_eq!(of(3).meaning, Meaning::OutOfMemory);
+        let error = of(77).of("npu:1").to_string();
+        assert_eq!(error, "npu:1 failed: HcclAllGather: code 77");
     }
 
     #[test]

@@ -70,7 +70,12 @@ fn grouped(to: &mut Program<Own>, x: Operand, weight: Operand, ends: Operand, ou
     };
     let ends_wide = to.scratch(Type::I64, &ends.dims);
     to.cast(ends, ends_wide);
+    let out_dtype = out.dtype;
     to.finished(x, out, |to, out| {
+        // Rows behind the last run are left as they are: zeros, where those on the way are not the caller's.
+        if out.dtype != out_dtype {
+            to.fill = Some((out, 0));
+        }
         to.call(Call::Own(Own::GroupedMatmulV5 {
             x,
             weight: weight.transposed(),

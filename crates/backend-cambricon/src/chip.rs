@@ -45,6 +45,8 @@ pub struct CambriconChip {
     /// None where no library was asked.
     releases: Vec<Release>,
     lacks: Lacks,
+    /// Why it is no rank, if it can be none.
+    joins_none: Option<String>,
 }
 
 impl CambriconChip {
@@ -54,12 +56,19 @@ impl CambriconChip {
             model: model.to_owned(),
             releases: releases.to_vec(),
             lacks: Lacks::default(),
+            joins_none: None,
         }
     }
 
     /// The same on releases that lack functions.
     pub(crate) fn lacking(self, lacks: Lacks) -> Self {
         Self { lacks, ..self }
+    }
+
+    /// The same where collectives are not installed.
+    pub(crate) fn without_ranks(mut self, why: Option<String>) -> Self {
+        self.joins_none = why;
+        self
     }
 
     /// A chip by the vendor's name for it, without a device: what it takes and how it packs is known. None if it is not known to
@@ -123,6 +132,11 @@ impl Chip for CambriconChip {
             None => Ok(()),
             Some(lacks) => Err(Declined(format!("no graphs: no {lacks}"))),
         }
+    }
+
+    fn joins(&self) -> Result<(), Declined> {
+        let why = self.joins_none.as_ref();
+        why.map_or(Ok(()), |why| Err(Declined(why.clone())))
     }
 }
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use backend_cambricon_sys::Neuware;
 use backend_offload::compose::{Call, Program};
-use backend_offload::{Address, ComposedDriver, Machine, Op, Runtime};
+use backend_offload::{Address, ComposedDriver, Machine, Op, Runtime, View};
 use deepseek_core::Result;
+use deepseek_core::group::Member;
 
 use crate::chip::CambriconChip;
 use crate::lower::{Own, program};
-use crate::neuware::{Device, MluQueue, Operators, machine};
+use crate::neuware::{Communicator, Device, MluQueue, Operators, machine};
 
 /// A driver over Neuware. It belongs to the thread that opened it.
 ///
@@ -21,6 +22,8 @@ pub type CambriconDriver = ComposedDriver<CambriconRuntime>;
 #[derive(Debug)]
 pub struct CambriconRuntime {
     chip: Arc<CambriconChip>,
+    /// What it gathers through, if it is one of several ranks.
+    communicator: Option<Communicator>,
     device: Rc<Device>,
     queue: Rc<MluQueue>,
     operators: Operators,
@@ -39,10 +42,11 @@ impl Runtime for CambriconRuntime {
     /// Refuses chips without BF16.
     fn open(neuware: Arc<Neuware>, id: i32) -> Result<Self> {
         let device = Device::open(neuware, id)?;
-        let chip = Arc::new(device.chip()?);
+        let chip = device.chip()?.without_ranks(device.joins_none());
         let queue = MluQueue::new(&device)?;
         Ok(Self {
-            chip,
+            chip: Arc::new(chip),
+            communicator: None,
             operators: Operators::new(&queue)?,
             queue,
             device,
@@ -76,5 +80,22 @@ impl Runtime for CambriconRuntime {
         workspace: impl FnOnce(usize) -> Result<Option<Address>>,
     ) -> Result<()> {
         self.operators.call(call, scratch, workspace)
+    }
+
+    fn join(&mut self, member: &Member, devices: &[i32]) -> Result<()> {
+        self.communicator = Some(Communicator::join(&self.device, member, devices)?);
+        Ok(())
+    }
+
+    fn gather(&self, x: &View, out: &View) -> Result<()> {
+        let alone = || self.device.fault("a rank that has not joined");
+        let communicator = self.communicator.as_ref().ok_or_else(alone)?;
+        communicator.gather(x, out, &self.queue)
+    }
+
+    fn abandon(&self) {
+        if let Some(communicator) = &self.communicator {
+            communicator.abandon();
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! until that has run (`backend_offload::Flight`). No call is made on a default queue.
 #![allow(unsafe_code)]
 
+mod communicators;
 mod descriptor;
 mod device;
 mod graph;
@@ -14,6 +15,7 @@ mod memory;
 mod operators;
 mod queue;
 
+pub(crate) use communicators::Communicator;
 pub(crate) use device::Device;
 pub(crate) use machine::machine;
 pub(crate) use operators::Operators;

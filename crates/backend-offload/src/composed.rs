@@ -8,7 +8,8 @@ use std::mem;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use deepseek_core::{Error, Result};
+use deepseek_core::group::{self, Member};
+use deepseek_core::{Error, Result, Share};
 
 use crate::aligned::Allocations;
 use crate::compose::{Call, Program};
@@ -72,6 +73,21 @@ pub trait Runtime: fmt::Debug + Sized + 'static {
         scratch: Address,
         workspace: impl FnOnce(usize) -> Result<Option<Address>>,
     ) -> Result<()>;
+
+    /// Becomes one of several ranks, whose devices have these numbers: all of them call it, each on its thread.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] without the vendor's collectives, [`Error::Rank`] where another rank fails, or what the vendor says.
+    fn join(&mut self, member: &Member, devices: &[i32]) -> Result<()>;
+    /// Queues that the numbers of all ranks, in their order, come to lie one behind the other: `x: [n]` to `out: [ranks, n]`, both
+    /// of a type of floats. All ranks call it after they have met.
+    ///
+    /// # Errors
+    /// What the vendor says.
+    fn gather(&self, x: &View, out: &View) -> Result<()>;
+    /// Lets the devices of other ranks go that wait for this one, which brings nothing more. Without a call for it they wait as long
+    /// as the vendor lets them.
+    fn abandon(&self) {}
 }
 
 /// A driver of a [`Runtime`].
@@ -81,6 +97,10 @@ pub struct ComposedDriver<R: Runtime> {
     /// What lies between the calls of an operation: beside the operators' own workspace, which they are given one after the
     /// other.
     scratch: Workspace,
+    /// Its place among several ranks, if it is one of them.
+    member: Option<Member>,
+    /// Where terms of all ranks lie that are added up.
+    terms: Workspace,
     allocations: Allocations,
 }
 
@@ -90,26 +110,51 @@ impl<R: Runtime> ComposedDriver<R> {
     /// # Errors
     /// [`Error::Unsupported`] if it is not served; [`Error::Device`] with the vendor's code if it cannot be used.
     pub fn open(library: Arc<R::Library>, id: i32) -> Result<Self> {
-        Ok(Self {
-            runtime: Rc::new(R::open(library, id)?),
-            scratch: Workspace::default(),
-            allocations: Allocations::default(),
-        })
+        Ok(Self::of(R::open(library, id)?, None))
     }
 
-    /// Memory between the calls of an operation. It is the queue's alone, so the next operation may have it again.
-    fn scratch(&mut self, bytes: usize) -> Result<Address> {
+    /// The same as one of several ranks, which are opened at once, each on a thread of its own.
+    ///
+    /// # Errors
+    /// The same; [`Error::Unsupported`] where the vendor's collectives are not installed; [`Error::Rank`] where another rank fails.
+    pub fn join(library: Arc<R::Library>, id: i32, member: Member) -> Result<Self> {
+        let joined = || -> Result<R> {
+            let mut runtime = R::open(library, id)?;
+            // Who has no device tells the others here, before a call of the vendor's waits for all.
+            let devices: Vec<i32> = member.exchange(id)?.iter().map(|id| **id).collect();
+            runtime.join(&member, &devices)?;
+            Ok(runtime)
+        };
+        let runtime = joined().inspect_err(|error| {
+            let meeting = member.rendezvous();
+            meeting.fail(member.rank(), &error.to_string());
+        })?;
+        Ok(Self::of(runtime, Some(member)))
+    }
+
+    fn of(runtime: R, member: Option<Member>) -> Self {
+        Self {
+            runtime: Rc::new(runtime),
+            scratch: Workspace::default(),
+            member,
+            terms: Workspace::default(),
+            allocations: Allocations::default(),
+        }
+    }
+
+    /// Memory that is the queue's alone, so the next operation may have it again.
+    fn room(&mut self, of: fn(&mut Self) -> &mut Workspace, bytes: usize) -> Result<Address> {
         if bytes == 0 {
             return Ok(Address(0));
         }
-        let mut scratch = mem::take(&mut self.scratch);
-        let at = scratch.at_least(self, bytes);
-        self.scratch = scratch;
+        let mut room = mem::take(of(self));
+        let at = room.at_least(self, bytes);
+        *of(self) = room;
         at
     }
 
     fn run_program(&mut self, program: &Program<R::Own>, workspace: &mut Workspace) -> Result<()> {
-        let scratch = self.scratch(program.scratch_bytes)?;
+        let scratch = self.room(|own| &mut own.scratch, program.scratch_bytes)?;
         let runtime = Rc::clone(&self.runtime);
         if let Some((out, byte)) = program.fill {
             runtime.queue().fill(out.at(scratch), byte, out.bytes())?;
@@ -152,6 +197,58 @@ impl<R: Runtime> ComposedDriver<R> {
         Ok(())
     }
 
+    fn member(&self) -> Result<&Member> {
+        let alone = || self.declined("what ranks do together: it is none".to_owned());
+        self.member.as_ref().ok_or_else(alone)
+    }
+
+    /// The numbers of all ranks. They meet before their devices do, so none of these waits for a rank that has failed or calls for
+    /// something else.
+    fn gather(&self, what: group::Call, x: &View, out: &View) -> Result<()> {
+        self.member()?.meet(what)?;
+        let x = x.shaped([x.count()]);
+        let gathered = self.runtime.gather(&x, out);
+        // The others have come, and wait.
+        gathered.inspect_err(|_| self.runtime.abandon())
+    }
+
+    /// The sum over all ranks, term by term in their order. A vendor's own sum has an order that is not said, and need not be the same
+    /// on two ranks or twice on one; what ranks compute on their own must stay alike to the bit.
+    fn all_reduce(&mut self, x: &View, out: &View, workspace: &mut Workspace) -> Result<()> {
+        let (world, count) = (self.member()?.world(), x.count());
+        // The terms, and behind them the sums on the way, two by turns.
+        let slots = [world + world.saturating_sub(2).min(2), count];
+        let bytes = slots[0] * count * x.dtype.bytes();
+        let terms = View::new(self.room(|own| &mut own.terms, bytes)?, x.dtype, slots);
+        let slot = |index: usize| terms.part(index * count, [count]);
+        let all = terms.part(0, [world, count]);
+        self.gather(group::Call::AllReduce(count), x, &all)?;
+        for rank in 1..world {
+            let so_far = if rank == 1 { 0 } else { world + rank % 2 };
+            let sum = if rank + 1 == world {
+                out.shaped([count])
+            } else {
+                slot(world + (rank + 1) % 2)
+            };
+            let add = Op::Add {
+                a: slot(so_far),
+                b: slot(rank),
+                out: sum,
+            };
+            self.run(&add, workspace)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the devices of other ranks of a loss, which do not see it by themselves.
+    fn told<T>(&self, result: Result<T>) -> Result<T> {
+        result.inspect_err(|error| {
+            if matches!(error, Error::Lost { .. }) {
+                self.runtime.abandon();
+            }
+        })
+    }
+
     /// The numbers of a list, when all that is queued has run.
     fn numbers(&mut self, list: &View) -> Result<Vec<i32>> {
         let buffer = self.staging(list.bytes())?;
@@ -185,6 +282,11 @@ impl<R: Runtime> Driver for ComposedDriver<R> {
 
     fn chip(&self) -> Arc<R::Chip> {
         Arc::clone(self.runtime.chip())
+    }
+
+    fn share(&self) -> Share {
+        let share = |member: &Member| Share::new(member.rank(), member.world());
+        self.member.as_ref().map_or(Share::WHOLE, share)
     }
 
     fn allocate(&mut self, bytes: usize) -> Result<Address> {
@@ -222,7 +324,7 @@ impl<R: Runtime> Driver for ComposedDriver<R> {
     }
 
     fn land(&mut self, flight: Self::Flight) -> Result<Self::Staging> {
-        flight.land()
+        self.told(flight.land())
     }
 
     fn run(&mut self, op: &Op<Form<Self>>, workspace: &mut Workspace) -> Result<()> {
@@ -237,6 +339,10 @@ impl<R: Runtime> Driver for ComposedDriver<R> {
                     out,
                 },
             ) => self.grouped((x, weight, ends, out), workspace),
+            (None, Op::AllReduce { x, out }) => self.all_reduce(x, out, workspace),
+            (None, Op::AllGather { x, out }) => {
+                self.gather(group::Call::AllGather(x.count()), x, out)
+            }
             (None, op) => Err(self.declined(format!("{op}: no calls that make it"))),
         }
     }
@@ -248,7 +354,7 @@ impl<R: Runtime> Driver for ComposedDriver<R> {
     }
 
     fn synchronize(&mut self) -> Result<()> {
-        self.runtime.queue().synchronize()
+        self.told(self.runtime.queue().synchronize())
     }
 
     fn begin_capture(&mut self) -> Result<()> {

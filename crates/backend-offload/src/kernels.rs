@@ -15,7 +15,7 @@ use crate::driver::{Chip, Driver, Form};
 use crate::matrix::Matrix;
 use crate::offload::Offload;
 use crate::op::Op;
-use crate::tensor::{Experts, Ids, Rows, Tensor};
+use crate::tensor::{Experts, Ids, Places, Rows, Tensor};
 use crate::verb::{Declined, Listed, RouteBy, Verb};
 use crate::view::{Address, DType, Numbering, View};
 
@@ -288,9 +288,17 @@ impl<D: Driver> Kernels for Offload<D> {
         if let Some(places) = &bank.places {
             let why = Declined("experts of other ranks".to_owned());
             self.note_choice("experts", Some(&why));
-            let here = self.gather_from(places.view(), &experts)?;
-            let here = Ids::places(here, bank.views.len() + 1);
-            return self.grouped_experts(x, &here, routing, bank, form);
+            let at = self.gather_from(places.at.view(), &experts)?;
+            let at = Ids::places(at, bank.views.len() + 1);
+            // Whatever a device makes of rows that no expert is here for comes to nothing.
+            let weights = self.reshape(&routing.weights, &[tokens * routing.top_k, 1])?;
+            let weighed = Routing {
+                experts: experts.clone(),
+                weights: self.mul(&weights, &self.gather(&places.here, &experts)?)?,
+                scores: routing.scores.clone(),
+                top_k: routing.top_k,
+            };
+            return self.grouped_experts(x, &at, &weighed, bank, form);
         }
         let verb = Verb::Experts {
             x: x.view(),
@@ -331,7 +339,7 @@ impl<D: Driver> Offload<D> {
     }
 
     /// The places of all experts of a layer among those that are here; none where all are.
-    fn places_of(&self, share: ExpertShare<'_>) -> Result<Option<Tensor>> {
+    fn places_of(&self, share: ExpertShare<'_>) -> Result<Option<Places>> {
         let count = share.views.len();
         if count == share.total {
             return Ok(None);
@@ -345,14 +353,18 @@ impl<D: Driver> Offload<D> {
             _ => count,
         };
         let places = (0..share.total).flat_map(|id| (place(id) as u32).to_le_bytes());
-        let table = self.make([share.total, 1], DType::I32)?;
-        self.copy_in(table.view(), places.collect())?;
-        Ok(Some(table))
+        let at = self.make([share.total, 1], DType::I32)?;
+        self.copy_in(at.view(), places.collect())?;
+        let is_here = |id: usize| f32::from(u8::from(place(id) < count));
+        let factors = (0..share.total).flat_map(|id| is_here(id).to_le_bytes());
+        let here = self.make([share.total, 1], DType::F32)?;
+        self.copy_in(here.view(), factors.collect())?;
+        Ok(Some(Places { at, here }))
     }
 
     /// The experts by grouped products: visits are sorted by expert on the device, so nothing of the routing
     /// comes to the host, and what is asked of the device does not depend on the number of rows. Visits to
-    /// experts that are not here come last, and their rows are zeros.
+    /// experts that are not here come last, and have no weight.
     fn grouped_experts(
         &self,
         x: &Tensor,

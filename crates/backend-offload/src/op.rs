@@ -100,7 +100,7 @@ pub enum Op<F> {
         out: View,
     },
     /// The same by a matrix for each run of rows: run `i` ends before row `ends[i]`, begins where the one
-    /// before it ends, and may be empty. Rows behind the last run are left as they are.
+    /// before it ends, and may be empty. Rows behind the last run are left as they are, or hold any numbers.
     Grouped {
         /// F32 or BF16, `[m, in]`.
         x: View,

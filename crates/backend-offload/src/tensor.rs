@@ -201,7 +201,15 @@ pub struct Experts<F> {
     pub(crate) views: Box<[ExpertViews]>,
     /// The number of the first.
     pub(crate) first: usize,
-    /// Where there are others on other ranks: for each expert of all ranks its place in the stacks, and
-    /// behind the last for those that are not here, `[total, 1]`.
-    pub(crate) places: Option<Tensor>,
+    /// Where there are others on other ranks.
+    pub(crate) places: Option<Places>,
+}
+
+/// For each expert of all ranks, `[total, 1]`.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// Its place in the stacks; behind the last, if it is not here.
+    pub(crate) at: Tensor,
+    /// 1 if it is here, else 0.
+    pub(crate) here: Tensor,
 }

@@ -22,7 +22,7 @@ use deepseek_core::weights::Checkpoint;
 use deepseek_core::{Group, Kernels, Level, Member, Parallel};
 use deepseek_model::{Decoder, Extras, Model, Plan};
 
-use self::accelerator::{Missing, Vendor};
+use self::accelerator::{Accelerators, Missing, Vendor};
 use crate::args::variable;
 use crate::fault::{Fault, Result};
 
@@ -430,12 +430,14 @@ pub(crate) fn load(
                 })
             })
         }
-        DeviceName::Ascend(_) | DeviceName::Mlu(_) if ranks > 1 => {
-            let error = anyhow!("--device {name}: one device alone, {ranks} are asked for");
-            Err(Fault::machine(error).hint("leave out --tensor-parallel-size"))
+        DeviceName::Ascend(first) => {
+            let devices = Accelerators::<Cann>::open(first, ranks)?;
+            work.on(progress, |rank, member| devices.start(rank, member))
         }
-        DeviceName::Ascend(number) => work.alone(accelerator::start::<Cann>(number)?, progress),
-        DeviceName::Mlu(number) => work.alone(accelerator::start::<Mlu>(number)?, progress),
+        DeviceName::Mlu(first) => {
+            let devices = Accelerators::<Mlu>::open(first, ranks)?;
+            work.on(progress, |rank, member| devices.start(rank, member))
+        }
         // Elsewhere candle computes, with threads that it would start by itself.
         DeviceName::CpuPlain => {
             start_threads(threads)?;

@@ -1,5 +1,6 @@
 //! Ranks in one process whose numbers lie in the host's memory.
 
+use std::any::{Any, type_name};
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -23,9 +24,13 @@ pub struct Group {
 
 /// A call, as all ranks have to make it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Call {
+pub enum Call {
+    /// A sum of so many numbers.
     AllReduce(usize),
+    /// So many numbers of each rank.
     AllGather(usize),
+    /// Values of the type of this name.
+    Exchange(&'static str),
 }
 
 impl fmt::Display for Call {
@@ -33,16 +38,20 @@ impl fmt::Display for Call {
         match self {
             Self::AllReduce(count) => write!(f, "all_reduce of {count} numbers"),
             Self::AllGather(count) => write!(f, "all_gather of {count} numbers"),
+            Self::Exchange(name) => write!(f, "an exchange of {name}"),
         }
     }
 }
+
+/// What a rank brings.
+type Brought = Arc<dyn Any + Send + Sync>;
 
 #[derive(Debug, Default)]
 struct Meeting {
     /// What the first rank to arrive called, and which that was.
     call: Option<(usize, Call)>,
-    /// By rank, the numbers of those that have arrived.
-    brought: Vec<Option<Arc<[f32]>>>,
+    /// By rank, what those brought that have arrived.
+    brought: Vec<Option<Brought>>,
     /// Ranks that still have to take what was brought; none while some are missing.
     leaving: usize,
     /// Which rank failed, and why.
@@ -135,7 +144,7 @@ impl Member {
     /// # Errors
     /// [`Error::Rank`] where a rank failed or calls for something else.
     pub fn all_reduce(&self, own: &[f32], out: &mut [f32]) -> Result<()> {
-        let all = self.exchange(Call::AllReduce(own.len()), own)?;
+        let all = self.bring(Call::AllReduce(own.len()), own.to_vec())?;
         out.copy_from_slice(&all[0]);
         for other in &all[1..] {
             out.iter_mut().zip(&**other).for_each(|(sum, x)| *sum += x);
@@ -149,7 +158,7 @@ impl Member {
     /// # Errors
     /// [`Error::Rank`] where a rank failed or calls for something else.
     pub fn all_gather(&self, own: &[f32], width: usize, out: &mut [f32]) -> Result<()> {
-        let all = self.exchange(Call::AllGather(own.len()), own)?;
+        let all = self.bring(Call::AllGather(own.len()), own.to_vec())?;
         let wide = all.len() * width;
         for (row, out) in out.chunks_exact_mut(wide.max(1)).enumerate() {
             for (part, out) in all.iter().zip(out.chunks_exact_mut(width)) {
@@ -159,8 +168,24 @@ impl Member {
         Ok(())
     }
 
-    /// Brings numbers to the meeting, and takes those of all ranks.
-    fn exchange(&self, call: Call, own: &[f32]) -> Result<Vec<Arc<[f32]>>> {
+    /// Brings a value, and takes those of all ranks, in their order. Waits for the others.
+    ///
+    /// # Errors
+    /// [`Error::Rank`] where a rank failed or calls for something else.
+    pub fn exchange<T: Send + Sync + 'static>(&self, own: T) -> Result<Vec<Arc<T>>> {
+        self.bring(Call::Exchange(type_name::<T>()), own)
+    }
+
+    /// Waits until all ranks are about to make a call, whose numbers go another way.
+    ///
+    /// # Errors
+    /// [`Error::Rank`] where a rank failed or calls for something else.
+    pub fn meet(&self, call: Call) -> Result<()> {
+        self.bring(call, ()).map(drop)
+    }
+
+    /// Brings a value to the meeting, and takes those of all ranks.
+    fn bring<T: Send + Sync + 'static>(&self, call: Call, own: T) -> Result<Vec<Arc<T>>> {
         let group = &*self.group;
         // Those who were here before have to leave first.
         let mut meeting = group.wait(group.lock(), |meeting| meeting.leaving == 0)?;
@@ -177,7 +202,7 @@ impl Member {
                 });
             }
         }
-        meeting.brought[self.rank] = Some(own.into());
+        meeting.brought[self.rank] = Some(Arc::new(own));
         if meeting.brought.iter().all(Option::is_some) {
             meeting.leaving = group.world;
             group.moved.notify_all();
@@ -190,7 +215,12 @@ impl Member {
             meeting.brought.fill(None);
             group.moved.notify_all();
         }
-        Ok(all.expect("what everybody brought is there until the last one leaves"))
+        let all = all.expect("what everybody brought is there until the last one leaves");
+        let of_type = |one: Brought| {
+            one.downcast()
+                .expect("who makes the same call brings the same")
+        };
+        Ok(all.into_iter().map(of_type).collect())
     }
 }
 
@@ -246,6 +276,25 @@ mod tests {
         for all in got {
             assert_eq!(all.expect("all come"), want);
         }
+    }
+
+    #[test]
+    fn values_are_exchanged_and_who_only_meets_brings_none() {
+        let got = run(3, |member| {
+            let rank = member.rank();
+            let names = member.exchange((rank == 1).then(|| "root".to_owned()))?;
+            member.meet(Call::AllReduce(7))?;
+            Ok::<_, Error>((names[1].as_deref().map(str::to_owned), names.len()))
+        });
+        for names in got {
+            assert_eq!(names.expect("all come"), (Some("root".to_owned()), 3));
+        }
+        let got = run(2, |member| match member.rank() {
+            0 => told(member.meet(Call::AllGather(7))),
+            _ => told(member.exchange(7_u8).map(drop)),
+        });
+        assert_eq!(got[0], got[1]);
+        assert!(got[0].contains("an exchange of u8"), "{}", got[0]);
     }
 
     fn told(result: Result<()>) -> String {

@@ -3,6 +3,7 @@
 
 mod graphs;
 mod operations;
+pub(crate) mod ranks;
 pub(crate) mod runtime;
 
 use backend_offload::{Address, DType, Driver, Op, View};

@@ -71,6 +71,12 @@ impl Device {
         Some(format!("no graphs: {}", one_line(&error.to_string())))
     }
 
+    /// Why it is no rank, where the collectives are not installed.
+    pub(crate) fn joins_none(&self) -> Option<String> {
+        let error = self.ascend.collectives.as_ref().err()?;
+        Some(one_line(&error.to_string()))
+    }
+
     /// What a call returned.
     pub(super) fn check(&self, call: &'static str, code: i32) -> Result<()> {
         self.checked(call, code)
@@ -83,7 +89,7 @@ impl Device {
     }
 
     /// A failure without a code, with what the vendor says of it.
-    pub(super) fn fault(&self, what: impl fmt::Display) -> Error {
+    pub(crate) fn fault(&self, what: impl fmt::Display) -> Error {
         let text = vendor_text(&self.ascend.runtime);
         Error::Device {
             device: self.name.clone(),
@@ -132,7 +138,7 @@ pub(super) fn checked(runtime: &Runtime, call: &'static str, code: i32) -> Resul
 }
 
 /// What the vendor says of the last call of this thread that failed, on one line.
-fn vendor_text(runtime: &Runtime) -> String {
+pub(super) fn vendor_text(runtime: &Runtime) -> String {
     // SAFETY: it takes nothing.
     let said = unsafe { (runtime.aclGetRecentErrMsg)() };
     // SAFETY: the runtime gives none, or a text with a zero at its end that stays until this thread calls again.

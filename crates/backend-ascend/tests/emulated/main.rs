@@ -5,6 +5,7 @@
 #[path = "../../../../tests/emulators/driver/mod.rs"]
 mod driver;
 mod own;
+mod ranks;
 #[path = "../../../../tests/emulators/ascend/tests/emulator/vendor.rs"]
 mod vendor;
 

@@ -92,7 +92,7 @@ impl Device {
     }
 
     /// A failure without a code.
-    pub(super) fn fault(&self, why: impl fmt::Display) -> Error {
+    pub(crate) fn fault(&self, why: impl fmt::Display) -> Error {
         Error::Device {
             device: self.name.clone(),
             why: why.to_string(),
@@ -115,7 +115,7 @@ pub(super) fn checked(neuware: &Neuware, call: &'static str, code: u32) -> Resul
 }
 
 /// What the vendor says, on one line.
-fn told(text: *const c_char) -> String {
+pub(super) fn told(text: *const c_char) -> String {
     if text.is_null() {
         return String::new();
     }

@@ -6,6 +6,7 @@
 mod driver;
 mod faults;
 mod own;
+mod ranks;
 #[path = "../../../../tests/emulators/cambricon/tests/emulator/vendor.rs"]
 mod vendor;
 

@@ -41,11 +41,11 @@ pub(super) fn dispatch<E>(
         from: order,
     });
     // Those of an expert end where as many are to it or to one before it.
-    no_larger(to, experts, ends);
+    no_larger(to, experts, None, ends);
 }
 
 /// Rows by a matrix for each run of them: `[m, in]` by `[matrices, out, in]`. Each row has its own matrix fetched for it, so nobody has to
-/// know where runs end.
+/// know where runs end; those behind the last run have the last matrix.
 pub(super) fn grouped<E>(
     to: &mut Program<E>,
     x: Operand,
@@ -57,7 +57,7 @@ pub(super) fn grouped<E>(
     let rows = x.dims[0];
     // A row is of the run before which so many end.
     let run = to.scratch(Type::I32, &[rows]);
-    no_larger(to, ends, run);
+    no_larger(to, ends, Some(matrices - 1), run);
     let own = to.scratch(weight.dtype, &[rows, outputs * inputs]);
     to.call(Call::Rows {
         from: weight.shaped([matrices, outputs * inputs]),
@@ -75,8 +75,8 @@ pub(super) fn grouped<E>(
     });
 }
 
-/// For 0, 1, 2, … how many numbers of a list are no larger, in floats, which hold that up to 2^24.
-fn no_larger<E>(to: &mut Program<E>, list: Operand, out: Operand) {
+/// For 0, 1, 2, … how many numbers of a list are no larger, or as many as there may be at most; in floats, which hold that up to 2^24.
+fn no_larger<E>(to: &mut Program<E>, list: Operand, most: Option<usize>, out: Operand) {
     let (count, all) = (list.room, out.room);
     let listed = to.scratch(Type::F32, &[count]);
     to.cast(list.shaped([count]), listed);
@@ -93,5 +93,13 @@ fn no_larger<E>(to: &mut Program<E>, list: Operand, out: Operand) {
         x: ones.shaped([1, count, all]),
         out: sums,
     });
+    let sums = match most {
+        None => sums,
+        Some(most) => {
+            let bounded = to.scratch(Type::F32, &[1, 1, all]);
+            to.function(Function::Clamp(0.0, most as f32), sums, bounded);
+            bounded
+        }
+    };
     to.cast(sums.shaped([all]), out);
 }

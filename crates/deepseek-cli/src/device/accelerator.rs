@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use backend_offload::trial::{Case, Found, Replayed, Trial, replayed};
 use backend_offload::{Chip, ComposedDriver, Declined, Machine, Offload, Options, Runtime, Verb};
+use deepseek_core::Member;
 
 use super::{Choices, DEVICES_MAX, DeviceName, Examined, Listed, Tried};
 use crate::args::variable;
@@ -148,18 +149,45 @@ pub(super) fn file_name(library: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// Opens a device for a model.
-pub(super) fn start<V: Vendor>(number: i32) -> Result<Offload<ComposedDriver<V::Runtime>>> {
-    let library = open::<V>()?;
-    if V::is_emulated(&library) {
-        note("EMULATED: an emulator computes, not a device");
+/// Devices of a vendor that a model is loaded on.
+pub(super) struct Accelerators<V: Vendor> {
+    library: Arc<V::Library>,
+    /// The first; the others follow it by number.
+    first: i32,
+}
+
+impl<V: Vendor> Accelerators<V> {
+    /// So many devices, from one on.
+    pub(super) fn open(first: i32, count: usize) -> Result<Self> {
+        let library = open::<V>()?;
+        if V::is_emulated(&library) {
+            note("EMULATED: an emulator computes, not a device");
+        }
+        let there = V::Runtime::machine(&library)?.devices as usize;
+        if first as usize + count > there {
+            let name = V::device(first);
+            let error = anyhow!("--device {name}: {count} from there on, {there} are installed");
+            return Err(Fault::machine(error).hint("deepseek devices"));
+        }
+        Ok(Self { library, first })
     }
-    let options = Options {
-        capture: true,
-        ..Options::default()
-    };
-    let open = move || ComposedDriver::open(library, number);
-    Ok(Offload::start(options, open)?)
+
+    /// The device of a rank, which is a member of a group where it is not alone.
+    pub(super) fn start(
+        &self,
+        rank: usize,
+        member: Option<Member>,
+    ) -> deepseek_core::Result<Offload<ComposedDriver<V::Runtime>>> {
+        let options = Options {
+            capture: true,
+            ..Options::default()
+        };
+        let (library, number) = (Arc::clone(&self.library), self.first + rank as i32);
+        Offload::start(options, move || match member {
+            None => ComposedDriver::open(library, number),
+            Some(member) => ComposedDriver::join(library, number, member),
+        })
+    }
 }
 
 /// Looks at the libraries.

@@ -15,9 +15,10 @@ const NOTE: &str = "note: EMULATED: an emulator computes, not a device\n";
 struct Vendor {
     /// As they are typed.
     device: &'static str,
-    /// The emulator, and the variable that names it.
+    /// The emulator, the variable that names it, and the one that sets it up.
     library: &'static str,
     variable: &'static str,
+    config: &'static str,
     /// The chip, and the software behind it.
     chip: &'static str,
     software: &'static str,
@@ -41,6 +42,7 @@ const VENDORS: [Vendor; 2] = [
         device: "ascend",
         library: "ascend_emu",
         variable: "DEEPSEEK_ASCEND_LIB",
+        config: "ASCEND_EMU_CONFIG",
         chip: "Ascend910B3-EMU, family A2",
         software: "CANN 9.1.0",
         declined: "no fused operator is called yet",
@@ -56,6 +58,7 @@ const VENDORS: [Vendor; 2] = [
         device: "mlu",
         library: "neuware_emu",
         variable: "DEEPSEEK_NEUWARE_LIB",
+        config: "NEUWARE_EMU_CONFIG",
         chip: "MLU590-EMU",
         software: "CNRT 6.14.1, CNNL 1.28.6",
         declined: "composed of the operators of CNNL",
@@ -122,6 +125,35 @@ fn it_says_that_it_is_emulated_and_never_how_fast_it_is() {
             &format!("--device {first}: an emulator has no speed"),
             "measure a device",
         );
+    }
+}
+
+#[test]
+fn several_devices_share_the_model_and_are_told() {
+    let item = &samples()[0];
+    for vendor in &VENDORS {
+        for way in [["--tp", "2"], ["--ep", "2"]] {
+            let first = format!("{}:1", vendor.device);
+            let words = ["run", "--device", &first, "--stats"];
+            let words = words.iter().chain(&way).map(|word| (*word).to_owned());
+            let line: Vec<String> = words.collect();
+            let library = emulator_support::built_library(vendor.library);
+            let output = deepseek(&[line, question(item)].concat())
+                .env(vendor.variable, library)
+                .env(vendor.config, r#"{"devices": 3, "deadlock_ms": 60000}"#)
+                .output();
+            let ran = Ran::from(output.expect("the program starts"));
+            assert_eq!(ran.code, Some(0), "{ran:?}");
+            assert_eq!(ran.out.trim_end(), item["answer"], "{first} {way:?}");
+            let told = format!("\ndevice       {first} EMULATED, 2 ranks (");
+            assert!(ran.err.contains(&told), "{ran:?}");
+        }
+        let line = ["run", "--device", vendor.device, "--tp", "2", "x"];
+        let want = format!(
+            "--device {}:0: 2 from there on, 1 are installed",
+            vendor.device
+        );
+        emulate(vendor, &line).failed(1, &want, "deepseek devices");
     }
 }
 

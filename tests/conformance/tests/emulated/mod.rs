@@ -6,6 +6,7 @@
 pub(crate) mod graphs;
 mod media;
 mod places;
+mod ranks;
 #[path = "../scene/mod.rs"]
 mod scene;
 mod steps;

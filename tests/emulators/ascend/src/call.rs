@@ -9,9 +9,11 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use emulator_support::failure::words;
+use emulator_support::ranks::Missing;
 use emulator_support::{Goal, Progress, QueueId, Reply, Step};
 
 use crate::codes;
+use crate::collectives::MISMATCH;
 use crate::emulator::{Emulator, Phase};
 use crate::exports::Pointer;
 use crate::failure::{Failure, Fault, Outcome};
@@ -38,7 +40,7 @@ const EARLY: [&str; 9] = [
 /// A call, which holds the state.
 #[derive(Debug)]
 pub(crate) struct Call {
-    name: &'static str,
+    pub(crate) name: &'static str,
     state: Option<MutexGuard<'static, Emulator>>,
 }
 
@@ -193,6 +195,14 @@ impl Call {
         }
     }
 
+    /// Lets the streams of a context that has failed wait for nothing any more.
+    fn fail_streams(&mut self, context: Handle) {
+        let streams = { self.streams.iter() }.filter(|(_, stream)| stream.context == context);
+        for stream in streams.map(|(handle, _)| *handle).collect::<Vec<_>>() {
+            self.queues.fail(QueueId(stream.0));
+        }
+    }
+
     /// Waits until a stream has passed what it holds now.
     pub(crate) fn drain(&mut self, stream: Handle) -> Outcome {
         let goal = self.queues.now(QueueId(stream.0));
@@ -208,9 +218,7 @@ impl Call {
                 Step::Stuck => {
                     let limit_ms = limit_ms.unwrap_or(self.config.deadlock_ms);
                     if !self.pause(Some(Duration::from_millis(limit_ms))) {
-                        let text =
-                            format!("nothing ends this wait: {}", self.queues.waits().join("; "));
-                        return Err(Failure::violation("deadlock", code, text));
+                        return Err(self.stuck(code));
                     }
                     true
                 }
@@ -219,6 +227,31 @@ impl Call {
         }
         self.settle();
         Ok(())
+    }
+
+    /// Why a wait ends: ranks that do not come, or else who waits for whom.
+    fn stuck(&self, code: i32) -> Failure {
+        let Missing { texts, is_known } = self.missing_ranks();
+        if !texts.is_empty() {
+            return Failure::violation(MISMATCH, code, texts.join("; "));
+        }
+        let waits = self.queues.waits().join("; ");
+        let text = format!("nothing ends this wait: {waits}");
+        if is_known {
+            return Failure::new(code, text);
+        }
+        Failure::violation("deadlock", code, text)
+    }
+
+    /// Waits for what other threads do; whether it came before all of them stood still for a while.
+    pub(crate) fn wait_until(&mut self, is_done: impl Fn(&Emulator) -> bool) -> bool {
+        let limit = Duration::from_millis(self.config.deadlock_ms);
+        while !is_done(self) {
+            if !self.pause(Some(limit)) {
+                return is_done(self);
+            }
+        }
+        true
     }
 
     /// One step towards a goal, as every look at it takes.
@@ -271,6 +304,7 @@ impl Call {
                 if let Some(context) = self.contexts.get_mut(&work.context) {
                     context.failed = Some(codes::RT_AICORE_EXCEPTION);
                 }
+                self.fail_streams(work.context);
             }
         }
         self.queues.finish(queue);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use emulator_support::{Memory, Pages, Point, QueueId, Queues, Report};
 
 use crate::captures::{Capture, Graph, Mark};
+use crate::collectives::{Communicator, Root};
 use crate::config::{Config, Family};
 use crate::executors::Executor;
 use crate::handles::{Handle, Handles, Kind};
@@ -76,6 +77,9 @@ pub(crate) struct Emulator {
     /// Captures by the streams that they began on.
     pub(crate) captures: BTreeMap<Handle, Capture>,
     pub(crate) graphs: BTreeMap<Handle, Graph>,
+    /// What roots told of, by the number in what they told.
+    pub(crate) roots: BTreeMap<u64, Root>,
+    pub(crate) communicators: BTreeMap<Handle, Communicator>,
     pub(crate) queues: Queues<Work>,
     pub(crate) report: Report,
     /// Tasks that were run.
@@ -120,6 +124,8 @@ impl Emulator {
             executors: BTreeMap::new(),
             captures: BTreeMap::new(),
             graphs: BTreeMap::new(),
+            roots: BTreeMap::new(),
+            communicators: BTreeMap::new(),
             report: Report::default(),
             clock: 0,
         })
@@ -174,6 +180,7 @@ impl Emulator {
         }
         self.events.retain(|_, event| event.context != context);
         self.close_captures(context);
+        self.communicators.retain(|_, one| one.context != context);
         self.contexts.remove(&context);
     }
 
@@ -195,7 +202,13 @@ impl Emulator {
         let events = events.map(|_| format!("an event of device {device}"));
         let captured = self.captured_in(context);
         let captured = captured.map(|what| format!("{what} of device {device}"));
-        streams.chain(events).chain(captured).collect()
+        let of = { self.communicators.values() }.filter(|one| one.context == context);
+        let communicators = of.map(|_| format!("a communicator of device {device}"));
+        streams
+            .chain(events)
+            .chain(captured)
+            .chain(communicators)
+            .collect()
     }
 
     /// What a device still holds in memory.

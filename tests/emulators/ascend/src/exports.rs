@@ -7,6 +7,7 @@
 
 mod argument;
 mod capture;
+mod collectives;
 mod control;
 pub(crate) mod operators;
 mod runtime;

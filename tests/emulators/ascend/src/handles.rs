@@ -17,6 +17,7 @@ pub(crate) enum Kind {
     ScalarList,
     Executor,
     Graph,
+    Communicator,
 }
 
 impl emulator_support::HandleKind for Kind {

@@ -6,6 +6,7 @@ mod array;
 mod call;
 mod captures;
 mod codes;
+mod collectives;
 mod config;
 mod control;
 mod copies;

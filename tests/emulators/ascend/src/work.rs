@@ -4,6 +4,7 @@ use std::fmt;
 
 use emulator_support::{HostBytes, Misuse, Place, Snapshot};
 
+use crate::collectives::Part;
 use crate::emulator::Emulator;
 use crate::executors::Launch;
 use crate::exports::HostFunction;
@@ -28,6 +29,10 @@ pub(crate) enum Task {
     /// Writes down when an event was passed.
     Stamp(Handle),
     Operator(Launch),
+    /// A rank's numbers, for all ranks.
+    Bring(Part),
+    /// What comes of those of all.
+    Take(Part),
     /// A function of the host, which is called without the lock.
     Host(HostFunction),
 }
@@ -68,7 +73,9 @@ impl Work {
             }
             Task::Fill(fill) => Task::Fill(fill.clone()),
             Task::Operator(launch) => Task::Operator(launch.clone()),
-            Task::Stamp(_) | Task::Host(_) => unreachable!("neither is captured"),
+            Task::Stamp(_) | Task::Host(_) | Task::Bring(_) | Task::Take(_) => {
+                unreachable!("none of them is captured")
+            }
         };
         Self {
             task,
@@ -119,6 +126,7 @@ impl Task {
             }
             Self::Fill(fill) => vec![(fill.address, fill.count)],
             Self::Operator(launch) => launch.ranges(),
+            Self::Bring(part) | Self::Take(part) => vec![part.range()],
             Self::Stamp(_) | Self::Host(_) => Vec::new(),
         }
     }
@@ -143,6 +151,8 @@ impl Task {
                 Ok(())
             }
             Self::Operator(launch) => launch.run(emulator),
+            Self::Bring(part) => part.bring(emulator),
+            Self::Take(part) => part.take(emulator),
             Self::Host(_) => unreachable!("called without the lock"),
         }
     }

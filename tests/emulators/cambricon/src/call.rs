@@ -9,19 +9,17 @@ use std::time::Duration;
 
 use emulator_support::argument::Pointer;
 use emulator_support::failure::{Failure, Fault, Outcome, words};
+use emulator_support::ranks::Missing;
 use emulator_support::{Goal, Progress, QueueId, Reply, Step};
 
 use crate::codes;
-use crate::config::Config;
+use crate::collectives::CHECK;
 use crate::emulator::Emulator;
 use crate::handles::{Handle, Kind};
 use crate::thread;
 use crate::work::{Task, Work};
 
-static STATE: LazyLock<Mutex<Emulator>> = LazyLock::new(|| {
-    let emulator = Emulator::new(Config::default(), 1);
-    Mutex::new(emulator.unwrap_or_else(|error| panic!("{error}")))
-});
+static STATE: LazyLock<Mutex<Emulator>> = LazyLock::new(|| Mutex::new(Emulator::first()));
 static PROGRESS: Progress = Progress::new();
 
 /// What returns the code of the last failure, which is not one itself.
@@ -180,9 +178,7 @@ impl Call {
                 Step::Stuck => {
                     let limit = Duration::from_millis(self.config.deadlock_ms);
                     if !self.pause(Some(limit)) {
-                        let waits = self.work.waits().join("; ");
-                        let text = format!("nothing ends this wait: {waits}");
-                        return Err(Failure::violation("deadlock", codes::STATE, text));
+                        return Err(self.stuck());
                     }
                 }
                 step => self.take(step),
@@ -190,6 +186,20 @@ impl Call {
         }
         self.settle();
         Ok(())
+    }
+
+    /// Why a wait ends: ranks that do not come, or else who waits for whom.
+    fn stuck(&self) -> Failure {
+        let Missing { texts, is_known } = self.collectives.missing();
+        if !texts.is_empty() {
+            return Failure::violation(CHECK, codes::STATE, texts.join("; "));
+        }
+        let waits = self.work.waits().join("; ");
+        let text = format!("nothing ends this wait: {waits}");
+        if is_known {
+            return Failure::new(codes::STATE, text);
+        }
+        Failure::violation("deadlock", codes::STATE, text)
     }
 
     /// One step towards a goal, as every look at it takes.
@@ -227,6 +237,7 @@ impl Call {
                 if let Some(queue) = self.queues.get_mut(&work.queue) {
                     queue.has_failed = true;
                 }
+                self.work.fail(id);
             }
         }
         self.work.finish(id);

@@ -1,4 +1,4 @@
-//! The vendor's codes that are returned here: of the runtime, and of the operators.
+//! The vendor's codes that are returned here: of the runtime, of the operators and of the collectives.
 
 pub(crate) const OK: i32 = 0;
 pub(crate) const NO_DEVICE: i32 = 100_005;
@@ -17,6 +17,10 @@ pub(crate) const CNNL_BAD_PARAM: i32 = 3;
 pub(crate) const CNNL_ARCH_MISMATCH: i32 = 5;
 pub(crate) const CNNL_EXECUTION_FAILED: i32 = 6;
 pub(crate) const CNNL_NOT_SUPPORTED: i32 = 7;
+
+pub(crate) const CNCL_ARGUMENTS: i32 = 0x07;
+pub(crate) const CNCL_NULL: i32 = 0x21;
+pub(crate) const CNCL_UNSUPPORTED: i32 = 0x11;
 
 #[cfg(test)]
 mod tests {
@@ -45,7 +49,12 @@ mod tests {
             CNNL_EXECUTION_FAILED,
             CNNL_NOT_SUPPORTED,
         ];
-        for (library, codes) in [(Library::Cnrt, &runtime[..]), (Library::Cnnl, &operators)] {
+        let collectives = [CNCL_ARGUMENTS, CNCL_NULL, CNCL_UNSUPPORTED];
+        for (library, codes) in [
+            (Library::Cnrt, &runtime[..]),
+            (Library::Cnnl, &operators),
+            (Library::Cncl, &collectives),
+        ] {
             for code in codes {
                 assert!(status(library, *code as u32).is_some(), "{code}");
             }

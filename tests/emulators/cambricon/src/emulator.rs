@@ -6,6 +6,7 @@ use std::thread::ThreadId;
 use emulator_support::{Memory, Pages, Point, QueueId, Queues, Races, Report};
 
 use crate::captures::{Capture, Entity, Topology};
+use crate::collectives::Collectives;
 use crate::config::Config;
 use crate::handles::{Handle, Handles, Kind};
 use crate::objects::Object;
@@ -13,6 +14,8 @@ use crate::work::Work;
 
 /// Addresses of each device. None is given twice, so there are many more than bytes.
 const SPACE_BYTES: usize = 1 << 38;
+/// Where a configuration may stand before anything is called.
+const CONFIGURATION: &str = "NEUWARE_EMU_CONFIG";
 
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -56,11 +59,25 @@ pub(crate) struct Emulator {
     pub(crate) topologies: BTreeMap<Handle, Topology>,
     pub(crate) entities: BTreeMap<Handle, Entity>,
     pub(crate) work: Queues<Work>,
+    pub(crate) collectives: Collectives,
     pub(crate) races: Races,
     pub(crate) report: Report,
 }
 
 impl Emulator {
+    /// The state at start, set by the environment.
+    ///
+    /// # Panics
+    /// If that holds no configuration. The panic becomes the failure of the first call.
+    pub(crate) fn first() -> Self {
+        let config = match std::env::var_os(CONFIGURATION) {
+            Some(text) => Config::parse(&text.to_string_lossy()),
+            None => Ok(Config::default()),
+        };
+        let config = config.unwrap_or_else(|error| panic!("{CONFIGURATION}: {error}"));
+        Self::new(config, 1).unwrap_or_else(|error| panic!("{error}"))
+    }
+
     /// A fresh state.
     pub(crate) fn new(config: Config, epoch: u64) -> std::io::Result<Self> {
         let memory = |_| Memory::new(SPACE_BYTES, config.memory_bytes, config.pattern);
@@ -80,6 +97,7 @@ impl Emulator {
             captures: BTreeMap::new(),
             topologies: BTreeMap::new(),
             entities: BTreeMap::new(),
+            collectives: Collectives::default(),
             races: Races::default(),
             report: Report::default(),
         })
@@ -142,6 +160,7 @@ impl Emulator {
             .chain(objects)
             .chain(topologies)
             .chain(entities)
+            .chain(self.collectives.alive())
             .collect()
     }
 }

@@ -7,6 +7,7 @@
 #![allow(non_snake_case, reason = "the names of the C interface")]
 
 mod argument;
+mod collectives;
 mod control;
 mod operators;
 mod runtime;

@@ -21,6 +21,7 @@ pub(crate) enum Kind {
     GroupTensor,
     Topology,
     Entity,
+    Communicator,
 }
 
 impl emulator_support::HandleKind for Kind {

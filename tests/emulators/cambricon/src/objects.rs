@@ -97,7 +97,12 @@ impl Object {
             Kind::Norm => Self::Norm,
             Kind::GroupGemm => Self::GroupGemm(Bounds::default()),
             Kind::GroupTensor => Self::GroupTensor(None),
-            Kind::Queue | Kind::Notifier | Kind::Operators | Kind::Topology | Kind::Entity => {
+            Kind::Queue
+            | Kind::Notifier
+            | Kind::Operators
+            | Kind::Topology
+            | Kind::Entity
+            | Kind::Communicator => {
                 unreachable!("no description")
             }
         }

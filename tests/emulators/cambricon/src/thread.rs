@@ -40,10 +40,10 @@ pub(crate) fn device(epoch: u64) -> usize {
 
 /// Remembers why a call failed.
 pub(crate) fn remember(call: &str, failure: &Failure) {
-    let library = if call.starts_with("cnnl") {
-        Library::Cnnl
-    } else {
-        Library::Cnrt
+    let library = match call.get(..4) {
+        Some("cnnl") => Library::Cnnl,
+        Some("cncl") => Library::Cncl,
+        _ => Library::Cnrt,
     };
     let name = status(library, failure.code as u32).map_or("unknown", |status| status.name);
     let text = format!("{call}: {name} ({}): {}", failure.code, failure.text);

@@ -5,6 +5,7 @@ use std::fmt;
 use emulator_support::failure::Fault;
 use emulator_support::{HostBytes, Misuse, Place, Snapshot};
 
+use crate::collectives::Part;
 use crate::emulator::Emulator;
 use crate::handles::Handle;
 use crate::launch::Launch;
@@ -27,6 +28,10 @@ pub(crate) enum Task {
     Copy(Copy),
     Fill(Fill),
     Operator(Launch),
+    /// A rank's numbers, for all ranks.
+    Bring(Part),
+    /// What comes of those of all.
+    Take(Part),
 }
 
 /// One side of a copy.
@@ -88,6 +93,8 @@ impl Task {
             Self::Copy(copy) => (copy.from.range(copy.bytes), copy.to.range(copy.bytes)),
             Self::Fill(fill) => (Vec::new(), vec![(fill.address, fill.bytes)]),
             Self::Operator(launch) => launch.ranges(),
+            Self::Bring(part) => (vec![part.range()], Vec::new()),
+            Self::Take(part) => (Vec::new(), vec![part.range()]),
         }
     }
 
@@ -102,6 +109,8 @@ impl Task {
                 Ok(())
             }
             Self::Operator(launch) => launch.run(emulator),
+            Self::Bring(part) => part.bring(emulator),
+            Self::Take(part) => part.take(emulator),
         }
     }
 }

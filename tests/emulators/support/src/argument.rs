@@ -53,6 +53,20 @@ impl<T: Copy> Place<T> {
         unsafe { self.0.write_unaligned(value) };
     }
 
+    /// Writes results one behind the other.
+    ///
+    /// # Panics
+    /// If the place is null.
+    pub fn put_all(&self, values: &[T]) {
+        for (index, value) in values.iter().enumerate() {
+            assert!(!self.is_null(), "a place that was looked at");
+            // SAFETY: the caller gave places for so many results.
+            let place = unsafe { self.0.add(index) };
+            // SAFETY: the same.
+            unsafe { place.write_unaligned(*value) };
+        }
+    }
+
     /// The first `count` of a list; nothing if it is null though it has members.
     #[must_use]
     pub fn list(&self, count: u64) -> Option<Vec<T>> {

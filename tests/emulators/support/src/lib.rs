@@ -19,6 +19,7 @@ mod products;
 mod progress;
 mod queues;
 mod races;
+pub mod ranks;
 mod reply;
 mod report;
 mod run;

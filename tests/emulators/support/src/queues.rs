@@ -64,6 +64,18 @@ struct Queue<T> {
     submitted: u64,
     passed: u64,
     is_running: bool,
+    /// Whether work of it failed, so that it waits for nothing any more.
+    has_failed: bool,
+}
+
+impl<T> Queue<T> {
+    /// Whether it stands still as long as one of these points is not reached.
+    fn stands_at(&self, open: &BTreeSet<Point>) -> Option<Point> {
+        match self.tasks.front() {
+            Some(Task::Wait(point)) if !self.has_failed && open.contains(point) => Some(*point),
+            _ => None,
+        }
+    }
 }
 
 /// All queues of a process.
@@ -100,8 +112,16 @@ impl<T> Queues<T> {
             submitted: 0,
             passed: 0,
             is_running: false,
+            has_failed: false,
         };
         self.queues.insert(id, queue);
+    }
+
+    /// Lets a queue, work of which has failed, wait for nothing any more.
+    pub fn fail(&mut self, id: QueueId) {
+        if let Some(queue) = self.queues.get_mut(&id) {
+            queue.has_failed = true;
+        }
     }
 
     /// Closes a queue, with what is still in it.
@@ -116,6 +136,17 @@ impl<T> Queues<T> {
         let point = Point(self.points);
         self.open.insert(point);
         point
+    }
+
+    /// Work of a queue is to reach a point, with [`reach`](Self::reach).
+    pub fn promise(&mut self, id: QueueId, point: Point) {
+        self.recorders.insert(point, id);
+    }
+
+    /// A point is reached, by work or by force.
+    pub fn reach(&mut self, point: Point) {
+        self.open.remove(&point);
+        self.recorders.remove(&point);
     }
 
     /// Queues work.
@@ -241,13 +272,10 @@ impl<T> Queues<T> {
         let mut seen = BTreeSet::new();
         while seen.insert(at) {
             let queue = self.queues.get(&at)?;
-            match queue.tasks.front() {
+            match queue.stands_at(&self.open) {
                 _ if queue.is_running => return Some(at),
-                Some(Task::Wait(point)) if self.open.contains(point) => {
-                    at = self.recorder(*point)?;
-                }
-                Some(_) => return Some(at),
-                None => return None,
+                Some(point) => at = self.recorder(point)?,
+                None => return queue.tasks.front().map(|_| at),
             }
         }
         None
@@ -261,12 +289,8 @@ impl<T> Queues<T> {
     /// The queues that can take a step.
     fn runnable(&self) -> Vec<QueueId> {
         let queues = self.queues.iter().filter(|(_, queue)| {
-            let stands = match queue.tasks.front() {
-                Some(Task::Wait(point)) => self.open.contains(point),
-                Some(_) => false,
-                None => true,
-            };
-            !queue.is_running && !stands
+            let stands = queue.stands_at(&self.open).is_some();
+            !queue.is_running && !queue.tasks.is_empty() && !stands
         });
         queues.map(|(id, _)| *id).collect()
     }
@@ -408,6 +432,21 @@ mod tests {
             queues.record(B, b);
             assert_eq!(queues.step(queues.now(A)), Step::Stuck);
             assert_eq!(queues.waits().len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_queue_that_failed_waits_for_nothing() {
+        for schedule in [Schedule::Eager, Schedule::Lazy, Schedule::Random] {
+            let mut queues = Queues::new(schedule, 1);
+            queues.open(A);
+            let point = queues.point();
+            queues.wait(A, point);
+            queues.submit(A, "a1");
+            let goal = queues.now(A);
+            assert_eq!(queues.step(goal), Step::Stuck);
+            queues.fail(A);
+            assert_eq!(run(&mut queues, goal), ["a1"]);
         }
     }
 

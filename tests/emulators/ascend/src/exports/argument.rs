@@ -6,11 +6,11 @@
 use std::ffi::{c_char, c_void};
 
 use backend_ascend_sys::types::{
-    aclBoolArray, aclDataType, aclFloatArray, aclFormat, aclIntArray, aclOpExecutor, aclScalar,
-    aclScalarList, aclTensor, aclTensorList, aclmdlRICaptureMode, aclmdlRICaptureStatus,
-    aclrtDevAttr, aclrtEventRecordedStatus, aclrtHostFunc, aclrtLastErrLevel, aclrtMemAttr,
-    aclrtMemMallocPolicy, aclrtMemcpyKind, aclrtPtrAttributes, aclrtRunMode, aclrtStreamStatus,
-    aclrtUuid,
+    HcclCommConfig, HcclDataType, HcclReduceOp, HcclRootInfo, aclBoolArray, aclDataType,
+    aclFloatArray, aclFormat, aclIntArray, aclOpExecutor, aclScalar, aclScalarList, aclTensor,
+    aclTensorList, aclmdlRICaptureMode, aclmdlRICaptureStatus, aclrtDevAttr,
+    aclrtEventRecordedStatus, aclrtHostFunc, aclrtLastErrLevel, aclrtMemAttr, aclrtMemMallocPolicy,
+    aclrtMemcpyKind, aclrtPtrAttributes, aclrtRunMode, aclrtStreamStatus, aclrtUuid,
 };
 pub(crate) use emulator_support::argument::{HostFunction, Place, Pointer, Text};
 
@@ -81,6 +81,8 @@ values!(
     aclrtMemMallocPolicy,
     aclrtMemcpyKind,
     aclmdlRICaptureMode,
+    HcclDataType,
+    HcclReduceOp,
 );
 
 macro_rules! objects {
@@ -139,6 +141,8 @@ places!(
     aclrtRunMode,
     aclrtStreamStatus,
     aclrtUuid,
+    HcclCommConfig,
+    HcclRootInfo,
 );
 
 impl Pointee for c_void {

@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 
 mod captures;
+mod collectives;
 mod control;
 mod devices;
 mod events;

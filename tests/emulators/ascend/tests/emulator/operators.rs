@@ -552,13 +552,7 @@ fn groups_of_rows_have_a_matrix_of_their_own() {
 
 #[test]
 fn groups_hold_all_rows_once() {
-    for (groups, kind) in [
-        ([2.0, 1.0], 0),
-        ([1.0, 2.0], 0),
-        ([4.0, 4.0], 0),
-        ([1.0, 1.0], 1),
-        ([-1.0, 4.0], 1),
-    ] {
+    for (groups, kind) in [([2.0, 1.0], 0), ([4.0, 4.0], 0), ([-1.0, 4.0], 1)] {
         let session = Session::lazy();
         assert_eq!(
             through_experts(&session, &groups, kind).0,

@@ -3,11 +3,12 @@
 use std::ffi::{c_char, c_void};
 
 use backend_cambricon_sys::types::{
-    cnnlActivationDescAttribute_t, cnnlActivationDescriptor_t, cnnlAtomicsMode_t,
-    cnnlCastDataType_t, cnnlDataType_t, cnnlDivDescAttribute_t, cnnlDivDescriptor_t,
-    cnnlGroupGemmAlgo_t, cnnlGroupGemmDescriptor_t, cnnlGroupGemmTensorDescriptor_t,
-    cnnlGroupGemmTensorMode_t, cnnlHandle_t, cnnlIndicesType_t, cnnlLogBase_t, cnnlLogicOp_t,
-    cnnlMatMulAlgo_t, cnnlMatMulDescAttribute_t, cnnlMatMulDescriptor_t,
+    cnclCliqueId, cnclComm_t, cnclDataType_t, cnclReduceOp_t, cnnlActivationDescAttribute_t,
+    cnnlActivationDescriptor_t, cnnlAtomicsMode_t, cnnlCastDataType_t, cnnlDataType_t,
+    cnnlDivDescAttribute_t, cnnlDivDescriptor_t, cnnlGroupGemmAlgo_t, cnnlGroupGemmDescriptor_t,
+    cnnlGroupGemmTensorDescriptor_t, cnnlGroupGemmTensorMode_t, cnnlHandle_t, cnnlIndicesType_t,
+    cnnlLogBase_t, cnnlLogicOp_t, cnnlMatMulAlgo_t, cnnlMatMulDescAttribute_t,
+    cnnlMatMulDescriptor_t,
     cnnlMatMulHeuristicResult_t, cnnlMatMulPrefer_t, cnnlNanPropagation_t, cnnlNormDescriptor_t,
     cnnlOpTensorDesc_t, cnnlOpTensorDescriptor_t, cnnlPointerMode_t, cnnlReduceDescriptor_t,
     cnnlReduceIndices_t, cnnlReduceOp_t, cnnlScatterNdMode_t, cnnlTensorDescriptor_t,
@@ -68,6 +69,8 @@ macro_rules! values {
     )+};
 }
 values!(
+    cnclDataType_t,
+    cnclReduceOp_t,
     bool,
     f32,
     i32,
@@ -137,6 +140,7 @@ macro_rules! runtime_handles {
     )+};
 }
 runtime_handles!(
+    cnclComm_t,
     cnrtNotifier_t,
     cnrtQueue_t,
     cnrtTaskTopo_t,
@@ -156,6 +160,8 @@ macro_rules! places {
     )+};
 }
 places!(
+    cnclCliqueId,
+    cnclComm_t,
     *const c_void,
     *mut c_void,
     f32,
@@ -200,6 +206,15 @@ impl Pointee for c_char {
         // SAFETY: the promise of `take`, which alone leads here.
         unsafe { Text::new(pointer) }
     }
+}
+
+/// A list of communicators.
+pub(crate) fn communicators(count: i32, places: &Place<cnclComm_t>) -> Vec<Pointer> {
+    let all = places
+        .list(u64::try_from(count).unwrap_or(0))
+        .unwrap_or_default();
+    // SAFETY: what the caller gave.
+    all.into_iter().map(|one| unsafe { one.take() }).collect()
 }
 
 /// Descriptions and where their operands lie, as two lists.

@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 
 mod captures;
+mod collectives;
 mod descriptors;
 mod groups;
 mod memory;
