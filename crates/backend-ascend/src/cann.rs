@@ -5,6 +5,7 @@
 //! memory of the host belongs to the copy that uses it until that has run (`backend_offload::Flight`).
 #![allow(unsafe_code)]
 
+mod custom;
 mod descriptor;
 mod device;
 mod graph;

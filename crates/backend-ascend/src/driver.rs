@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use backend_ascend_sys::Ascend;
 use backend_offload::compose::{Call, Program};
-use backend_offload::{Address, ComposedDriver, Machine, Op, Runtime};
+use backend_offload::{Address, ComposedDriver, Machine, Op, Runtime, Verb, View};
 use deepseek_core::{Error, Result};
 
 use crate::cann::{Device, Operators, Stream, machine};
 use crate::chip::{AscendChip, Family};
-use crate::translate::{Own, translate};
+use crate::translate::{Own, translate, whole};
 
 /// A driver over CANN. It belongs to the thread that opened it.
 pub type AscendDriver = ComposedDriver<AscendRuntime>;
@@ -42,12 +42,14 @@ impl Runtime for AscendRuntime {
             device: device.name().to_owned(),
             what: format!("the chip {soc:?}: 910B, 910C and 950 are served"),
         })?;
+        let operators = Operators::of(&device, family)?;
         let chip = AscendChip::new(device.name(), &soc, family);
-        let why = device.captures_none();
+        let chip = chip.without_captures(device.captures_none());
+        let chip = chip.without(operators.missing());
         Ok(Self {
-            chip: Arc::new(chip.without_captures(why)),
+            chip: Arc::new(chip.with_custom(operators.custom())),
             stream: Stream::new(&device)?,
-            operators: Operators::of(&device)?,
+            operators,
             device,
         })
     }
@@ -70,6 +72,10 @@ impl Runtime for AscendRuntime {
 
     fn program(op: &Op<()>) -> Option<Program<Own>> {
         translate(op)
+    }
+
+    fn verb(verb: &Verb<()>, results: &[View]) -> Option<Program<Own>> {
+        whole(verb, results)
     }
 
     fn call(

@@ -23,7 +23,7 @@ static STATE: LazyLock<Mutex<Emulator>> = LazyLock::new(|| Mutex::new(Emulator::
 static PROGRESS: Condvar = Condvar::new();
 
 /// What may be called before `aclInit` and after `aclFinalize`.
-const EARLY: [&str; 9] = [
+const EARLY: [&str; 10] = [
     "aclInit",
     "aclFinalize",
     "aclGetRecentErrMsg",
@@ -33,6 +33,7 @@ const EARLY: [&str; 9] = [
     "ascendEmuConfigure",
     "ascendEmuReport",
     "ascendEmuReset",
+    "ascendEmuProvides",
 ];
 
 /// A call, which holds the state.

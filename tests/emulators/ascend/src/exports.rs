@@ -8,6 +8,7 @@
 mod argument;
 mod capture;
 mod control;
+pub(crate) mod custom;
 pub(crate) mod operators;
 mod runtime;
 mod tensors;

@@ -21,16 +21,24 @@ pub(crate) fn width(dtype: aclDataType) -> Option<usize> {
         aclDataType::ACL_INT8 | aclDataType::ACL_UINT8 | aclDataType::ACL_BOOL => Some(1),
         aclDataType::ACL_FLOAT16 | aclDataType::ACL_BF16 | aclDataType::ACL_INT16 => Some(2),
         aclDataType::ACL_FLOAT | aclDataType::ACL_INT32 => Some(4),
-        aclDataType::ACL_INT64 => Some(8),
+        aclDataType::ACL_INT64 | aclDataType::ACL_UINT64 => Some(8),
         _ => None,
+    }
+}
+
+/// Bits of a number: two of four bits lie in a byte, the first in the lower half.
+fn bits(dtype: aclDataType) -> Option<usize> {
+    match dtype {
+        aclDataType::ACL_INT4 => Some(4),
+        dtype => width(dtype).map(|bytes| 8 * bytes),
     }
 }
 
 /// The storage of a matrix, or of several, in the fractal format:
 /// `[…, columns / C0, rows / 16, 16, C0]`, both rounded up.
-pub(crate) fn fractal(dims: &[usize], width: usize) -> Option<Vec<usize>> {
+pub(crate) fn fractal(dims: &[usize], bits: usize) -> Option<Vec<usize>> {
     let (matrix, outer) = (dims.last_chunk::<2>()?, &dims[..dims.len() - 2]);
-    let c0 = BLOCK_ROW_BYTES / width;
+    let c0 = 8 * BLOCK_ROW_BYTES / bits;
     let blocks = [
         matrix[1].div_ceil(c0),
         matrix[0].div_ceil(BLOCK_ROWS),
@@ -65,7 +73,7 @@ impl Tensor {
     pub(crate) fn flaw(&self) -> Option<String> {
         let dims = self.sizes();
         if self.is_fractal() {
-            let want = fractal(&dims, width(self.dtype)?);
+            let want = fractal(&dims, bits(self.dtype)?);
             if want.as_ref() != Some(&self.stored()) {
                 return Some(format!(
                     "storage {:?} for {dims:?}, in this format {want:?}",
@@ -86,7 +94,8 @@ impl Tensor {
 
     /// Bytes of the storage.
     pub(crate) fn bytes(&self) -> usize {
-        self.stored().iter().product::<usize>() * width(self.dtype).unwrap_or(1)
+        let bits = bits(self.dtype).unwrap_or(8);
+        (self.stored().iter().product::<usize>() * bits).div_ceil(8)
     }
 
     /// Where its numbers lie in the storage, row by row, as far as they follow one another.
@@ -177,7 +186,30 @@ impl Tensor {
             .collect()
     }
 
+    /// Numbers of four bits.
+    fn load_pairs(&self, memory: &Memory) -> Result<Array, Fault> {
+        let place = memory
+            .locate(self.data.address(), self.bytes())
+            .map_err(misused)?;
+        let region = memory.region(place);
+        let Runs { starts, length } = self.runs();
+        let places = || starts.iter().flat_map(|start| *start..start + length);
+        let number = |at: usize| {
+            let both = region.bytes()[at / 2];
+            i64::from((both >> (4 * (at % 2)) << 4) as i8 >> 4)
+        };
+        let mut array = Array::ints(&self.sizes(), places().map(number).collect());
+        if region.first_unknown(0..self.bytes()).is_some() {
+            let is_known = |at: usize| region.first_unknown(at / 2..at / 2 + 1).is_none();
+            array.known = Some(places().map(is_known).collect());
+        }
+        Ok(array)
+    }
+
     pub(crate) fn load(&self, memory: &Memory) -> Result<Array, Fault> {
+        if self.dtype == aclDataType::ACL_INT4 {
+            return self.load_pairs(memory);
+        }
         let width = width(self.dtype).expect("the contract knows the type");
         let place = memory
             .locate(self.data.address(), self.bytes())
@@ -292,7 +324,9 @@ fn decode(dtype: aclDataType, bytes: &[u8], runs: &Runs) -> Data {
         aclDataType::ACL_INT32 => {
             Data::Int(runs.numbers(bytes, |word| i32::from_le_bytes(word).into()))
         }
-        aclDataType::ACL_INT64 => Data::Int(runs.numbers(bytes, i64::from_le_bytes)),
+        aclDataType::ACL_INT64 | aclDataType::ACL_UINT64 => {
+            Data::Int(runs.numbers(bytes, i64::from_le_bytes))
+        }
         _ => Data::Int(runs.numbers(bytes, |[byte]| byte.into())),
     }
 }

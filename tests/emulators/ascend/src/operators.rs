@@ -3,6 +3,8 @@
 
 pub(crate) mod elementwise;
 pub(crate) mod experts;
+pub(crate) mod gate;
+pub(crate) mod hyper;
 pub(crate) mod index;
 pub(crate) mod matmul;
 pub(crate) mod norm;

@@ -6,6 +6,7 @@ mod control;
 mod devices;
 mod events;
 mod executors;
+mod fused;
 mod graph;
 mod memory;
 mod objects;
