@@ -11,3 +11,4 @@ pub(crate) mod norm;
 pub(crate) mod quant;
 pub(crate) mod reduce;
 pub(crate) mod shapes;
+pub(crate) mod sparse;

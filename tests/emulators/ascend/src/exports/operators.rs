@@ -1,9 +1,11 @@
 //! Operators: both halves of each, and its arguments by name.
 #![allow(non_snake_case, reason = "the names of the C interface")]
 
+use std::ffi::c_char;
+
 use backend_ascend_sys::types::{aclDataType, aclIntArray, aclScalar, aclTensor, aclTensorList};
 
-use crate::operators::{elementwise, experts, index, matmul, norm, quant, reduce, shapes};
+use crate::operators::{elementwise, experts, index, matmul, norm, quant, reduce, shapes, sparse};
 
 type In = *const aclTensor;
 type Out = *mut aclTensor;
@@ -134,6 +136,30 @@ operators! {
         dropPadMode: i64;
         out: In
     ) = experts::finalize_routing;
+
+    SparseFlashMla(
+        q, oriKvOptional, cmpKvOptional, oriSparseIndicesOptional, cmpSparseIndicesOptional,
+            oriBlockTableOptional, cmpBlockTableOptional, cuSeqlensQOptional,
+            cuSeqlensOriKvOptional, cuSeqlensCmpKvOptional, sequsedQOptional, sequsedOriKvOptional,
+            sequsedCmpKvOptional, cmpResidualKvOptional, oriTopkLengthOptional,
+            cmpTopkLengthOptional, sinksOptional, metadataOptional: In;
+        softmaxScale: f64;
+        cmpRatio, oriMaskMode, cmpMaskMode, oriWinLeft, oriWinRight: i64;
+        layoutQOptional, layoutKvOptional: *mut c_char;
+        topkValueMode: i64;
+        returnSoftmaxLse: bool;
+        attnOutOut, softmaxLseOutOptional: In
+    ) = sparse::attention;
+    SparseFlashMlaMetadata(
+        cuSeqlensQOptional, cuSeqlensOriKvOptional, cuSeqlensCmpKvOptional, sequsedQOptional,
+            sequsedOriKvOptional, sequsedCmpKvOptional, cmpResidualKvOptional,
+            oriTopkLengthOptional, cmpTopkLengthOptional: In;
+        numHeadsQ, numHeadsKv, headDim, batchSize, maxSeqlenQ, maxSeqlenOriKv, maxSeqlenCmpKv,
+            oriTopk, cmpTopk, cmpRatio, oriMaskMode, cmpMaskMode, oriWinLeft, oriWinRight: i64;
+        layoutQOptional, layoutKvOptional: *const c_char;
+        hasOriKv, hasCmpKv: bool;
+        metaData: In
+    ) = sparse::metadata;
 
     RmsNorm(x, gamma: In; epsilon: f64; yOut, rstdOut: In) = norm::rms_norm;
     SwiGlu(x: In; dim: i64; out: In) = norm::swi_glu;

@@ -13,6 +13,7 @@ mod objects;
 mod operands;
 mod operators;
 mod session;
+mod sparse;
 mod streams;
 mod table;
 mod vendor;
