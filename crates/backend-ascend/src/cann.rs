@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 mod communicator;
+mod custom;
 mod descriptor;
 mod device;
 mod graph;

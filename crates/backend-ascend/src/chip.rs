@@ -6,6 +6,8 @@ use backend_offload::{Chip, Declined, Packed, Verb};
 use deepseek_core::weights::WeightView;
 use deepseek_core::{Level, Result};
 
+use crate::{custom, integers};
+
 /// What an emulator puts behind the name of a chip.
 const EMULATED: &str = "-EMU";
 
@@ -57,6 +59,10 @@ pub struct AscendChip {
     captures_none: Option<String>,
     /// Why it is no rank, if it can be none.
     joins_none: Option<String>,
+    /// Operators for integers that the installation lacks.
+    lacks: Vec<&'static str>,
+    /// The custom operators that it lacks, or why it has none.
+    custom: Result<Vec<&'static str>, String>,
 }
 
 impl AscendChip {
@@ -67,6 +73,8 @@ impl AscendChip {
             family,
             captures_none: None,
             joins_none: None,
+            lacks: Vec::new(),
+            custom: Err("not installed".to_owned()),
         }
     }
 
@@ -80,6 +88,42 @@ impl AscendChip {
     pub(crate) fn without_ranks(mut self, why: Option<String>) -> Self {
         self.joins_none = why;
         self
+    }
+
+    /// The same on a release without some operators for integers.
+    pub(crate) fn without(mut self, lacks: Vec<&'static str>) -> Self {
+        self.lacks = lacks;
+        self
+    }
+
+    /// The same with a package of custom operators that lacks some, or why there is none.
+    pub(crate) fn with_custom(mut self, custom: Result<Vec<&'static str>, String>) -> Self {
+        self.custom = custom;
+        self
+    }
+
+    /// Whether a custom operator is there.
+    fn has(&self, operator: &str) -> Result<(), Declined> {
+        let why = match &self.custom {
+            Ok(lacks) if !lacks.contains(&operator) => return Ok(()),
+            Ok(_) => "this one is missing",
+            Err(why) => why.as_str(),
+        };
+        let name = custom::NAME;
+        Err(Declined(format!(
+            "{operator} of {name} on {}: {why}",
+            self.family
+        )))
+    }
+
+    /// Why it multiplies no integers, if it does not.
+    fn multiplies_none(&self) -> Option<Declined> {
+        let why = match self.family {
+            Family::A5 => format!("{}: integers are multiplied on A2 and A3", self.family),
+            Family::A2 | Family::A3 if self.lacks.is_empty() => return None,
+            Family::A2 | Family::A3 => format!("the release lacks {}", self.lacks.join(", ")),
+        };
+        Some(Declined(why))
     }
 
     /// A chip by the vendor's name for it, without a device: what it takes and how it packs is known. None
@@ -119,13 +163,41 @@ impl Chip for AscendChip {
         &Level::ALL
     }
 
-    /// As plain numbers, in BF16 where that holds them.
-    fn pack(&self, weight: &WeightView) -> Result<Packed<()>> {
-        Ok(Packed::widened(weight))
+    /// Integers as A2 and A3 multiply them; all else as plain numbers, in BF16 where that holds them.
+    fn pack(&self, above: &[&WeightView]) -> Result<Packed<()>> {
+        let integers = match self.multiplies_none() {
+            None => integers::packed(above),
+            Some(_) => None,
+        };
+        Ok(integers.unwrap_or_else(|| Packed::widened(above)))
     }
 
-    fn takes(&self, _: &Verb<()>) -> Result<(), Declined> {
-        Err(Declined("no fused operator is called yet".to_owned()))
+    fn takes(&self, verb: &Verb<()>) -> Result<(), Declined> {
+        let integers = || self.multiplies_none().map_or(Ok(()), Err);
+        match verb {
+            Verb::Project { products, .. } => integers().and_then(|()| {
+                let mut products = products.iter();
+                products.try_for_each(|(weight, dtype)| integers::takes(weight, *dtype))
+            }),
+            Verb::Grouped { weight, dtype, .. } => {
+                integers().and_then(|()| integers::takes(weight, *dtype))
+            }
+            Verb::IndexTopk { .. } => Err(Declined(
+                "rows in lists: the indexers take pages, lengths and INT8 keys".to_owned(),
+            )),
+            Verb::Attend { .. } => Err(Declined(
+                "rows in lists: SparseAttnSharedkv takes pages, and a window by position"
+                    .to_owned(),
+            )),
+            Verb::Experts { .. } => Err(Declined(
+                "roundings within the mixture: GroupedMatmulSwigluQuant weighs rows behind them"
+                    .to_owned(),
+            )),
+            verb => {
+                custom::operator(verb).map_or(Ok(()), |operator| self.has(operator))?;
+                custom::takes(verb)
+            }
+        }
     }
 
     fn captures(&self) -> Result<(), Declined> {

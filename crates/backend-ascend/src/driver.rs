@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use backend_ascend_sys::Ascend;
 use backend_offload::compose::{Call, Program};
-use backend_offload::{Address, ComposedDriver, Machine, Op, Runtime, View};
+use backend_offload::{Address, ComposedDriver, Machine, Op, Runtime, Verb, View};
 use deepseek_core::group::Member;
 use deepseek_core::{Error, Result};
 
 use crate::cann::{Communicator, Device, Operators, Stream, machine};
 use crate::chip::{AscendChip, Family};
-use crate::translate::{Own, translate};
+use crate::translate::{Own, translate, whole};
 
 /// A driver over CANN. It belongs to the thread that opened it.
 pub type AscendDriver = ComposedDriver<AscendRuntime>;
@@ -45,13 +45,16 @@ impl Runtime for AscendRuntime {
             device: device.name().to_owned(),
             what: format!("the chip {soc:?}: 910B, 910C and 950 are served"),
         })?;
+        let operators = Operators::of(&device, family)?;
         let chip = AscendChip::new(device.name(), &soc, family);
         let chip = chip.without_captures(device.captures_none());
+        let chip = chip.without_ranks(device.joins_none());
+        let chip = chip.without(operators.missing());
         Ok(Self {
-            chip: Arc::new(chip.without_ranks(device.joins_none())),
+            chip: Arc::new(chip.with_custom(operators.custom())),
             communicator: None,
             stream: Stream::new(&device)?,
-            operators: Operators::of(&device)?,
+            operators,
             device,
         })
     }
@@ -74,6 +77,10 @@ impl Runtime for AscendRuntime {
 
     fn program(&self, op: &Op<()>) -> Option<Program<Own>> {
         translate(op)
+    }
+
+    fn verb(verb: &Verb<()>, results: &[View]) -> Option<Program<Own>> {
+        whole(verb, results)
     }
 
     fn call(

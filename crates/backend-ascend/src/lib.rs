@@ -3,7 +3,9 @@
 
 mod cann;
 mod chip;
+mod custom;
 mod driver;
+mod integers;
 mod limits;
 mod status;
 mod translate;

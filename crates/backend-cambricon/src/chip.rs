@@ -119,8 +119,8 @@ impl Chip for CambriconChip {
     }
 
     /// As plain numbers, in BF16 where that holds them.
-    fn pack(&self, weight: &WeightView) -> Result<Packed<()>> {
-        Ok(Packed::widened(weight))
+    fn pack(&self, above: &[&WeightView]) -> Result<Packed<()>> {
+        Ok(Packed::widened(above))
     }
 
     fn takes(&self, _: &Verb<()>) -> Result<(), Declined> {

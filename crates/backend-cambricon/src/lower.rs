@@ -169,7 +169,7 @@ fn plain(to: &mut Program<Own>, f: Plain, x: Operand, out: Operand) {
 fn is_set(to: &mut Program<Own>, a: Operand, out: Operand) {
     let zero = to.constant(match a.dtype {
         Type::F32 | Type::Bf16 => Number::F32(0.0),
-        Type::I32 | Type::I64 | Type::Bool => Number::I32(0),
+        Type::I32 | Type::I64 | Type::I8 | Type::Bool => Number::I32(0),
     });
     let b = zero.shaped(&vec![1; a.dims.len()][..]);
     to.call(Call::Own(Own::Differs { a, b, out }));

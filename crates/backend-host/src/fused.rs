@@ -75,7 +75,7 @@ impl Kernels for Host {
         );
         kernels::round_in_place(self.pool(), y.edit(), streams.width(), rounding);
         let mix = Mix {
-            pre: Tensor::new(&[tokens, n], pre),
+            pre: Some(Tensor::new(&[tokens, n], pre)),
             post: Tensor::new(&[tokens, n], post),
             comb: Tensor::new(&[tokens, n, n], comb),
         };

@@ -14,6 +14,9 @@ mod visits;
 pub use call::{Binary, Call, Function, Number, Order, Program};
 pub use gaps::without_gaps;
 pub use operand::{Operand, Place, Type};
+pub use products::linear;
+pub use rounding::{integers, nibbles};
+pub use visits::{by_own, fetched, runs};
 
 use crate::limits::GATHERED_BYTES_MAX;
 use crate::op::Op;
@@ -49,7 +52,7 @@ pub fn compose<F, E>(op: &Op<F>) -> Option<Program<E>> {
         Op::Take { from, at, out } => moves::take(to, from.into(), at.into(), out.into()),
         Op::Scatter { into, at, from } => moves::scatter(to, into.into(), at.into(), from.into()),
         Op::Linear { x, weight, out } => {
-            products::linear(to, x.into(), (&weight.parts[0]).into(), out.into());
+            linear(to, x.into(), (&weight.parts[0]).into(), out.into());
         }
         Op::Matmul { a, b, out } => products::matmul(to, a.into(), b.into(), out.into()),
         Op::MatmulT { a, b, out } => {

@@ -18,7 +18,7 @@ use crate::machine::Machine;
 use crate::matrix::Matrix;
 use crate::op::Op;
 use crate::queue::{Flight, Pinned, Queue, Way};
-use crate::verb::Verb;
+use crate::verb::{Declined, Verb};
 use crate::view::{Address, DType, View};
 use crate::workspace::Workspace;
 
@@ -62,6 +62,15 @@ pub trait Runtime: fmt::Debug + Sized + 'static {
     /// The calls of an operation. Plain data: no device is asked. Where there are none for [`Op::Grouped`], runs of rows are
     /// multiplied one by one.
     fn program(&self, op: &Op<<Self::Chip as Chip>::Form>) -> Option<Program<Self::Own>>;
+
+    /// The calls of a verb that the chip takes, with the places of its results. None where it takes none.
+    fn verb(
+        verb: &Verb<<Self::Chip as Chip>::Form>,
+        results: &[View],
+    ) -> Option<Program<Self::Own>> {
+        let _ = (verb, results);
+        None
+    }
     /// Queues a call. Memory for intermediate results begins at `scratch`. `workspace` gives as much memory as the operator wants
     /// beside its operands, none for no bytes: it is the queue's alone.
     ///
@@ -347,10 +356,20 @@ impl<R: Runtime> Driver for ComposedDriver<R> {
         }
     }
 
-    /// Its chip takes none.
-    fn run_verb(&mut self, verb: &Verb<Form<Self>>, _: &[View], _: &mut Workspace) -> Result<()> {
+    fn run_verb(
+        &mut self,
+        verb: &Verb<Form<Self>>,
+        results: &[View],
+        workspace: &mut Workspace,
+    ) -> Result<()> {
         let name = verb.name();
-        Err(self.declined(format!("{name} as one operation: its chip declines it")))
+        if let Err(Declined(why)) = self.runtime.chip().takes(verb) {
+            return Err(self.declined(format!("{name} as one operation: {why}")));
+        }
+        match R::verb(verb, results) {
+            Some(program) => self.run_program(&program, workspace),
+            None => Err(self.declined(format!("{name}: no calls that make it"))),
+        }
     }
 
     fn synchronize(&mut self) -> Result<()> {

@@ -24,11 +24,12 @@ pub trait Chip: fmt::Debug + Send + Sync + 'static {
     /// The levels of numerics that its operators keep.
     fn levels(&self) -> &[Level];
 
-    /// A matrix as the products of this chip want it. Matrices of one format are packed in one form.
+    /// A matrix as the products of this chip want it: that of which `above` are the rows, one above the other, as gate and other
+    /// branch of an expert stand in files. Matrices of one shape and format are packed in one form, in parts of the same shapes.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a format that it has no products of.
-    fn pack(&self, weight: &WeightView) -> Result<Packed<Self::Form>>;
+    fn pack(&self, above: &[&WeightView]) -> Result<Packed<Self::Form>>;
 
     /// Whether it has an operator for a verb of these shapes and types.
     ///

@@ -1,6 +1,7 @@
 //! The verbs: the chip's own operator where it takes the shapes, else the provided body.
 
 use std::ops::Range;
+use std::slice;
 use std::sync::Arc;
 
 use deepseek_core::operands::{
@@ -15,7 +16,7 @@ use crate::driver::{Chip, Driver, Form};
 use crate::matrix::Matrix;
 use crate::offload::Offload;
 use crate::op::Op;
-use crate::tensor::{Experts, Ids, Places, Rows, Tensor};
+use crate::tensor::{Experts, Ids, Places, Rows, Tensor, Weight};
 use crate::verb::{Declined, Listed, RouteBy, Verb};
 use crate::view::{Address, DType, Numbering, View};
 
@@ -66,15 +67,17 @@ impl<D: Driver> Kernels for Offload<D> {
                 base: weights.base.view(),
                 config: weights.config,
                 carried: carried.map(Tensor::view),
+                dtype,
             };
             if self.takes(&verb) {
-                let results = [
-                    ([tokens, hidden].into(), dtype),
-                    ([tokens, n].into(), DType::F32),
-                    ([tokens, n].into(), DType::F32),
-                    ([tokens, n, n].into(), DType::F32),
-                ];
-                let [y, pre, post, comb] = self.run_verb(verb, results)?;
+                let y = self.make([tokens, hidden], dtype)?;
+                let post = self.make([tokens, n], DType::F32)?;
+                let comb = self.make([tokens, n, n], DType::F32)?;
+                let mut results = vec![y.clone(), post.clone(), comb.clone()];
+                let pre = carried.map(|_| self.make([tokens, n], DType::F32));
+                let pre = pre.transpose()?;
+                results.extend(pre.clone());
+                self.run_verb_into(verb, &results)?;
                 return Ok((y, Mix { pre, post, comb }));
             }
         }
@@ -94,6 +97,7 @@ impl<D: Driver> Kernels for Offload<D> {
                 streams: streams.view(),
                 post: mix.post.view(),
                 comb: mix.comb.view(),
+                dtype,
             };
             if self.takes(&verb) {
                 let [mixed] = self.run_verb(verb, [(streams.shape().into(), dtype)])?;
@@ -105,29 +109,19 @@ impl<D: Driver> Kernels for Offload<D> {
 
     /// As the provided body, but for the rounding of a result to BF16, which is part of its product.
     fn project(&self, x: &Tensor, products: &[&Linear<Self>]) -> Result<Few<Tensor>> {
-        let mut rounded: Few<(Rounding, Tensor)> = Few::new();
-        let mut results = Few::new();
-        for product in products {
-            let known = rounded
-                .iter()
-                .find(|(known, _)| Some(*known) == product.input)
-                .map(|(_, x)| x.clone());
-            let x = match (known, product.input) {
-                (Some(known), _) => known,
-                (None, None) => x.clone(),
-                (None, Some(rounding)) => {
-                    let x = self.round(x, rounding)?;
-                    rounded.push((rounding, x.clone()));
-                    x
-                }
-            };
-            let y = self.product(&x, &product.weight, within(product.output))?;
-            results.push(match product.output {
-                Some(rounding) => self.round(&y, rounding)?,
-                None => y,
+        let asked: Few<_> = products
+            .iter()
+            .map(|product| (product.input, &product.weight, within(product.output)))
+            .collect();
+        let results = self.projected(x, &asked)?;
+        let rounded = results
+            .iter()
+            .zip(products)
+            .map(|(y, product)| match product.output {
+                Some(rounding) => self.round(y, rounding),
+                None => Ok(y.clone()),
             });
-        }
-        Ok(results)
+        rounded.collect()
     }
 
     fn index_topk(
@@ -269,10 +263,14 @@ impl<D: Driver> Kernels for Offload<D> {
         form: SwiGlu,
     ) -> Result<Tensor> {
         let branches = |x: &Tensor, dtype| {
-            let gate = self.product(x, &network.gate, dtype)?;
-            Ok([gate, self.product(x, &network.up, dtype)?])
+            let both = [&network.gate, &network.up].map(|weight| (form.input, weight, dtype));
+            let both = self.projected(x, &both)?.into_vec();
+            Ok(both.try_into().expect("two of two"))
         };
-        let down = |x: &Tensor, dtype| self.product(x, &network.down, dtype);
+        let down = |x: &Tensor, dtype| {
+            let mut one = self.projected(x, &[(form.input, &network.down, dtype)])?;
+            Ok(one.remove(0))
+        };
         self.gated(x, None, form, branches, down)
     }
 
@@ -394,9 +392,11 @@ impl<D: Driver> Offload<D> {
             let out = self.make([visits, matrix.shape[0]], dtype)?;
             if are_elsewhere {
                 self.fill_zeros(out.view())?;
+            } else if self.takes_grouped(x, form, matrix, &ends, &out)? {
+                return Ok(out);
             }
             self.run(Op::Grouped {
-                x: x.view(),
+                x: self.rounded(x, form.input)?.view(),
                 weight: Arc::clone(matrix),
                 ends: ends.view().part(0, [count]),
                 out: out.view(),
@@ -425,13 +425,9 @@ impl<D: Driver> Offload<D> {
         branches: impl FnOnce(&Tensor, DType) -> Result<[Tensor; 2]>,
         down: impl FnOnce(&Tensor, DType) -> Result<Tensor>,
     ) -> Result<Tensor> {
-        let SwiGlu { limit, input, bf16 } = form;
+        let SwiGlu { limit, bf16, .. } = form;
         let dtype = if bf16 { DType::Bf16 } else { DType::F32 };
-        let rounded = |x: &Tensor| match input {
-            Some(rounding) => self.round(x, rounding),
-            None => Ok(x.clone()),
-        };
-        let [gate, up] = branches(&rounded(x)?, dtype)?;
+        let [gate, up] = branches(x, dtype)?;
         let clamp = |x: &Tensor, min| self.map(x, Unary::Clamp { min, max: limit });
         let gate = self.map(&clamp(&gate, f32::NEG_INFINITY)?, Unary::Silu)?;
         let mut inner = self.mul(&gate, &clamp(&up, -limit)?)?;
@@ -441,9 +437,75 @@ impl<D: Driver> Offload<D> {
         if bf16 {
             inner = self.round(&inner, Rounding::Bf16)?;
         }
-        down(&rounded(&inner)?, dtype)
+        down(&inner, dtype)
+    }
+
+    fn rounded(&self, x: &Tensor, rounding: Option<Rounding>) -> Result<Tensor> {
+        rounding.map_or_else(|| Ok(x.clone()), |rounding| self.round(x, rounding))
+    }
+
+    /// Products of one input, each with the rounding of the input and its own type. Those that the chip takes whole are made
+    /// together; for the others each rounding of the input is made once.
+    fn projected(&self, x: &Tensor, asked: &[Asked<'_, D>]) -> Result<Few<Tensor>> {
+        let made: Few<Tensor> = asked
+            .iter()
+            .map(|(_, weight, dtype)| self.product_room(x, weight, *dtype))
+            .collect::<Result<_>>()?;
+        let rows = [x.rows(), x.width()];
+        let verb = |products| Verb::Project {
+            x: x.shaped(rows),
+            products,
+        };
+        let (mut whole, mut results) = (Vec::new(), Vec::new());
+        let mut rounded: Few<(Option<Rounding>, Tensor)> = Few::new();
+        for ((input, weight, dtype), out) in asked.iter().zip(&made) {
+            let one = (Arc::clone(weight.product()), *dtype);
+            if *input == Some(Rounding::Int8) && self.takes(&verb(vec![one.clone()])) {
+                whole.push(one);
+                results.push(out.clone());
+                continue;
+            }
+            let known = rounded.iter().position(|(known, _)| known == input);
+            let place = known.map_or_else(
+                || -> Result<usize> {
+                    rounded.push((*input, self.rounded(x, *input)?));
+                    Ok(rounded.len() - 1)
+                },
+                Ok,
+            )?;
+            self.multiply(&rounded[place].1, weight, out)?;
+        }
+        if !whole.is_empty() {
+            self.run_verb_into(verb(whole), &results)?;
+        }
+        Ok(made)
+    }
+
+    /// Whether the chip has the products of rows by runs for what is rounded to INT8: then they are made.
+    fn takes_grouped(
+        &self,
+        x: &Tensor,
+        form: SwiGlu,
+        weight: &Arc<Matrix<Form<D>>>,
+        ends: &Tensor,
+        out: &Tensor,
+    ) -> Result<bool> {
+        let verb = Verb::Grouped {
+            x: x.view(),
+            weight: Arc::clone(weight),
+            ends: ends.view(),
+            dtype: out.view().dtype,
+        };
+        let takes = form.input == Some(Rounding::Int8) && self.takes(&verb);
+        if takes {
+            self.run_verb_into(verb, slice::from_ref(out))?;
+        }
+        Ok(takes)
     }
 }
+
+/// A product that is asked for: how its input is rounded, the matrix, and what is kept of it.
+type Asked<'a, D> = (Option<Rounding>, &'a Weight<Form<D>>, DType);
 
 /// The type of a product whose rounding may be part of it.
 fn within(rounding: Option<Rounding>) -> DType {

@@ -35,7 +35,7 @@ pub(crate) const VENDOR_TEXT_CHARS_MAX: usize = 600;
 
 /// Bytes of matrices that are fetched for the rows of a grouped product, one for each. To fetch more takes longer than to wait for where
 /// runs of rows end.
-pub(crate) const GATHERED_BYTES_MAX: usize = 1 << 20;
+pub const GATHERED_BYTES_MAX: usize = 1 << 20;
 
 /// Graphs that are kept: one for each number of tokens that is decoded at once, and for each length of lists. The
 /// one that was not replayed for longest goes first.

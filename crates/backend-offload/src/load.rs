@@ -29,20 +29,21 @@ impl<D: Driver> Offload<D> {
 
     /// Matrices, each of which stands in a file as some that are one above the other, packed one behind the
     /// other. `stacked` is how many there are, unless there is one alone.
+    ///
+    /// # Panics
+    /// If they are not packed alike.
     pub(crate) fn load_stack(
         &self,
         matrices: &[&[&WeightView]],
         stacked: Option<usize>,
     ) -> Result<Stored<Form<D>>> {
         let mut stack: Option<(Form<D>, Vec<Tensor>)> = None;
-        let above = matrices[0].len();
-        for (place, views) in matrices.iter().flat_map(|views| views.iter()).enumerate() {
-            let packed = self.chip().pack(views)?;
+        for (place, above) in matrices.iter().enumerate() {
+            let packed = self.chip().pack(above)?;
             if stack.is_none() {
                 let parts = packed.parts.iter().map(|part| {
                     let mut dims = stacked.into_iter().collect::<Vec<_>>();
                     dims.extend_from_slice(&part.dims);
-                    dims[usize::from(stacked.is_some())] *= above;
                     self.make(&dims[..], part.dtype)
                 });
                 let parts = parts.collect::<Result<_>>()?;
@@ -58,10 +59,10 @@ impl<D: Driver> Offload<D> {
             }
         }
         let (form, parts) = stack.expect("at least one matrix");
-        let [rows, columns] = matrices[0][0].shape;
+        let rows = matrices[0].iter().map(|view| view.shape[0]).sum();
         let matrix = Matrix {
             form,
-            shape: [above * rows, columns],
+            shape: [rows, matrices[0][0].shape[1]],
             stacked,
             parts: parts.iter().map(Tensor::view).collect(),
         };

@@ -19,12 +19,16 @@ pub struct Packed<F> {
 }
 
 impl Packed<()> {
-    /// A matrix as plain numbers, [`Part::widened`]: where there is one way alone.
+    /// A matrix as plain numbers, where there is one way alone: that of which `above` are the rows, one above the other, in BF16
+    /// where that holds every value of their format, else as 32-bit floats.
+    ///
+    /// # Panics
+    /// If they are of several formats or widths.
     #[must_use]
-    pub fn widened(weight: &WeightView) -> Self {
+    pub fn widened(above: &[&WeightView]) -> Self {
         Self {
             form: (),
-            parts: vec![Part::widened(weight)],
+            parts: vec![Part::widened(above)],
         }
     }
 }
@@ -34,8 +38,7 @@ impl Packed<()> {
 pub struct Part {
     /// How they are kept.
     pub dtype: DType,
-    /// Their dimensions. The first counts rows of the matrix, or equal runs of rows, so that two matrices
-    /// one above the other are their parts one behind the other.
+    /// Their dimensions.
     pub dims: Dims,
     /// The numbers, little-endian.
     pub bytes: Vec<u8>,
@@ -87,15 +90,19 @@ impl<F> fmt::Display for Matrix<F> {
 }
 
 impl Part {
-    /// A matrix as plain numbers, `[rows, columns]`: in BF16 where that holds every value, else as 32-bit
-    /// floats. What a chip packs that has no products of the stored formats.
-    #[must_use]
-    pub fn widened(weight: &WeightView) -> Self {
-        let dtype = widened_dtype(weight.format);
+    /// `[rows, columns]`. What a chip packs that has no products of the stored formats.
+    fn widened(above: &[&WeightView]) -> Self {
+        let (format, columns) = (above[0].format, above[0].shape[1]);
+        let alike = |view: &&WeightView| (view.format, view.shape[1]) == (format, columns);
+        assert!(above.iter().all(alike), "{}: matrices alike", above[0].name);
+        let rows = above.iter().map(|view| view.shape[0]).sum();
+        let bytes = above
+            .iter()
+            .map(|view| widened_rows(view, 0..view.shape[0]));
         Self {
-            dtype,
-            dims: weight.shape.into(),
-            bytes: widened_rows(weight, 0..weight.shape[0]),
+            dtype: widened_dtype(format),
+            dims: [rows, columns].into(),
+            bytes: bytes.collect::<Vec<_>>().concat(),
         }
     }
 }
@@ -140,7 +147,7 @@ pub(crate) fn floats(dtype: DType) -> RowFormat {
     match dtype {
         DType::F32 => RowFormat::F32,
         DType::Bf16 => RowFormat::Bf16,
-        DType::I32 => panic!("{dtype} keeps no floats"),
+        DType::I32 | DType::I8 => panic!("{dtype} keeps no floats"),
     }
 }
 
@@ -179,7 +186,7 @@ mod tests {
                 tile_row: 0,
                 stride: None,
             };
-            let part = Part::widened(&weight);
+            let part = Part::widened(&[&weight]);
             assert_eq!((part.dtype, &*part.dims), (dtype, &[3, 64][..]), "{format}");
             let (mut got, mut want) = (vec![0.0; 64], vec![0.0; 64]);
             for (row, bytes) in part.bytes.chunks(64 * dtype.bytes()).enumerate() {

@@ -299,13 +299,19 @@ impl<D: Driver> Offload<D> {
             .into_iter()
             .map(|(dims, dtype)| self.make(dims, dtype))
             .collect::<Result<Vec<_>>>()?;
-        let results: Vec<_> = made.iter().map(Tensor::view).collect();
-        if results.iter().any(|result| result.count() > 0) {
-            self.note(|| Entry::Verb(verb.clone(), results.clone()));
-            self.counts.operations.fetch_add(1, Ordering::Relaxed);
-            self.ask(Task::RunVerb { verb, results }, Vec::new())?;
-        }
+        self.run_verb_into(verb, &made)?;
         Ok(made.try_into().expect("a tensor for each result"))
+    }
+
+    /// The same into results that were made for it.
+    pub(crate) fn run_verb_into(&self, verb: Verb<Form<D>>, results: &[Tensor]) -> Result<()> {
+        let results: Vec<_> = results.iter().map(Tensor::view).collect();
+        if results.iter().all(|result| result.count() == 0) {
+            return Ok(());
+        }
+        self.note(|| Entry::Verb(verb.clone(), results.clone()));
+        self.counts.operations.fetch_add(1, Ordering::Relaxed);
+        self.ask(Task::RunVerb { verb, results }, Vec::new())
     }
 
     fn ask(&self, task: Task<Form<D>>, bytes: Vec<u8>) -> Result<()> {

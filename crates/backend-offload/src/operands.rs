@@ -18,19 +18,39 @@ impl<D: Driver> Offload<D> {
         weight: &Weight<Form<D>>,
         dtype: DType,
     ) -> Result<Tensor> {
+        let out = self.product_room(x, weight, dtype)?;
+        self.multiply(x, weight, &out)?;
+        Ok(out)
+    }
+
+    /// Room for a product.
+    pub(crate) fn product_room(
+        &self,
+        x: &Tensor,
+        weight: &Weight<Form<D>>,
+        dtype: DType,
+    ) -> Result<Tensor> {
         let matrix = weight.product();
         let [outputs, inputs] = matrix.shape;
         let mut shape = x.shape().to_vec();
         let last = shape.last_mut().expect("a product has inputs");
         assert_eq!(*last, inputs, "{:?} by {matrix}", x.shape());
         *last = outputs;
-        let out = self.make(&shape[..], dtype)?;
+        self.make(&shape[..], dtype)
+    }
+
+    /// A product into its room.
+    pub(crate) fn multiply(
+        &self,
+        x: &Tensor,
+        weight: &Weight<Form<D>>,
+        out: &Tensor,
+    ) -> Result<()> {
         self.run(Op::Linear {
-            x: x.shaped([x.rows(), inputs]),
-            weight: Arc::clone(matrix),
-            out: out.shaped([x.rows(), outputs]),
-        })?;
-        Ok(out)
+            x: x.shaped([x.rows(), x.width()]),
+            weight: Arc::clone(weight.product()),
+            out: out.shaped([x.rows(), out.width()]),
+        })
     }
 
     /// A list in another numbering.
@@ -102,7 +122,7 @@ impl<D: Driver> Offload<D> {
     pub(crate) fn as_type(&self, x: &Tensor, dtype: DType) -> Result<Tensor> {
         match dtype {
             DType::Bf16 => self.round(x, Rounding::Bf16),
-            DType::F32 | DType::I32 => self.wide(x),
+            DType::F32 | DType::I32 | DType::I8 => self.wide(x),
         }
     }
 

@@ -52,11 +52,17 @@ pub enum Case {
     Choices,
     /// Visits sorted by expert.
     Visits,
+    /// Rows by matrices of INT8 and of INT4: as they are, and rounded to INT8 where the chip has products of integers.
+    Integers,
+    /// Streams read, mixed and written.
+    Streams,
+    /// Experts chosen and weighed.
+    Gates,
 }
 
 impl Case {
-    /// All of them.
-    pub const ALL: [Self; 12] = [
+    /// All that consist of primitives, whatever a chip does whole.
+    pub const ALL: [Self; 13] = [
         Self::Fills,
         Self::Roundings,
         Self::Moves,
@@ -69,7 +75,10 @@ impl Case {
         Self::Rotations,
         Self::Choices,
         Self::Visits,
+        Self::Integers,
     ];
+    /// Verbs that a chip may do whole: nothing is tried of those that it declines.
+    pub const WHOLE: [Self; 2] = [Self::Streams, Self::Gates];
 }
 
 impl Case {
@@ -89,6 +98,9 @@ impl Case {
             Self::Rotations => "rotations",
             Self::Choices => "choices",
             Self::Visits => "visits",
+            Self::Integers => "integers",
+            Self::Streams => "streams",
+            Self::Gates => "gates",
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use deepseek_core::operands::{MixerConfig, Softmax, SwiGlu, TopK};
 
 use crate::matrix::Matrix;
-use crate::view::View;
+use crate::view::{DType, View};
 
 /// A verb and its operands. Each means what the provided body of the same name in
 /// [`Kernels`](deepseek_core::Kernels) means; where its results lie comes with the call.
@@ -15,8 +15,8 @@ use crate::view::View;
 /// types and numbers: nothing in it is read for that.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verb<F> {
-    /// Results: what is read `[t, hidden]`, F32 or BF16; then F32 `pre: [t, n]`, `post: [t, n]`,
-    /// `comb: [t, n, n]`.
+    /// Results: what is read `[t, hidden]`; then F32 `post: [t, n]`, `comb: [t, n, n]`, and where shares are carried
+    /// `pre: [t, n]`.
     HcPre {
         /// F32 or BF16, `[t, n, hidden]`.
         streams: View,
@@ -30,8 +30,10 @@ pub enum Verb<F> {
         config: MixerConfig,
         /// F32, `[t, n]`: the shares by which streams are read, where not by the mix's own.
         carried: Option<View>,
+        /// What is kept of what is read: F32 or BF16.
+        dtype: DType,
     },
-    /// Result: `[t, n, hidden]`, F32 or BF16.
+    /// Result: `[t, n, hidden]`.
     HcPost {
         /// F32 or BF16, `[t, hidden]`.
         y: View,
@@ -41,6 +43,8 @@ pub enum Verb<F> {
         post: View,
         /// F32, `[t, n, n]`.
         comb: View,
+        /// What is kept of the streams: F32 or BF16.
+        dtype: DType,
     },
     /// Result: the best rows of each query, I32 `[t, k]`, as in `seen`.
     IndexTopk {
@@ -79,6 +83,24 @@ pub enum Verb<F> {
         top_k: usize,
         /// Factor on the weights.
         scale: f32,
+    },
+    /// Products of one input, each row of which is rounded to INT8. Results: `[m, out]` for each matrix, of its type.
+    Project {
+        /// F32 or BF16, `[m, in]`.
+        x: View,
+        /// Matrices, and what is kept of their products: F32 or BF16.
+        products: Vec<(Arc<Matrix<F>>, DType)>,
+    },
+    /// The same by a matrix for each run of rows, as [`Op::Grouped`](crate::Op::Grouped) has it. Result: `[m, out]`, F32 or BF16.
+    Grouped {
+        /// F32 or BF16, `[m, in]`.
+        x: View,
+        /// A stack of matrices.
+        weight: Arc<Matrix<F>>,
+        /// I32, `[matrices]`: where the run of each ends; the last is `m`.
+        ends: View,
+        /// What is kept of the products.
+        dtype: DType,
     },
     /// Result: F32, `[t, hidden]`.
     Experts {
@@ -120,7 +142,7 @@ pub enum RouteBy {
 pub struct Declined(pub String);
 
 impl<F> Verb<F> {
-    /// Its name among the [`Kernels`](deepseek_core::Kernels).
+    /// Its name among the [`Kernels`](deepseek_core::Kernels). Products of experts are a part of theirs.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -129,6 +151,8 @@ impl<F> Verb<F> {
             Self::IndexTopk { .. } => "index_topk",
             Self::Attend { .. } => "attend",
             Self::Route { .. } => "route",
+            Self::Project { .. } => "project",
+            Self::Grouped { .. } => "experts' products",
             Self::Experts { .. } => "experts",
         }
     }
@@ -158,6 +182,14 @@ impl<F> fmt::Display for Verb<F> {
                     .try_for_each(|Listed { rows, at }| write!(f, " to {rows} at {at}"))
             }
             Self::Route { x, projection, .. } => write!(f, " {x} by {projection}"),
+            Self::Project { x, products } => {
+                write!(f, " {x}")?;
+                let mut products = products.iter();
+                products.try_for_each(|(weight, _)| write!(f, " by {weight}"))
+            }
+            Self::Grouped {
+                x, weight, ends, ..
+            } => write!(f, " {x} by {weight} to {ends}"),
             Self::Experts {
                 x,
                 experts,

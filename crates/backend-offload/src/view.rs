@@ -26,6 +26,8 @@ pub enum DType {
     Bf16,
     /// A row number, signed because operators of vendors index by such. See [`Numbering`].
     I32,
+    /// A byte of a packed matrix: a code, or two. No activation is kept so.
+    I8,
 }
 
 impl DType {
@@ -35,6 +37,7 @@ impl DType {
         match self {
             Self::F32 | Self::I32 => 4,
             Self::Bf16 => 2,
+            Self::I8 => 1,
         }
     }
 }
@@ -45,6 +48,7 @@ impl fmt::Display for DType {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
             Self::I32 => "i32",
+            Self::I8 => "i8",
         })
     }
 }

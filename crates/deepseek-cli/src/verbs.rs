@@ -6,7 +6,7 @@ use std::sync::Arc;
 use backend_offload::{Address, DType, Dims, Listed, Matrix, RouteBy, Verb, View};
 use deepseek_core::operands::{MixerConfig, Softmax, SwiGlu, TopK, WeightRounding};
 use deepseek_model::Config;
-use deepseek_model::config::Family;
+use deepseek_model::config::{Family, Storage};
 
 /// Keys in a chunk whose weights V4.1 rounds together (`docs/models/deepseek-v41.md` §7.1, item 5).
 const CHUNK: usize = 64;
@@ -16,6 +16,7 @@ pub(crate) fn of(config: &Config) -> Vec<Verb<()>> {
     let mut verbs = streams(config);
     verbs.extend(attention(config));
     verbs.extend(mixture(config));
+    verbs.extend(integers(config));
     verbs
 }
 
@@ -65,12 +66,14 @@ fn streams(config: &Config) -> Vec<Verb<()>> {
                 norm_eps: config.norm_eps,
             },
             carried: (config.family == Family::V41).then(|| float([1, n])),
+            dtype: DType::Bf16,
         },
         Verb::HcPost {
             y: half([1, hidden]),
             streams: half([1, n, hidden]),
             post: float([1, n]),
             comb: float([1, n, n]),
+            dtype: DType::Bf16,
         },
     ]
 }
@@ -133,6 +136,53 @@ fn mixture(config: &Config) -> Vec<Verb<()>> {
                 input: None,
                 bf16: true,
             },
+        },
+    ]
+}
+
+/// Products of a converted checkpoint: of an attention layer's input, and those of its experts.
+fn integers(config: &Config) -> Vec<Verb<()>> {
+    /// Columns of a group of INT4.
+    const GROUP: usize = 128;
+    let (experts, hidden) = (config.experts, config.hidden_size);
+    let shape = [2 * experts.inner, hidden];
+    // As a chip packs them: codes and scales, and what else INT4 has.
+    let int8 = |stack: &[usize], [outputs, inputs]: [usize; 2]| {
+        let dims = |last: &[usize]| Dims::from(&[stack, last].concat()[..]);
+        let codes = view(DType::I8, dims(&[outputs, inputs]));
+        vec![codes, float(dims(&[outputs]))]
+    };
+    let int4 = |stack: usize, [outputs, inputs]: [usize; 2]| {
+        vec![
+            view(DType::I8, [stack, outputs, inputs / 2]),
+            list([stack, inputs / GROUP, outputs, 2]),
+            float([stack, outputs]),
+        ]
+    };
+    let matrix = |shape, stacked, parts| {
+        Arc::new(Matrix {
+            form: (),
+            shape,
+            stacked,
+            parts,
+        })
+    };
+    let grouped = match config.storage {
+        Storage::W8a8 => int8(&[experts.count], shape),
+        Storage::W4a8 => int4(experts.count, shape),
+        _ => return Vec::new(),
+    };
+    let latent = [config.q_lora_rank, hidden];
+    vec![
+        Verb::Project {
+            x: half([1, hidden]),
+            products: vec![(matrix(latent, None, int8(&[], latent)), DType::Bf16)],
+        },
+        Verb::Grouped {
+            x: half([experts.top_k, hidden]),
+            weight: matrix(shape, Some(experts.count), grouped),
+            ends: list([experts.count]),
+            dtype: DType::Bf16,
         },
     ]
 }

@@ -213,14 +213,14 @@ impl<B: Kernels> Block<B> {
         let y = self.attention.forward(be, &x, batch, memory, carry)?;
         let streams = self.write(be, &y, &streams, &mix)?;
 
-        let carried = pre.as_ref().map(|_| &mix.pre);
+        let carried = pre.as_ref().and(mix.pre.as_ref());
         let (mixer, norm) = (&self.mixture_mixer, &self.mixture_norm);
         let (x, mix) = self.read(be, &streams, mixer, norm, carried)?;
         let routing = self.mixture.route(be, &x, rows.inputs)?;
         let y = self.mixture.forward(be, &x, &routing)?;
         let residual = Residual {
             streams: self.write(be, &y, &streams, &mix)?,
-            pre: carried.map(|_| mix.pre.clone()),
+            pre: pre.as_ref().and(mix.pre),
         };
         Ok((residual, routing))
     }

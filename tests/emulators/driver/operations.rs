@@ -81,3 +81,8 @@ fn the_best_are_found_ties_and_no_numbers_among_them() -> Result<()> {
 fn visits_are_sorted_by_expert_and_none_of_them_too() -> Result<()> {
     check(Case::Visits)
 }
+
+#[test]
+fn integers_are_multiplied_as_what_they_stand_for() -> Result<()> {
+    check(Case::Integers)
+}

@@ -167,6 +167,7 @@ fn a_verb_is_declined_and_refused() -> Result<()> {
         streams: view([1, 4]),
         post: view([1, 2]),
         comb: view([2, 2]),
+        dtype: DType::F32,
     };
     assert!(driver.chip().takes(&verb).is_err());
     let refused = driver.run_verb(&verb, &[], &mut Workspace::default());

@@ -12,4 +12,5 @@ abi_table! {
     fn ascendEmuConfigure(json: *const c_char) -> i32;
     fn ascendEmuReport(buffer: *mut c_char, capacity: usize) -> usize;
     fn ascendEmuReset();
+    fn ascendEmuProvides(provider: *const c_char) -> i32;
 }

@@ -74,22 +74,98 @@ pub(super) fn tensor(
     operand: &Operand,
     scratch: Address,
 ) -> Result<Descriptor<aclTensor>> {
-    let signed = |numbers: &[usize]| -> Vec<i64> { numbers.iter().map(|n| *n as i64).collect() };
-    let (dims, strides) = (signed(&operand.dims), signed(operand.strides()));
-    let room = [operand.room as i64];
+    let layout = Layout {
+        dims: signed(&operand.dims),
+        dtype: code(operand.dtype),
+        strides: signed(operand.strides()),
+        offset: operand.offset as i64,
+        format: aclFormat::ACL_FORMAT_ND,
+        storage: vec![operand.room as i64],
+    };
+    made(device, &layout, operand.at(scratch))
+}
+
+/// Matrices of integers, `dims` of which the last two are inputs and outputs, in the fractal format: the storage is the operand's
+/// own, whose last dimension are bytes that hold several numbers of the type each, if any.
+pub(super) fn fractal(
+    device: &Rc<Device>,
+    operand: &Operand,
+    scratch: Address,
+    (dims, dtype): (&[usize], aclDataType),
+) -> Result<Descriptor<aclTensor>> {
+    let mut storage = signed(&operand.dims);
+    if dtype == aclDataType::ACL_INT4 {
+        *storage.last_mut().expect("a block has bytes") *= 2;
+    }
+    let layout = Layout {
+        dims: signed(dims),
+        dtype,
+        strides: dense(dims),
+        offset: 0,
+        format: aclFormat::ACL_FORMAT_FRACTAL_NZ,
+        storage,
+    };
+    made(device, &layout, operand.at(scratch))
+}
+
+/// Numbers without gaps that the operand has the bytes of.
+pub(super) fn retyped(
+    device: &Rc<Device>,
+    operand: &Operand,
+    scratch: Address,
+    (dims, dtype): (&[usize], aclDataType),
+) -> Result<Descriptor<aclTensor>> {
+    let layout = Layout {
+        dims: signed(dims),
+        dtype,
+        strides: dense(dims),
+        offset: 0,
+        format: aclFormat::ACL_FORMAT_ND,
+        storage: signed(dims),
+    };
+    made(device, &layout, operand.at(scratch))
+}
+
+/// How numbers lie at an address.
+struct Layout {
+    dims: Vec<i64>,
+    dtype: aclDataType,
+    strides: Vec<i64>,
+    offset: i64,
+    format: aclFormat,
+    storage: Vec<i64>,
+}
+
+fn signed(numbers: &[usize]) -> Vec<i64> {
+    numbers.iter().map(|n| *n as i64).collect()
+}
+
+/// Strides of rows without gaps.
+fn dense(dims: &[usize]) -> Vec<i64> {
+    let behind = |axis: usize| dims[axis + 1..].iter().product::<usize>() as i64;
+    (0..dims.len()).map(behind).collect()
+}
+
+fn made(device: &Rc<Device>, layout: &Layout, at: Address) -> Result<Descriptor<aclTensor>> {
+    let Layout {
+        dims,
+        strides,
+        storage,
+        ..
+    } = layout;
     // SAFETY: lists of the lengths that are given, which the layer copies. The address is one of the
     // device, which neither the host nor the layer follows.
     let object = unsafe {
         (device.ascend.tensors.aclCreateTensor)(
             dims.as_ptr(),
             dims.len() as u64,
-            code(operand.dtype),
+            layout.dtype,
             strides.as_ptr(),
-            operand.offset as i64,
-            aclFormat::ACL_FORMAT_ND,
-            room.as_ptr(),
-            room.len() as u64,
-            pointer(operand.at(scratch)),
+            layout.offset,
+            layout.format,
+            storage.as_ptr(),
+            storage.len() as u64,
+            pointer(at),
         )
     };
     Descriptor::new(device, "aclCreateTensor", object)
@@ -137,6 +213,7 @@ pub(super) fn code(dtype: Type) -> aclDataType {
         Type::Bf16 => aclDataType::ACL_BF16,
         Type::I32 => aclDataType::ACL_INT32,
         Type::I64 => aclDataType::ACL_INT64,
+        Type::I8 => aclDataType::ACL_INT8,
         Type::Bool => aclDataType::ACL_BOOL,
     }
 }

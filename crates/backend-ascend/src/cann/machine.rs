@@ -5,6 +5,7 @@ use backend_ascend_sys::abi::runtime::Runtime;
 use backend_offload::Machine;
 use deepseek_core::Result;
 
+use super::custom;
 use super::device::{checked, initialise, text};
 use crate::chip::AscendChip;
 
@@ -26,7 +27,10 @@ pub(crate) fn machine(ascend: &Ascend) -> Result<Machine<AscendChip>> {
     let model = soc(runtime);
     Ok(Machine {
         devices,
-        chip: AscendChip::named(&model),
+        chip: AscendChip::named(&model).map(|chip| {
+            let custom = custom::operators(ascend, chip.family());
+            chip.with_custom(custom.map(custom::missing))
+        }),
         model,
         software: version(runtime).map(|version| format!("CANN {version}")),
     })

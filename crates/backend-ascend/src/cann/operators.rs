@@ -11,12 +11,16 @@ use backend_ascend_sys::types::{
 use backend_ascend_sys::{Launch, Operator};
 use backend_offload::Address;
 use backend_offload::compose::{Binary, Call, Function, Number, Operand, Order, Type};
+use deepseek_core::operands::MixerConfig;
 use deepseek_core::{Error, Result};
 
+use super::custom;
 use super::descriptor::{self, Descriptor};
 use super::device::Device;
 use super::pointer;
 use super::stream::Stream;
+use crate::chip::Family;
+use crate::custom::Chosen;
 use crate::translate::Own;
 
 /// `cubeMathType`: products keep the type of their operands.
@@ -31,16 +35,22 @@ const BY_ROWS: i64 = 0;
 const ENDS: i64 = 0;
 /// `quantMode` of `aclnnMoeInitRoutingV3`: none.
 const UNQUANTISED: i64 = -1;
+/// `normType` of `aclnnMoeGatingTopKHash`.
+const SQRT_SOFTPLUS: i64 = 2;
+/// Added to what weights are shares of, so that it is not 0.
+const SHARE_EPS: f64 = 1e-20;
 /// `rowIdxType`: the number of the visit at each place.
 const VISITS: i64 = 1;
 
 macro_rules! used {
-    ($($Name:ident),+ $(,)?) => {
-        /// The operators that are called: all of them are there.
+    ($($Name:ident),+ $(,)?; where there: $($Other:ident),+ $(,)?) => {
+        /// The operators that are called: all of the first are there, and of the others those that the installation has.
         #[allow(non_snake_case, reason = "the names of the C interface")]
         pub(crate) struct Operators {
             device: Rc<Device>,
+            custom: Result<custom::Operators, String>,
             $($Name: Operator<operators::$Name>,)+
+            $($Other: Option<Operator<operators::$Other>>,)+
         }
 
         impl Operators {
@@ -48,7 +58,7 @@ macro_rules! used {
             ///
             /// # Errors
             /// [`Error::Unsupported`] with those that the installation lacks.
-            pub(crate) fn of(device: &Rc<Device>) -> Result<Self> {
+            pub(crate) fn of(device: &Rc<Device>, family: Family) -> Result<Self> {
                 let all = &device.ascend.operators;
                 let lacks = [$((concat!("aclnn", stringify!($Name)), all.$Name.is_none())),+];
                 let lacks: Vec<_> = lacks.iter().filter(|(_, lacks)| *lacks).collect();
@@ -61,8 +71,21 @@ macro_rules! used {
                 }
                 Ok(Self {
                     device: Rc::clone(device),
+                    custom: custom::operators(&device.ascend, family).cloned(),
                     $($Name: all.$Name.expect("it was just looked for"),)+
+                    $($Other: all.$Other,)+
                 })
+            }
+
+            /// Which custom operators the installation lacks, or why it has none.
+            pub(crate) fn custom(&self) -> Result<Vec<&'static str>, String> {
+                self.custom.as_ref().map(custom::missing).map_err(Clone::clone)
+            }
+
+            /// Which of those that may be missing are.
+            pub(crate) fn missing(&self) -> Vec<&'static str> {
+                let all = [$((concat!("aclnn", stringify!($Other)), self.$Other.is_none())),+];
+                all.iter().filter(|(_, lacks)| *lacks).map(|(name, _)| *name).collect()
             }
         }
     };
@@ -97,7 +120,11 @@ used![
     Softplus,
     Sqrt,
     Sub,
-    Topk,
+    Topk;
+    where there:
+    DynamicQuantV2,
+    GroupedMatmulWeightNz,
+    QuantMatmulWeightNz,
 ];
 
 impl fmt::Debug for Operators {
@@ -141,10 +168,50 @@ impl Operands<'_> {
         let members = operands
             .iter()
             .map(|operand| descriptor::tensor(self.device, operand, self.scratch));
-        let made = descriptor::list(self.device, members.collect::<Result<_>>()?)?;
+        let members = members.collect::<Result<_>>()?;
+        self.listed(members)
+    }
+
+    fn listed(&mut self, members: Vec<Descriptor<aclTensor>>) -> Result<*mut aclTensorList> {
+        let made = descriptor::list(self.device, members)?;
         let raw = made.raw();
         self.kept.lists.push(made);
         Ok(raw)
+    }
+
+    /// A matrix of integers in the fractal format.
+    fn fractal(
+        &mut self,
+        operand: &Operand,
+        dims: &[usize],
+        dtype: aclDataType,
+    ) -> Result<*mut aclTensor> {
+        let made = descriptor::fractal(self.device, operand, self.scratch, (dims, dtype))?;
+        let raw = made.raw();
+        self.kept.tensors.push(made);
+        Ok(raw)
+    }
+
+    /// The same as a list of one.
+    fn fractal_list(
+        &mut self,
+        operand: &Operand,
+        dims: &[usize],
+        dtype: aclDataType,
+    ) -> Result<*mut aclTensorList> {
+        let made = descriptor::fractal(self.device, operand, self.scratch, (dims, dtype))?;
+        self.listed(vec![made])
+    }
+
+    /// A list of one, whose bytes are numbers of another type.
+    fn retyped_list(
+        &mut self,
+        operand: &Operand,
+        dims: &[usize],
+        dtype: aclDataType,
+    ) -> Result<*mut aclTensorList> {
+        let made = descriptor::retyped(self.device, operand, self.scratch, (dims, dtype))?;
+        self.listed(vec![made])
     }
 
     fn scalar(&mut self, number: Number) -> Result<*mut aclScalar> {
@@ -246,8 +313,20 @@ impl Drop for Planned {
 
 /// Plans an operator: its arguments in the order of the table.
 macro_rules! plan {
-    ($own:ident, $operands:ident, $Name:ident($($argument:expr),* $(,)?)) => {{
-        let Operator { plan, launch } = $own.$Name;
+    ($own:ident, $operands:ident, if there $Name:ident($($argument:expr),* $(,)?)) => {{
+        let operator = $own.$Name.expect("a chip takes what is there");
+        plan!(@ $operands, operator, $Name($($argument),*))
+    }};
+    ($own:ident, $operands:ident, custom $Name:ident($($argument:expr),* $(,)?)) => {{
+        let all = $own.custom.as_ref().ok();
+        let operator = all.and_then(|all| all.$Name).expect("a chip takes what is there");
+        plan!(@ $operands, operator, $Name($($argument),*))
+    }};
+    ($own:ident, $operands:ident, $Name:ident($($argument:expr),* $(,)?)) => {
+        plan!(@ $operands, $own.$Name, $Name($($argument),*))
+    };
+    (@ $operands:ident, $operator:expr, $Name:ident($($argument:expr),* $(,)?)) => {{
+        let Operator { plan, launch } = $operator;
         let (mut bytes, mut executor) = (0, null_mut());
         // SAFETY: arguments of the types and in the order of the table's entry. Descriptors live as long as
         // `$operands` and what is made of it; addresses are the device's, which the host never follows.
@@ -311,6 +390,51 @@ impl Operators {
                 visits,
                 ends,
             }) => self.init_routing(operands, [x, experts, rows, visits, ends]),
+            Call::Own(Own::DynamicQuantV2 { x, codes, scales }) => {
+                self.dynamic_quant(operands, [x, codes, scales])
+            }
+            Call::Own(Own::QuantMatmulWeightNz {
+                x,
+                weight,
+                scales,
+                rows,
+                out,
+            }) => self.quant_matmul(operands, [x, weight, scales, rows, out]),
+            Call::Own(Own::GroupedMatmulWeightNz {
+                x,
+                weight,
+                scaled,
+                ends,
+                out,
+            }) => self.grouped_integers(operands, [x, weight, ends, out], scaled.as_ref()),
+            Call::Own(Own::HcPre {
+                streams,
+                projection,
+                scale,
+                base,
+                config,
+                y,
+                post,
+                comb,
+            }) => {
+                let views = [streams, projection, scale, base, y, post, comb];
+                self.hc_pre(operands, views, *config)
+            }
+            Call::Own(Own::HcPost {
+                y,
+                streams,
+                post,
+                comb,
+                out,
+            }) => self.hc_post(operands, [y, streams, post, comb, out]),
+            Call::Own(Own::MoeGatingTopKHash {
+                logits,
+                by,
+                scale,
+                weights,
+                experts,
+                scores,
+            }) => self.gate(operands, *by, *scale, [logits, weights, experts, scores]),
         }
     }
 
@@ -323,7 +447,7 @@ impl Operators {
         // A factor on the second operand is of a type that becomes the operands'.
         let one = operands.scalar(match views[0].dtype {
             Type::I32 | Type::I64 => Number::I32(1),
-            Type::F32 | Type::Bf16 | Type::Bool => Number::F32(1.0),
+            Type::F32 | Type::Bf16 | Type::I8 | Type::Bool => Number::F32(1.0),
         })?;
         let [a, b, out] = operands.tensors(views)?;
         match f {
@@ -464,6 +588,166 @@ impl Operators {
                 ENDS,
                 0,
                 null_mut(),
+                out,
+                null_mut(),
+                null_mut(),
+            )
+        )
+    }
+
+    fn hc_pre(
+        &self,
+        mut operands: Operands<'_>,
+        views: [&Operand; 7],
+        config: MixerConfig,
+    ) -> Result<Planned> {
+        let [x, projection, scale, base, y, post, comb] = operands.tensors(views)?;
+        let (streams, passes) = (config.streams as i64, config.sinkhorn as i64);
+        let (eps, norm_eps) = (config.eps.into(), config.norm_eps.into());
+        plan!(
+            self,
+            operands,
+            custom HcPre(x, projection, scale, base, streams, passes, eps, norm_eps, y, post, comb)
+        )
+    }
+
+    fn hc_post(&self, mut operands: Operands<'_>, views: [&Operand; 5]) -> Result<Planned> {
+        let [y, streams, post, comb, out] = operands.tensors(views)?;
+        plan!(self, operands, custom HcPost(y, streams, post, comb, out))
+    }
+
+    fn gate(
+        &self,
+        mut operands: Operands<'_>,
+        by: Chosen,
+        scale: f32,
+        views: [&Operand; 4],
+    ) -> Result<Planned> {
+        let k = views[1].dims[1] as i64;
+        let (mut bias, mut ids, mut table) = (null_mut(), null_mut(), null_mut());
+        match by {
+            Chosen::Best(of) => bias = operands.tensor(&of)?,
+            Chosen::Given(both) => [ids, table] = operands.tensors([&both[0], &both[1]])?,
+        }
+        let [logits, weights, experts, scores] = operands.tensors(views)?;
+        // One group of experts; weights are shares of their sum; the scores are given too.
+        plan!(
+            self,
+            operands,
+            custom MoeGatingTopKHash(
+                logits,
+                bias,
+                ids,
+                table,
+                k,
+                1,
+                1,
+                0,
+                0,
+                SQRT_SOFTPLUS,
+                true,
+                scale.into(),
+                SHARE_EPS,
+                weights,
+                experts,
+                scores,
+            )
+        )
+    }
+
+    fn dynamic_quant(&self, mut operands: Operands<'_>, views: [&Operand; 3]) -> Result<Planned> {
+        let dtype = aclDataType::ACL_INT8.0.into();
+        let [x, codes, scales] = operands.tensors(views)?;
+        // Neither smoothing nor an offset.
+        plan!(
+            self,
+            operands,
+            if there DynamicQuantV2(x, null(), null(), dtype, codes, scales, null())
+        )
+    }
+
+    fn quant_matmul(
+        &self,
+        mut operands: Operands<'_>,
+        [x, weight, scales, rows, out]: [&Operand; 5],
+    ) -> Result<Planned> {
+        let dims = [x.dims[1], out.dims[1]];
+        let weight = operands.fractal(weight, &dims, aclDataType::ACL_INT8)?;
+        let [x, scales, rows, out] = operands.tensors([x, scales, rows, out])?;
+        // Neither offsets nor bias, nothing transposed, a scale for each row and column.
+        plan!(
+            self,
+            operands,
+            if there QuantMatmulWeightNz(
+                x,
+                weight,
+                rows,
+                scales,
+                null(),
+                null(),
+                null(),
+                null(),
+                null(),
+                false,
+                false,
+                0,
+                out,
+            )
+        )
+    }
+
+    fn grouped_integers(
+        &self,
+        mut operands: Operands<'_>,
+        [x, weight, ends, out]: [&Operand; 4],
+        scaled: Option<&[Operand; 3]>,
+    ) -> Result<Planned> {
+        let (matrices, [inputs, outputs]) = (weight.dims[0], [x.dims[1], out.dims[1]]);
+        let dtype = if scaled.is_some() {
+            aclDataType::ACL_INT4
+        } else {
+            aclDataType::ACL_INT8
+        };
+        let weight = operands.fractal_list(weight, &[matrices, inputs, outputs], dtype)?;
+        let (mut bias, mut scale, mut per_token): (*mut _, *mut _, *mut _) =
+            (null_mut(), null_mut(), null_mut());
+        let mut group = 0;
+        if let Some([scales, compensation, rows]) = scaled {
+            let groups = scales.dims[1];
+            scale = operands.retyped_list(
+                scales,
+                &[matrices, groups, outputs],
+                aclDataType::ACL_UINT64,
+            )?;
+            bias = operands.list(&[*compensation])?;
+            per_token = operands.list(&[*rows])?;
+            group = (inputs / groups) as i64;
+        }
+        let x = operands.list(&[*x])?;
+        let (ends, out) = (operands.tensor(ends)?, operands.list(&[*out])?);
+        // Neither offsets, scales of other kinds, activation nor tuning.
+        plan!(
+            self,
+            operands,
+            if there GroupedMatmulWeightNz(
+                x,
+                weight,
+                bias,
+                scale,
+                null(),
+                null(),
+                null(),
+                per_token,
+                ends,
+                null(),
+                null(),
+                null(),
+                ONE_RESULT,
+                BY_ROWS,
+                ENDS,
+                0,
+                null_mut(),
+                group,
                 out,
                 null_mut(),
                 null_mut(),

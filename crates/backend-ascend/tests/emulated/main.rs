@@ -8,6 +8,7 @@ mod own;
 mod ranks;
 #[path = "../../../../tests/emulators/ascend/tests/emulator/vendor.rs"]
 mod vendor;
+mod whole;
 
 use backend_ascend::AscendDriver;
 use emulator_support::Run;

@@ -81,6 +81,7 @@ pub(super) fn code(dtype: Type) -> cnnlDataType_t {
         Type::Bf16 => cnnlDataType_t::CNNL_DTYPE_BFLOAT16,
         Type::I32 => cnnlDataType_t::CNNL_DTYPE_INT32,
         Type::I64 => cnnlDataType_t::CNNL_DTYPE_INT64,
+        Type::I8 => cnnlDataType_t::CNNL_DTYPE_INT8,
         Type::Bool => cnnlDataType_t::CNNL_DTYPE_BOOL,
     }
 }

@@ -87,7 +87,7 @@ static ZERO_INT: i32 = 0;
 fn zero_and_one(dtype: Type) -> [*const c_void; 2] {
     match dtype {
         Type::F32 | Type::Bf16 => [(&raw const ZERO).cast(), (&raw const ONE).cast()],
-        Type::I32 | Type::I64 | Type::Bool => {
+        Type::I32 | Type::I64 | Type::I8 | Type::Bool => {
             [(&raw const ZERO_INT).cast(), (&raw const ONE_INT).cast()]
         }
     }

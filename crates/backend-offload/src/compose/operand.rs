@@ -14,6 +14,8 @@ pub enum Type {
     I32,
     /// A 64-bit integer.
     I64,
+    /// An 8-bit integer.
+    I8,
     /// A byte: 0 or 1.
     Bool,
 }
@@ -23,7 +25,7 @@ impl Type {
     #[must_use]
     pub fn bytes(self) -> usize {
         match self {
-            Self::Bool => 1,
+            Self::I8 | Self::Bool => 1,
             Self::Bf16 => 2,
             Self::F32 | Self::I32 => 4,
             Self::I64 => 8,
@@ -37,6 +39,7 @@ impl From<DType> for Type {
             DType::F32 => Self::F32,
             DType::Bf16 => Self::Bf16,
             DType::I32 => Self::I32,
+            DType::I8 => Self::I8,
         }
     }
 }

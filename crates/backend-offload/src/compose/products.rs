@@ -9,7 +9,7 @@ pub(super) fn matmul<E>(to: &mut Program<E>, a: Operand, b: Operand, out: Operan
 }
 
 /// `x · wᵀ`: `[m, in]` by `[out, in]`.
-pub(super) fn linear<E>(to: &mut Program<E>, x: Operand, weight: Operand, out: Operand) {
+pub fn linear<E>(to: &mut Program<E>, x: Operand, weight: Operand, out: Operand) {
     let (x, weight) = to.alike(x, weight);
     let b = weight.transposed();
     to.finished(x, out, |to, out| to.call(Call::Matmul { a: x, b, out }));

@@ -92,15 +92,24 @@ pub(super) fn round<E>(to: &mut Program<E>, x: Operand, rounding: Rounding, out:
     }
 }
 
-/// Rows in INT8, each under a scale of its own. Integers are rounded by adding and taking away
-/// `1.5 * 2^23`.
+/// Rows in INT8, each under a scale of its own.
 fn int8<E>(to: &mut Program<E>, x: Operand, out: Operand) {
-    const MAX: f32 = 127.0;
-    const WHOLE: f32 = 12_582_912.0;
-    let [rows, width] = [x.dims[0], x.dims[1]];
-    if rows * width == 0 {
+    if x.dims.count() == 0 {
         return;
     }
+    let (codes, scales) = integers(to, x);
+    let values = to.scratch(Type::F32, &x.dims);
+    to.binary(Binary::Mul, codes, scales, values);
+    to.copy(values, out);
+}
+
+/// `1.5 * 2^23`, which added and taken away leaves the nearest integer, ties to even.
+const WHOLE: f32 = 12_582_912.0;
+
+/// Rows `[rows, width]`, one or more of each, as the codes of INT8 and the scale of each row, `[rows, 1]`, both in 32-bit floats.
+pub fn integers<E>(to: &mut Program<E>, x: Operand) -> (Operand, Operand) {
+    const MAX: f32 = 127.0;
+    let [rows, width] = [x.dims[0], x.dims[1]];
     let both = to.scratch(Type::F32, &[rows, 2 * width]);
     let [numbers, negatives] = [0, width].map(|first| both.part(1, first, width));
     to.copy(x, numbers);
@@ -121,8 +130,35 @@ fn int8<E>(to: &mut Program<E>, x: Operand, out: Operand) {
     to.function(Function::Clamp(-MAX, MAX), a, b);
     to.function(Function::Adds(WHOLE), b, a);
     to.function(Function::Adds(-WHOLE), a, b);
-    to.binary(Binary::Mul, b, largest, a);
-    to.copy(a, out);
+    (b, largest)
+}
+
+/// Codes of INT4, two in each byte of 32-bit floats that say what the bytes are as signed numbers: those in the lower four bits, and
+/// those in the upper.
+pub fn nibbles<E>(to: &mut Program<E>, bytes: Operand) -> [Operand; 2] {
+    let upper = below(to, bytes, 16.0);
+    let unsigned = without(to, bytes, upper);
+    let negative = below(to, unsigned, 8.0);
+    [without(to, unsigned, negative), upper]
+}
+
+/// How often integers hold a power of two, as the integer below the quotient: the nearest to one that is less by almost half, because
+/// no quotient then lies midway between two.
+fn below<E>(to: &mut Program<E>, x: Operand, step: f32) -> Operand {
+    let [a, b] = [(); 2].map(|()| to.scratch(Type::F32, &x.dims));
+    to.function(Function::Muls(1.0 / step), x, a);
+    to.function(Function::Adds(0.5 / step - 0.5), a, b);
+    to.function(Function::Adds(WHOLE), b, a);
+    to.function(Function::Adds(-WHOLE), a, b);
+    b
+}
+
+/// `x - 16 times`.
+fn without<E>(to: &mut Program<E>, x: Operand, times: Operand) -> Operand {
+    let [a, b] = [(); 2].map(|()| to.scratch(Type::F32, &x.dims));
+    to.function(Function::Muls(-16.0), times, a);
+    to.binary(Binary::Add, x, a, b);
+    b
 }
 
 /// The normalised Walsh–Hadamard transform of rows, in the order of sums of `quant::hadamard`.

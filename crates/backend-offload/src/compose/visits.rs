@@ -44,8 +44,7 @@ pub(super) fn dispatch<E>(
     no_larger(to, experts, None, ends);
 }
 
-/// Rows by a matrix for each run of them: `[m, in]` by `[matrices, out, in]`. Each row has its own matrix fetched for it, so nobody has to
-/// know where runs end; those behind the last run have the last matrix.
+/// Rows by a matrix for each run of them: `[m, in]` by `[matrices, out, in]`.
 pub(super) fn grouped<E>(
     to: &mut Program<E>,
     x: Operand,
@@ -53,19 +52,48 @@ pub(super) fn grouped<E>(
     ends: Operand,
     out: Operand,
 ) {
-    let [matrices, outputs, inputs] = [weight.dims[0], weight.dims[1], weight.dims[2]];
-    let rows = x.dims[0];
+    by_own(to, x, ends, out, |to, run| {
+        let own = fetched(to, weight, run);
+        let mut dims = weight.dims.to_vec();
+        dims[0] = run.room;
+        own.shaped(&dims[..])
+    });
+}
+
+/// The run of each of so many rows, I32, where runs end at `ends`. Rows behind the last run are of it.
+pub fn runs<E>(to: &mut Program<E>, ends: Operand, rows: usize) -> Operand {
     // A row is of the run before which so many end.
     let run = to.scratch(Type::I32, &[rows]);
-    no_larger(to, ends, Some(matrices - 1), run);
-    let own = to.scratch(weight.dtype, &[rows, outputs * inputs]);
+    no_larger(to, ends, Some(ends.room - 1), run);
+    run
+}
+
+/// Numbers of each run for its rows: of `[matrices, …]` those at the numbers of `run`, `[m, …]` as `[m, n]`.
+pub fn fetched<E>(to: &mut Program<E>, from: Operand, run: Operand) -> Operand {
+    let each = from.room / from.dims[0];
+    let out = to.scratch(from.dtype, &[run.room, each]);
     to.call(Call::Rows {
-        from: weight.shaped([matrices, outputs * inputs]),
+        from: from.shaped([from.dims[0], each]),
         at: run,
-        out: own,
+        out,
     });
+    out
+}
+
+/// Rows by a matrix for each run of them, where runs end at `ends`. Each row has its own matrix fetched for it by `fetch`,
+/// `[m, out, in]` by the run of each row, so nobody has to know where runs end.
+pub fn by_own<E>(
+    to: &mut Program<E>,
+    x: Operand,
+    ends: Operand,
+    out: Operand,
+    fetch: impl FnOnce(&mut Program<E>, Operand) -> Operand,
+) {
+    let [rows, inputs, outputs] = [x.dims[0], x.dims[1], out.dims[1]];
+    let run = runs(to, ends, rows);
+    let own = fetch(to, run);
     let (x, own) = to.alike(x, own);
-    let b = own.shaped([rows, outputs, inputs]).transposed();
+    let b = own.transposed();
     to.finished(x, out, |to, out| {
         to.call(Call::Matmul {
             a: x.shaped([rows, 1, inputs]),

@@ -48,8 +48,8 @@ impl Chip for HostChip {
         &Level::ALL
     }
 
-    fn pack(&self, weight: &WeightView) -> Result<Packed<()>> {
-        Ok(Packed::widened(weight))
+    fn pack(&self, above: &[&WeightView]) -> Result<Packed<()>> {
+        Ok(Packed::widened(above))
     }
 
     fn joins(&self) -> Result<(), Declined> {

@@ -2,7 +2,7 @@
 
 use deepseek_core::operands::{MixerConfig, ScoreRounding, Softmax, SwiGlu, TopK, WeightRounding};
 use deepseek_core::quant::{bf16, round_row};
-use deepseek_core::{Result, Unary};
+use deepseek_core::{Result, Rounding, Unary};
 
 use super::memory::HostMemory;
 use super::ops::{dot, rms_norm, top_k, total, unary};
@@ -17,6 +17,7 @@ pub(super) fn run(memory: &mut HostMemory, verb: &Verb<()>, results: &[View]) ->
             streams,
             post,
             comb,
+            ..
         } => hc_post(memory, [y, streams, post, comb], &results[0]),
         Verb::IndexTopk {
             q,
@@ -32,6 +33,13 @@ pub(super) fn run(memory: &mut HostMemory, verb: &Verb<()>, results: &[View]) ->
             softmax,
         } => attend(memory, [q, sink], from, *softmax, &results[0]),
         Verb::Route { .. } => route(memory, verb, results),
+        Verb::Project { x, products } => {
+            let mut products = products.iter().zip(results);
+            products.try_for_each(|((weight, _), out)| project(memory, x, &weight.parts[0], out))
+        }
+        Verb::Grouped {
+            x, weight, ends, ..
+        } => grouped(memory, [x, ends], &weight.parts[0], &results[0]),
         Verb::Experts { .. } => experts(memory, verb, &results[0]),
     }
 }
@@ -44,6 +52,7 @@ fn hc_pre(memory: &mut HostMemory, verb: &Verb<()>, results: &[View]) -> Result<
         base,
         config,
         carried,
+        ..
     } = verb
     else {
         return Ok(());
@@ -70,9 +79,9 @@ fn hc_pre(memory: &mut HostMemory, verb: &Verb<()>, results: &[View]) -> Result<
         let read =
             (0..hidden).map(|at| total((0..n).map(|j| shares[j] * streams[j * hidden + at])));
         outs[0].extend(read.collect::<Vec<f32>>());
-        outs[1].extend(&pre);
-        outs[2].extend(post);
-        outs[3].extend(sinkhorn(&z[2 * n..], config));
+        outs[1].extend(post);
+        outs[2].extend(sinkhorn(&z[2 * n..], config));
+        outs[3].extend(&pre);
     }
     for (view, values) in results.iter().zip(&outs) {
         memory.put(view, values)?;
@@ -255,6 +264,33 @@ fn route(memory: &mut HostMemory, verb: &Verb<()>, results: &[View]) -> Result<(
     };
     memory.put(&weighed[0], &weights)?;
     memory.put(&weighed[1], &scores)
+}
+
+/// Rows, each rounded to INT8, by a matrix.
+fn project(memory: &mut HostMemory, x: &View, weight: &View, out: &View) -> Result<()> {
+    let width = weight.dims[1];
+    let (mut x, weight) = (memory.floats(x)?, memory.floats(weight)?);
+    x.chunks_exact_mut(width)
+        .for_each(|row| round_row(row, Rounding::Int8));
+    let products = x
+        .chunks_exact(width)
+        .flat_map(|row| weight.chunks_exact(width).map(|matrix| dot(row, matrix)));
+    memory.put(out, &products.collect::<Vec<_>>())
+}
+
+/// The same by a matrix for each run of rows.
+fn grouped(memory: &mut HostMemory, [x, ends]: [&View; 2], stack: &View, out: &View) -> Result<()> {
+    let [rows, outputs, inputs] = [x.dims[0], stack.dims[1], stack.dims[2]];
+    let mut first = 0;
+    for (run, end) in memory.places(ends, rows + 1)?.into_iter().enumerate() {
+        let count = end - first.min(end);
+        let weight = stack.part(run * outputs * inputs, [outputs, inputs]);
+        let x = x.part(first * inputs, [count, inputs]);
+        let out = out.part(first * outputs, [count, outputs]);
+        project(memory, &x, &weight, &out)?;
+        first = end;
+    }
+    Ok(())
 }
 
 fn experts(memory: &mut HostMemory, verb: &Verb<()>, out: &View) -> Result<()> {

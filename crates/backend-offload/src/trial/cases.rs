@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use deepseek_core::{Fp4Scale, Result, Rotation, Rounding, Unary};
+use deepseek_core::operands::MixerConfig;
+use deepseek_core::{Format, Fp4Scale, Result, Rotation, Rounding, Unary};
 
 use super::Case;
-use super::pair::{Both, Near, Of, Pair, Plain};
+use super::pair::{Both, BothMatrices, Near, Of, Pair, Plain, SIDES};
 use crate::matrix::Matrix;
 use crate::op::Op;
+use crate::verb::{RouteBy, Verb};
 use crate::view::DType;
 
 const FLOATS: [DType; 2] = [DType::F32, DType::Bf16];
@@ -17,6 +19,11 @@ const FUNCTIONS: Near = Near::Within(1e-6);
 const SUMS: Near = Near::Within(1e-5);
 /// The same, rounded to BF16: they may fall to the neighbouring value.
 const ROUNDED_SUMS: Near = Near::Within(1.0 / 128.0);
+
+/// Products of rows that were rounded to INT8: a number midway between two codes may become either.
+const CODES: Near = Near::Within(1.0 / 64.0);
+/// Columns that share a scale in INT4, as conversions have them.
+const GROUP: usize = 128;
 
 /// Runs a case.
 pub(super) fn run<D: Plain>(pair: &mut Pair<D>, case: Case) -> Result<()> {
@@ -33,6 +40,9 @@ pub(super) fn run<D: Plain>(pair: &mut Pair<D>, case: Case) -> Result<()> {
         Case::Rotations => rotations(pair),
         Case::Choices => choices(pair),
         Case::Visits => visits(pair),
+        Case::Integers => integers(pair),
+        Case::Streams => streams(pair),
+        Case::Gates => gates(pair),
     }
 }
 
@@ -40,7 +50,7 @@ pub(super) fn run<D: Plain>(pair: &mut Pair<D>, case: Case) -> Result<()> {
 fn sums(out: DType) -> Near {
     match out {
         DType::Bf16 => ROUNDED_SUMS,
-        DType::F32 | DType::I32 => SUMS,
+        DType::F32 | DType::I32 | DType::I8 => SUMS,
     }
 }
 
@@ -225,6 +235,150 @@ fn products<D: Plain>(pair: &mut Pair<D>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The matrices of converted checkpoints, two of one width and a stack.
+fn integers<D: Plain>(pair: &mut Pair<D>) -> Result<()> {
+    let (m, stack) = (pair.length(5), pair.length(3));
+    let mut ends: Vec<i32> = (0..stack).map(|_| pair.below(m) as i32).collect();
+    ends.sort_unstable();
+    ends[stack - 1] = m as i32;
+    let ends = pair.ints([stack], &ends)?;
+    let int4 = Format::Int4 { group: GROUP };
+    let columns = [pair.length(40), GROUP * pair.length(2)];
+    for (format, inputs) in [Format::Int8, int4].into_iter().zip(columns) {
+        let [outputs, others] = [70, 40].map(|most| pair.length(most));
+        let one = pair.packed(format, [outputs, inputs], None)?;
+        let other = pair.packed(format, [others, inputs], None)?;
+        let all = pair.packed(format, [outputs, inputs], Some(stack))?;
+        for (from, to) in [(0, 0), (1, 0), (0, 1), (1, 1)].map(|(a, b)| (FLOATS[a], FLOATS[b])) {
+            let x = pair.random(from, [m, inputs])?;
+            let out = pair.room(to, [m, outputs])?;
+            let beside = pair.room(to, [m, others])?;
+            let linear = |of: Of, weight| Op::Linear {
+                x: of(&x),
+                weight,
+                out: of(&out),
+            };
+            pair.check_each(sums(to), &[&out], each(&one, linear))?;
+            let grouped = |of: Of, weight| Op::Grouped {
+                x: of(&x),
+                weight,
+                ends: of(&ends),
+                out: of(&out),
+            };
+            pair.check_each(sums(to), &[&out], each(&all, grouped))?;
+            let project = |of: Of, weight, other| Verb::Project {
+                x: of(&x),
+                products: vec![(weight, to), (other, to)],
+            };
+            let project = [
+                project(SIDES[0], one.host.clone(), other.host.clone()),
+                project(SIDES[1], one.own.clone(), other.own.clone()),
+            ];
+            pair.check_verb(CODES, &[&out, &beside], project)?;
+            let grouped = |of: Of, weight| Verb::Grouped {
+                x: of(&x),
+                weight,
+                ends: of(&ends),
+                dtype: to,
+            };
+            pair.check_verb(CODES, &[&out], each(&all, grouped))?;
+        }
+    }
+    Ok(())
+}
+
+/// Four streams, as models have, at the types of a level that rounds activations and of one that does not.
+fn streams<D: Plain>(pair: &mut Pair<D>) -> Result<()> {
+    const N: usize = 4;
+    let (tokens, hidden) = (pair.length(3), pair.length(40));
+    let rows = (2 + N) * N;
+    let projection = pair.random(DType::F32, [rows, N * hidden])?;
+    let base = pair.random(DType::F32, [rows])?;
+    // A factor each for what is read, written and mixed, small enough for no share to be all or nothing.
+    let factors = [N, N, N * N].map(|count| (count, 0.1 + pair.below(8) as f32 / 64.0));
+    let factors: Vec<f32> = factors
+        .iter()
+        .flat_map(|(count, factor)| vec![*factor; *count])
+        .collect();
+    let scale = pair.floats(DType::F32, [rows], &factors)?;
+    for dtype in FLOATS {
+        let streams = pair.random(dtype, [tokens, N, hidden])?;
+        let y = pair.room(dtype, [tokens, hidden])?;
+        let post = pair.room(DType::F32, [tokens, N])?;
+        let comb = pair.room(DType::F32, [tokens, N, N])?;
+        let pre = |of: Of| Verb::HcPre {
+            streams: of(&streams),
+            projection: matrix(of, &projection, [rows, N * hidden], None),
+            scale: of(&scale),
+            base: of(&base),
+            config: MixerConfig {
+                streams: N,
+                sinkhorn: 20,
+                eps: 1e-6,
+                norm_eps: 1e-6,
+            },
+            carried: None,
+            dtype,
+        };
+        let pre = SIDES.map(pre);
+        pair.check_verb(sums(dtype), &[&y, &post, &comb], pre)?;
+        let y = pair.random(dtype, [tokens, hidden])?;
+        let post = pair.random(DType::F32, [tokens, N])?;
+        let comb = pair.random(DType::F32, [tokens, N, N])?;
+        let mixed = pair.room(dtype, [tokens, N, hidden])?;
+        let written = |of: Of| Verb::HcPost {
+            y: of(&y),
+            streams: of(&streams),
+            post: of(&post),
+            comb: of(&comb),
+            dtype,
+        };
+        let written = SIDES.map(written);
+        pair.check_verb(sums(dtype), &[&mixed], written)?;
+    }
+    Ok(())
+}
+
+/// The best by a bias, and those that are given.
+fn gates<D: Plain>(pair: &mut Pair<D>) -> Result<()> {
+    let [tokens, hidden, count] = [5, 30, 20].map(|most| pair.length(most));
+    let k = pair.length(count);
+    let bias = pair.random(DType::F32, [1, count])?;
+    let given = pair.places([tokens, k], count)?;
+    let chosen = pair.room(DType::I32, [tokens, k])?;
+    let weights = pair.room(DType::F32, [tokens, k])?;
+    let scores = pair.room(DType::F32, [tokens, count])?;
+    for (from, kept) in FLOATS
+        .into_iter()
+        .flat_map(|from| FLOATS.map(|kept| (from, kept)))
+    {
+        let x = pair.random(from, [tokens, hidden])?;
+        let projection = pair.random(kept, [count, hidden])?;
+        let route = |of: Of, by| Verb::Route {
+            x: of(&x),
+            projection: matrix(of, &projection, [count, hidden], None),
+            by,
+            top_k: k,
+            scale: 1.5,
+        };
+        let best = |of: Of| route(of, RouteBy::Score(of(&bias)));
+        let best = SIDES.map(best);
+        pair.check_verb(SUMS, &[&chosen, &weights, &scores], best)?;
+        let given = |of: Of| route(of, RouteBy::Given(of(&given)));
+        let given = SIDES.map(given);
+        pair.check_verb(SUMS, &[&weights, &scores], given)?;
+    }
+    Ok(())
+}
+
+/// What is done with matrices, for either of the two.
+fn each<T>(matrices: &BothMatrices, of: impl Fn(Of, Arc<Matrix<()>>) -> T) -> [T; 2] {
+    [
+        of(SIDES[0], Arc::clone(&matrices.host)),
+        of(SIDES[1], Arc::clone(&matrices.own)),
+    ]
 }
 
 fn batches<D: Plain>(pair: &mut Pair<D>) -> Result<()> {

@@ -1,14 +1,18 @@
 //! The two drivers: memory in both, the same operation on both, and how near the results are.
 
 use std::fmt;
+use std::sync::Arc;
 
-use deepseek_core::Result;
-use deepseek_core::quant::bf16;
+use deepseek_core::quant::{bf16, encode_rows};
+use deepseek_core::weights::WeightView;
+use deepseek_core::{Format, Result};
 
 use super::Found;
 use crate::driver::{Chip, Driver};
 use crate::host::{HostChip, HostDriver};
+use crate::matrix::{Matrix, Part};
 use crate::op::Op;
+use crate::verb::Verb;
 use crate::view::{Address, DType, Dims, View};
 use crate::workspace::Workspace;
 
@@ -22,8 +26,17 @@ pub(super) struct Both {
     own: View,
 }
 
+/// Matrices in both memories, each packed as its chip has them.
+pub(super) struct BothMatrices {
+    pub(super) host: Arc<Matrix<()>>,
+    pub(super) own: Arc<Matrix<()>>,
+}
+
 /// Which of the two an operation is for.
 pub(super) type Of = fn(&Both) -> View;
+
+/// The host, and the driver beside it.
+pub(super) const SIDES: [Of; 2] = [|both| both.host, |both| both.own];
 
 /// How near results are.
 #[derive(Clone, Copy)]
@@ -135,7 +148,9 @@ impl<D: Plain> Pair<D> {
         let upper = |number: &f32| ((bf16(*number).to_bits() >> 16) as u16).to_le_bytes();
         let bytes: Vec<u8> = match dtype {
             DType::Bf16 => numbers.iter().flat_map(upper).collect(),
-            DType::F32 | DType::I32 => numbers.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            DType::F32 | DType::I32 | DType::I8 => {
+                numbers.iter().flat_map(|x| x.to_le_bytes()).collect()
+            }
         };
         self.put(dtype, dims, &bytes)
     }
@@ -143,14 +158,17 @@ impl<D: Plain> Pair<D> {
     /// Random floats within ±6, some of them zeros of either sign.
     pub(super) fn random(&mut self, dtype: DType, dims: impl Into<Dims>) -> Result<Both> {
         let dims = dims.into();
-        let numbers: Vec<f32> = (0..dims.count())
-            .map(|_| match self.below(12) {
-                0 => 0.0,
-                1 => -0.0,
-                _ => (self.next() >> 40) as f32 / (1 << 20) as f32 * 0.75 - 6.0,
-            })
-            .collect();
+        let numbers = self.numbers(dims.count());
         self.floats(dtype, dims, &numbers)
+    }
+
+    fn numbers(&mut self, count: usize) -> Vec<f32> {
+        let each = |_| match self.below(12) {
+            0 => 0.0,
+            1 => -0.0,
+            _ => (self.next() >> 40) as f32 / (1 << 20) as f32 * 0.75 - 6.0,
+        };
+        (0..count).map(each).collect()
     }
 
     pub(super) fn ints(&mut self, dims: impl Into<Dims>, numbers: &[i32]) -> Result<Both> {
@@ -167,6 +185,69 @@ impl<D: Plain> Pair<D> {
         self.ints(dims, &numbers)
     }
 
+    /// Random matrices of a format of converted checkpoints, each chip's own way: one, or a stack of so many.
+    pub(super) fn packed(
+        &mut self,
+        format: Format,
+        shape: [usize; 2],
+        stacked: Option<usize>,
+    ) -> Result<BothMatrices> {
+        let [rows, columns] = shape;
+        let weights: Vec<_> = (0..stacked.unwrap_or(1))
+            .map(|_| {
+                let numbers = self.numbers(rows * columns);
+                let encoded = encode_rows(&numbers, columns, format);
+                WeightView {
+                    name: "w".to_owned(),
+                    format,
+                    shape,
+                    data: encoded.data.into(),
+                    scales: encoded.scales.into(),
+                    tile_row: 0,
+                    stride: None,
+                }
+            })
+            .collect();
+        let [mut host, mut own] = [Vec::new(), Vec::new()];
+        for weight in &weights {
+            host.push(self.host.chip().pack(&[weight])?.parts);
+            own.push(self.own.chip().pack(&[weight])?.parts);
+        }
+        let matrix = |parts| {
+            Arc::new(Matrix {
+                form: (),
+                shape,
+                stacked,
+                parts,
+            })
+        };
+        Ok(BothMatrices {
+            host: matrix(self.stack(stacked, &host, SIDES[0])?),
+            own: matrix(self.stack(stacked, &own, SIDES[1])?),
+        })
+    }
+
+    /// The parts of matrices, one behind the other.
+    fn stack(
+        &mut self,
+        stacked: Option<usize>,
+        matrices: &[Vec<Part>],
+        of: Of,
+    ) -> Result<Vec<View>> {
+        let parts = (0..matrices[0].len()).map(|part| {
+            let first = &matrices[0][part];
+            let dims: Vec<_> = stacked
+                .into_iter()
+                .chain(first.dims.iter().copied())
+                .collect();
+            let bytes = matrices.iter().flat_map(|parts| &parts[part].bytes);
+            let bytes: Vec<u8> = bytes.copied().collect();
+            self.put(first.dtype, &dims[..], &bytes)
+                .map(|both| of(&both))
+        });
+        parts.collect()
+    }
+
     /// Runs an operation on both, and compares what lies in each of `outs` then.
     pub(super) fn check(
         &mut self,
@@ -174,16 +255,47 @@ impl<D: Plain> Pair<D> {
         outs: &[&Both],
         op: impl Fn(Of) -> Op<()>,
     ) -> Result<()> {
-        let (host, own) = (op(|both| both.host), op(|both| both.own));
+        self.check_each(near, outs, SIDES.map(op))
+    }
+
+    /// The same of an operation that is not the same for both: its matrices are packed in either's way.
+    pub(super) fn check_each(
+        &mut self,
+        near: Near,
+        outs: &[&Both],
+        [host, own]: [Op<()>; 2],
+    ) -> Result<()> {
         self.host.run(&host, &mut self.host_workspace)?;
         self.own.run(&own, &mut self.own_workspace)?;
+        self.compare(near, outs, &host)
+    }
+
+    /// Runs a verb on both, if the chip takes it.
+    pub(super) fn check_verb(
+        &mut self,
+        near: Near,
+        outs: &[&Both],
+        [host, own]: [Verb<()>; 2],
+    ) -> Result<()> {
+        if self.own.chip().takes(&own).is_err() {
+            return Ok(());
+        }
+        let results = |of: Of| outs.iter().map(|out| of(out)).collect::<Vec<_>>();
+        let [on_host, on_own] = SIDES.map(results);
+        self.host
+            .run_verb(&host, &on_host, &mut self.host_workspace)?;
+        self.own.run_verb(&own, &on_own, &mut self.own_workspace)?;
+        self.compare(near, outs, &host)
+    }
+
+    fn compare(&mut self, near: Near, outs: &[&Both], host: &dyn fmt::Display) -> Result<()> {
         for out in outs {
             let bytes = out.host.bytes();
             let want = fetch(&mut self.host, out.host.at, bytes)?;
             let got = fetch(&mut self.own, out.own.at, bytes)?;
             self.found.operations += 1;
             let told = match out.host.dtype {
-                DType::I32 => whole(&got, &want),
+                DType::I32 | DType::I8 => whole(&got, &want),
                 dtype => self.apart(near, &decoded(dtype, &got), &decoded(dtype, &want)),
             };
             if let (None, Some(told)) = (&self.found.flaw, told) {
@@ -234,7 +346,7 @@ fn decoded(dtype: DType, bytes: &[u8]) -> Vec<f32> {
     let wide = |half: &[u8; 2]| f32::from_bits(u32::from(u16::from_le_bytes(*half)) << 16);
     match dtype {
         DType::Bf16 => bytes.as_chunks::<2>().0.iter().map(wide).collect(),
-        DType::F32 | DType::I32 => {
+        DType::F32 | DType::I32 | DType::I8 => {
             let words = bytes.as_chunks::<4>().0.iter();
             words.map(|word| f32::from_le_bytes(*word)).collect()
         }

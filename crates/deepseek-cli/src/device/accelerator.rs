@@ -218,15 +218,18 @@ pub(super) fn examine<V: Vendor>() -> Result<Examined> {
     })
 }
 
-/// Runs every operation of a device beside the host's. What fails for good ends it.
+/// Runs every operation of a device beside the host's, and what its chip does whole. What fails for good ends it.
 pub(super) fn try_operations<V: Vendor>(number: i32) -> Result<Vec<Tried>> {
     let library = open::<V>()?;
     let mut trial = Trial::new(ComposedDriver::<V::Runtime>::open(library, number)?);
     let mut tried = Vec::new();
-    for case in Case::ALL {
+    for case in Case::ALL.into_iter().chain(Case::WHOLE) {
         let whole = TRIAL_SEEDS.map(|seed| trial.run(case, seed));
         let whole = whole.reduce(|all, next| Ok(all?.with(next?)));
         let whole = whole.unwrap_or_else(|| Ok(Found::default()));
+        if matches!(&whole, Ok(found) if found.operations == 0) {
+            continue;
+        }
         let is_lost = matches!(&whole, Err(deepseek_core::Error::Lost { .. }));
         tried.push((case, whole.map_err(Fault::from)));
         if is_lost {

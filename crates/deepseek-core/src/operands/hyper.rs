@@ -48,8 +48,9 @@ impl<B: Backend> Copy for StreamShares<'_, B> {}
 /// How a sub-layer reads the streams and writes them back.
 #[derive(Debug, Clone)]
 pub struct Mix<B: Backend> {
-    /// `[t, n]`: the share of each stream in what a sub-layer reads.
-    pub pre: B::Tensor,
+    /// `[t, n]`: the share of each stream in what the next sub-layer reads. Where none was carried to this one, none is carried to
+    /// the next, and a device may leave it out.
+    pub pre: Option<B::Tensor>,
     /// `[t, n]`: the share of the sub-layer's result in each stream.
     pub post: B::Tensor,
     /// `[t, n, n]`: stream `k` receives `Σ_j comb[j, k] · stream_j`.

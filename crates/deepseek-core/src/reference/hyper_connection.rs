@@ -37,6 +37,7 @@ pub fn hc_pre<B: Backend>(
     }
     let y = collapse(be, streams, carried.unwrap_or(&pre))?;
     let y = round(be, y, rounding)?;
+    let pre = Some(pre);
     Ok((y, Mix { pre, post, comb }))
 }
 

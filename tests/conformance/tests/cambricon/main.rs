@@ -15,7 +15,15 @@ type Tested = CambriconDriver;
 /// How the emulator's own functions begin.
 const CONTROL: &str = "neuwareEmu";
 /// Why the chip declines verbs.
-const DECLINED: &str = "composed of the operators of CNNL";
+const DECLINED: [(&str, &str); 6] = [
+    ("attend", CNNL),
+    ("experts", CNNL),
+    ("hc_post", CNNL),
+    ("hc_pre", CNNL),
+    ("index_topk", CNNL),
+    ("route", CNNL),
+];
+const CNNL: &str = "composed of the operators of CNNL";
 /// Calls that give or take memory.
 const MEMORY: [&str; 4] = ["cnrtMalloc", "cnrtFree", "cnrtHostMalloc", "cnrtFreeHost"];
 /// Calls that wait, and how often a step makes them. What is copied out is waited for by its queue, part by part, because notifiers

@@ -44,7 +44,7 @@ fn model(session: &Session, name: &str, opened: Open) -> Result<Model<Device>> {
     open(device(session)?, name, opened)
 }
 
-fn at(numerics: Numerics) -> Open {
+pub(crate) fn at(numerics: Numerics) -> Open {
     Open {
         numerics,
         ..Open::default()

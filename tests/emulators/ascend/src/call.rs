@@ -25,7 +25,7 @@ static STATE: LazyLock<Mutex<Emulator>> = LazyLock::new(|| Mutex::new(Emulator::
 static PROGRESS: Progress = Progress::new();
 
 /// What may be called before `aclInit` and after `aclFinalize`.
-const EARLY: [&str; 9] = [
+const EARLY: [&str; 10] = [
     "aclInit",
     "aclFinalize",
     "aclGetRecentErrMsg",
@@ -35,6 +35,7 @@ const EARLY: [&str; 9] = [
     "ascendEmuConfigure",
     "ascendEmuReport",
     "ascendEmuReset",
+    "ascendEmuProvides",
 ];
 
 /// A call, which holds the state.

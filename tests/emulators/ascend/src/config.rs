@@ -17,6 +17,17 @@ pub(crate) enum Family {
     A5,
 }
 
+/// Whose operators there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) enum Provider {
+    /// Those that CANN brings.
+    #[serde(rename = "cann91")]
+    Cann,
+    /// And those of vllm-ascend 0.23.0.
+    #[serde(rename = "cann91+vllm_ascend_0.23")]
+    VllmAscend023,
+}
+
 /// Bounds of a device.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -40,6 +51,7 @@ pub(crate) struct Config {
     pub(crate) seed: u64,
     pub(crate) on_violation: OnViolation,
     pub(crate) cann_version: String,
+    pub(crate) provider: Provider,
     /// What device memory reads as that was never written.
     pub(crate) pattern: u8,
     /// How long a wait that nothing queued can end goes on, for another thread to queue it.
@@ -67,6 +79,7 @@ impl Default for Config {
             seed: 0,
             on_violation: OnViolation::Error,
             cann_version: "9.1.0".to_owned(),
+            provider: Provider::Cann,
             // Not a number in every float type, and -1 in every integer.
             pattern: 0xFF,
             deadlock_ms: 2000,
@@ -111,6 +124,7 @@ mod tests {
         for text in [
             r#"{"famly": "a3"}"#,
             r#"{"family": "a4"}"#,
+            r#"{"provider": "cann91+vllm_ascend"}"#,
             r#"{"devices": 0}"#,
             r#"{"devices": 17}"#,
             r#"{"hbm_bytes": 68719476737}"#,

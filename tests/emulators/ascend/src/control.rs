@@ -3,9 +3,11 @@
 use std::ffi::c_char;
 use std::io;
 
+use backend_ascend_sys::VLLM_ASCEND_0_23_0;
+
 use crate::call::Call;
 use crate::codes;
-use crate::config::Config;
+use crate::config::{Config, Provider};
 use crate::emulator::Emulator;
 use crate::exports::Text;
 use crate::failure::{Failure, Outcome};
@@ -27,6 +29,19 @@ pub(crate) fn configure(call: &mut Call, json: Text) -> Outcome {
 pub(crate) fn reset(call: &mut Call) -> Outcome {
     let config = call.config.clone();
     begin(call, config)
+}
+
+/// Nothing where the operators of a provider are there, which is named by what their names begin with.
+pub(crate) fn provides(call: &mut Call, provider: Text) -> Outcome {
+    let prefix = VLLM_ASCEND_0_23_0.emulator_prefix();
+    let is_there = call.config.provider == Provider::VllmAscend023;
+    if is_there && provider.read() == Some(prefix) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        codes::FIND_KERNEL,
+        "a provider that is not there",
+    ))
 }
 
 fn begin(call: &mut Call, config: Config) -> Outcome {

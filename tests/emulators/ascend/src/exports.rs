@@ -9,6 +9,7 @@ mod argument;
 mod capture;
 mod collectives;
 mod control;
+pub(crate) mod custom;
 pub(crate) mod operators;
 mod runtime;
 mod tensors;

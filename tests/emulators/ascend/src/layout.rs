@@ -25,7 +25,7 @@ fn number(dtype: aclDataType) -> Option<Number> {
         aclDataType::ACL_UINT8 => Some(Number::U8),
         aclDataType::ACL_INT16 => Some(Number::I16),
         aclDataType::ACL_INT32 => Some(Number::I32),
-        aclDataType::ACL_INT64 => Some(Number::I64),
+        aclDataType::ACL_INT64 | aclDataType::ACL_UINT64 => Some(Number::I64),
         aclDataType::ACL_BOOL => Some(Number::Bool),
         _ => None,
     }
@@ -36,11 +36,19 @@ pub(crate) fn width(dtype: aclDataType) -> Option<usize> {
     number(dtype).map(Number::bytes)
 }
 
+/// Bits of a number: two of four bits lie in a byte, the first in the lower half.
+fn bits(dtype: aclDataType) -> Option<usize> {
+    match dtype {
+        aclDataType::ACL_INT4 => Some(4),
+        dtype => width(dtype).map(|bytes| 8 * bytes),
+    }
+}
+
 /// The storage of a matrix, or of several, in the fractal format:
 /// `[…, columns / C0, rows / 16, 16, C0]`, both rounded up.
-pub(crate) fn fractal(dims: &[usize], width: usize) -> Option<Vec<usize>> {
+pub(crate) fn fractal(dims: &[usize], bits: usize) -> Option<Vec<usize>> {
     let (matrix, outer) = (dims.last_chunk::<2>()?, &dims[..dims.len() - 2]);
-    let c0 = BLOCK_ROW_BYTES / width;
+    let c0 = 8 * BLOCK_ROW_BYTES / bits;
     let blocks = [
         matrix[1].div_ceil(c0),
         matrix[0].div_ceil(BLOCK_ROWS),
@@ -75,7 +83,7 @@ impl Tensor {
     pub(crate) fn flaw(&self) -> Option<String> {
         let dims = self.sizes();
         if self.is_fractal() {
-            let want = fractal(&dims, width(self.dtype)?);
+            let want = fractal(&dims, bits(self.dtype)?);
             if want.as_ref() != Some(&self.stored()) {
                 return Some(format!(
                     "storage {:?} for {dims:?}, in this format {want:?}",
@@ -96,7 +104,8 @@ impl Tensor {
 
     /// Bytes of the storage.
     pub(crate) fn bytes(&self) -> usize {
-        self.stored().iter().product::<usize>() * width(self.dtype).unwrap_or(1)
+        let bits = bits(self.dtype).unwrap_or(8);
+        (self.stored().iter().product::<usize>() * bits).div_ceil(8)
     }
 
     /// Where its numbers lie in the storage, row by row, as far as they follow one another.
@@ -178,11 +187,34 @@ impl Tensor {
             .collect()
     }
 
+    /// Numbers of four bits.
+    fn load_pairs(&self, memory: &Memory) -> Result<Array, Fault> {
+        let place = memory
+            .locate(self.data.address(), self.bytes())
+            .map_err(misused)?;
+        let region = memory.region(place);
+        let Runs { starts, length } = self.runs();
+        let places = || starts.iter().flat_map(|start| *start..start + length);
+        let number = |at: usize| {
+            let both = region.bytes()[at / 2];
+            i64::from((both >> (4 * (at % 2)) << 4) as i8 >> 4)
+        };
+        let mut array = Array::ints(&self.sizes(), places().map(number).collect());
+        if region.first_unknown(0..self.bytes()).is_some() {
+            let is_known = |at: usize| region.first_unknown(at / 2..at / 2 + 1).is_none();
+            array.known = Some(places().map(is_known).collect());
+        }
+        Ok(array)
+    }
+
     fn number(&self) -> Number {
         number(self.dtype).expect("the contract knows the type")
     }
 
     pub(crate) fn load(&self, memory: &Memory) -> Result<Array, Fault> {
+        if self.dtype == aclDataType::ACL_INT4 {
+            return self.load_pairs(memory);
+        }
         let place = memory
             .locate(self.data.address(), self.bytes())
             .map_err(misused)?;

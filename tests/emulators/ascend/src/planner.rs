@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use backend_ascend_sys::types::aclDataType;
+use backend_ascend_sys::contracts::Contract;
+use backend_ascend_sys::types::{aclDataType, aclFormat};
 
 use crate::array::Array;
 use crate::call::Call;
 use crate::codes;
+use crate::config::{Family, Provider};
 use crate::failure::{Failure, Fault, Outcome};
 use crate::handles::{Handle, Kind};
 use crate::objects::{Object, Scalar, Tensor, dead};
@@ -14,9 +16,11 @@ use crate::objects::{Object, Scalar, Tensor, dead};
 pub(crate) const F32: aclDataType = aclDataType::ACL_FLOAT;
 pub(crate) const F16: aclDataType = aclDataType::ACL_FLOAT16;
 pub(crate) const BF16: aclDataType = aclDataType::ACL_BF16;
+pub(crate) const I4: aclDataType = aclDataType::ACL_INT4;
 pub(crate) const I8: aclDataType = aclDataType::ACL_INT8;
 pub(crate) const I32: aclDataType = aclDataType::ACL_INT32;
 pub(crate) const I64: aclDataType = aclDataType::ACL_INT64;
+pub(crate) const U64: aclDataType = aclDataType::ACL_UINT64;
 pub(crate) const BOOL: aclDataType = aclDataType::ACL_BOOL;
 pub(crate) const FLOATS: &[aclDataType] = &[F32, F16, BF16];
 pub(crate) const INDICES: &[aclDataType] = &[I32, I64];
@@ -76,6 +80,22 @@ pub(crate) struct Spec {
     pub(crate) dtype: aclDataType,
     label: String,
     is_contiguous: bool,
+    is_fractal: bool,
+}
+
+/// Operators that are there with CANN, whatever the chip; a contract says where one is not.
+#[expect(clippy::unnecessary_wraps, reason = "the form of each provider's")]
+pub(crate) fn everywhere(_: &Planner<'_>) -> Outcome {
+    Ok(())
+}
+
+/// Operators of vllm-ascend 0.23.0, whose packages have kernels for A2 and A3.
+pub(crate) fn by_vllm_ascend(op: &Planner<'_>) -> Outcome {
+    let is_there = op.call.config.provider == Provider::VllmAscend023;
+    if is_there && op.family() != Family::A5 {
+        return Ok(());
+    }
+    Err(op.absent())
 }
 
 impl<'a> Planner<'a> {
@@ -87,6 +107,35 @@ impl<'a> Planner<'a> {
             uses: Vec::new(),
             workspace: 0,
         }
+    }
+
+    /// The chip that it is for.
+    pub(crate) fn family(&self) -> Family {
+        self.call.config.family
+    }
+
+    /// Why the operator is not to be had on this chip.
+    pub(crate) fn absent(&self) -> Failure {
+        let text = format!("{}: not on {:?}", self.operator, self.family());
+        Failure::new(codes::FIND_KERNEL, text)
+    }
+
+    /// Whether a package has a kernel for these operands, in the order of its description: inputs, then outputs.
+    pub(crate) fn kernel_for(
+        &self,
+        contracts: &'static [Contract],
+        given: &[Option<&Spec>],
+    ) -> Outcome {
+        let contract = Contract::of(contracts, self.operator);
+        let contract = contract.ok_or_else(|| self.absent())?;
+        let given: Vec<_> = given
+            .iter()
+            .map(|spec| spec.map(|spec| (spec.dtype, aclFormat::ACL_FORMAT_ND)))
+            .collect();
+        if contract.accepts(&given) {
+            return Ok(());
+        }
+        Err(self.refuse("types that there is no kernel for"))
     }
 
     /// Why the operator does not take its arguments.
@@ -127,6 +176,7 @@ impl<'a> Planner<'a> {
             dtype: tensor.dtype,
             label,
             is_contiguous: tensor.is_contiguous(),
+            is_fractal: tensor.is_fractal(),
         })
     }
 
@@ -226,6 +276,13 @@ impl Spec {
             return Ok(self);
         }
         Err(self.refuse("not contiguous"))
+    }
+
+    pub(crate) fn fractal(self) -> Outcome<Self> {
+        if self.is_fractal {
+            return Ok(self);
+        }
+        Err(self.refuse("not in the fractal format"))
     }
 
     pub(crate) fn len(&self) -> usize {

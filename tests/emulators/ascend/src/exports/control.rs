@@ -11,4 +11,5 @@ export! {
     fn ascendEmuConfigure(json: *const c_char) -> i32 = control::configure;
     fn ascendEmuReport(buffer: *mut c_char, capacity: usize) -> usize = control::report;
     fn ascendEmuReset() -> () = control::reset;
+    fn ascendEmuProvides(provider: *const c_char) -> i32 = control::provides;
 }

@@ -1,15 +1,11 @@
 //! Operators: both halves of each, and its arguments by name.
 #![allow(non_snake_case, reason = "the names of the C interface")]
 
-use std::ffi::c_void;
+use std::ffi::c_char;
 
-use backend_ascend_sys::types::{
-    aclDataType, aclIntArray, aclOpExecutor, aclScalar, aclTensor, aclTensorList, aclnnStatus,
-    aclrtStream,
-};
+use backend_ascend_sys::types::{aclDataType, aclIntArray, aclScalar, aclTensor, aclTensorList};
 
-use crate::exports::argument::Argument;
-use crate::operators::{elementwise, experts, index, matmul, norm, quant, reduce, shapes};
+use crate::operators::{elementwise, experts, index, matmul, norm, quant, reduce, shapes, sparse};
 
 type In = *const aclTensor;
 type Out = *mut aclTensor;
@@ -18,24 +14,29 @@ type List = *const aclTensorList;
 type OutList = *mut aclTensorList;
 type Number = *const aclScalar;
 
-/// Exports both halves of an operator, held against the table.
+/// Exports both halves of an operator, held against the table of its provider. `prefix` stands before names of the interface,
+/// `provided` says whether the operator is there.
 macro_rules! operators {
-    ($($name:ident($($($arg:ident),+: $ty:ty);+) = $contract:path;)+) => {$(
+    ($prefix:literal, $table:path, $provided:path;
+        $($name:ident($($($arg:ident),+: $ty:ty);+) = $contract:path;)+) => {$(
         #[doc = concat!("The arguments of `aclnn", stringify!($name), "GetWorkspaceSize`.")]
         #[derive(Debug)]
         #[allow(dead_code, reason = "what a contract leaves open is an argument all the same")]
         pub(crate) struct $name {
-            $($(pub(crate) $arg: <$ty as Argument>::Value,)+)+
+            $($(pub(crate) $arg: <$ty as $crate::exports::argument::Argument>::Value,)+)+
         }
 
         const _: () = {
+            use $table as table;
+            use $crate::exports::argument::Argument;
+
             // The name is the vendor's; nothing else of ours exports it.
-            #[unsafe(export_name = concat!("aclnn", stringify!($name), "GetWorkspaceSize"))]
+            #[unsafe(export_name = concat!($prefix, "aclnn", stringify!($name), "GetWorkspaceSize"))]
             unsafe extern "C" fn plan(
                 $($($arg: $ty,)+)+
                 size: *mut u64,
-                executor: *mut *mut aclOpExecutor,
-            ) -> aclnnStatus {
+                executor: *mut *mut backend_ascend_sys::types::aclOpExecutor,
+            ) -> backend_ascend_sys::types::aclnnStatus {
                 let args = $name {
                     $($(
                         // SAFETY: the caller promises of it what the vendor's documentation asks.
@@ -47,40 +48,43 @@ macro_rules! operators {
                 // SAFETY: the same.
                 let executor = unsafe { Argument::take(executor) };
                 let name = concat!("aclnn", stringify!($name), "GetWorkspaceSize");
-                crate::call::enter(name, move |call| {
-                    let contract = |op: &mut crate::planner::Planner<'_>| $contract(op, &args);
-                    crate::executors::plan(call, stringify!($name), size, executor, contract)
+                $crate::call::enter(name, move |call| {
+                    let contract = |op: &mut $crate::planner::Planner<'_>| {
+                        $provided(op)?;
+                        $contract(op, &args)
+                    };
+                    $crate::executors::plan(call, stringify!($name), size, executor, contract)
                 })
             }
 
             // The name is the vendor's; nothing else of ours exports it.
-            #[unsafe(export_name = concat!("aclnn", stringify!($name)))]
+            #[unsafe(export_name = concat!($prefix, "aclnn", stringify!($name)))]
             unsafe extern "C" fn launch(
-                workspace: *mut c_void,
+                workspace: *mut std::ffi::c_void,
                 size: u64,
-                executor: *mut aclOpExecutor,
-                stream: aclrtStream,
-            ) -> aclnnStatus {
+                executor: *mut backend_ascend_sys::types::aclOpExecutor,
+                stream: backend_ascend_sys::types::aclrtStream,
+            ) -> backend_ascend_sys::types::aclnnStatus {
                 // SAFETY: the caller promises of it what the vendor's documentation asks.
                 let workspace = unsafe { Argument::take(workspace) };
                 // SAFETY: the same.
                 let executor = unsafe { Argument::take(executor) };
                 // SAFETY: the same.
                 let stream = unsafe { Argument::take(stream) };
-                crate::call::enter(concat!("aclnn", stringify!($name)), move |call| {
+                $crate::call::enter(concat!("aclnn", stringify!($name)), move |call| {
                     let workspace = (workspace, size);
-                    crate::executors::launch(call, stringify!($name), workspace, executor, stream)
+                    $crate::executors::launch(call, stringify!($name), workspace, executor, stream)
                 })
             }
 
-            backend_ascend_sys::assert_export!(
-                op backend_ascend_sys::abi::operators::$name = plan, launch
-            );
+            backend_ascend_sys::assert_export!(op table::$name = plan, launch);
         };
     )+};
 }
+pub(super) use operators;
 
 operators! {
+    "", backend_ascend_sys::abi::operators, crate::planner::everywhere;
     Matmul(self_, mat2: In; out: Out; cubeMathType: i8) = matmul::matmul;
     BatchMatMul(self_, mat2: In; out: Out; cubeMathType: i8) = matmul::batch_matmul;
 
@@ -91,6 +95,23 @@ operators! {
         out: Out
     ) = quant::quant_matmul;
 
+    QuantMatmulWeightNz(
+        x1, x2, x1Scale, x2Scale, yScale, x1Offset, x2Offset, yOffset, bias: In;
+        transposeX1, transposeX2: bool;
+        groupSize: i64;
+        out: Out
+    ) = quant::quant_matmul_fractal;
+
+    GroupedMatmulWeightNz(
+        x, weight, biasOptional, scaleOptional, offsetOptional, antiquantScaleOptional,
+            antiquantOffsetOptional, perTokenScaleOptional: List;
+        groupListOptional: In;
+        activationInputOptional, activationQuantScaleOptional, activationQuantOffsetOptional: List;
+        splitItem, groupType, groupListType, actType: i64;
+        tuningConfigOptional: *mut aclIntArray;
+        quantGroupSize: i64;
+        out, activationFeatureOutOptional, dynQuantScaleOutOptional: OutList
+    ) = experts::grouped_matmul_fractal;
     GroupedMatmulV5(
         x, weight, biasOptional, scaleOptional, offsetOptional, antiquantScaleOptional,
             antiquantOffsetOptional, perTokenScaleOptional: List;
@@ -115,6 +136,30 @@ operators! {
         dropPadMode: i64;
         out: In
     ) = experts::finalize_routing;
+
+    SparseFlashMla(
+        q, oriKvOptional, cmpKvOptional, oriSparseIndicesOptional, cmpSparseIndicesOptional,
+            oriBlockTableOptional, cmpBlockTableOptional, cuSeqlensQOptional,
+            cuSeqlensOriKvOptional, cuSeqlensCmpKvOptional, sequsedQOptional, sequsedOriKvOptional,
+            sequsedCmpKvOptional, cmpResidualKvOptional, oriTopkLengthOptional,
+            cmpTopkLengthOptional, sinksOptional, metadataOptional: In;
+        softmaxScale: f64;
+        cmpRatio, oriMaskMode, cmpMaskMode, oriWinLeft, oriWinRight: i64;
+        layoutQOptional, layoutKvOptional: *mut c_char;
+        topkValueMode: i64;
+        returnSoftmaxLse: bool;
+        attnOutOut, softmaxLseOutOptional: In
+    ) = sparse::attention;
+    SparseFlashMlaMetadata(
+        cuSeqlensQOptional, cuSeqlensOriKvOptional, cuSeqlensCmpKvOptional, sequsedQOptional,
+            sequsedOriKvOptional, sequsedCmpKvOptional, cmpResidualKvOptional,
+            oriTopkLengthOptional, cmpTopkLengthOptional: In;
+        numHeadsQ, numHeadsKv, headDim, batchSize, maxSeqlenQ, maxSeqlenOriKv, maxSeqlenCmpKv,
+            oriTopk, cmpTopk, cmpRatio, oriMaskMode, cmpMaskMode, oriWinLeft, oriWinRight: i64;
+        layoutQOptional, layoutKvOptional: *const c_char;
+        hasOriKv, hasCmpKv: bool;
+        metaData: In
+    ) = sparse::metadata;
 
     RmsNorm(x, gamma: In; epsilon: f64; yOut, rstdOut: In) = norm::rms_norm;
     SwiGlu(x: In; dim: i64; out: In) = norm::swi_glu;

@@ -1,11 +1,18 @@
 //! Rows to experts, through them, and back.
 
+use std::ops::Range;
+
 use crate::array::{Array, unwritten};
 use crate::codes;
-use crate::exports::operators::{GroupedMatmulV5, MoeFinalizeRoutingV2, MoeInitRoutingV3};
+use crate::config::Family;
+use crate::exports::operators::{
+    GroupedMatmulV5, GroupedMatmulWeightNz, MoeFinalizeRoutingV2, MoeInitRoutingV3,
+};
 use crate::failure::{Failure, Fault, Outcome};
 use crate::handles::Handle;
-use crate::planner::{F32, FLOATS, I32, I64, Kernel, Planner, kernel};
+use crate::planner::{
+    BF16, F16, F32, FLOATS, I4, I8, I32, I64, Kernel, Planner, Spec, U64, kernel,
+};
 
 fn not_emulated(text: &str) -> Failure {
     Failure::new(codes::FIND_KERNEL, format!("{text} is not emulated"))
@@ -16,7 +23,7 @@ const ENDS: i64 = 0;
 const LENGTHS: i64 = 1;
 
 /// The rows of each group. Those behind the last are in none: a device leaves their results as they are, here they are zeros.
-fn groups(list: &[i64], kind: i64, rows: usize) -> Result<Vec<std::ops::Range<usize>>, Fault> {
+fn groups(list: &[i64], kind: i64, rows: usize) -> Result<Vec<Range<usize>>, Fault> {
     let broken = || {
         Fault::new(
             "group_list",
@@ -102,6 +109,138 @@ pub(crate) fn grouped_matmul(op: &mut Planner<'_>, args: &GroupedMatmulV5) -> Ou
         }
         Ok(vec![Array::floats(&[rows, n], out)])
     }))
+}
+
+/// The one tensor of a list.
+fn single(op: &mut Planner<'_>, name: &'static str, list: Handle) -> Outcome<Spec> {
+    match <[Spec; 1]>::try_from(op.list(name, list)?) {
+        Ok([one]) => Ok(one),
+        Err(_) => Err(op.refuse(format!("{name}: one tensor"))),
+    }
+}
+
+/// What INT4 is multiplied by is taken as so much less, for which the bias makes up.
+const ZERO_POINT: i64 = 8;
+
+/// Groups of rows of INT8, each by a matrix of integers of its own in the fractal format: INT8, whose products stay
+/// integers, or INT4 under scales for groups of `k`, which are the bits of floats in integers of 64 bits.
+pub(crate) fn grouped_matmul_fractal(
+    op: &mut Planner<'_>,
+    args: &GroupedMatmulWeightNz,
+) -> Outcome<Kernel> {
+    if op.family() == Family::A5 {
+        return Err(op.absent());
+    }
+    let rest: [Handle; 9] = [
+        args.offsetOptional,
+        args.antiquantScaleOptional,
+        args.antiquantOffsetOptional,
+        args.activationInputOptional,
+        args.activationQuantScaleOptional,
+        args.activationQuantOffsetOptional,
+        args.tuningConfigOptional,
+        args.activationFeatureOutOptional,
+        args.dynQuantScaleOutOptional,
+    ];
+    if rest.iter().any(|handle| !handle.is_null()) || args.actType != 0 || args.groupType != 0 {
+        return Err(not_emulated(
+            "GroupedMatmulWeightNz with more than integers, grouped by rows,",
+        ));
+    }
+    if !(2..=3).contains(&args.splitItem) || ![ENDS, LENGTHS].contains(&args.groupListType) {
+        return Err(op.refuse("splitItem 2 or 3, groupListType 0 or 1"));
+    }
+    let x = single(op, "x", args.x)?
+        .of(&[I8])?
+        .rank(2..=2)?
+        .contiguous()?;
+    let weight = single(op, "weight", args.weight)?;
+    let weight = weight.of(&[I8, I4])?.rank(3..=3)?.fractal()?;
+    let [experts, k, n] = [weight.dims[0], weight.dims[1], weight.dims[2]];
+    let rows = x.dims[0];
+    let x = x.shape(&[rows, k])?;
+    let scales = if weight.dtype == I4 {
+        Some(scales_of_int4(op, args, [rows, experts, k, n])?)
+    } else {
+        let none = [
+            args.biasOptional,
+            args.scaleOptional,
+            args.perTokenScaleOptional,
+        ];
+        if none.iter().any(|handle| !handle.is_null()) || args.quantGroupSize != 0 {
+            return Err(not_emulated("GroupedMatmulWeightNz of INT8 with scales"));
+        }
+        None
+    };
+    let list = op
+        .input("groupListOptional", args.groupListOptional)?
+        .of(&[I64])?
+        .shape(&[experts])?;
+    let [out] = &op.output_list("out", args.out)?[..] else {
+        return Err(op.refuse("out: one tensor"));
+    };
+    let kept: &[_] = if scales.is_some() {
+        &[BF16, F16]
+    } else {
+        &[I32]
+    };
+    out.clone().of(kept)?.shape(&[rows, n])?;
+    op.workspace = 64 * (1 + (rows + n) % 7);
+    let kind = args.groupListType;
+    Ok(kernel(move |inputs| {
+        let (x, weight) = (inputs[x.slot].i(), inputs[weight.slot].i());
+        let groups = groups(inputs[list.slot].i(), kind, rows)?;
+        let places = groups.into_iter().enumerate().flat_map(|(expert, group)| {
+            group.flat_map(move |row| (0..n).map(move |column| (expert, row, column)))
+        });
+        let sum = |(expert, row, column): (usize, usize, usize), range: Range<usize>, less: i64| {
+            let product =
+                |at: usize| (x[row * k + at] - less) * weight[(expert * k + at) * n + column];
+            range.map(product).sum::<i64>()
+        };
+        let Some([bias, scale, per_token]) = scales else {
+            let sums = places.map(|place| sum(place, 0..k, 0)).collect();
+            return Ok(vec![Array::ints(&[rows, n], sums)]);
+        };
+        let (scale, bias, per_token) = (inputs[scale].i(), inputs[bias].f(), inputs[per_token].f());
+        let count = scale.len() / (experts * n);
+        let each = k / count;
+        let scaled = places.map(|(expert, row, column)| {
+            let of_group = |group: usize| {
+                let sum = sum(
+                    (expert, row, column),
+                    group * each..(group + 1) * each,
+                    ZERO_POINT,
+                );
+                let bits = scale[(expert * count + group) * n + column];
+                f32::from_bits(bits as u32) * sum as f32
+            };
+            let sum: f32 = (0..count).map(of_group).sum();
+            (sum + bias[expert * n + column]) * per_token[row]
+        });
+        Ok(vec![Array::floats(&[rows, n], scaled.collect())])
+    }))
+}
+
+/// Where bias, scales and the scales of rows stand.
+fn scales_of_int4(
+    op: &mut Planner<'_>,
+    args: &GroupedMatmulWeightNz,
+    [rows, experts, k, n]: [usize; 4],
+) -> Outcome<[usize; 3]> {
+    let scale = single(op, "scaleOptional", args.scaleOptional)?;
+    let scale = scale.of(&[U64])?.rank(3..=3)?.contiguous()?;
+    let count = scale.dims[1];
+    let scale = scale.shape(&[experts, count, n])?;
+    let group = args.quantGroupSize;
+    if count == 0 || k % count != 0 || group != (k / count) as i64 {
+        return Err(op.refuse(format!("{count} groups of {k}, quantGroupSize {group}")));
+    }
+    let bias = single(op, "biasOptional", args.biasOptional)?;
+    let bias = bias.of(&[F32])?.shape(&[experts, n])?;
+    let per_token = single(op, "perTokenScaleOptional", args.perTokenScaleOptional)?;
+    let per_token = per_token.of(&[F32])?.shape(&[rows])?;
+    Ok([bias.slot, scale.slot, per_token.slot])
 }
 
 /// Rows in the order of their experts, each once for every expert that it goes to.

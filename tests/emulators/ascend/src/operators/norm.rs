@@ -103,9 +103,10 @@ pub(crate) fn dynamic_quant(op: &mut Planner<'_>, args: &DynamicQuantV2) -> Outc
         let (mut y, mut scales) = (Vec::with_capacity(x.len()), Vec::new());
         for row in x.f().chunks(width.max(1)) {
             let scale = row.iter().fold(0.0_f32, |top, x| top.max(x.abs())) / I8_MAX;
-            let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
             scales.push(scale);
-            y.extend(row.iter().map(|x| (x * inverse).round_ties_even() as i64));
+            // A row of zeros has a scale of zero, and codes of zero.
+            let step = if scale == 0.0 { 1.0 } else { scale };
+            y.extend(row.iter().map(|x| (x / step).round_ties_even() as i64));
         }
         Ok(vec![Array::ints(&x.dims, y), Array::floats(&rows, scales)])
     }))
