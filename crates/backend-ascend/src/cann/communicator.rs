@@ -85,6 +85,7 @@ impl Communicator {
             DType::F32 => HcclDataType::HCCL_DATA_TYPE_FP32,
             DType::Bf16 => HcclDataType::HCCL_DATA_TYPE_BFP16,
             DType::I32 => HcclDataType::HCCL_DATA_TYPE_INT32,
+            DType::I8 => HcclDataType::HCCL_DATA_TYPE_INT8,
         };
         let gather = table(&self.device)?.HcclAllGather;
         let (from, to) = (pointer(x.at), pointer(out.at));

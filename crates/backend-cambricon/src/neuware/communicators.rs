@@ -174,6 +174,7 @@ impl Communicator {
             DType::F32 => cnclDataType_t::cnclFloat32,
             DType::Bf16 => cnclDataType_t::cnclBfloat16,
             DType::I32 => cnclDataType_t::cnclInt32,
+            DType::I8 => cnclDataType_t::cnclInt8,
         };
         let functions = &self.clique.functions;
         let (from, to) = (pointer(x.at).cast_const(), pointer(out.at));

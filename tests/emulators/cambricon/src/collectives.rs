@@ -51,7 +51,7 @@ pub(crate) struct Collectives {
 }
 
 /// A rank's part of a call of all.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Part {
     clique: u64,
     rank: usize,
@@ -366,6 +366,7 @@ pub(crate) fn queue(call: &mut Call, request: &Request) -> Outcome {
         return Err(Failure::violation("E-DEV", CNCL_ARGUMENTS, text));
     }
     let queue = call.queue(queue)?;
+    call.forbid_on_captured(queue)?;
     of_one_thread(call, of)?;
     let (name, width) = width(dtype)?;
     let reduce = reduce.map(|op| reduction(op, dtype)).transpose()?;

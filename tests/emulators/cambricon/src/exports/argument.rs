@@ -8,13 +8,12 @@ use backend_cambricon_sys::types::{
     cnnlDivDescAttribute_t, cnnlDivDescriptor_t, cnnlGroupGemmAlgo_t, cnnlGroupGemmDescriptor_t,
     cnnlGroupGemmTensorDescriptor_t, cnnlGroupGemmTensorMode_t, cnnlHandle_t, cnnlIndicesType_t,
     cnnlLogBase_t, cnnlLogicOp_t, cnnlMatMulAlgo_t, cnnlMatMulDescAttribute_t,
-    cnnlMatMulDescriptor_t,
-    cnnlMatMulHeuristicResult_t, cnnlMatMulPrefer_t, cnnlNanPropagation_t, cnnlNormDescriptor_t,
-    cnnlOpTensorDesc_t, cnnlOpTensorDescriptor_t, cnnlPointerMode_t, cnnlReduceDescriptor_t,
-    cnnlReduceIndices_t, cnnlReduceOp_t, cnnlScatterNdMode_t, cnnlTensorDescriptor_t,
-    cnnlTensorLayout_t, cnrtDeviceAttr_t, cnrtMemTransDir_t, cnrtNotifier_t, cnrtQueue_t,
-    cnrtQueueCaptureMode, cnrtQueueCaptureStatus, cnrtTaskTopo_t, cnrtTaskTopoEntity_t,
-    cnrtTaskTopoNode_t,
+    cnnlMatMulDescriptor_t, cnnlMatMulHeuristicResult_t, cnnlMatMulPrefer_t, cnnlNanPropagation_t,
+    cnnlNormDescriptor_t, cnnlOpTensorDesc_t, cnnlOpTensorDescriptor_t, cnnlPointerMode_t,
+    cnnlReduceDescriptor_t, cnnlReduceIndices_t, cnnlReduceOp_t, cnnlScatterNdMode_t,
+    cnnlTensorDescriptor_t, cnnlTensorLayout_t, cnrtDeviceAttr_t, cnrtMemTransDir_t,
+    cnrtNotifier_t, cnrtQueue_t, cnrtQueueCaptureMode, cnrtQueueCaptureStatus, cnrtTaskTopo_t,
+    cnrtTaskTopoEntity_t, cnrtTaskTopoNode_t,
 };
 use emulator_support::argument::{Place, Pointer, Text};
 
