@@ -35,8 +35,8 @@ fn communicators_that_cannot_be_made_are_told_to_all() {
 #[test]
 fn a_rank_that_cannot_gather_lets_the_others_go() {
     let errors = faulty("cnclAllGather", 0x01);
-    let told = |error: &&Error| error.to_string().contains("CNCL_RET_ERR_INTERNAL (1)");
-    assert_eq!(errors.iter().filter(told).count(), 1, "{errors:?}");
+    let told = |error: &Error| error.to_string().contains("CNCL_RET_ERR_INTERNAL (1)");
+    assert!(errors.iter().any(told), "{errors:?}");
     // What the other gathers was given up before it was queued, or with its queue.
     let is_typed = |error: &Error| {
         matches!(

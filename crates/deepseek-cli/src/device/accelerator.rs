@@ -160,14 +160,14 @@ impl<V: Vendor> Accelerators<V> {
     /// So many devices, from one on.
     pub(super) fn open(first: i32, count: usize) -> Result<Self> {
         let library = open::<V>()?;
-        if V::is_emulated(&library) {
-            note("EMULATED: an emulator computes, not a device");
-        }
         let there = V::Runtime::machine(&library)?.devices as usize;
         if first as usize + count > there {
             let name = V::device(first);
             let error = anyhow!("--device {name}: {count} from there on, {there} are installed");
             return Err(Fault::machine(error).hint("deepseek devices"));
+        }
+        if V::is_emulated(&library) {
+            note("EMULATED: an emulator computes, not a device");
         }
         Ok(Self { library, first })
     }

@@ -366,6 +366,7 @@ fn an_abort_lets_go_who_waits() {
 
 #[test]
 fn what_a_collective_does_not_take_is_found() {
+    type Gather = fn(&Rank<'_>) -> u32;
     let session = two(&json!({}));
     let mut all = pair(&session);
     ranks(&session, &all, |rank| {
@@ -375,7 +376,7 @@ fn what_a_collective_does_not_take_is_found() {
         rank.leave();
     });
     assert_eq!(session.violations(), Vec::<String>::new());
-    let bad: [(&str, fn(&Rank<'_>) -> u32); 3] = [
+    let bad: [(&str, Gather); 3] = [
         ("E-PTR", |rank| rank.gather(9, F32)),
         ("E-PTR", |rank| {
             rank.gather_from(null_mut(), rank.numbers, 1, F32)
