@@ -4,7 +4,6 @@
 use std::ffi::{CStr, CString, c_char};
 use std::fmt;
 use std::path::Path;
-use std::ptr::null_mut;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
@@ -119,12 +118,16 @@ impl<V: Vendor> Run<V> {
     #[must_use]
     pub fn report(&self) -> Value {
         let report = V::control(&self.library).report;
-        // SAFETY: no buffer is given, so only the length is told.
-        let bytes = unsafe { report(null_mut(), 0) };
-        // A call is counted before it is told, so that the next report may be longer.
-        let mut text = vec![0_u8; bytes + 64];
-        // SAFETY: a buffer of this length.
-        unsafe { report(text.as_mut_ptr().cast(), text.len()) };
+        let mut text = Vec::<u8>::new();
+        loop {
+            // SAFETY: a buffer of this length.
+            let bytes = unsafe { report(text.as_mut_ptr().cast(), text.len()) };
+            if bytes <= text.len() {
+                break;
+            }
+            // Others may call meanwhile, so that the next report is longer.
+            text.resize(bytes + 64, 0);
+        }
         let text = CStr::from_bytes_until_nul(&text).expect("a zero");
         serde_json::from_slice(text.to_bytes()).expect("JSON")
     }
