@@ -505,7 +505,7 @@ pub(super) trait Codes: Copy {
     /// As with [`Lanes`].
     unsafe fn decode<L: Decode>(unit: &Self::Unit, factor: f32) -> L::Unit;
 
-    /// See [`Decode::fp8_ahead`]. Rows have factors of their own.
+    /// See [`Decode::fp8_ahead`].
     ///
     /// # Safety
     /// As with [`Lanes`].
@@ -513,7 +513,7 @@ pub(super) trait Codes: Copy {
     unsafe fn ahead<L: Decode, const M: usize, const N: usize>(
         _x: [&[[f32; LANES]]; M],
         _codes: [&[Self::Unit]; N],
-        _factors: [&[f32]; N],
+        _factors: &[f32],
         _next: *const u8,
         _sums: &mut [[L; N]; M],
     ) -> usize {
@@ -595,15 +595,12 @@ codes!(
     unsafe fn ahead<L: Decode, const M: usize, const N: usize>(
         x: [&[[f32; LANES]]; M],
         codes: [&[Self::Unit]; N],
-        factors: [&[f32]; N],
+        factors: &[f32],
         next: *const u8,
         sums: &mut [[L; N]; M],
     ) -> usize {
-        if factors[1..].iter().any(|own| *own != factors[0]) {
-            return 0;
-        }
         // SAFETY: promised by the caller.
-        unsafe { L::fp8_ahead(x, codes, factors[0], next, sums) }
+        unsafe { L::fp8_ahead(x, codes, factors, next, sums) }
     }
 );
 codes!(
@@ -682,6 +679,12 @@ impl<'a> Stored<'a> {
     #[inline(always)]
     fn line(&self, index: usize) -> usize {
         (self.before + index) / self.tall
+    }
+
+    /// Whether so many rows from one on have the same scales.
+    #[inline(always)]
+    pub(super) fn is_one_line(&self, index: usize, rows: usize) -> bool {
+        self.line(index) == self.line(index + rows - 1)
     }
 
     /// The scale, a 32-bit float, of one group of columns of a row.

@@ -250,8 +250,12 @@ unsafe fn few_tile<L: Decode, F: Codes, const M: usize, const N: usize>(
     for (j, row) in rows.iter().enumerate() {
         (codes[j], factors[j]) = (&row.units[..units], &row.factors[..units]);
     }
-    // SAFETY: promised by the caller.
-    let ahead = unsafe { F::ahead(x, codes, factors, next, &mut sums) };
+    let ahead = if strip.weight.is_one_line(strip.first + first, N) {
+        // SAFETY: promised by the caller.
+        unsafe { F::ahead(x, codes, factors[0], next, &mut sums) }
+    } else {
+        0
+    };
     for unit in ahead..units {
         // SAFETY: promised by the caller.
         unsafe {
