@@ -219,6 +219,24 @@ fn a_replay_that_fails_is_told_by_who_waits_and_the_next_step_is_asked_for_anew(
 }
 
 #[test]
+fn what_is_held_behind_an_operation_that_fails_is_not_run() -> Result<()> {
+    let (be, calls, armed) = replaying("run", vendor)?;
+    for round in 0..5 {
+        step(&be, &numbers(round, 5))?;
+    }
+    let before = count(&calls, "run");
+    armed.store(true, Ordering::SeqCst);
+    // It begins as a step that is known, and is held until it ends before that does.
+    let x = be.upload(&HostTensor::new(&[1, 5], numbers(0, 5)))?;
+    let y = be.matmul_t(&x, &x)?;
+    let y = be.add(&y, &y)?;
+    let error = be.download(&y).expect_err("a fault");
+    assert!(matches!(&error, Error::Device { .. }), "{error}");
+    assert_eq!(count(&calls, "run"), before + 1);
+    Ok(())
+}
+
+#[test]
 fn a_device_that_is_lost_in_a_replay_stays_lost() -> Result<()> {
     let (be, _, armed) = replaying("replay", lost)?;
     for round in 0..5 {
