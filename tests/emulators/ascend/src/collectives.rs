@@ -59,13 +59,8 @@ pub(crate) struct Part {
 impl Emulator {
     /// Ranks that do not come to what others wait for.
     pub(crate) fn missing_ranks(&self) -> Missing {
-        let mut all = Missing::default();
-        for root in self.roots.values() {
-            let Missing { texts, is_known } = root.ranks.missing();
-            all.texts.extend(texts);
-            all.is_known |= is_known;
-        }
-        all
+        let all = self.roots.values();
+        all.map(|root| root.ranks.missing()).collect()
     }
 }
 

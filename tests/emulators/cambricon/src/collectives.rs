@@ -65,13 +65,8 @@ pub(crate) struct Part {
 impl Collectives {
     /// Ranks that do not come to what others wait for.
     pub(crate) fn missing(&self) -> Missing {
-        let mut all = Missing::default();
-        for clique in self.cliques.values() {
-            let Missing { texts, is_known } = clique.ranks.missing();
-            all.texts.extend(texts);
-            all.is_known |= is_known;
-        }
-        all
+        let all = self.cliques.values();
+        all.map(|clique| clique.ranks.missing()).collect()
     }
 
     /// Communicators that live.

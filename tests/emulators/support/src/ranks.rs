@@ -207,6 +207,17 @@ pub struct Missing {
     pub is_known: bool,
 }
 
+impl FromIterator<Self> for Missing {
+    fn from_iter<T: IntoIterator<Item = Self>>(groups: T) -> Self {
+        let mut all = Self::default();
+        for Self { texts, is_known } in groups {
+            all.texts.extend(texts);
+            all.is_known |= is_known;
+        }
+        all
+    }
+}
+
 impl Turn {
     /// Lets a queue, in which its numbers are brought, wait for those of the others.
     pub fn wait<T>(&self, queues: &mut Queues<T>, queue: QueueId) {
