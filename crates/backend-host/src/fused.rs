@@ -189,10 +189,11 @@ impl Kernels for Host {
         top: &TopK,
     ) -> Result<TopKRows<Self>> {
         let seen = seen.on_host(self)?;
-        let scored = (q.values(), weights.values());
+        let (q, weights) = ((q.values(), q.known()), weights.values());
         let search = |found: Found<'_>| {
             let keys = (keys.pool(), &*seen);
-            self.searches().run(self.pool(), scored, keys, top, found);
+            self.searches()
+                .run(self.pool(), q, weights, keys, top, found);
         };
         let mut candidates = None;
         let rows = self.runs().take(|rows| match top.blocks {
@@ -230,7 +231,8 @@ impl Kernels for Host {
         let from: Few<_> = from.iter().map(|(rows, runs)| (*rows, &**runs)).collect();
         let (heads, sink) = (q.shape()[1], sink.values());
         Ok(self.make(q.shape(), |out| {
-            kernels::attend(self.pool(), q.values(), heads, &from, sink, softmax, out);
+            let q = (q.values(), q.known());
+            kernels::attend(self.pool(), q, heads, &from, sink, softmax, out);
         }))
     }
 

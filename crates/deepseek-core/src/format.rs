@@ -175,6 +175,18 @@ pub enum Fp4Scale {
 }
 
 impl RowFormat {
+    /// Whether all numbers that it keeps have at most 8 significant bits, which BF16 keeps.
+    #[must_use]
+    pub fn is_exact_in_bf16(self) -> bool {
+        match self {
+            Self::Bf16 | Self::Fp4 { .. } => true,
+            Self::Fp8 {
+                tail, tail_bytes, ..
+            } => tail == 0 || tail_bytes == 2,
+            Self::F32 => false,
+        }
+    }
+
     /// Bytes of one row of `width` channels.
     #[must_use]
     pub fn row_bytes(self, width: usize) -> usize {

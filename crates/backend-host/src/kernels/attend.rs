@@ -3,9 +3,10 @@
 use deepseek_core::operands::{Runs, Softmax, WeightRounding};
 use deepseek_core::quant::bf16;
 
-use super::form::Form;
-use super::lanes::{dots, weigh};
+use super::form::{Form, Known};
+use super::lanes::weigh;
 use super::pool::Pool;
+use super::product::dots;
 use super::rows::{Reader, RowPool};
 
 /// Rows looked at together, at most: their logits and values pass through a core's own cache.
@@ -18,13 +19,14 @@ const BLOCK_MIN: usize = 32;
 /// and again for their values, which takes less time than to fetch them from memory.
 const KEPT: usize = 1 << 20;
 
-/// See [`deepseek_core::Kernels::attend`]. `q: [t, heads, width]`, and so is the result.
+/// See [`deepseek_core::Kernels::attend`]. `q: [t, heads, width]`, of which something is known; the result has the
+/// same shape.
 ///
 /// Queries are independent, and threads take turns with them. Where there are fewer queries than threads, they
 /// share each: its rows for the logits, and then its heads.
 pub(crate) fn attend(
     pool: &Pool,
-    q: &[f32],
+    (q, known): (&[f32], Known),
     heads: usize,
     from: &[(&RowPool, &Runs)],
     sink: &[f32],
@@ -32,23 +34,31 @@ pub(crate) fn attend(
     out: &mut [f32],
 ) {
     let width = from[0].0.width();
-    let form = Form::Floats(pool.isa());
-    let wide = form.wide(width);
+    let floats = Form::Floats(pool.isa());
+    let formats = from.iter().map(|(rows, _)| rows.format());
+    let form = Form::of_rows(pool.isa(), known, formats);
     let queries = q.len() / (heads * width);
-    let list = |query| List { from, query, wide };
+    let list = |query| List {
+        from,
+        query,
+        wide: floats.wide(width),
+    };
+    let wide = form.wide(width);
     let rows: usize = (0..queries).map(|query| list(query).count()).sum();
     let cost = rows * heads * width * 2;
     form.rows(pool, q, width, |q| {
         let of = |query: usize| &q[query * heads * wide..][..heads * wide];
         if queries >= pool.count() {
             pool.pieces(out, heads * width, cost, |query, out| {
-                one(pool, of(query), list(query), sink, softmax, heads, out);
+                let q = (of(query), form);
+                one(pool, q, list(query), sink, softmax, heads, out);
             });
             return;
         }
         let each = heads.div_ceil(pool.count());
         for (query, out) in out.chunks_exact_mut(heads * width).enumerate() {
-            one(pool, of(query), list(query), sink, softmax, each, out);
+            let q = (of(query), form);
+            one(pool, q, list(query), sink, softmax, each, out);
         }
     });
 }
@@ -99,10 +109,10 @@ impl List<'_> {
     }
 }
 
-/// All heads `q: [heads, wide]` of one query, some of them at a time where values are summed.
+/// All heads `q: [heads, ..]` of one query, laid out, some of them at a time where values are summed.
 fn one(
     pool: &Pool,
-    q: &[f32],
+    (q, form): (&[f32], Form),
     list: List<'_>,
     sink: &[f32],
     softmax: Softmax,
@@ -125,12 +135,17 @@ fn one(
         pool.pieces(blocks, block, cost, |index, block| {
             let (rows, logits) = block.split_at_mut(tall * kept);
             let logits = &mut logits[..count(index) * heads];
+            let mut products = |rows: &[f32]| {
+                form.rows(pool, rows, wide, |laid| {
+                    dots(form, q, laid, form.wide(width), logits);
+                });
+            };
             if let Some(rows) = list.lying(index * tall, count(index)) {
-                return dots(pool.isa(), q, rows, wide, logits);
+                return products(rows);
             }
             let mut dots_of = |rows: &mut [f32]| {
                 list.widen(index * tall, rows);
-                dots(pool.isa(), q, rows, wide, logits);
+                products(rows);
             };
             if kept > 0 {
                 dots_of(&mut rows[..count(index) * wide]);

@@ -13,6 +13,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 use deepseek_core::quant::{e8m0, f16, fp4, fp8, int};
 use deepseek_core::weights::{Stride, WeightView};
@@ -24,6 +25,9 @@ use super::lanes::{LANES, Lanes};
 
 /// Codes that are decoded together. They share a factor.
 pub(super) const UNIT: usize = 2 * LANES;
+
+/// How far before their turn codes are fetched, in bytes.
+const AHEAD: usize = 32 << 10;
 
 /// E4M3 codes are read as halves, which makes them smaller by this, and factors larger.
 const FP8_FACTOR: f32 = 256.0;
@@ -50,13 +54,13 @@ pub(super) unsafe trait Decode: Lanes {
     unsafe fn fp8(codes: &[[u8; 16]; 2], factor: f32) -> Self::Unit;
     /// Adds to `sums` the products of rows `x` with the first units of rows of such codes, which all have the
     /// same `factors`, as far as there is a faster way than unit by unit, and returns how far that is. The sums
-    /// are the same bits. From `next` on lies what will be wanted after these rows.
+    /// are the same bits. Meanwhile as many codes are fetched from `ahead` on.
     #[inline(always)]
     unsafe fn fp8_ahead<const M: usize, const N: usize>(
         _x: [&[[f32; LANES]]; M],
         _codes: [&[[[u8; 16]; 2]]; N],
         _factors: &[f32],
-        _next: *const u8,
+        _ahead: *const u8,
         _sums: &mut [[Self; N]; M],
     ) -> usize {
         0
@@ -505,7 +509,7 @@ pub(super) trait Codes: Copy {
     /// As with [`Lanes`].
     unsafe fn decode<L: Decode>(unit: &Self::Unit, factor: f32) -> L::Unit;
 
-    /// See [`Decode::fp8_ahead`].
+    /// See [`Decode::fp8_ahead`]; here each row has factors of its own.
     ///
     /// # Safety
     /// As with [`Lanes`].
@@ -513,8 +517,8 @@ pub(super) trait Codes: Copy {
     unsafe fn ahead<L: Decode, const M: usize, const N: usize>(
         _x: [&[[f32; LANES]]; M],
         _codes: [&[Self::Unit]; N],
-        _factors: &[f32],
-        _next: *const u8,
+        _factors: [&[f32]; N],
+        _ahead: *const u8,
         _sums: &mut [[L; N]; M],
     ) -> usize {
         0
@@ -595,12 +599,16 @@ codes!(
     unsafe fn ahead<L: Decode, const M: usize, const N: usize>(
         x: [&[[f32; LANES]]; M],
         codes: [&[Self::Unit]; N],
-        factors: &[f32],
-        next: *const u8,
+        factors: [&[f32]; N],
+        ahead: *const u8,
         sums: &mut [[L; N]; M],
     ) -> usize {
+        // Rows of a tile share the line that their factors were made from.
+        if factors.iter().any(|line| !std::ptr::eq(*line, factors[0])) {
+            return 0;
+        }
         // SAFETY: promised by the caller.
-        unsafe { L::fp8_ahead(x, codes, factors, next, sums) }
+        unsafe { L::fp8_ahead(x, codes, factors[0], ahead, sums) }
     }
 );
 codes!(
@@ -668,58 +676,73 @@ impl<'a> Stored<'a> {
         &self.codes[index * self.apart.codes..][..self.row_bytes]
     }
 
-    /// The place of what will be wanted after so many rows from one on.
+    /// How many bytes of codes so many rows are apart.
     #[inline(always)]
-    pub(super) fn after(&self, index: usize, rows: usize) -> *const u8 {
+    pub(super) fn distance(&self, rows: usize) -> usize {
+        rows * self.apart.codes
+    }
+
+    /// What is fetched while this row is multiplied: it may be no place of the matrix.
+    #[inline(always)]
+    pub(super) fn ahead(&self, index: usize) -> *const u8 {
         let row = self.codes.as_ptr().wrapping_add(index * self.apart.codes);
-        row.wrapping_add(rows * self.apart.codes)
+        row.wrapping_add(AHEAD)
     }
 
     /// Which line of scales a row has.
     #[inline(always)]
-    fn line(&self, index: usize) -> usize {
+    pub(super) fn line(&self, index: usize) -> usize {
         (self.before + index) / self.tall
     }
 
-    /// Whether so many rows from one on have the same scales.
+    /// The lines of scales that some rows have.
     #[inline(always)]
-    pub(super) fn is_one_line(&self, index: usize, rows: usize) -> bool {
-        self.line(index) == self.line(index + rows - 1)
+    pub(super) fn lines(&self, rows: Range<usize>) -> Range<usize> {
+        self.line(rows.start)..self.line(rows.end - 1) + 1
     }
 
     /// The scale, a 32-bit float, of one group of columns of a row.
     #[inline(always)]
     pub(super) fn scale(&self, index: usize, group: usize) -> f32 {
-        let scales = self.line_scales(index).as_chunks::<4>().0;
+        let scales = self.line_scales(self.line(index)).as_chunks::<4>().0;
         f32::from_le_bytes(scales[group])
     }
 
     #[inline(always)]
-    fn line_scales(&self, index: usize) -> &'a [u8] {
-        &self.scales[self.line(index) * self.apart.scales..][..self.line_bytes]
+    fn line_scales(&self, line: usize) -> &'a [u8] {
+        &self.scales[line * self.apart.scales..][..self.line_bytes]
     }
 }
 
-/// Writes what each unit of rows from `first` on is decoded with to `out: [rows, units]`, and says whether
-/// [`Codes`] can decode them so.
+/// Writes what each unit of rows is decoded with to `out: [lines, units]`, for the lines of scales from `first`
+/// on, and says whether [`Codes`] can decode them so.
+///
+/// # Safety
+/// As with [`Lanes`].
 #[inline(always)]
-pub(super) fn factors<L: Decode>(weight: Stored<'_>, first: usize, out: &mut [f32]) -> bool {
+pub(super) unsafe fn factors<L: Decode>(weight: Stored<'_>, first: usize, out: &mut [f32]) -> bool {
+    /// Bytes that are fetched at once.
+    const LINE: usize = 64;
+
     let units = weight.columns.div_ceil(UNIT);
-    for row in 0..out.len() / units {
-        let (before, own) = out.split_at_mut(row * units);
-        let same = row > 0 && weight.line(first + row) == weight.line(first + row - 1);
-        if same {
-            own[..units].copy_from_slice(&before[before.len() - units..]);
-        } else if !row_factors::<L>(weight, first + row, &mut own[..units]) {
-            return false;
+    let ahead = AHEAD / (weight.row_bytes * weight.tall.min(AHEAD)).max(1);
+    let mut lines = (first..).zip(out.chunks_exact_mut(units));
+    lines.all(|(line, out)| {
+        let later = weight
+            .scales
+            .as_ptr()
+            .wrapping_add((line + ahead) * weight.apart.scales);
+        for byte in (0..weight.line_bytes).step_by(LINE) {
+            // SAFETY: promised by the caller.
+            unsafe { L::prefetch(later.wrapping_add(byte)) };
         }
-    }
-    true
+        line_factors::<L>(weight, line, out)
+    })
 }
 
-/// The factors of one row.
+/// The factors of one line of scales.
 #[inline(always)]
-fn row_factors<L: Decode>(weight: Stored<'_>, index: usize, out: &mut [f32]) -> bool {
+fn line_factors<L: Decode>(weight: Stored<'_>, line: usize, out: &mut [f32]) -> bool {
     let (block, scale, larger) = match weight.format {
         Format::F32 | Format::Bf16 | Format::F16 => return true,
         Format::Fp8 { tile, scale } => (tile[1], scale, FP8_FACTOR),
@@ -730,7 +753,7 @@ fn row_factors<L: Decode>(weight: Stored<'_>, index: usize, out: &mut [f32]) -> 
     if !block.is_multiple_of(UNIT) {
         return false;
     }
-    let scales = weight.line_scales(index);
+    let scales = weight.line_scales(line);
     match scale {
         ScaleFormat::E8m0 => {
             let scales = scales.iter().map(|scale| e8m0::decode(*scale));
@@ -752,14 +775,26 @@ fn row_factors<L: Decode>(weight: Stored<'_>, index: usize, out: &mut [f32]) -> 
 
 /// Writes each number `times` times.
 #[inline(always)]
-fn spread(from: impl Iterator<Item = f32>, times: usize, out: &mut [f32]) {
-    if times == 1 {
-        out.iter_mut().zip(from).for_each(|(out, x)| *out = x);
-    } else {
-        out.chunks_mut(times)
-            .zip(from)
-            .for_each(|(out, x)| out.fill(x));
-    }
+fn spread(mut from: impl Iterator<Item = f32>, times: usize, out: &mut [f32]) {
+    /// Units of a tile of 128 columns, as releases have them.
+    const USUAL: usize = 128 / UNIT;
+
+    let rest = match times {
+        1 => {
+            out.iter_mut().zip(from).for_each(|(out, x)| *out = x);
+            return;
+        }
+        USUAL => {
+            let (whole, rest) = out.as_chunks_mut::<USUAL>();
+            let all = whole.iter_mut().zip(&mut from);
+            all.for_each(|(out, x)| *out = [x; USUAL]);
+            rest
+        }
+        _ => out,
+    };
+    rest.chunks_mut(times)
+        .zip(from)
+        .for_each(|(out, x)| out.fill(x));
 }
 
 /// Whether a row holds a code that [`Codes`] reads as a number though it is none.

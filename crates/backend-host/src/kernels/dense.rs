@@ -19,7 +19,7 @@ pub(crate) fn linear(pool: &Pool, x: &[f32], weight: &Matrix, known: Known, out:
     let form = Form::of(pool.isa(), known, [&**weight]);
     let wide = form.wide(inputs);
     let cost = m * rows * inputs;
-    let (bands, strip) = bands(std::slice::from_ref(&(0..m)), wide);
+    let (bands, strip) = bands(pool.count(), std::slice::from_ref(&(0..m)), wide, weight);
     form.rows(pool, x, inputs, |x| {
         pool.tiles(out, rows, (&bands, strip), cost, |[band, row], mut out| {
             let x = &x[bands[band].start * wide..bands[band].end * wide];
@@ -43,7 +43,7 @@ pub(crate) fn linear_grouped<'a>(
     let views = (0..groups).map(|group| &**weight(group));
     let form = Form::of(pool.isa(), known.of_parts(), views);
     let wide = form.wide(inputs);
-    let (bands, strip) = bands(std::slice::from_ref(&(0..m)), wide);
+    let (bands, strip) = bands(pool.count(), std::slice::from_ref(&(0..m)), wide, weight(0));
     // No strip belongs to two groups.
     let strip = (1..=strip)
         .rev()

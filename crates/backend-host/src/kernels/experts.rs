@@ -46,7 +46,7 @@ pub(crate) fn feed_forward(
     let Some(first) = networks.first() else {
         return;
     };
-    let [width, hidden] = first.gate.shape;
+    let width = first.gate.shape[0];
     // Experts of a layer are of one format, so what they are multiplied as depends on the layer alone.
     let known = Known::after(form.input);
     let entry = networks
@@ -55,9 +55,9 @@ pub(crate) fn feed_forward(
     let entry = Form::of(pool.isa(), known, entry);
     each(
         (pool, entry),
-        (x, hidden),
+        x,
         networks,
-        width,
+        first.gate,
         inner,
         |network, x, rows, column, out| {
             let weights = weights.map(|weights| &weights[rows]);
@@ -72,9 +72,9 @@ pub(crate) fn feed_forward(
     );
     each(
         (pool, exit),
-        (inner, width),
+        inner,
         networks,
-        hidden,
+        first.down,
         out,
         |network, x, _, column, out| {
             product(pool, exit, x, network.down, column, out);
@@ -85,22 +85,23 @@ pub(crate) fn feed_forward(
     );
 }
 
-/// Has `work` make rectangles of `out: [rows, columns]`: it is given the network, the rows of `x`
-/// as they are laid out and which those are, and the first column.
+/// Has `work` make rectangles of `out`, which are the products of rows of `x` with a matrix like this one: it is
+/// given the network, the rows of `x` as they are laid out and which those are, and the first column.
 fn each(
     (pool, form): (&Pool, Form),
-    (x, width): (&[f32], usize),
+    x: &[f32],
     networks: &[Network<'_>],
-    columns: usize,
+    matrix: &Matrix,
     out: &mut [f32],
     work: impl Fn(&Network<'_>, &[f32], Range<usize>, usize, &mut Tile<'_>) + Sync,
 ) {
+    let [columns, width] = matrix.shape;
     let wide = form.wide(width);
     let groups: Few<_> = networks
         .iter()
         .map(|network| network.rows.clone())
         .collect();
-    let (bands, strip) = bands(&groups, wide);
+    let (bands, strip) = bands(pool.count(), &groups, wide, matrix);
     let cost = out.len() * width;
     form.rows(pool, x, width, |x| {
         let shape = (&*bands, strip);

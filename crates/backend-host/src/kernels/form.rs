@@ -1,7 +1,7 @@
 //! How rows are laid out to be multiplied with a stored matrix.
 
-use deepseek_core::Rounding;
 use deepseek_core::weights::WeightView;
+use deepseek_core::{Rounding, RowFormat};
 
 use super::integers::{self, Bits};
 use super::lanes::{Isa, LANES};
@@ -73,6 +73,22 @@ impl Form {
         }
     }
 
+    /// The form for rows of which something is known, by rows of pools.
+    pub(super) fn of_rows(
+        isa: Isa,
+        known: Known,
+        formats: impl IntoIterator<Item = RowFormat>,
+    ) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if known == Known::Bf16
+            && isa == Isa::Avx512Bf16
+            && formats.into_iter().all(RowFormat::is_exact_in_bf16)
+        {
+            return Self::Pairs;
+        }
+        Self::Floats(isa)
+    }
+
     /// Lanes of a row of so many numbers.
     pub(super) fn wide(self, numbers: usize) -> usize {
         match self {
@@ -119,14 +135,14 @@ impl Form {
 
 /// Makes `$name` run `$body` compiled for the form that it is given.
 macro_rules! for_each_form {
-    ($(#[$doc:meta])* $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $result:ty)? = $body:ident) => {
+    ($(#[$doc:meta])* $vis:vis $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $result:ty)? = $body:ident) => {
         $(#[$doc])*
-        fn $name(form: Form, $($arg: $ty),*) $(-> $result)? {
+        $vis fn $name(form: Form, $($arg: $ty),*) $(-> $result)? {
             $crate::kernels::lanes::for_each_isa! {
                 floats($($arg: $ty),*) $(-> $result)? = $body
             }
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma,f16c")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx512vbmi,avx2,fma,f16c")]
             unsafe fn pairs($($arg: $ty),*) $(-> $result)? {
                 // SAFETY: compiled for what it needs.
                 unsafe { $body::<$crate::kernels::pairs::Pairs>($($arg),*) }

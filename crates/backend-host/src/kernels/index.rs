@@ -8,7 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use deepseek_core::operands::{Blocks, Runs, ScoreRounding, TopK};
 use deepseek_core::quant::bf16;
 
-use super::lanes::{COLUMNS, Isa, Lanes, columns, for_each_isa};
+use super::form::{Form, Known, for_each_form};
+use super::lanes::{COLUMNS, Isa, Lanes, columns_on, for_each_isa};
 use super::pool::Pool;
 use super::rows::{Reader, RowPool};
 
@@ -29,16 +30,17 @@ pub(crate) struct Found<'a> {
 }
 
 impl Searches {
-    /// See [`deepseek_core::Kernels::index_topk`]. `q: [t, heads, width]`, `weights: [t, heads]`; `seen` says
-    /// which keys each query sees.
+    /// See [`deepseek_core::Kernels::index_topk`]. `q: [t, heads, width]`, of which something is known, and
+    /// `weights: [t, heads]`; `seen` says which keys each query sees.
     ///
     /// Keys are taken in blocks of [`COLUMNS`], turned so that lanes run over keys: a score is a sum
-    /// over channels in order, and needs no folding. Scores pass through a threshold at once, so a
-    /// query holds no more than twice what it keeps.
+    /// over channels, or pairs of them, in order, and needs no folding. Scores pass through a threshold at once,
+    /// so a query holds no more than twice what it keeps.
     pub(crate) fn run(
         &self,
         pool: &Pool,
-        scored: (&[f32], &[f32]),
+        (q, known): (&[f32], Known),
+        weights: &[f32],
         keys: (&RowPool, &Runs),
         top: &TopK,
         found: Found<'_>,
@@ -46,7 +48,10 @@ impl Searches {
         // Nothing that holds the lock can fail halfway, so a poisoned one is as good.
         let all = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut search = all().pop().unwrap_or_default();
-        search.run(pool, scored, keys, top, found);
+        let form = Form::of_rows(pool.isa(), known, [keys.0.format()]);
+        form.rows(pool, q, keys.0.width(), |q| {
+            search.run((pool, form), (q, weights), keys, top, found);
+        });
         all().push(search);
     }
 }
@@ -65,9 +70,10 @@ struct Search {
 }
 
 impl Search {
+    /// See [`Searches::run`], of queries that are laid out.
     fn run(
         &mut self,
-        pool: &Pool,
+        (pool, form): (&Pool, Form),
         (q, weights): (&[f32], &[f32]),
         (keys, seen): (&RowPool, &Runs),
         top: &TopK,
@@ -96,10 +102,11 @@ impl Search {
         let cost = rows * heads * keys.width();
         pool.pieces(best, 1, cost, |index, best| {
             let (group, part) = (&groups[index / parts.len()], &parts[index % parts.len()]);
-            let q = &q[group.start * heads * keys.width()..group.end * heads * keys.width()];
+            let wide = form.wide(keys.width());
+            let q = &q[group.start * heads * wide..group.end * heads * wide];
             let weights = &weights[group.start * heads..group.end * heads];
             let seen = (seen, group.clone(), part.clone());
-            scan(pool, (q, weights), keys, seen, top, &mut best[0]);
+            scan((pool, form), (q, weights), keys, seen, top, &mut best[0]);
         });
         for (group, best) in groups.iter().zip(best.chunks_exact_mut(parts.len())) {
             let (first, others) = best.split_first_mut().expect("keys have a part");
@@ -257,7 +264,7 @@ impl Best {
 /// The best of each query of a group, among the keys of a part. Rows are counted by their place among
 /// those that are seen.
 fn scan(
-    pool: &Pool,
+    (pool, form): (&Pool, Form),
     (q, weights): (&[f32], &[f32]),
     keys: &RowPool,
     (seen, group, part): (&Runs, Range<usize>, Range<usize>),
@@ -279,21 +286,27 @@ fn scan(
     let last = if scored(longest) { longest } else { 0 };
     let last = last.min(part.end);
     let mut reader = Reader::at(runs, part.start as u32);
-    let block = COLUMNS * width;
-    let rooms = [block, block, q.len() / width * COLUMNS];
-    pool.scratch(rooms, |[block, turned, products]| {
+    let wide = form.wide(width);
+    let is_laid = matches!(form, Form::Floats(_));
+    let own = if is_laid { 0 } else { COLUMNS * width };
+    let block = COLUMNS * wide;
+    let rooms = [own, block, block, q.len() / wide * COLUMNS];
+    pool.scratch(rooms, |[own, laid, turned, products]| {
         for start in (part.start..last).step_by(COLUMNS) {
-            let wide = COLUMNS.min(last - start);
-            reader.read(keys, &mut block[..wide * width], width);
-            for (key, row) in block[..wide * width].chunks_exact(width).enumerate() {
-                row.iter()
-                    .enumerate()
-                    .for_each(|(c, x)| turned[c * COLUMNS + key] = *x);
+            let some = COLUMNS.min(last - start);
+            if is_laid {
+                reader.read(keys, &mut laid[..some * wide], wide);
+            } else {
+                reader.read(keys, &mut own[..some * width], width);
+                let rows = own[..some * width].chunks_exact(width);
+                let laid = laid.chunks_exact_mut(wide).zip(rows);
+                laid.for_each(|(laid, row)| form.lay(row, laid));
             }
-            columns(pool.isa(), q, turned, width, products);
+            turn(&laid[..some * wide], wide, turned);
+            columns(form, q, turned, wide, products);
             for (query, best) in best.iter_mut().enumerate() {
                 let sees = count(query);
-                let visible = sees.min(start + wide).saturating_sub(start);
+                let visible = sees.min(start + some).saturating_sub(start);
                 if visible == 0 || !scored(sees) {
                     continue;
                 }
@@ -303,6 +316,40 @@ fn scan(
             }
         }
     });
+}
+
+/// Writes rows of `wide` numbers, a multiple of four, as columns among [`COLUMNS`].
+fn turn(rows: &[f32], wide: usize, turned: &mut [f32]) {
+    /// Rows and columns that are turned in registers.
+    const SIDE: usize = 4;
+
+    let turned = turned.as_chunks_mut::<COLUMNS>().0;
+    let some = rows.chunks_exact(SIDE * wide);
+    let (done, rest) = (rows.len() - some.remainder().len(), some.remainder());
+    for (rows, first) in some.zip((0..).step_by(SIDE)) {
+        let rows: [&[[f32; SIDE]]; SIDE] =
+            std::array::from_fn(|row| rows[row * wide..][..wide].as_chunks().0);
+        for (four, turned) in turned.as_chunks_mut::<SIDE>().0[..wide / SIDE]
+            .iter_mut()
+            .enumerate()
+        {
+            let square = rows.map(|row| row[four]);
+            for (column, turned) in turned.iter_mut().enumerate() {
+                turned[first..first + SIDE].copy_from_slice(&square.map(|row| row[column]));
+            }
+        }
+    }
+    for (row, key) in rest.chunks_exact(wide).zip(done / wide..) {
+        turned
+            .iter_mut()
+            .zip(row)
+            .for_each(|(turned, x)| turned[key] = *x);
+    }
+}
+
+for_each_form! {
+    /// See [`columns_on`]; both sides are laid out.
+    columns(a: &[f32], b: &[f32], n: usize, out: &mut [f32]) = columns_on
 }
 
 for_each_isa! {
@@ -437,7 +484,7 @@ pub(crate) fn top_k(pool: &Pool, row: &[f32], out: &mut [u32]) {
 
 #[cfg(test)]
 mod tests {
-    use deepseek_core::RowFormat;
+    use deepseek_core::{Fp4Scale, RowFormat};
 
     use super::*;
 
@@ -487,6 +534,72 @@ mod tests {
         }
     }
 
+    /// Rows of FP4 are searched in pairs where the machine can: which rows are found does not depend on how.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn keys_that_are_exact_in_bf16_are_found_in_pairs() {
+        let Some(isa) = Isa::avx512_bf16() else {
+            return;
+        };
+        let (heads, count, k) = (5, 1000, 40);
+        for (width, scale) in [(64, Fp4Scale::E8m0), (96, Fp4Scale::E4m3)] {
+            let format = RowFormat::Fp4 { block: 32, scale };
+            let mut keys = RowPool::new(isa, format, width, count).expect("room");
+            let places: Vec<u32> = (0..count as u32).collect();
+            // Small integers: all sums of products are exact, whatever their order.
+            let number = |at: usize| (at * 7919 % 1009 % 5) as f32 - 2.0;
+            let rows: Vec<f32> = (0..count * width).map(number).collect();
+            keys.write(&places, &rows);
+            let mut runs = Runs::with_capacity(3);
+            for end in [count as u32, 777, 500] {
+                runs.push(std::iter::once(0..end));
+            }
+            let q: Vec<f32> = (0..3 * heads * width).map(|at| number(at + 3)).collect();
+            let weights: Vec<f32> = (0..3 * heads).map(|at| number(at + 5)).collect();
+            let round = Some(ScoreRounding::ProductsAndSum);
+            let top = TopK {
+                k,
+                blocks: None,
+                round,
+            };
+            let [floats, pairs] = [Known::Nothing, Known::Bf16].map(|known| {
+                let pool = Pool::new(2).with_isa(isa);
+                let is_paired = matches!(Form::of_rows(isa, known, [format]), Form::Pairs);
+                assert_eq!(is_paired, known == Known::Bf16);
+                let (mut rows, candidates) = (Runs::default(), None);
+                let found = Found {
+                    rows: &mut rows,
+                    candidates,
+                };
+                let q = (&*q, known);
+                Searches::default().run(&pool, q, &weights, (&keys, &runs), &top, found);
+                rows
+            });
+            assert_eq!(floats, pairs, "{scale:?}");
+            let pushed = (0..3).map(|query| floats.count(query));
+            assert!(pushed.eq([k; 3]), "{scale:?}");
+        }
+    }
+
+    #[test]
+    fn rows_become_columns() {
+        for some in [1, 3, 4, 7, COLUMNS] {
+            let wide = 48;
+            let rows: Vec<f32> = (0..some * wide).map(|at| at as f32).collect();
+            let mut turned = vec![-1.0; wide * COLUMNS];
+            turn(&rows, wide, &mut turned);
+            for (at, x) in turned.iter().enumerate() {
+                let (column, key) = (at / COLUMNS, at % COLUMNS);
+                let want = if key < some {
+                    rows[key * wide + column]
+                } else {
+                    -1.0
+                };
+                assert_eq!(*x, want, "{some} rows, column {column} of {key}");
+            }
+        }
+    }
+
     /// What threads find apart is what one finds.
     #[test]
     fn keys_are_shared_among_threads() {
@@ -529,7 +642,8 @@ mod tests {
                             rows: &mut rows,
                             candidates: top.blocks.map(|_| &mut candidates),
                         };
-                        searches.run(&pool, (&q, &weights), (&keys, &runs), &top, found);
+                        let q = (&*q, Known::Nothing);
+                        searches.run(&pool, q, &weights, (&keys, &runs), &top, found);
                         (rows, candidates)
                     })
                 });

@@ -636,15 +636,14 @@ unsafe fn tile8<L: Integers, const M: usize, const N: usize>(
     for (w, whole) in w.iter_mut().zip(rows.whole) {
         *w = &whole[..count];
     }
-    // What comes after these rows is fetched while they are multiplied.
-    let next = weight.after(from, N);
+    let ahead = weight.ahead(from);
     for block in 0..count {
         // SAFETY: promised by the caller.
         unsafe {
             let mut held = [L::eight(&w[0][block]); N];
             for (j, (held, w)) in held.iter_mut().zip(w).enumerate() {
                 *held = L::eight(&w[block]);
-                L::prefetch(next.wrapping_add((block * N + j) * BYTES));
+                L::prefetch(ahead.wrapping_add((block * N + j) * BYTES));
             }
             for (sums, codes) in sums.iter_mut().zip(codes) {
                 let x = L::row(&codes[block]);
@@ -687,7 +686,7 @@ unsafe fn tile4<L: Integers, const M: usize, const N: usize>(
     };
     // SAFETY: promised by the caller.
     let mut sums = [[unsafe { L::splat(0.0) }; N]; M];
-    let next = weight.after(from, N);
+    let ahead = weight.ahead(from);
     for group in 0..blocks.div_ceil(each) {
         // SAFETY: promised by the caller.
         let mut factors = [unsafe { L::splat(0.0) }; N];
@@ -701,7 +700,7 @@ unsafe fn tile4<L: Integers, const M: usize, const N: usize>(
                 let mut held = [L::four(&[0; BYTES]); N];
                 for (j, held) in held.iter_mut().enumerate() {
                     *held = L::four(rows.vector(j, block));
-                    L::prefetch(next.wrapping_add((block * N + j) * BYTES));
+                    L::prefetch(ahead.wrapping_add((block * N + j) * BYTES));
                 }
                 for (sums, x) in sums.iter_mut().zip(&x) {
                     let start = L::start(&x.starts[block]);
@@ -830,7 +829,12 @@ mod tests {
         let tokens = x.len() / columns;
         let wide = form.wide(columns);
         let (bands, strip) = match shape {
-            None => product::bands(std::slice::from_ref(&(0..tokens)), wide),
+            None => product::bands(
+                pool.count(),
+                std::slice::from_ref(&(0..tokens)),
+                wide,
+                weight,
+            ),
             Some([tall, strip]) => {
                 let band = |start| start..tokens.min(start + tall);
                 ((0..tokens).step_by(tall).map(band).collect(), strip)

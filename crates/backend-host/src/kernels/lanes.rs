@@ -47,11 +47,12 @@ impl Isa {
         None
     }
 
-    /// AVX-512 with products of BF16 pairs, where the machine has it.
+    /// AVX-512 with products of BF16 pairs and lookups of bytes, where the machine has both.
     pub(crate) fn avx512_bf16() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx512bf16")
             && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vbmi")
             && Self::avx512().is_some()
         {
             return Some(Self::Avx512Bf16);
@@ -111,7 +112,8 @@ pub(super) unsafe trait Lanes: Copy {
     unsafe fn fma(self, by: Self, to: Self) -> Self;
     /// The sum of the lanes, folded in halves.
     unsafe fn fold(self) -> f32;
-    /// Begins to fetch what lies at an address, which may be none.
+    /// Begins to fetch what lies at an address, which may be none, into a core's second cache: the innermost one
+    /// holds little more than what is worked on.
     unsafe fn prefetch(from: *const u8);
 }
 
@@ -228,7 +230,7 @@ unsafe impl Lanes for Pair {
     #[inline(always)]
     unsafe fn prefetch(from: *const u8) {
         // SAFETY: SSE is part of every x86-64, and a prefetch of nothing does nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) };
     }
 }
 
@@ -285,7 +287,7 @@ unsafe impl Lanes for __m512 {
     #[inline(always)]
     unsafe fn prefetch(from: *const u8) {
         // SAFETY: SSE is part of every x86-64, and a prefetch of nothing does nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) };
     }
 }
 
@@ -343,13 +345,7 @@ for_each_isa! {
     weigh(a: &[f32], b: &[f32], n: usize, out: &mut [f32]) = weigh_on
 }
 
-for_each_isa! {
-    /// `out: [m, columns] = a: [m, n] · b: [n, columns]`, summed in the order of `n` with fused
-    /// multiply-adds from zero, for exactly [`COLUMNS`] columns.
-    columns(a: &[f32], b: &[f32], n: usize, out: &mut [f32]) = columns_on
-}
-
-/// Columns that [`columns`] takes at once.
+/// Columns that [`columns_on`] takes at once.
 pub(crate) const COLUMNS: usize = 4 * LANES;
 
 pub(super) use for_each_isa;
@@ -573,8 +569,13 @@ unsafe fn weigh_tile<L: Lanes, const M: usize, const V: usize>(
     }
 }
 
+/// `out: [m, columns] = a: [m, n] · b: [n, columns]`, summed in the order of `n` from zero, for exactly
+/// [`COLUMNS`] columns.
+///
+/// # Safety
+/// As with [`Lanes`].
 #[inline(always)]
-unsafe fn columns_on<L: Lanes>(a: &[f32], b: &[f32], n: usize, out: &mut [f32]) {
+pub(super) unsafe fn columns_on<L: Lanes>(a: &[f32], b: &[f32], n: usize, out: &mut [f32]) {
     out.fill(0.0);
     // SAFETY: promised by the caller.
     unsafe { weigh_on::<L>(a, b, n, out) };

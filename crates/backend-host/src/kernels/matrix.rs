@@ -7,7 +7,7 @@ use deepseek_core::Format;
 use deepseek_core::weights::WeightView;
 
 /// Rows about which one thing is remembered.
-const TOGETHER: usize = 8;
+pub(crate) const TOGETHER: usize = 8;
 
 /// A weight matrix where it lies.
 #[derive(Debug)]
@@ -42,6 +42,11 @@ impl Deref for Matrix {
 }
 
 impl Matrix {
+    /// The rows about which one thing is known.
+    pub(crate) fn together(&self) -> usize {
+        if self.sound.is_empty() { 1 } else { TOGETHER }
+    }
+
     /// Whether all codes of some rows are numbers, as `look` tells where it is not known yet.
     pub(crate) fn is_sound(&self, rows: Range<usize>, look: impl FnOnce() -> bool) -> bool {
         if self.sound.is_empty() {

@@ -86,7 +86,7 @@ unsafe impl Lanes for Quad {
         // SAFETY: a prefetch changes no register and no memory, and one of nothing does nothing.
         unsafe {
             asm!(
-                "prfm pldl1keep, [{}]",
+                "prfm pldl2keep, [{}]",
                 in(reg) from,
                 options(nomem, nostack, preserves_flags),
             );

@@ -47,7 +47,7 @@ impl Pairs {
     }
 }
 
-// SAFETY: needs AVX-512F, BW and BF16, which the callers of the trait's functions promise.
+// SAFETY: needs AVX-512F, BW, BF16 and VBMI, which the callers of the trait's functions promise.
 unsafe impl Lanes for Pairs {
     const TILE: [usize; 2] = <__m512 as Lanes>::TILE;
     const WEIGHED: [usize; 2] = <__m512 as Lanes>::WEIGHED;
@@ -93,7 +93,7 @@ unsafe impl Lanes for Pairs {
 /// Factors by which E2M1 stays within the exponents of BF16.
 const FP4_FACTORS: [f32; 2] = [f32::from_bits(2 << 23), f32::from_bits(252 << 23)];
 
-// SAFETY: needs AVX-512F, BW and BF16, which the callers of the trait's functions promise.
+// SAFETY: needs AVX-512F, BW, BF16 and VBMI, which the callers of the trait's functions promise.
 unsafe impl Decode for Pairs {
     type Unit = [Self; 1];
     const VECTORS: usize = 1;
@@ -129,30 +129,64 @@ unsafe impl Decode for Pairs {
         unsafe { [Self::packed(<__m512 as Decode>::fp8(codes, factor))] }
     }
 
+    /// Two units at a time: tables give the lower and the upper byte of each number, to whose exponents the
+    /// factor's was added. A table serves as long as the factor stays, which is for a tile of the matrix.
     #[inline(always)]
     unsafe fn fp8_ahead<const M: usize, const N: usize>(
         x: [&[[f32; LANES]]; M],
         codes: [&[[[u8; 16]; 2]]; N],
         factors: &[f32],
-        next: *const u8,
+        ahead: *const u8,
         sums: &mut [[Self; N]; M],
     ) -> usize {
-        if !is_x86_feature_detected!("avx512vbmi") {
-            return 0;
+        /// Places of eight codes: those of the first unit where the lower halves of quarters are joined, and those
+        /// of the second where the upper ones are.
+        const ORDER: [u64; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
+        let twos = factors.as_chunks::<2>().0;
+        let (mut pairs, mut rows) = ([&[][..]; N], [&[][..]; M]);
+        for (pairs, codes) in pairs.iter_mut().zip(codes) {
+            *pairs = &codes.as_chunks::<2>().0[..twos.len()];
         }
-        let mut done = 0;
-        // Few rows are read at a time: they may all lie in the same places of the cache.
-        for first in (0..N).step_by(FP8_ROWS) {
-            // SAFETY: the machine has what it needs beside what the caller promises.
-            done = unsafe {
-                if first + FP8_ROWS <= N {
-                    fp8_rows::<M, N, FP8_ROWS>(x, codes, first, factors, next, sums)
-                } else {
-                    fp8_rows::<M, N, 1>(x, codes, first, factors, next, sums)
+        for (row, x) in rows.iter_mut().zip(x) {
+            *row = &x.as_chunks::<2>().0[..twos.len()];
+        }
+        let mut held = *sums;
+        // SAFETY: the tables are 256 bytes, two units are 64, and a prefetch may go anywhere; the rest is promised
+        // by the caller.
+        unsafe {
+            let order = _mm512_loadu_si512(ORDER.as_ptr().cast());
+            let sign = _mm512_set1_epi8(i8::MIN);
+            let (mut of, mut tables) = (f32::NAN, [_mm512_setzero_si512(); 4]);
+            for (at, [factor, other]) in twos.iter().enumerate() {
+                let exponent = factor.to_bits() >> 23;
+                if factor != other || !FP8_EXPONENTS.0.contains(&exponent) {
+                    *sums = held;
+                    return 2 * at;
                 }
-            };
+                if *factor != of {
+                    (of, tables) = (*factor, fp8_tables(exponent));
+                }
+                let [low, high] = [&tables[..2], &tables[2..]];
+                for j in 0..N {
+                    Self::prefetch(ahead.wrapping_add((at * N + j) * 64));
+                    let codes = _mm512_loadu_si512(pairs[j][at].as_ptr().cast());
+                    let codes = _mm512_permutexvar_epi64(order, codes);
+                    let lower = _mm512_permutex2var_epi8(low[0], codes, low[1]);
+                    let upper = _mm512_permutex2var_epi8(high[0], codes, high[1]);
+                    // The upper byte, or the sign.
+                    let upper = _mm512_ternarylogic_epi64::<0xf8>(upper, codes, sign);
+                    let first = _mm512_castsi512_ps(_mm512_unpacklo_epi8(lower, upper));
+                    let second = _mm512_castsi512_ps(_mm512_unpackhi_epi8(lower, upper));
+                    for (sums, row) in held.iter_mut().zip(rows) {
+                        let [one, two] = &row[at];
+                        sums[j] = Self::load(one).fma(Self(first), sums[j]);
+                        sums[j] = Self::load(two).fma(Self(second), sums[j]);
+                    }
+                }
+            }
         }
-        done
+        *sums = held;
+        2 * twos.len()
     }
 
     /// The values have no more digits than BF16, so a table of words gives them, to whose exponents the
@@ -163,30 +197,32 @@ unsafe impl Decode for Pairs {
             0x0000, 0x3f00, 0x3f80, 0x3fc0, 0x4000, 0x4040, 0x4080, 0x40c0, 0x8000, 0xbf00, 0xbf80,
             0xbfc0, 0xc000, 0xc040, 0xc080, 0xc0c0,
         ];
-        /// All but the zeros, twice: an index has five bits, of which the uppermost means nothing.
+        /// All but the zeros, twice: an index has five bits, and the uppermost is the next code's.
         const NUMBERS: u32 = 0xfefe_fefe;
-        /// The byte of each word, and nothing above it: two words for each.
-        const PLACES: [u32; 16] = {
-            let mut places = [0x8000_8000; 16];
-            let mut byte = 0;
-            while byte < 16 {
-                places[byte] += byte as u32 * 0x0001_0001;
-                byte += 1;
+        /// Where the bits of each word begin among those of eight codes, of which two words take turns with a byte.
+        const PLACES: [[u8; 8]; 8] = {
+            let mut places = [[0; 8]; 8];
+            let mut word = 0;
+            while word < 32 {
+                places[word / 4][2 * (word % 4)] = (word % 16) as u8 * 4;
+                word += 1;
             }
             places
         };
+        /// The first eight codes four times, then the others.
+        const EIGHTS: [u64; 8] = [0, 0, 0, 0, 1, 1, 1, 1];
         // SAFETY: sixteen bytes of codes; the rest is promised by the caller.
         unsafe {
             let values = _mm512_broadcast_i64x4(_mm256_loadu_si256(VALUES.as_ptr().cast()));
             let exponents = _mm512_set1_epi32(factor.to_bits().cast_signed());
             let values = _mm512_mask_add_epi16(values, NUMBERS, values, exponents);
-            // Each byte goes to two words, and the second looks at its upper half.
-            let codes = _mm512_broadcast_i32x4(_mm_loadu_si128(codes.as_ptr().cast()));
+            let codes = _mm512_castsi128_si512(_mm_loadu_si128(codes.as_ptr().cast()));
+            let eights = _mm512_loadu_si512(EIGHTS.as_ptr().cast());
+            let codes = _mm512_permutexvar_epi64(eights, codes);
             let places = _mm512_loadu_si512(PLACES.as_ptr().cast());
-            let halves = _mm512_set1_epi32(4 << 16);
-            let places = _mm512_srlv_epi16(_mm512_shuffle_epi8(codes, places), halves);
+            let codes = _mm512_multishift_epi64_epi8(places, codes);
             [Self(_mm512_castsi512_ps(_mm512_permutexvar_epi16(
-                places, values,
+                codes, values,
             )))]
         }
     }
@@ -252,93 +288,11 @@ const FP8_VALUES: [u16; 128] = {
 /// BF16, and the one that changes none: what is made for [`Decode::fp8`] is 2^8 larger.
 const FP8_EXPONENTS: (RangeInclusive<u32>, u32) = (18..=254, 135);
 
-/// Rows of E4M3 codes that are read side by side.
-const FP8_ROWS: usize = 2;
-
-/// [`Decode::fp8_ahead`] of `R` of the rows, from `first` on.
-#[inline(always)]
-unsafe fn fp8_rows<const M: usize, const N: usize, const R: usize>(
-    x: [&[[f32; LANES]]; M],
-    codes: [&[[[u8; 16]; 2]]; N],
-    first: usize,
-    factors: &[f32],
-    next: *const u8,
-    sums: &mut [[Pairs; N]; M],
-) -> usize {
-    let next = codes
-        .get(first + R)
-        .map_or(next, |codes| codes.as_ptr().cast());
-    let codes = std::array::from_fn(|j| codes[first + j]);
-    let mut own: [[Pairs; R]; M] =
-        std::array::from_fn(|i| std::array::from_fn(|j| sums[i][first + j]));
-    // SAFETY: promised by the caller.
-    let done = unsafe { fp8_by_bytes(x, codes, factors, next, &mut own) };
-    for (sums, own) in sums.iter_mut().zip(own) {
-        sums[first..first + R].copy_from_slice(&own);
-    }
-    done
-}
-
-/// [`Decode::fp8_ahead`], two units at a time: tables give the lower and the upper byte of each number, to whose
-/// exponents the factor's was added. A table serves as long as the factor stays, which is for a tile of the matrix.
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx512vbmi")]
-unsafe fn fp8_by_bytes<const M: usize, const R: usize>(
-    x: [&[[f32; LANES]]; M],
-    codes: [&[[[u8; 16]; 2]]; R],
-    factors: &[f32],
-    next: *const u8,
-    sums: &mut [[Pairs; R]; M],
-) -> usize {
-    /// Places of eight codes: those of the first unit where the lower halves of quarters are joined, and those
-    /// of the second where the upper ones are.
-    const ORDER: [u64; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
-    let codes = codes.map(|codes| codes.as_chunks::<2>().0);
-    let twos = factors.as_chunks::<2>().0;
-    let x = x.map(|x| x.as_chunks::<2>().0);
-    let mut held = *sums;
-    // SAFETY: compiled for what it needs; the tables are 256 bytes, two units are 64, and a prefetch may go
-    // anywhere.
-    unsafe {
-        let order = _mm512_loadu_si512(ORDER.as_ptr().cast());
-        let sign = _mm512_set1_epi8(i8::MIN);
-        let (mut of, mut tables) = (f32::NAN, [_mm512_setzero_si512(); 4]);
-        for (at, [factor, other]) in twos.iter().enumerate() {
-            let exponent = factor.to_bits() >> 23;
-            if factor != other || !FP8_EXPONENTS.0.contains(&exponent) {
-                *sums = held;
-                return 2 * at;
-            }
-            if *factor != of {
-                (of, tables) = (*factor, fp8_tables(exponent));
-            }
-            for line in 0..R {
-                <Pairs as Lanes>::prefetch(next.wrapping_add((at * R + line) * 64));
-            }
-            let [low, high] = [&tables[..2], &tables[2..]];
-            for j in 0..R {
-                let codes = _mm512_loadu_si512(codes[j][at].as_ptr().cast());
-                let codes = _mm512_permutexvar_epi64(order, codes);
-                let lower = _mm512_permutex2var_epi8(low[0], codes, low[1]);
-                let upper = _mm512_permutex2var_epi8(high[0], codes, high[1]);
-                // The upper byte, or the sign.
-                let upper = _mm512_ternarylogic_epi64::<0xf8>(upper, codes, sign);
-                let first = _mm512_castsi512_ps(_mm512_unpacklo_epi8(lower, upper));
-                let second = _mm512_castsi512_ps(_mm512_unpackhi_epi8(lower, upper));
-                for (sums, x) in held.iter_mut().zip(x) {
-                    let [one, two] = &x[at];
-                    sums[j] = Pairs::load(one).fma(Pairs(first), sums[j]);
-                    sums[j] = Pairs::load(two).fma(Pairs(second), sums[j]);
-                }
-            }
-        }
-    }
-    *sums = held;
-    2 * twos.len()
-}
-
 /// The lower bytes of [`FP8_VALUES`] times a factor with this exponent, and the upper ones.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+///
+/// # Safety
+/// As with [`Decode`] of [`Pairs`].
+#[inline(always)]
 unsafe fn fp8_tables(exponent: u32) -> [__m512i; 4] {
     const EVEN: [u8; 64] = {
         let mut places = [0; 64];
@@ -349,22 +303,27 @@ unsafe fn fp8_tables(exponent: u32) -> [__m512i; 4] {
         }
         places
     };
-    // SAFETY: compiled for what it needs; four times 64 bytes.
+    // SAFETY: four times 64 bytes; the rest is promised by the caller.
     unsafe {
         let added = exponent.wrapping_sub(FP8_EXPONENTS.1) << 7;
         let added = _mm512_set1_epi16(added as i16);
-        let values =
-            |quarter: usize| _mm512_loadu_si512(FP8_VALUES[quarter * 32..][..32].as_ptr().cast());
+        let quarters = FP8_VALUES.as_chunks::<32>().0;
+        let mut values = [_mm512_setzero_si512(); 4];
+        for (values, quarter) in values.iter_mut().zip(quarters) {
+            *values = _mm512_loadu_si512(quarter.as_ptr().cast());
+        }
         // All but the zero.
-        let first = _mm512_mask_add_epi16(values(0), !1, values(0), added);
-        let [second, third, fourth] = [1, 2, 3].map(|at| _mm512_add_epi16(values(at), added));
+        values[0] = _mm512_mask_add_epi16(values[0], !1, values[0], added);
+        for values in &mut values[1..] {
+            *values = _mm512_add_epi16(*values, added);
+        }
         let even = _mm512_loadu_si512(EVEN.as_ptr().cast());
         let odd = _mm512_add_epi8(even, _mm512_set1_epi8(1));
         [
-            _mm512_permutex2var_epi8(first, even, second),
-            _mm512_permutex2var_epi8(third, even, fourth),
-            _mm512_permutex2var_epi8(first, odd, second),
-            _mm512_permutex2var_epi8(third, odd, fourth),
+            _mm512_permutex2var_epi8(values[0], even, values[1]),
+            _mm512_permutex2var_epi8(values[2], even, values[3]),
+            _mm512_permutex2var_epi8(values[0], odd, values[1]),
+            _mm512_permutex2var_epi8(values[2], odd, values[3]),
         ]
     }
 }

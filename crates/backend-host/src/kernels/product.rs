@@ -22,24 +22,35 @@ use super::form::{Form, for_each_form};
 use super::formats::widen;
 use super::integers;
 use super::lanes::{LANES, dots_on, height, vectors};
-use super::matrix::Matrix;
+use super::matrix::{Matrix, TOGETHER};
 use super::pool::{Pool, Tile};
 
 /// Rows of `x` up to which each code is decoded where it is multiplied. For more it is decoded into
 /// memory, once for all.
 const FEW: usize = 4;
-/// Rows of the matrix that a thread takes at once, for few rows of `x` and for many.
-const STRIPS: [usize; 2] = [8, 32];
+/// Rows of the matrix that a thread takes at once for many rows of `x`.
+const STRIP: usize = 32;
+/// For few: rows of at least and at most so many bytes, and not more rows than that.
+const STRIP_BYTES: [usize; 2] = [8 << 10, 64 << 10];
+const STRIP_MAX: usize = 64;
+/// Strips for each thread, where they are not too small: the more, the less the last one is waited for.
+const STRIPS: usize = 4;
 /// Bytes that are fetched at once.
 const LINE: usize = 64;
-/// Lanes of a block of columns: those of [`WIDE_MAX`] rows stay in the innermost cache.
-const BLOCK: usize = 512;
+/// Lanes of a block of columns: longer ones pass through memory too often before they are multiplied, shorter ones
+/// write their sums too often.
+const BLOCK: usize = 1024;
 /// Numbers of `x` that stay in a core's own cache while strips pass by.
 const X_NUMBERS: usize = 1 << 18;
 
-/// The bands of rows, of groups that are multiplied with a matrix each, and the columns of a band
+/// The bands of rows, of groups that are multiplied with a matrix like this one each, and the columns of a band
 /// that [`product`] is given at once. `wide` numbers are a row of `x`.
-pub(super) fn bands(groups: &[Range<usize>], wide: usize) -> (Few<Range<usize>>, usize) {
+pub(super) fn bands(
+    threads: usize,
+    groups: &[Range<usize>],
+    wide: usize,
+    weight: &Matrix,
+) -> (Few<Range<usize>>, usize) {
     let most = (X_NUMBERS / wide).max(FEW);
     let split = |group: &Range<usize>| {
         let tall = group.len().div_ceil(group.len().div_ceil(most).max(1));
@@ -50,7 +61,20 @@ pub(super) fn bands(groups: &[Range<usize>], wide: usize) -> (Few<Range<usize>>,
             .map(move |start| start..end.min(start + tall))
     };
     let few = groups.iter().all(|group| group.len() <= FEW);
-    let strip = STRIPS[usize::from(!few)];
+    let strip = if few {
+        let [least, most] = STRIP_BYTES.map(|bytes| bytes / weight.row_bytes().max(1));
+        let share = weight.shape[0] * groups.len() / (threads * STRIPS);
+        let strip = share.max(least).min(most).min(STRIP_MAX);
+        // No row of a tile is left over, and what is known of rows is known of all.
+        let whole = if strip < TOGETHER {
+            weight.together()
+        } else {
+            TOGETHER
+        };
+        (strip / whole * whole).max(whole)
+    } else {
+        STRIP
+    };
     (groups.iter().flat_map(split).collect(), strip)
 }
 
@@ -68,13 +92,15 @@ pub(super) fn product(
         return integers::product(isa, bits, x, stored, first, out);
     }
     let units = stored.columns.div_ceil(UNIT);
-    let known = pool.scratch([out.columns() * units], |[room]| {
-        if !factors_of(form, stored, first, room) {
+    let lines = stored.lines(first..first + out.columns());
+    let known = pool.scratch([lines.len() * units], |[room]| {
+        if !factors_of(form, stored, lines.start, room) {
             return false;
         }
         let strip = Strip {
             weight: stored,
             first,
+            line: lines.start,
             factors: room,
         };
         if out.rows() <= FEW {
@@ -117,33 +143,28 @@ fn widened(
     });
 }
 
-/// Rows of a matrix from `first` on, and the factors of their units: `[rows, units]`.
+/// Rows of a matrix from `first` on, and the factors of their units: `[lines, units]`, for the lines of scales
+/// from `line` on.
 #[derive(Clone, Copy)]
 pub(super) struct Strip<'a> {
     weight: Stored<'a>,
     first: usize,
+    line: usize,
     factors: &'a [f32],
 }
 
 impl<'a> Strip<'a> {
-    /// Some rows of it and what they are decoded with.
-    #[inline(always)]
-    fn rows<F: Codes, const N: usize>(&self, from: usize) -> [Row<'a, F>; N] {
-        let mut rows = [self.row(from); N];
-        for (j, row) in rows.iter_mut().enumerate() {
-            *row = self.row(from + j);
-        }
-        rows
-    }
-
+    /// One row and what it is decoded with.
     #[inline(always)]
     fn row<F: Codes>(&self, index: usize) -> Row<'a, F> {
+        let index = self.first + index;
         let count = self.weight.columns.div_ceil(UNIT);
-        let (units, rest) = F::units(self.weight.row(self.first + index));
+        let (units, rest) = F::units(self.weight.row(index));
+        let line = self.weight.line(index) - self.line;
         Row {
             units,
             rest,
-            factors: &self.factors[index * count..][..count],
+            factors: &self.factors[line * count..][..count],
         }
     }
 }
@@ -158,17 +179,18 @@ struct Row<'a, F: Codes> {
 
 for_each_form! {
     /// See [`factors`].
-    factors_of(weight: Stored<'_>, first: usize, out: &mut [f32]) -> bool = factors_on
+    factors_of(weight: Stored<'_>, line: usize, out: &mut [f32]) -> bool = factors_on
 }
 
 #[inline(always)]
-unsafe fn factors_on<L: Decode>(weight: Stored<'_>, first: usize, out: &mut [f32]) -> bool {
-    factors::<L>(weight, first, out)
+unsafe fn factors_on<L: Decode>(weight: Stored<'_>, line: usize, out: &mut [f32]) -> bool {
+    // SAFETY: promised by the caller.
+    unsafe { factors::<L>(weight, line, out) }
 }
 
 for_each_form! {
     /// Rows of `a` times rows of `b`, which are `width` lanes each; see [`dots_on`].
-    dots(a: &[f32], b: &[f32], width: usize, out: &mut [f32]) = dots_on
+    pub(super) dots(a: &[f32], b: &[f32], width: usize, out: &mut [f32]) = dots_on
 }
 
 for_each_form! {
@@ -204,25 +226,24 @@ unsafe fn few_on<L: Decode>(x: &[f32], strip: Strip<'_>, out: &mut Tile<'_>) {
 
 #[inline(always)]
 unsafe fn few_of<L: Decode, F: Codes>(x: &[f32], strip: Strip<'_>, out: &mut Tile<'_>) {
-    let count = out.columns();
+    let (tokens, count) = (out.rows(), out.columns());
     let mut row = 0;
     // Eight sums or more are in flight, so that none waits for its own last step.
     while row < count {
-        let (tokens, most) = (out.rows(), L::FEW[out.rows() - 1]);
-        let wide = if count - row >= most { most } else { 1 };
+        let wide = L::FEW[tokens - 1].min(count - row);
         // SAFETY: promised by the caller.
         row += unsafe {
             match (tokens, wide) {
                 (1, 8) => few_tile::<L, F, 1, 8>(x, strip, row, out),
-                (1, 4) => few_tile::<L, F, 1, 4>(x, strip, row, out),
+                (1, 4..) => few_tile::<L, F, 1, 4>(x, strip, row, out),
                 (1, _) => few_tile::<L, F, 1, 1>(x, strip, row, out),
-                (2, 4) => few_tile::<L, F, 2, 4>(x, strip, row, out),
-                (2, 2) => few_tile::<L, F, 2, 2>(x, strip, row, out),
+                (2, 4..) => few_tile::<L, F, 2, 4>(x, strip, row, out),
+                (2, 2..) => few_tile::<L, F, 2, 2>(x, strip, row, out),
                 (2, _) => few_tile::<L, F, 2, 1>(x, strip, row, out),
-                (3, 4) => few_tile::<L, F, 3, 4>(x, strip, row, out),
-                (3, 2) => few_tile::<L, F, 3, 2>(x, strip, row, out),
+                (3, 4..) => few_tile::<L, F, 3, 4>(x, strip, row, out),
+                (3, 2..) => few_tile::<L, F, 3, 2>(x, strip, row, out),
                 (3, _) => few_tile::<L, F, 3, 1>(x, strip, row, out),
-                (_, 4) => few_tile::<L, F, 4, 4>(x, strip, row, out),
+                (_, 4..) => few_tile::<L, F, 4, 4>(x, strip, row, out),
                 _ => few_tile::<L, F, 4, 1>(x, strip, row, out),
             }
         };
@@ -239,28 +260,23 @@ unsafe fn few_tile<L: Decode, F: Codes, const M: usize, const N: usize>(
 ) -> usize {
     let wide = x.len() / M;
     let x: [&[[f32; LANES]]; M] = rows_of(x, wide, wide / LANES);
-    let rows: [Row<'_, F>; N] = strip.rows(first);
-    let units = rows[0].units.len();
-    // What comes after these rows is fetched while they are multiplied.
-    let next = strip.weight.after(strip.first + first, N);
+    let units = strip.weight.columns / UNIT;
+    let (mut codes, mut factors) = ([&[][..]; N], [&[][..]; N]);
+    for j in 0..N {
+        let row: Row<'_, F> = strip.row(first + j);
+        (codes[j], factors[j]) = (&row.units[..units], &row.factors[..units]);
+    }
+    let ahead = strip.weight.ahead(strip.first + first);
     let step = N * size_of::<F::Unit>();
     // SAFETY: promised by the caller.
     let mut sums = [[unsafe { L::splat(0.0) }; N]; M];
-    let (mut codes, mut factors) = ([&[][..]; N], [&[][..]; N]);
-    for (j, row) in rows.iter().enumerate() {
-        (codes[j], factors[j]) = (&row.units[..units], &row.factors[..units]);
-    }
-    let ahead = if strip.weight.is_one_line(strip.first + first, N) {
-        // SAFETY: promised by the caller.
-        unsafe { F::ahead(x, codes, factors[0], next, &mut sums) }
-    } else {
-        0
-    };
-    for unit in ahead..units {
+    // SAFETY: promised by the caller.
+    let done = unsafe { F::ahead(x, codes, factors, ahead, &mut sums) };
+    for unit in done..units {
         // SAFETY: promised by the caller.
         unsafe {
             for line in (0..step).step_by(LINE) {
-                L::prefetch(next.wrapping_add(unit * step + line));
+                L::prefetch(ahead.wrapping_add(unit * step + line));
             }
             let mut held = [L::unit(&x[0][..L::VECTORS * units][L::VECTORS * unit..]); M];
             for (held, x) in held.iter_mut().zip(x) {
@@ -279,17 +295,17 @@ unsafe fn few_tile<L: Decode, F: Codes, const M: usize, const N: usize>(
             }
         }
     }
-    for j in 0..N {
-        if rows[j].rest.is_empty() {
-            break;
-        }
-        let unit = F::lengthened(rows[j].rest);
-        // SAFETY: promised by the caller.
-        let w: L::Unit = unsafe { F::decode::<L>(&unit, rows[j].factors[units]) };
-        for i in 0..M {
-            for (x, w) in x[i][L::VECTORS * units..].iter().zip(w.as_ref()) {
-                // SAFETY: promised by the caller.
-                sums[i][j] = unsafe { F::arranged(L::load(x)).fma(*w, sums[i][j]) };
+    if !strip.weight.columns.is_multiple_of(UNIT) {
+        for j in 0..N {
+            let row: Row<'_, F> = strip.row(first + j);
+            let unit = F::lengthened(row.rest);
+            // SAFETY: promised by the caller.
+            let w: L::Unit = unsafe { F::decode::<L>(&unit, row.factors[units]) };
+            for (sums, x) in sums.iter_mut().zip(x) {
+                for (x, w) in x[L::VECTORS * units..].iter().zip(w.as_ref()) {
+                    // SAFETY: promised by the caller.
+                    sums[j] = unsafe { F::arranged(L::load(x)).fma(*w, sums[j]) };
+                }
             }
         }
     }
@@ -439,14 +455,21 @@ unsafe fn unpack_of<L: Decode, F: Codes, const N: usize>(
         let row: Row<'_, F> = strip.row(row);
         let vectors = panel.as_chunks_mut::<N>().0;
         let to = row.units.len().min(from + vectors.len() / L::VECTORS);
+        // What will be wanted when this block was multiplied: the next of the row, or the first of the next strip.
+        let ahead = if to < row.units.len() {
+            (to - from) * size_of::<F::Unit>()
+        } else {
+            strip
+                .weight
+                .distance(STRIP)
+                .wrapping_sub(from * size_of::<F::Unit>())
+        };
         let (whole, rest) = vectors.split_at_mut((to - from) * L::VECTORS);
         let units = row.units[from..to].iter().zip(&row.factors[from..to]);
         for ((unit, factor), to) in units.zip(whole.chunks_exact_mut(L::VECTORS)) {
-            // The same place a block on, which will be wanted when this one was multiplied.
-            let next = std::ptr::from_ref(unit).wrapping_add(BLOCK / (L::VECTORS * LANES));
             // SAFETY: promised by the caller.
             unsafe {
-                L::prefetch(next.cast());
+                L::prefetch(std::ptr::from_ref(unit).cast::<u8>().wrapping_add(ahead));
                 for (w, to) in F::decode::<L>(unit, *factor).as_ref().iter().zip(to) {
                     F::natural(*w).store(&mut to[j]);
                 }
@@ -658,7 +681,7 @@ mod tests {
         let wide = form.wide(columns);
         let all = 0..tokens;
         let (bands, strip) = match shape {
-            None => bands(&[all], wide),
+            None => bands(pool.count(), &[all], wide, weight),
             Some([tall, strip]) => {
                 let band = |start| start..tokens.min(start + tall);
                 (all.step_by(tall).map(band).collect(), strip)

@@ -9,6 +9,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use deepseek_core::{Error, Result};
+use memmap2::MmapMut;
 
 use super::lanes::{LANES, Lanes, for_each_isa, vectors};
 use super::pool::Pool;
@@ -124,15 +125,18 @@ unsafe fn total<L: Lanes, const N: usize>(sums: [L; N]) -> L {
 /// # Errors
 /// [`Error::OutOfMemory`] where there is less.
 pub(crate) fn roofs(pool: &Pool) -> Result<Roofs> {
-    let mut numbers: Vec<f32> = Vec::new();
-    numbers
-        .try_reserve_exact(NUMBERS)
-        .map_err(|_| Error::OutOfMemory {
+    let mut map =
+        MmapMut::map_anon(NUMBERS * size_of::<f32>()).map_err(|_| Error::OutOfMemory {
             device: "cpu".to_owned(),
             bytes: NUMBERS * size_of::<f32>(),
         })?;
+    // Pages as weights have them. Where they are refused, these are small as those are.
+    #[cfg(target_os = "linux")]
+    map.advise(memmap2::Advice::HugePage).ok();
     // Not zero: the system would map one page of zeros over and over.
-    numbers.resize(NUMBERS, 1.0);
+    map.fill(1);
+    // SAFETY: any four bytes are a float, and a map begins a page.
+    let numbers = unsafe { map.align_to::<f32>().1 };
     let threads = pool.count();
     let part = NUMBERS.div_ceil(threads);
     let bytes = (NUMBERS * size_of::<f32>()) as f64;

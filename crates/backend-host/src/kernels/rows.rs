@@ -46,6 +46,11 @@ impl RowPool {
         })
     }
 
+    /// How rows are kept.
+    pub(crate) fn format(&self) -> RowFormat {
+        self.format
+    }
+
     /// Channels of a row.
     pub(crate) fn width(&self) -> usize {
         self.width
