@@ -189,40 +189,43 @@ unsafe impl Decode for Pairs {
         2 * twos.len()
     }
 
-    /// The values have no more digits than BF16, so a table of words gives them, to whose exponents the
-    /// factor's was added.
+    /// The values have no more digits than BF16, so a table of words gives them: as large as they can be, and from
+    /// their exponents the factor's distance is taken. A zero stays one, because nothing is less.
     #[inline(always)]
     unsafe fn fp4(codes: &[[u8; 8]; 2], factor: f32) -> [Self; 1] {
-        const VALUES: [u16; 16] = [
-            0x0000, 0x3f00, 0x3f80, 0x3fc0, 0x4000, 0x4040, 0x4080, 0x40c0, 0x8000, 0xbf00, 0xbf80,
-            0xbfc0, 0xc000, 0xc040, 0xc080, 0xc0c0,
-        ];
-        /// All but the zeros, twice: an index has five bits, and the uppermost is the next code's.
-        const NUMBERS: u32 = 0xfefe_fefe;
-        /// Where the bits of each word begin among those of eight codes, of which two words take turns with a byte.
+        /// Twice, for an index has five bits, and the uppermost is the next code's.
+        const VALUES: [u16; 32] = {
+            let halves = [0.0_f32, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
+            let mut values = [0; 32];
+            let mut code = 0;
+            while code < 32 {
+                let bits = (halves[code % 8] * FP4_FACTORS[1]).to_bits() >> 16;
+                let is_negative = code % 16 > 8;
+                values[code] = bits as u16 | if is_negative { 0x8000 } else { 0 };
+                code += 1;
+            }
+            values
+        };
+        /// Where the bits of each word begin among those of eight codes.
         const PLACES: [[u8; 8]; 8] = {
             let mut places = [[0; 8]; 8];
             let mut word = 0;
             while word < 32 {
-                places[word / 4][2 * (word % 4)] = (word % 16) as u8 * 4;
+                places[word / 4][2 * (word % 4)] = (word / 8 * 4 + word % 4) as u8 * 4;
                 word += 1;
             }
             places
         };
-        /// The first eight codes four times, then the others.
-        const EIGHTS: [u64; 8] = [0, 0, 0, 0, 1, 1, 1, 1];
         // SAFETY: sixteen bytes of codes; the rest is promised by the caller.
         unsafe {
-            let values = _mm512_broadcast_i64x4(_mm256_loadu_si256(VALUES.as_ptr().cast()));
-            let exponents = _mm512_set1_epi32(factor.to_bits().cast_signed());
-            let values = _mm512_mask_add_epi16(values, NUMBERS, values, exponents);
-            let codes = _mm512_castsi128_si512(_mm_loadu_si128(codes.as_ptr().cast()));
-            let eights = _mm512_loadu_si512(EIGHTS.as_ptr().cast());
-            let codes = _mm512_permutexvar_epi64(eights, codes);
+            let values = _mm512_loadu_si512(VALUES.as_ptr().cast());
+            let codes = _mm512_broadcast_i32x4(_mm_loadu_si128(codes.as_ptr().cast()));
             let places = _mm512_loadu_si512(PLACES.as_ptr().cast());
             let codes = _mm512_multishift_epi64_epi8(places, codes);
-            [Self(_mm512_castsi512_ps(_mm512_permutexvar_epi16(
-                codes, values,
+            let values = _mm512_permutexvar_epi16(codes, values);
+            let distance = _mm512_set1_epi32(factor.to_bits().cast_signed());
+            [Self(_mm512_castsi512_ps(_mm512_subs_epu16(
+                values, distance,
             )))]
         }
     }
@@ -239,17 +242,28 @@ unsafe impl Decode for Pairs {
         unsafe { [Self::packed(<__m512 as Decode>::int4(codes, factor))] }
     }
 
+    /// Fours of the first sixteen codes and of the others take turns.
     #[inline(always)]
     unsafe fn fp4_arranged(self) -> Self {
-        self
+        // SAFETY: promised by the caller.
+        unsafe {
+            let order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
+            let fours = _mm512_castps_si512(self.0);
+            Self(_mm512_castsi512_ps(_mm512_permutexvar_epi64(order, fours)))
+        }
     }
 
     #[inline(always)]
     unsafe fn fp4_natural(self) -> Self {
-        self
+        // SAFETY: promised by the caller.
+        unsafe {
+            let order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+            let fours = _mm512_castps_si512(self.0);
+            Self(_mm512_castsi512_ps(_mm512_permutexvar_epi64(order, fours)))
+        }
     }
 
-    /// What is added to two BF16 numbers to multiply them by a power of two.
+    /// How far below the largest factor each is, in the exponents of two BF16 numbers.
     #[inline(always)]
     fn fp4_factors(factors: &mut [f32]) -> bool {
         let [least, most] = FP4_FACTORS;
@@ -258,7 +272,7 @@ unsafe impl Decode for Pairs {
         });
         if fits {
             for factor in factors {
-                let word = (factor.to_bits() >> 16).wrapping_sub(0x3f80) & 0xffff;
+                let word = (most.to_bits() - factor.to_bits()) >> 16;
                 *factor = f32::from_bits(word * 0x0001_0001);
             }
         }
