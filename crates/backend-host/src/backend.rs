@@ -325,7 +325,7 @@ impl Backend for Host {
         let mut shape = Shape::from(x.shape());
         *shape.last_mut().expect("a product has inputs") = weight.0.shape[0];
         Ok(self.make(&shape, |out| {
-            kernels::linear(&self.pool, x.values(), &weight.0, Known::Nothing, out);
+            kernels::linear(&self.pool, x.values(), &weight.0, Known::Nothing, None, out);
         }))
     }
 

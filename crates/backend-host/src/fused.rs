@@ -112,11 +112,10 @@ impl Kernels for Host {
                 .find(|(rounding, _)| Some(*rounding) == product.input);
             let x = known.map_or(x, |(_, rounded)| rounded);
             let weight = product.weight.view();
-            let outputs = weight.shape[0];
-            *shape.last_mut().expect("a product has inputs") = outputs;
+            *shape.last_mut().expect("a product has inputs") = weight.shape[0];
             let made = self.make(&shape, |out| {
-                kernels::linear(self.pool(), x.values(), weight, x.known(), out);
-                kernels::round_in_place(self.pool(), out, outputs, product.output);
+                let (known, to) = (x.known(), product.output);
+                kernels::linear(self.pool(), x.values(), weight, known, to, out);
             });
             made.rounded(product.output)
         };
@@ -137,8 +136,8 @@ impl Kernels for Host {
         let count = groups.len();
         let weight = |group: usize| groups[group].weight.view();
         let made = self.make(&[x.rows(), count * outputs], |out| {
-            kernels::linear_grouped(self.pool(), x.values(), count, weight, x.known(), out);
-            kernels::round_in_place(self.pool(), out, outputs, first.output);
+            let (x, known) = (x.values(), x.known());
+            kernels::linear_grouped(self.pool(), x, count, weight, known, first.output, out);
         });
         Ok(made.rounded(first.output))
     }

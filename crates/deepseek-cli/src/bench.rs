@@ -19,10 +19,11 @@ use rand::{Rng, SeedableRng};
 use self::table::{Roof, Row, Table, Test};
 use crate::args::Bench;
 use crate::device;
-use crate::fault::{Fault, Result};
+use crate::fault::{self, Fault, Result};
 use crate::interrupt::{Interrupt, Second};
 use crate::load;
 use crate::output::Place;
+use crate::stats::Mapped;
 use crate::trouble;
 
 /// The one sequence that runs.
@@ -52,9 +53,11 @@ pub(crate) fn run(args: &Bench) -> Result<()> {
     };
     let rows = counts.len() * args.n_depth.len() * tests.len();
     let mut table = Table::begin(args, &work.weights, level, rows)?;
+    let mut mapped = None;
     for threads in counts {
         let roofs = device::roofs(args.model.device, threads)?;
         let decoder = load::decoder(&args.model, threads, &source, plan()?, &interrupt)?;
+        mapped = Mapped::now();
         let mut runner = Runner::new(decoder, args.chunk as usize, &interrupt);
         for &depth in &args.n_depth {
             let named = |fault| trouble::name(fault, &source, &config, &interrupt);
@@ -76,11 +79,31 @@ pub(crate) fn run(args: &Bench) -> Result<()> {
         }
     }
     let drawing = chart::draw(&table.title(), table.rows());
+    // Where experts come and go, so do their pages.
+    let stays = table.rows().iter().all(|row| row.resident.is_none());
     table.finish()?;
+    if let Some(said) = mapped.filter(|_| stays).and_then(small_pages) {
+        fault::note(&said);
+    }
     match svg {
         None => Ok(()),
         Some(svg) => Ok(interrupt.write(svg, drawing.as_bytes())?),
     }
+}
+
+/// What to do where the better part of large weights lies in small pages: files that were written lately, or read
+/// otherwise, are in the page cache so.
+fn small_pages(mapped: Mapped) -> Option<String> {
+    /// Bytes from which on it matters.
+    const MUCH: u64 = 256 << 20;
+
+    (mapped.all >= MUCH && mapped.huge < mapped.all / 2).then(|| {
+        let share = 100 * mapped.huge / mapped.all;
+        format!(
+            "{share} % of the weights lie in huge pages, which are read faster; `dd if=FILE iflag=nocache count=0` \
+             drops a file from the page cache, and the next run reads it into huge ones, where its file system can"
+        )
+    })
 }
 
 /// The share of the visits between two counts that found their expert in memory, where that is known.
@@ -235,5 +258,23 @@ impl<'a> Runner<'a> {
             None => Ok(()),
             Some(trouble) => Err(deepseek_engine::Fault::NotFinite(trouble).into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_pages_are_told_of_where_they_cost_something() {
+        let said = |all: u64, huge: u64| {
+            small_pages(Mapped {
+                all: all << 20,
+                huge: huge << 20,
+            })
+        };
+        assert!(said(100, 0).is_none() && said(4096, 4096).is_none() && said(4096, 2048).is_none());
+        let told = said(4096, 1024).expect("a note");
+        assert!(told.starts_with("25 % of the weights"), "{told}");
     }
 }

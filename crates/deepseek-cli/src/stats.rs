@@ -94,15 +94,42 @@ fn peak_memory() -> Option<u64> {
 
 /// The line `VmHWM:  1234 kB` of a process's status, in bytes.
 fn high_water(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    bytes_of(status, "VmHWM:")
+}
+
+/// A line `Name:  1234 kB` of a table of the system's, in bytes.
+fn bytes_of(table: &str, name: &str) -> Option<u64> {
+    let line = table.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim()
         .strip_suffix("kB")?
         .trim()
         .parse::<u64>()
         .ok()?
         .checked_mul(1024)
+}
+
+/// What is in memory of the files that this process has mapped, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mapped {
+    pub(crate) all: u64,
+    /// Of these, what lies in huge pages.
+    pub(crate) huge: u64,
+}
+
+impl Mapped {
+    /// That of this process, where the system tells.
+    pub(crate) fn now() -> Option<Self> {
+        Self::of(&fs::read_to_string("/proc/self/smaps_rollup").ok()?)
+    }
+
+    fn of(rollup: &str) -> Option<Self> {
+        let [all, own, huge] =
+            ["Rss:", "Anonymous:", "FilePmdMapped:"].map(|name| bytes_of(rollup, name));
+        Some(Self {
+            all: all?.saturating_sub(own?),
+            huge: huge?,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -164,5 +191,16 @@ mod tests {
         assert!(lines[7].starts_with("peak memory  "), "{}", lines[7]);
         assert_eq!(lines[8], "seed         7");
         assert_eq!(lines[9], "finish       length");
+    }
+
+    #[test]
+    fn huge_pages_are_told_from_others() {
+        let rollup = "560e7d2000-7ffd8e000 ---p 00000000 00:00 0   [rollup]\nRss:    3072 kB\nPss:   2970 kB\n\
+                      Anonymous:    1024 kB\nAnonHugePages:   0 kB\nFilePmdMapped:    2048 kB\n";
+        let (all, huge) = (2 << 20, 2 << 20);
+        assert_eq!(Mapped::of(rollup), Some(Mapped { all, huge }));
+        // Older systems do not tell.
+        assert_eq!(Mapped::of("Rss:  3072 kB\nAnonymous:  1024 kB\n"), None);
+        assert_eq!(Mapped::of("Rss:  many kB\n"), None);
     }
 }

@@ -6,14 +6,37 @@ use super::form::{Form, Known};
 use super::formats::round_row;
 use super::lanes::{LANES, dots, weigh};
 use super::matrix::Matrix;
-use super::pool::Pool;
+use super::pool::{Pool, Tile};
 use super::product::{bands, product};
 
 /// Rows of a product of two activations that a thread makes at once, or numbers where there is but one row.
 const STRIP: usize = 8;
 
-/// `x: [m, in] · weightᵀ` to `out: [m, out]`, of rows of which something is known.
-pub(crate) fn linear(pool: &Pool, x: &[f32], weight: &Matrix, known: Known, out: &mut [f32]) {
+/// How a product is rounded: number by number where it is made, or then, row by row.
+fn split(to: Option<Rounding>) -> [Option<Rounding>; 2] {
+    match to {
+        Some(Rounding::Bf16) => [to, None],
+        _ => [None, to],
+    }
+}
+
+/// Rounds a rectangle, number by number.
+pub(super) fn round_tile(pool: &Pool, tile: &mut Tile<'_>, to: Option<Rounding>) {
+    if let Some(to) = to {
+        (0..tile.rows()).for_each(|row| round_row(pool.isa(), tile.row(row), to));
+    }
+}
+
+/// `x: [m, in] · weightᵀ` to `out: [m, out]`, of rows of which something is known, rounded as told.
+pub(crate) fn linear(
+    pool: &Pool,
+    x: &[f32],
+    weight: &Matrix,
+    known: Known,
+    to: Option<Rounding>,
+    out: &mut [f32],
+) {
+    let [numbers, whole] = split(to);
     let [rows, inputs] = weight.shape;
     let m = x.len() / inputs;
     let form = Form::of(pool.isa(), known, [&**weight]);
@@ -24,20 +47,24 @@ pub(crate) fn linear(pool: &Pool, x: &[f32], weight: &Matrix, known: Known, out:
         pool.tiles(out, rows, (&bands, strip), cost, |[band, row], mut out| {
             let x = &x[bands[band].start * wide..bands[band].end * wide];
             product(pool, form, x, weight, row, &mut out);
+            round_tile(pool, &mut out, numbers);
         });
     });
+    round_in_place(pool, out, rows, whole);
 }
 
 /// Each of so many groups of numbers of rows of `x: [m, groups * in]` by the matrix `[out, in]` that `weight`
-/// has for it, to `out: [m, groups * out]`.
+/// has for it, to `out: [m, groups * out]`, each rounded as told.
 pub(crate) fn linear_grouped<'a>(
     pool: &Pool,
     x: &[f32],
     groups: usize,
     weight: impl Fn(usize) -> &'a Matrix + Sync,
     known: Known,
+    to: Option<Rounding>,
     out: &mut [f32],
 ) {
+    let [numbers, whole] = split(to);
     let [columns, inputs] = weight(0).shape;
     let m = x.len() / (groups * inputs);
     let views = (0..groups).map(|group| &**weight(group));
@@ -65,9 +92,11 @@ pub(crate) fn linear_grouped<'a>(
                 let (group, rows) = (column / columns, &bands[band]);
                 let x = &laid[(group * m + rows.start) * wide..(group * m + rows.end) * wide];
                 product(pool, form, x, weight(group), column % columns, &mut out);
+                round_tile(pool, &mut out, numbers);
             },
         );
     });
+    round_in_place(pool, out, columns, whole);
 }
 
 /// `a: [m, width] · bᵀ` of `b: [n, width]` to `out: [m, n]`.
@@ -341,7 +370,7 @@ mod tests {
             let [outputs, inputs] = weight.shape;
             let x: Vec<f32> = (0..9 * inputs).map(|at| (at as f32 * 0.11).cos()).collect();
             let mut want = vec![0.0; 9 * outputs];
-            linear(&Pool::new(1), &x, &weight, Known::Nothing, &mut want);
+            linear(&Pool::new(1), &x, &weight, Known::Nothing, None, &mut want);
             for isa in Isa::available() {
                 for threads in [1, 2, 3] {
                     let pool = Pool::new(threads).with_isa(isa);
@@ -352,6 +381,7 @@ mod tests {
                             &x[(9 - rows) * inputs..],
                             &weight,
                             Known::Nothing,
+                            None,
                             &mut got,
                         );
                         let want = &want[(9 - rows) * outputs..];
@@ -369,7 +399,7 @@ mod tests {
             let [outputs, inputs] = weight.shape;
             let x: Vec<f32> = (0..2 * inputs).map(|at| (at as f32 * 0.23).sin()).collect();
             let mut got = vec![0.0; 2 * outputs];
-            linear(&Pool::new(2), &x, &weight, Known::Nothing, &mut got);
+            linear(&Pool::new(2), &x, &weight, Known::Nothing, None, &mut got);
             let mut row = vec![0.0; inputs];
             for output in 0..outputs {
                 decode_row(&weight, output, &mut row);

@@ -7,9 +7,9 @@ use std::ops::Range;
 
 use deepseek_core::operands::SwiGlu;
 use deepseek_core::quant::bf16;
-use deepseek_core::{Few, NO_ROW};
+use deepseek_core::{Few, NO_ROW, Rounding};
 
-use super::dense::round_in_place;
+use super::dense::{round_in_place, round_tile};
 use super::elementwise::{clamp, silu};
 use super::form::{Form, Known};
 use super::matrix::Matrix;
@@ -78,9 +78,7 @@ pub(crate) fn feed_forward(
         out,
         |network, x, _, column, out| {
             product(pool, exit, x, network.down, column, out);
-            if form.bf16 {
-                (0..out.rows()).for_each(|row| out.row(row).iter_mut().for_each(|x| *x = bf16(*x)));
-            }
+            round_tile(pool, out, form.bf16.then_some(Rounding::Bf16));
         },
     );
 }

@@ -41,7 +41,7 @@ pub(crate) fn hc_pre(
     };
     pool.scratch([streams.len(), tokens * rows], |[flat, z]| {
         rms_norm(pool, streams, wide, norm, flat);
-        linear(pool, flat, projection, Known::Nothing, z);
+        linear(pool, flat, projection, Known::Nothing, None, z);
 
         let parts = pre.chunks_exact_mut(n).zip(post.chunks_exact_mut(n));
         let parts = parts.zip(comb.chunks_exact_mut(n * n));
