@@ -47,7 +47,6 @@ pub struct CambriconChip {
     lacks: Lacks,
     /// Why it is no rank, if it can be none.
     joins_none: Option<String>,
-    is_rank: bool,
 }
 
 impl CambriconChip {
@@ -58,7 +57,6 @@ impl CambriconChip {
             releases: releases.to_vec(),
             lacks: Lacks::default(),
             joins_none: None,
-            is_rank: false,
         }
     }
 
@@ -71,14 +69,6 @@ impl CambriconChip {
     pub(crate) fn without_ranks(mut self, why: Option<String>) -> Self {
         self.joins_none = why;
         self
-    }
-
-    /// The same as one of several ranks.
-    pub(crate) fn joined(self) -> Self {
-        Self {
-            is_rank: true,
-            ..self
-        }
     }
 
     /// A chip by the vendor's name for it, without a device: what it takes and how it packs is known. None if it is not known to
@@ -139,9 +129,6 @@ impl Chip for CambriconChip {
 
     fn captures(&self) -> Result<(), Declined> {
         match self.lacks.captures {
-            _ if self.is_rank => Err(Declined(
-                "a rank gathers within its steps, which no graph is known to keep".to_owned(),
-            )),
             None => Ok(()),
             Some(lacks) => Err(Declined(format!("no graphs: no {lacks}"))),
         }

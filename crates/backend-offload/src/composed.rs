@@ -298,6 +298,16 @@ impl<R: Runtime> Driver for ComposedDriver<R> {
         self.member.as_ref().map_or(Share::WHOLE, share)
     }
 
+    /// What graphs do with a vendor's collectives has been seen by nobody, so a rank captures none.
+    fn captures(&self) -> Result<(), Declined> {
+        match self.member {
+            Some(_) => Err(Declined(
+                "a rank gathers within its steps, which no graph is known to keep".to_owned(),
+            )),
+            None => self.runtime.chip().captures(),
+        }
+    }
+
     fn allocate(&mut self, bytes: usize) -> Result<Address> {
         let runtime = &self.runtime;
         let (malloc, free) = (|bytes| runtime.malloc(bytes), |at| runtime.free(at));

@@ -90,6 +90,14 @@ pub trait Driver: Sized + 'static {
         Share::WHOLE
     }
 
+    /// Whether steps are captured: as its chip says, where it knows of nothing against it.
+    ///
+    /// # Errors
+    /// Why not.
+    fn captures(&self) -> Result<(), Declined> {
+        self.chip().captures()
+    }
+
     /// Memory of the device, at least 512-byte aligned, with whatever is in it.
     fn allocate(&mut self, bytes: usize) -> Result<Address>;
     /// Gives back what [`allocate`](Self::allocate) gave, after all queued work has run.

@@ -101,9 +101,9 @@ impl<D: Driver> Captured<D> {
 }
 
 impl<D: Driver> Graphs<D> {
-    /// None if the chip's driver captures nothing, which is told.
-    pub(crate) fn of(chip: &D::Chip, told: Arc<Told>) -> Option<Self> {
-        if let Err(Declined(why)) = chip.captures() {
+    /// None if the driver captures nothing, which is told.
+    pub(crate) fn of(driver: &D, told: Arc<Told>) -> Option<Self> {
+        if let Err(Declined(why)) = driver.captures() {
             told.refused(why);
             return None;
         }

@@ -162,7 +162,7 @@ struct Worker<D: Driver> {
 
 impl<D: Driver> Worker<D> {
     fn new(driver: D, name: String, told: Option<Arc<Told>>) -> Self {
-        let graphs = told.and_then(|told| Graphs::<D>::of(&driver.chip(), told));
+        let graphs = told.and_then(|told| Graphs::of(&driver, told));
         Self {
             driver,
             name,

@@ -121,7 +121,6 @@ fn one(
 ) {
     let (heads, total) = (sink.len(), list.count());
     let (wide, width) = (list.wide, out.len() / heads);
-    let kept = if total * wide <= KEPT { wide } else { 0 };
     let cost = total * out.len();
     let tall = if each < heads {
         total.div_ceil(pool.count()).clamp(BLOCK_MIN, BLOCK)
@@ -129,6 +128,13 @@ fn one(
         BLOCK
     };
     let count = |index: usize| tall.min(total - index * tall);
+    let lies = |index: usize| list.lying(index * tall, count(index)).is_some();
+    let all_lie = (0..total.div_ceil(tall)).all(lies);
+    let kept = if !all_lie && total * wide <= KEPT {
+        wide
+    } else {
+        0
+    };
     // A block of rows has their logits `[rows, heads]`, and before them the rows, where they are kept.
     let block = tall * (kept + heads);
     pool.scratch([total.div_ceil(tall) * block], |[blocks]| {
@@ -156,7 +162,7 @@ fn one(
         let blocks = || blocks.chunks_exact(block).enumerate();
         pool.pieces(out, each * width, cost, |group, out| {
             let (first, own) = (group * each, out.len() / width);
-            let again = if kept > 0 { 0 } else { tall * wide };
+            let again = if all_lie || kept > 0 { 0 } else { tall * wide };
             let rooms = [own * total, own, own * wide, own * tall, again];
             pool.scratch(rooms, |[weights, totals, sums, part, again]| {
                 // Weights as `[heads, rows]`, and what divides them.

@@ -219,27 +219,41 @@ fn matmul(memory: &mut HostMemory, a: &View, b: &View, out: &View) -> Result<()>
 }
 
 fn grouped(memory: &mut HostMemory, x: &View, stack: &View, ends: &View, out: &View) -> Result<()> {
-    let ([rows, inputs], [_, outputs]) = (matrix(x), matrix(out));
-    let mut first = 0;
-    for (group, end) in memory.places(ends, rows + 1)?.into_iter().enumerate() {
-        let Some(count) = end.checked_sub(first) else {
-            return Err(fault(format!("run {group} ends at {end}, before {first}")));
-        };
-        if count > 0 {
-            let x = x.part(first * inputs, [count, inputs]);
-            let out = out.part(first * outputs, [count, outputs]);
-            rows_by_rows(memory, &x, &entry(stack, group), &out)?;
-        }
-        first = end;
-    }
+    let [rows, outputs] = matrix(out);
+    let end = by_runs(memory, [x, ends], stack, out, rows_by_rows)?;
     // Rows of nobody are left, and were written before by whoever reads them.
-    let rest = out.part(first * outputs, [rows - first, outputs]);
+    let rest = out.part(end * outputs, [rows - end, outputs]);
     if memory.floats(&rest)?.iter().all(|x| x.is_finite()) {
         return Ok(());
     }
     Err(fault(format!(
-        "the last run ends at {first} of {rows} rows, and those behind it are not written"
+        "the last run ends at {end} of {rows} rows, and those behind it are not written"
     )))
+}
+
+/// Has `product` multiply each run of rows of `x` with its entry of a stack. Runs end at `ends`; where the last one
+/// does is returned.
+pub(super) fn by_runs(
+    memory: &mut HostMemory,
+    [x, ends]: [&View; 2],
+    stack: &View,
+    out: &View,
+    product: impl Fn(&mut HostMemory, &View, &View, &View) -> Result<()>,
+) -> Result<usize> {
+    let ([rows, inputs], [_, outputs]) = (matrix(x), matrix(out));
+    let mut first = 0;
+    for (run, end) in memory.places(ends, rows + 1)?.into_iter().enumerate() {
+        let Some(count) = end.checked_sub(first) else {
+            return Err(fault(format!("run {run} ends at {end}, before {first}")));
+        };
+        if count > 0 {
+            let x = x.part(first * inputs, [count, inputs]);
+            let out = out.part(first * outputs, [count, outputs]);
+            product(memory, &x, &entry(stack, run), &out)?;
+        }
+        first = end;
+    }
+    Ok(first)
 }
 
 /// What `f` makes of each row.

@@ -5,7 +5,7 @@ use deepseek_core::quant::{bf16, round_row};
 use deepseek_core::{Result, Rounding, Unary};
 
 use super::memory::HostMemory;
-use super::ops::{dot, rms_norm, top_k, total, unary};
+use super::ops::{by_runs, dot, rms_norm, top_k, total, unary};
 use crate::verb::{Listed, RouteBy, Verb};
 use crate::view::View;
 
@@ -39,7 +39,10 @@ pub(super) fn run(memory: &mut HostMemory, verb: &Verb<()>, results: &[View]) ->
         }
         Verb::Grouped {
             x, weight, ends, ..
-        } => grouped(memory, [x, ends], &weight.parts[0], &results[0]),
+        } => {
+            by_runs(memory, [x, ends], &weight.parts[0], &results[0], project)?;
+            Ok(())
+        }
         Verb::Experts { .. } => experts(memory, verb, &results[0]),
     }
 }
@@ -276,21 +279,6 @@ fn project(memory: &mut HostMemory, x: &View, weight: &View, out: &View) -> Resu
         .chunks_exact(width)
         .flat_map(|row| weight.chunks_exact(width).map(|matrix| dot(row, matrix)));
     memory.put(out, &products.collect::<Vec<_>>())
-}
-
-/// The same by a matrix for each run of rows.
-fn grouped(memory: &mut HostMemory, [x, ends]: [&View; 2], stack: &View, out: &View) -> Result<()> {
-    let [rows, outputs, inputs] = [x.dims[0], stack.dims[1], stack.dims[2]];
-    let mut first = 0;
-    for (run, end) in memory.places(ends, rows + 1)?.into_iter().enumerate() {
-        let count = end - first.min(end);
-        let weight = stack.part(run * outputs * inputs, [outputs, inputs]);
-        let x = x.part(first * inputs, [count, inputs]);
-        let out = out.part(first * outputs, [count, outputs]);
-        project(memory, &x, &weight, &out)?;
-        first = end;
-    }
-    Ok(())
 }
 
 fn experts(memory: &mut HostMemory, verb: &Verb<()>, out: &View) -> Result<()> {
