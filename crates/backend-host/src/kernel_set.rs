@@ -11,7 +11,7 @@ use crate::kernels::Isa;
 /// inputs of products are rounded, [`KernelSet::Avx512Bf16`] has an order of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KernelSet {
-    /// AVX-512 with BF16: products of pairs, where both sides are exact in BF16.
+    /// AVX-512 with BF16 and VBMI: products of pairs, where both sides are exact in BF16.
     Avx512Bf16,
     /// AVX-512 foundation, with what [`KernelSet::Avx2`] needs.
     Avx512,

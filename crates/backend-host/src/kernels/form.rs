@@ -79,14 +79,18 @@ impl Form {
         known: Known,
         formats: impl IntoIterator<Item = RowFormat>,
     ) -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if known == Known::Bf16
-            && isa == Isa::Avx512Bf16
-            && formats.into_iter().all(RowFormat::is_exact_in_bf16)
-        {
-            return Self::Pairs;
+        let is_exact = known == Known::Bf16 && formats.into_iter().all(RowFormat::is_exact_in_bf16);
+        let pairs = Self::pairs(isa).filter(|_| is_exact);
+        pairs.unwrap_or(Self::Floats(isa))
+    }
+
+    /// Pairs, where the set has them.
+    fn pairs(isa: Isa) -> Option<Self> {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 => Some(Self::Pairs),
+            _ => None,
         }
-        Self::Floats(isa)
     }
 
     /// Lanes of a row of so many numbers.
