@@ -115,6 +115,20 @@ impl Numbers {
 }
 
 #[test]
+fn a_rank_captures_no_graphs() -> Result<()> {
+    let session = devices(2, &json!({}));
+    let asked = |driver: &mut Tested, _: &Member| Ok((driver.captures(), driver.chip().captures()));
+    for told in on_ranks(&session, &Group::of(2), asked) {
+        let (own, of_chip) = told?;
+        let declined = own.expect_err("a rank");
+        assert!(declined.0.contains("a rank gathers"), "{}", declined.0);
+        assert_eq!(of_chip, Ok(()), "alone it would");
+    }
+    session.clean();
+    Ok(())
+}
+
+#[test]
 fn sums_are_those_of_the_order_of_ranks_and_gathered_numbers_lie_in_it() -> Result<()> {
     // Terms of which every other order gives another sum.
     let terms = [1e8, 1.0, -1e8, 0.25];

@@ -1,25 +1,12 @@
 //! Ranks: what is HCCL's own.
 
-use backend_offload::{Chip, Driver, Workspace};
+use backend_offload::{Driver, Workspace};
 use deepseek_core::{Error, Group, Result};
 use serde_json::json;
 
 use crate::Session;
 use crate::driver::fault;
 use crate::driver::ranks::{Numbers, devices, on_ranks};
-
-#[test]
-fn a_rank_captures_no_graphs() -> Result<()> {
-    let session = devices(2, &json!({}));
-    for told in on_ranks(&session, &Group::of(2), |driver, _| {
-        Ok(driver.chip().captures())
-    }) {
-        let declined = told?.expect_err("a rank");
-        assert!(declined.0.contains("a rank gathers"), "{}", declined.0);
-    }
-    session.clean();
-    Ok(())
-}
 
 /// Two ranks of which one call of one fails, on which the other waits no longer than it may.
 fn faulty(call: &str, code: u32) -> (Session, Vec<Result<Vec<f32>>>) {
