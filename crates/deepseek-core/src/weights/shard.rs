@@ -162,20 +162,30 @@ impl Owner for Memory {
 }
 
 impl Memory {
+    /// Asks for huge pages for a range that will be populated, where the file system has them. All of it is asked
+    /// for at once: no huge page lies across what was asked for and what was not.
+    #[cfg(target_os = "linux")]
+    fn enlarge(&self, range: &Range<usize>) {
+        if let Self::Map(map) = self {
+            // Where it is refused, pages are small.
+            map.advise_range(memmap2::Advice::HugePage, range.start, range.len())
+                .ok();
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn enlarge(&self, _range: &Range<usize>) {}
+
     /// Brings a range into memory in one call, which takes a fraction of touching each page, and says
-    /// whether it is there: not every system has such a call.
-    ///
-    /// What is read from a file for it comes in huge pages where the file system has them. Reading ahead by
-    /// [`Access::Soon`] would bring it in small ones, and be slower, too.
+    /// whether it is there: not every system has such a call. Reading ahead by [`Access::Soon`] would bring small
+    /// pages in, and be slower, too.
     #[cfg(target_os = "linux")]
     fn populate(&self, range: Range<usize>) -> bool {
-        use memmap2::Advice::{HugePage, PopulateRead};
-
-        let Self::Map(map) = self else { return false };
-        let advise = |advice| map.advise_range(advice, range.start, range.len());
-        // Where it is refused, pages are small.
-        advise(HugePage).ok();
-        advise(PopulateRead).is_ok()
+        let advice = memmap2::Advice::PopulateRead;
+        match self {
+            Self::Map(map) => map.advise_range(advice, range.start, range.len()).is_ok(),
+            Self::Buffer(_) | Self::Static(_) => false,
+        }
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -229,6 +239,7 @@ impl Contents {
         /// No system that we run on has smaller pages.
         const PAGE_BYTES: usize = 4096;
 
+        self.bytes.enlarge(&range);
         for (stretch, next) in stretches(range) {
             let bytes = self.bytes().get(stretch.clone()).unwrap_or_default();
             if !self.bytes.populate(stretch) {
