@@ -26,6 +26,9 @@ use super::lanes::{LANES, Lanes};
 /// Codes that are decoded together. They share a factor.
 pub(super) const UNIT: usize = 2 * LANES;
 
+/// Bytes that are fetched at once.
+pub(super) const LINE: usize = 64;
+
 /// How far before their turn codes are fetched, in bytes.
 const AHEAD: usize = 32 << 10;
 
@@ -721,9 +724,6 @@ impl<'a> Stored<'a> {
 /// As with [`Lanes`].
 #[inline(always)]
 pub(super) unsafe fn factors<L: Decode>(weight: Stored<'_>, first: usize, out: &mut [f32]) -> bool {
-    /// Bytes that are fetched at once.
-    const LINE: usize = 64;
-
     let units = weight.columns.div_ceil(UNIT);
     let ahead = AHEAD / (weight.row_bytes * weight.tall.min(AHEAD)).max(1);
     let mut lines = (first..).zip(out.chunks_exact_mut(units));

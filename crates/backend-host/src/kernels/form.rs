@@ -1,8 +1,9 @@
 //! How rows are laid out to be multiplied with a stored matrix.
 
 use deepseek_core::weights::WeightView;
-use deepseek_core::{Rounding, RowFormat};
+use deepseek_core::{Format, Rounding, RowFormat, ScaleFormat};
 
+use super::codes::UNIT;
 use super::integers::{self, Bits};
 use super::lanes::{Isa, LANES};
 #[cfg(target_arch = "x86_64")]
@@ -59,17 +60,13 @@ impl Form {
         known: Known,
         weights: impl IntoIterator<Item = &'a WeightView>,
     ) -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if known == Known::Bf16 && isa == Isa::Avx512Bf16 {
-            let all = weights.into_iter().all(pairs::takes);
-            return if all { Self::Pairs } else { Self::Floats(isa) };
-        }
         match known {
+            Known::Nothing => Self::Floats(isa),
+            Known::Bf16 => Self::exact(isa, weights.into_iter().all(is_exact_in_bf16)),
             Known::Int8 => {
                 let integers = |bits| Self::Integers(isa, bits);
                 Bits::of(weights).map_or(Self::Floats(isa), integers)
             }
-            Known::Nothing | Known::Bf16 => Self::Floats(isa),
         }
     }
 
@@ -79,18 +76,18 @@ impl Form {
         known: Known,
         formats: impl IntoIterator<Item = RowFormat>,
     ) -> Self {
-        let is_exact = known == Known::Bf16 && formats.into_iter().all(RowFormat::is_exact_in_bf16);
-        let pairs = Self::pairs(isa).filter(|_| is_exact);
-        pairs.unwrap_or(Self::Floats(isa))
+        let exact = || formats.into_iter().all(RowFormat::is_exact_in_bf16);
+        Self::exact(isa, known == Known::Bf16 && exact())
     }
 
-    /// Pairs, where the set has them.
-    fn pairs(isa: Isa) -> Option<Self> {
-        match isa {
+    /// Pairs, where the set has them and both sides are exact in BF16.
+    fn exact(isa: Isa, is_exact: bool) -> Self {
+        let pairs = match isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Bf16 => Some(Self::Pairs),
             _ => None,
-        }
+        };
+        pairs.filter(|_| is_exact).unwrap_or(Self::Floats(isa))
     }
 
     /// Lanes of a row of so many numbers.
@@ -134,6 +131,17 @@ impl Form {
             });
             work(laid)
         })
+    }
+}
+
+/// Whether the numbers of a weight are exact in BF16, in units of one factor each.
+fn is_exact_in_bf16(weight: &WeightView) -> bool {
+    match weight.format {
+        Format::Fp8 { tile, scale } => scale == ScaleFormat::E8m0 && tile[1].is_multiple_of(UNIT),
+        Format::Fp4 { block, scale } => scale == ScaleFormat::E8m0 && block.is_multiple_of(UNIT),
+        Format::Bf16 => true,
+        // Scales of INT8 and INT4 have more digits.
+        Format::F32 | Format::F16 | Format::Int8 | Format::Int4 { .. } => false,
     }
 }
 

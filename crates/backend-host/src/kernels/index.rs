@@ -287,22 +287,13 @@ fn scan(
     let last = last.min(part.end);
     let mut reader = Reader::at(runs, part.start as u32);
     let wide = form.wide(width);
-    let is_laid = matches!(form, Form::Floats(_));
-    let own = if is_laid { 0 } else { COLUMNS * width };
-    let block = COLUMNS * wide;
-    let rooms = [own, block, block, q.len() / wide * COLUMNS];
-    pool.scratch(rooms, |[own, laid, turned, products]| {
+    let rooms = [width, wide, q.len() / wide].map(|numbers| numbers * COLUMNS);
+    pool.scratch(rooms, |[block, turned, products]| {
         for start in (part.start..last).step_by(COLUMNS) {
             let some = COLUMNS.min(last - start);
-            if is_laid {
-                reader.read(keys, &mut laid[..some * wide], wide);
-            } else {
-                reader.read(keys, &mut own[..some * width], width);
-                let rows = own[..some * width].chunks_exact(width);
-                let laid = laid.chunks_exact_mut(wide).zip(rows);
-                laid.for_each(|(laid, row)| form.lay(row, laid));
-            }
-            turn(&laid[..some * wide], wide, turned);
+            let block = &mut block[..some * width];
+            reader.read(keys, block, width);
+            form.rows(pool, block, width, |laid| turn(laid, wide, turned));
             columns(form, q, turned, wide, products);
             for (query, best) in best.iter_mut().enumerate() {
                 let sees = count(query);

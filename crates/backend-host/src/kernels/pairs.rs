@@ -18,10 +18,7 @@ use std::arch::x86_64::*;
 use std::mem;
 use std::ops::RangeInclusive;
 
-use deepseek_core::weights::WeightView;
-use deepseek_core::{Format, ScaleFormat};
-
-use super::codes::{Decode, UNIT};
+use super::codes::{Decode, LINE};
 use super::lanes::{LANES, Lanes};
 
 /// Thirty-two BF16 numbers, or sixteen sums.
@@ -168,7 +165,7 @@ unsafe impl Decode for Pairs {
                 }
                 let [low, high] = [&tables[..2], &tables[2..]];
                 for j in 0..N {
-                    Self::prefetch(ahead.wrapping_add((at * N + j) * 64));
+                    Self::prefetch(ahead.wrapping_add((at * N + j) * LINE));
                     let codes = _mm512_loadu_si512(pairs[j][at].as_ptr().cast());
                     let codes = _mm512_permutexvar_epi64(order, codes);
                     let lower = _mm512_permutex2var_epi8(low[0], codes, low[1]);
@@ -339,17 +336,6 @@ unsafe fn fp8_tables(exponent: u32) -> [__m512i; 4] {
             _mm512_permutex2var_epi8(values[0], odd, values[1]),
             _mm512_permutex2var_epi8(values[2], odd, values[3]),
         ]
-    }
-}
-
-/// Whether the numbers of a weight are exact in BF16, in units that are decoded here.
-pub(super) fn takes(weight: &WeightView) -> bool {
-    match weight.format {
-        Format::Fp8 { tile, scale } => scale == ScaleFormat::E8m0 && tile[1].is_multiple_of(UNIT),
-        Format::Fp4 { block, scale } => scale == ScaleFormat::E8m0 && block.is_multiple_of(UNIT),
-        Format::Bf16 => true,
-        // Scales of INT8 and INT4 have more digits.
-        Format::F32 | Format::F16 | Format::Int8 | Format::Int4 { .. } => false,
     }
 }
 

@@ -16,7 +16,7 @@ use deepseek_core::weights::WeightView;
 use deepseek_core::{Few, Format};
 
 use super::codes::{
-    Bf16, Codes, Decode, F16, F32, Fp4, Fp8, Int4, Int8, Stored, UNIT, factors, misread,
+    Bf16, Codes, Decode, F16, F32, Fp4, Fp8, Int4, Int8, LINE, Stored, UNIT, factors, misread,
 };
 use super::form::{Form, for_each_form};
 use super::formats::widen;
@@ -35,8 +35,6 @@ const STRIP_BYTES: [usize; 2] = [8 << 10, 64 << 10];
 const STRIP_MAX: usize = 64;
 /// Strips for each thread, where they are not too small: the more, the less the last one is waited for.
 const STRIPS: usize = 4;
-/// Bytes that are fetched at once.
-const LINE: usize = 64;
 /// Lanes of a block of columns: longer ones pass through memory too often before they are multiplied, shorter ones
 /// write their sums too often.
 const BLOCK: usize = 1024;
