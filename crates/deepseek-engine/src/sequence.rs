@@ -131,7 +131,8 @@ impl Sequence {
         if self.fed < self.usage.prompt {
             let end = self.fed as usize + step_tokens as usize;
             let reach = match self.media.reach(context, end, share) {
-                Ok(reach) => reach.map_or(self.usage.prompt, count),
+                // A prompt may go on within a medium, which begins before that.
+                Ok(reach) => reach.map_or(self.usage.prompt, count).max(self.fed),
                 Err(fault) => {
                     self.fail(fault);
                     self.fed

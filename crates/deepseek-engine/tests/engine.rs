@@ -615,7 +615,7 @@ fn some_request(rng: &mut ChaCha8Rng, capacity: &Capacity) -> Request {
             break;
         }
     }
-    let pace = [Pace::AtHand, Pace::Threaded][below(rng, 2) as usize];
+    let pace = [Pace::AtHand, Pace::Asked, Pace::Threaded][below(rng, 3) as usize];
     Request {
         prompt: (0..length)
             .map(|_| below(rng, capacity.vocabulary))
@@ -763,6 +763,36 @@ fn a_medium_is_read_once_by_a_conversation_and_another_medium_anew() {
         Pace::AtHand,
     ));
     assert_eq!(ask(&other, 6), 4 + rows + 6);
+}
+
+#[test]
+fn a_prompt_that_goes_on_within_a_medium_waits_for_it() {
+    let capacity = Capacity {
+        rewind: 40,
+        ..sensing().capacity
+    };
+    let toy = Toy {
+        capacity,
+        ..sensing()
+    };
+    let (engine, _) = spawn(toy.clone(), Limits::default());
+    let rng = &mut ChaCha8Rng::seed_from_u64(1);
+    let heard = Source::new(audio(rng, 16_000), Pace::Asked);
+    let ask = |between: TokenId| {
+        let mut request = Request {
+            keep: true,
+            ..showing(&heard, &[(2, 0, 0..10), (13, 0, 10..25)])
+        };
+        request.prompt.truncate(40);
+        request.prompt[12] = between;
+        let want = alone(&toy, &request).0;
+        let (ids, end) = read(engine.submit(request).unwrap());
+        assert_eq!(ids, want);
+        end.unwrap().1.cached
+    };
+    assert_eq!(ask(1), 0);
+    // What differs lies between two runs of its rows.
+    assert_eq!(ask(2), 12);
 }
 
 /// Media of so many rows each, named as `(at, media, rows)`.

@@ -86,6 +86,8 @@ static KEYS: AtomicU64 = AtomicU64::new(0);
 pub(crate) enum Pace {
     /// All at once.
     AtHand,
+    /// Each when it is asked for a second time.
+    Asked,
     /// When another thread has made them.
     Threaded,
 }
@@ -124,6 +126,10 @@ impl MediaSource for Source {
         let media = self.media[first..].to_vec();
         match self.pace {
             Pace::AtHand => Box::pin(AtHand(media.into_iter())),
+            Pace::Asked => Box::pin(Asked {
+                media: AtHand(media.into_iter()),
+                before: false,
+            }),
             Pace::Threaded => Box::pin(Threaded::new(media)),
         }
     }
@@ -136,6 +142,24 @@ impl futures_core::Stream for AtHand {
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         Poll::Ready(self.0.next().map(Ok))
+    }
+}
+
+struct Asked {
+    media: AtHand,
+    before: bool,
+}
+
+impl futures_core::Stream for Asked {
+    type Item = Result<Arc<Media>, MediaError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.before = !self.before;
+        if self.before {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.media).poll_next(context)
     }
 }
 
