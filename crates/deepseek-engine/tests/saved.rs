@@ -133,6 +133,7 @@ fn what_follows_a_saved_place_is_what_follows_it_anywhere() {
 #[test]
 fn media_are_found_again_by_their_keys() {
     media_are_found_again(Pace::AtHand);
+    media_are_found_again(Pace::Asked);
     media_are_found_again(Pace::Threaded);
 }
 
